@@ -1,0 +1,110 @@
+//! Soft labels: an AI labeler's preference as a probability.
+
+use crate::ContentHash;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Probability in `[0, 1]` that response A is preferred over response B (paper section 1).
+///
+/// Values live on a grid of 2⁻⁴⁰. On that grid `1 - p` and the mean of two probabilities are exact
+/// in `f64`, which is what makes "swapping the candidates swaps the label" an equality instead of
+/// an approximation.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct SoftLabel(f64);
+
+impl SoftLabel {
+    const GRID: f64 = (1u64 << 40) as f64;
+
+    /// Rounds `p` to the grid.
+    ///
+    /// # Errors
+    /// When `p` is not a number in `[0, 1]`.
+    pub fn new(p: f64) -> Result<Self, String> {
+        if (0.0..=1.0).contains(&p) {
+            Ok(Self((p * Self::GRID).round() / Self::GRID))
+        } else {
+            Err(format!("a soft label is a probability in [0, 1], not {p}"))
+        }
+    }
+
+    /// Softmax over the two verdict tokens alone: `p(first)` from their log-probabilities.
+    ///
+    /// # Errors
+    /// When either log-probability is NaN, or both are minus infinity.
+    pub fn from_logprobs(first: f64, second: f64) -> Result<Self, String> {
+        Self::new(1.0 / (1.0 + (second - first).exp()))
+    }
+
+    /// The label of both presentation orders: the mean of the two *distributions* after mapping
+    /// the second, in which the candidates were exchanged, back to candidate identity.
+    pub fn from_both_orders(ab: SoftLabel, ba: SoftLabel) -> Self {
+        Self((ab.0 + ba.swapped().0) / 2.0)
+    }
+
+    /// `1 - p`, exactly.
+    pub fn swapped(self) -> Self {
+        Self(1.0 - self.0)
+    }
+
+    /// The probability that A is preferred.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+
+    /// True when the label prefers A. A tie prefers neither.
+    pub fn prefers_a(self) -> bool {
+        self.0 > 0.5
+    }
+}
+
+impl TryFrom<f64> for SoftLabel {
+    type Error = String;
+    fn try_from(p: f64) -> Result<Self, String> {
+        Self::new(p)
+    }
+}
+
+impl From<SoftLabel> for f64 {
+    fn from(label: SoftLabel) -> f64 {
+        label.0
+    }
+}
+
+/// Identity of a label: the hash of the question asked (pair, template, model), so that the same
+/// question has the same id wherever and whenever it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LabelId(pub ContentHash);
+
+impl fmt::Display for LabelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanging_the_candidates_gives_exactly_one_minus_the_label() {
+        // Awkward values on purpose: none is a dyadic fraction.
+        for (ab, ba) in [(-0.1, -2.3), (-17.0, -0.003), (-1.0 / 3.0, -1.0 / 7.0)] {
+            let first = SoftLabel::from_logprobs(ab, -0.7).unwrap();
+            let second = SoftLabel::from_logprobs(ba, -1.1).unwrap();
+            let label = SoftLabel::from_both_orders(first, second);
+            let exchanged = SoftLabel::from_both_orders(second, first);
+            assert_eq!(exchanged.value(), 1.0 - label.value());
+        }
+    }
+
+    #[test]
+    fn rejects_what_is_not_a_probability() {
+        for p in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
+            assert!(SoftLabel::new(p).is_err(), "{p} was accepted");
+        }
+        assert!(serde_json::from_str::<SoftLabel>("2.0").is_err());
+        assert!(SoftLabel::from_logprobs(f64::NEG_INFINITY, f64::NEG_INFINITY).is_err());
+    }
+}
