@@ -1,0 +1,135 @@
+//! What anything that runs a language model offers: scores and generations for token sequences.
+
+use crate::chat::ChatTemplate;
+use crate::error::Error;
+use crate::tokenizer::Tokenizer;
+use rlaif_types::ContentHash;
+use serde::{Deserialize, Serialize};
+
+/// A question about one token sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRequest {
+    /// The whole sequence. Requests that start alike share the work of their common prefix.
+    pub tokens: Vec<u32>,
+    /// What is asked about it.
+    pub ask: Ask,
+}
+
+/// The kinds of question.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// Log-probability of each candidate as the next token, under the softmax of the whole
+    /// vocabulary.
+    Next {
+        /// Tokens to score, answered in this order.
+        candidates: Vec<u32>,
+    },
+    /// Log-probability of each token `from..` given all before it. `from` is at least 1: the first
+    /// token has nothing before it.
+    Continuation {
+        /// Index of the first token scored.
+        from: usize,
+    },
+    /// Value of the scalar head at the last token; reward models only.
+    Reward,
+}
+
+/// The answer to an [`Ask`], of the same kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// One log-probability per candidate.
+    Next(Vec<f32>),
+    /// One log-probability per token from `from` on.
+    Continuation(Vec<f32>),
+    /// The scalar.
+    Reward(f32),
+}
+
+/// A prompt to continue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateRequest {
+    /// Prompt tokens, at least one.
+    pub prompt: Vec<u32>,
+    /// How to continue it.
+    pub sampling: Sampling,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Stop after this many tokens.
+    pub max_new_tokens: usize,
+    /// Draw no stop token before this many tokens.
+    pub min_new_tokens: usize,
+    /// Logits are divided by this; 0 takes the most likely token.
+    pub temperature: f32,
+    /// Draw from the k most likely tokens only.
+    pub top_k: Option<usize>,
+    /// Draw from the smallest set of most likely tokens whose probability reaches p.
+    pub top_p: Option<f32>,
+    /// Tokens that end the sequence.
+    pub stop_tokens: Vec<u32>,
+    /// Seed of this request alone: its draws do not depend on what else is in the batch.
+    pub seed: u64,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// A stop token was drawn.
+    Stop,
+    /// `max_new_tokens`, or the end of the context, was reached.
+    Length,
+}
+
+/// A continuation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Drawn tokens, the stop token included where one was drawn.
+    pub tokens: Vec<u32>,
+    /// Log-probability of each under `softmax(logits / temperature)` before top-k and top-p, at
+    /// temperature 1 for greedy decoding: what a learner computes for the same token.
+    pub logprobs: Vec<f32>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// Facts about a loaded model, for provenance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Name for people.
+    pub name: String,
+    /// Hash of weights, configuration and tokenizer.
+    pub hash: ContentHash,
+    /// Longest sequence, in tokens.
+    pub context_length: usize,
+    /// Number of weights.
+    pub parameters: u64,
+}
+
+/// Anything that scores and generates: an engine, or a test's stand-in.
+///
+/// Calls block until everything asked is answered, in the order asked.
+pub trait LanguageModel: Send + Sync {
+    /// Answers each request.
+    ///
+    /// # Errors
+    /// When a sequence does not fit the context or has no such answer, or the engine is gone.
+    fn score(&self, requests: Vec<ScoreRequest>) -> Result<Vec<Answer>, Error>;
+
+    /// Continues each prompt.
+    ///
+    /// # Errors
+    /// When a prompt is empty or does not fit the context, or the engine is gone.
+    fn generate(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>, Error>;
+
+    /// The model's tokenizer.
+    fn tokenizer(&self) -> &Tokenizer;
+
+    /// The model's chat template, where it has one.
+    fn chat_template(&self) -> Option<&ChatTemplate>;
+
+    /// Facts for provenance.
+    fn info(&self) -> &ModelInfo;
+}

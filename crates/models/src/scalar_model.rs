@@ -1,0 +1,126 @@
+//! A transformer with one number per token instead of a vocabulary: reward model and value net.
+
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+use crate::kernels;
+use crate::packed::PackedBatch;
+use crate::parameters::{ParamMut, ParamRef, Parameters};
+use crate::transformer::{CausalLm, Reader, Trainable};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Name of the head in HF's sequence-classification checkpoints.
+pub const SCORE: &str = "score.weight";
+
+/// A backbone and a linear head to a scalar (paper sections 2 and 3).
+#[derive(Debug, Clone)]
+pub struct ScalarModel {
+    /// The transformer. Its own language head is unused.
+    pub backbone: CausalLm,
+    /// `[1, hidden]`.
+    pub score: Tensor<2>,
+}
+
+impl ScalarModel {
+    /// A new head on `backbone`, drawn from `N(0, 1 / (hidden + 1))` as TRL draws it.
+    pub fn new(backbone: CausalLm, seed: u64) -> Self {
+        let hidden = backbone.config.hidden_size;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut uniform = || (rng.next_u32() as f32 + 0.5) / (u32::MAX as f32 + 1.0);
+        let std = 1.0 / ((hidden + 1) as f32).sqrt();
+        let normal = |u: f32, v: f32| {
+            (-2.0 * u.ln()).sqrt() * (2.0 * std::f32::consts::PI * v).cos() * std
+        };
+        let values: Vec<f32> = (0..hidden).map(|_| normal(uniform(), uniform())).collect();
+        let score = Tensor::from_data(TensorData::new(values, [1, hidden]), &backbone.device());
+        Self { backbone, score }
+    }
+
+    /// Reads a sequence-classification checkpoint: the backbone and `score.weight`.
+    ///
+    /// # Errors
+    /// When the checkpoint has no such head.
+    pub fn load(checkpoint: &Checkpoint, device: &Device, dtype: DType) -> Result<Self, Error> {
+        let backbone = CausalLm::load(checkpoint, device, dtype)?;
+        let reader = Reader { tensors: checkpoint.tensors.as_ref(), device, dtype };
+        let hidden = backbone.config.hidden_size;
+        match checkpoint.tensors.shape(SCORE) {
+            Some(shape) if shape == [1, hidden] => {
+                Ok(Self { score: reader.matrix(SCORE)?, backbone })
+            }
+            Some(found) => Err(Error::WrongShape {
+                name: SCORE.into(),
+                expected: vec![1, hidden],
+                found,
+            }),
+            None => Err(Error::MissingTensor { name: SCORE.into() }),
+        }
+    }
+
+    /// One value for each listed row of the batch, `[rows.len()]`.
+    pub fn forward_rows(&self, batch: &PackedBatch, rows: &[usize]) -> Tensor<1> {
+        let hidden = self.backbone.forward(batch);
+        self.head(self.backbone.rows(hidden, rows))
+    }
+
+    /// One value for each sequence, at its last token, `[sequences]`.
+    ///
+    /// # Panics
+    /// When a sequence is empty: it has no last token.
+    pub fn forward_last(&self, batch: &PackedBatch) -> Tensor<1> {
+        let last: Vec<usize> = batch.spans().iter().map(|rows| rows.end - 1).collect();
+        assert!(batch.spans().iter().all(|rows| !rows.is_empty()), "an empty sequence was scored");
+        self.forward_rows(batch, &last)
+    }
+
+    /// The head on hidden rows.
+    pub(crate) fn head(&self, hidden: Tensor<2>) -> Tensor<1> {
+        let [rows, _] = hidden.dims();
+        kernels::linear(hidden, self.score.clone()).reshape([rows])
+    }
+
+    /// A copy to train; the head is always trained.
+    pub fn trainable(&self, what: &Trainable) -> Self {
+        Self {
+            backbone: self.backbone.trainable(what),
+            score: Tensor::from_inner(self.score.clone().no_grad()).require_grad(),
+        }
+    }
+
+    /// A copy off the tape.
+    pub fn frozen(&self) -> Self {
+        Self { backbone: self.backbone.frozen(), score: self.score.clone().no_grad() }
+    }
+
+    /// A frozen copy with adapters folded in.
+    pub fn merged(&self) -> Self {
+        Self { backbone: self.backbone.merged(), score: self.score.clone().no_grad() }
+    }
+
+    /// Every tensor by its HF name: the backbone's without its language head, then the score.
+    pub fn for_each(&self, f: &mut dyn FnMut(&str, ParamRef<'_>)) {
+        self.backbone.for_each(&mut |name, param| {
+            if name != "lm_head.weight" {
+                f(name, param);
+            }
+        });
+        f(SCORE, ParamRef::Matrix(&self.score));
+    }
+}
+
+impl Parameters for ScalarModel {
+    fn visit_trainable(&self, visitor: &mut dyn FnMut(&str, ParamRef<'_>)) {
+        self.backbone.visit_trainable(visitor);
+        if self.score.is_require_grad() {
+            visitor(SCORE, ParamRef::Matrix(&self.score));
+        }
+    }
+
+    fn map_trainable(&mut self, visitor: &mut dyn FnMut(&str, ParamMut<'_>)) {
+        self.backbone.map_trainable(visitor);
+        if self.score.is_require_grad() {
+            visitor(SCORE, ParamMut::Matrix(&mut self.score));
+        }
+    }
+}
