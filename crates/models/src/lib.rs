@@ -1,10 +1,41 @@
 //! Language models on Burn: files in, tokens and log-probabilities out.
 //!
-//! [`checkpoint`](Checkpoint) opens a model from disk, [`transformer`](CausalLm) is its forward
-//! pass, [`Engine`] is a thread that owns one and answers requests. Nothing here knows what a label
-//! or a reward is, and nothing opens a socket except the [`Registry`] that pulls models.
+//! A [`Checkpoint`] is a model on disk, a [`CausalLm`] or [`ScalarModel`] its weights and forward
+//! pass, an [`Engine`] a thread that owns one and answers requests. Nothing here knows what a label
+//! or a reward is.
 
+mod chat;
+mod checkpoint;
 mod config;
+mod device;
+mod engine;
+mod error;
+pub mod formats;
 pub mod kernels;
+mod kv_cache;
+mod language_model;
+mod linear;
+mod lora;
+mod packed;
+mod parameters;
+mod rope;
+mod scalar_model;
+mod tokenizer;
+mod transformer;
 
+pub use chat::{ChatTemplate, Segment};
+pub use checkpoint::{Checkpoint, TensorSource};
 pub use config::{Family, ModelConfig, RopeScaling};
+pub use device::DeviceName;
+pub use engine::{Engine, EngineModel, EngineOptions};
+pub use error::Error;
+pub use language_model::{
+    Answer, Ask, Finish, GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling,
+    ScoreRequest,
+};
+pub use lora::{LoraConfig, LoraPair};
+pub use packed::PackedBatch;
+pub use parameters::{ParamMut, ParamRef, Parameters};
+pub use scalar_model::ScalarModel;
+pub use tokenizer::Tokenizer;
+pub use transformer::{CausalLm, Trainable};

@@ -29,9 +29,8 @@ impl ScalarModel {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut uniform = || (rng.next_u32() as f32 + 0.5) / (u32::MAX as f32 + 1.0);
         let std = 1.0 / ((hidden + 1) as f32).sqrt();
-        let normal = |u: f32, v: f32| {
-            (-2.0 * u.ln()).sqrt() * (2.0 * std::f32::consts::PI * v).cos() * std
-        };
+        let normal =
+            |u: f32, v: f32| (-2.0 * u.ln()).sqrt() * (2.0 * std::f32::consts::PI * v).cos() * std;
         let values: Vec<f32> = (0..hidden).map(|_| normal(uniform(), uniform())).collect();
         let score = Tensor::from_data(TensorData::new(values, [1, hidden]), &backbone.device());
         Self { backbone, score }
@@ -49,11 +48,9 @@ impl ScalarModel {
             Some(shape) if shape == [1, hidden] => {
                 Ok(Self { score: reader.matrix(SCORE)?, backbone })
             }
-            Some(found) => Err(Error::WrongShape {
-                name: SCORE.into(),
-                expected: vec![1, hidden],
-                found,
-            }),
+            Some(found) => {
+                Err(Error::WrongShape { name: SCORE.into(), expected: vec![1, hidden], found })
+            }
             None => Err(Error::MissingTensor { name: SCORE.into() }),
         }
     }

@@ -134,8 +134,10 @@ impl CausalLm {
         let mut x = self.embed(pass.tokens);
         for (layer, block) in self.blocks.iter().enumerate() {
             let h = kernels::rms_norm(x.clone(), block.attention_norm.clone(), eps);
-            let q = kernels::rope(self.head_norm(block.q.forward(h.clone()), &block.q_norm), &angles);
-            let k = kernels::rope(self.head_norm(block.k.forward(h.clone()), &block.k_norm), &angles);
+            let q =
+                kernels::rope(self.head_norm(block.q.forward(h.clone()), &block.q_norm), &angles);
+            let k =
+                kernels::rope(self.head_norm(block.k.forward(h.clone()), &block.k_norm), &angles);
             let v = block.v.forward(h);
             let (k, v) = match &mut cache {
                 Some((cache, runs)) => cache.update(layer, k, v, runs),

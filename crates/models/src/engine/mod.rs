@@ -215,13 +215,11 @@ fn serve(mut model: EngineModel, options: &EngineOptions, inbox: &mpsc::Receiver
         // A caller that left is no concern of the engine: failed sends are ignored.
         match job {
             Job::Score(requests, reply) => {
-                let answer =
-                    guard(|| score::score(&model, &mut slots, options, &requests));
+                let answer = guard(|| score::score(&model, &mut slots, options, &requests));
                 let _ = reply.send(answer);
             }
             Job::Generate(requests, reply) => {
-                let answer =
-                    guard(|| generate::generate(&model, &mut slots, options, &requests));
+                let answer = guard(|| generate::generate(&model, &mut slots, options, &requests));
                 let _ = reply.send(answer);
             }
             Job::Swap(next, reply) => {

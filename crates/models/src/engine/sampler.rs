@@ -83,9 +83,8 @@ fn keep_top(weights: &mut [f32], sampling: &Sampling) {
     }
     let mut order: Vec<u32> = (0..weights.len() as u32).collect();
     // Ties go to the lower token, so that the kept set is the same everywhere.
-    let descending = |a: &u32, b: &u32| {
-        weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b))
-    };
+    let descending =
+        |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
     if let Some(k) = top_k {
         order.select_nth_unstable_by(k.max(1) - 1, descending);
         order.truncate(k.max(1));

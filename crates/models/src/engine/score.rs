@@ -224,9 +224,5 @@ fn candidate_logprobs(ask: &Ask, logits: &[f32]) -> Vec<f32> {
 
 /// A tensor's values in f32, whatever it computes in.
 pub(super) fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .cast(DType::F32)
-        .into_data()
-        .into_vec()
-        .expect("a tensor cast to f32 holds f32 values")
+    tensor.cast(DType::F32).into_data().into_vec().expect("a tensor cast to f32 holds f32 values")
 }

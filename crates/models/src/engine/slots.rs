@@ -34,7 +34,7 @@ impl Slots {
         let range = &mut self.free[place];
         let taken = range.start..range.start + len;
         range.start += len;
-        if range.is_empty() {
+        if range.start == range.end {
             self.free.remove(place);
         }
         taken

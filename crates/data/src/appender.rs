@@ -1,0 +1,125 @@
+//! Files that a kill cannot damage: append-only JSONL, and whole files replaced at once.
+
+use crate::Error;
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Appends records to a file and puts them on disk with [`JsonlAppender::sync`].
+///
+/// Opening a file whose last line was torn by a crash cuts that line off: it was never
+/// acknowledged, so nothing is lost.
+pub struct JsonlAppender {
+    file: File,
+    path: PathBuf,
+    buffer: Vec<u8>,
+}
+
+impl JsonlAppender {
+    /// Opens or creates `path`.
+    ///
+    /// # Errors
+    /// When it cannot be opened or mended.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let open = || {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
+            file.set_len(whole as u64)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file = open().map_err(Error::io(path))?;
+        Ok(Self { file, path: path.to_owned(), buffer: Vec::new() })
+    }
+
+    /// Adds a record to the next [`sync`](Self::sync).
+    pub fn push(&mut self, record: &impl Serialize) {
+        serde_json::to_writer(&mut self.buffer, record)
+            .expect("records have string keys and are written to memory");
+        self.buffer.push(b'\n');
+    }
+
+    /// Writes what was pushed and waits until it is on disk.
+    ///
+    /// # Errors
+    /// When the disk is full or gone; a part that was written is cut off on the next open.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        let mut write = || {
+            self.file.write_all(&self.buffer)?;
+            self.file.sync_data()
+        };
+        write().map_err(Error::io(&self.path))?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// Replaces `path` with `records`, all or nothing.
+///
+/// # Errors
+/// When writing fails; the old file is intact.
+pub fn write_jsonl_atomic<T: Serialize>(path: &Path, records: &[T]) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    for record in records {
+        serde_json::to_writer(&mut bytes, record)
+            .expect("records have string keys and are written to memory");
+        bytes.push(b'\n');
+    }
+    write_atomic(path, &bytes)
+}
+
+/// Replaces `path` with `bytes`, all or nothing: written beside it, put on disk, renamed.
+///
+/// # Errors
+/// When writing fails; the old file is intact.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|e| {
+        let _ = std::fs::remove_file(&partial);
+        Error::io(path)(e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reader;
+
+    #[test]
+    fn a_torn_last_line_is_cut_off_and_whole_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        std::fs::write(&path, "{\"n\":1}\n{\"n\":2}\n{\"n\":").unwrap();
+        let mut log = JsonlAppender::open(&path).unwrap();
+        log.push(&serde_json::json!({"n": 3}));
+        log.sync().unwrap();
+        let read = Reader::open(&path).unwrap().read_all(|r| Ok(r["n"].as_u64())).unwrap();
+        assert_eq!(read, [Some(1), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn replacing_a_file_leaves_no_partial_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        write_jsonl_atomic(&path, &[1, 2]).unwrap();
+        write_jsonl_atomic(&path, &[3]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
