@@ -36,6 +36,12 @@ impl ScalarModel {
         Self { backbone, score }
     }
 
+    /// A head of zeros on `backbone`: a value network that predicts 0 until it has learned.
+    pub fn zero(backbone: CausalLm) -> Self {
+        let score = Tensor::zeros([1, backbone.config.hidden_size], &backbone.device());
+        Self { backbone, score }
+    }
+
     /// Reads a sequence-classification checkpoint: the backbone and `score.weight`.
     ///
     /// # Errors

@@ -14,7 +14,8 @@ pub(super) struct Slots {
 impl Slots {
     /// All rows of `cache`, free.
     pub(super) fn new(cache: KvCache, capacity: usize) -> Self {
-        Self { cache, capacity, free: vec![0..capacity] }
+        let free = std::iter::once(0..capacity).collect();
+        Self { cache, capacity, free }
     }
 
     /// Rows in use.

@@ -1,0 +1,165 @@
+//! Optimisers with learning-rate warm-up and gradient clipping.
+//!
+//! State is keyed by parameter name and can be taken out and put back exactly, which is what makes
+//! a resumed run equal to one that was never stopped.
+
+mod adafactor;
+mod adamw;
+
+use crate::gradients::GradientSum;
+use crate::state::{StateError, TrainerState};
+use burn::tensor::{Device, Tensor};
+use rlaif_models::{ParamMut, Parameters};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which rule turns gradients into updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Loshchilov & Hutter 2019: two moments per weight, decoupled weight decay.
+    #[default]
+    AdamW,
+    /// Shazeer & Stern 2018: one factored second moment, the paper's choice.
+    Adafactor,
+}
+
+/// Settings of an optimiser.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// The rule.
+    pub kind: OptimizerKind,
+    /// Learning rate after warm-up.
+    pub lr: f64,
+    /// Steps over which the rate rises linearly from 0.
+    pub warmup_steps: usize,
+    /// Largest norm of a step's gradient.
+    pub max_grad_norm: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// AdamW: decay of the first moment.
+    pub beta1: f64,
+    /// AdamW: decay of the second moment.
+    pub beta2: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            kind: OptimizerKind::AdamW,
+            lr: 1e-5,
+            warmup_steps: 0,
+            max_grad_norm: 1.0,
+            weight_decay: 0.0,
+            beta1: 0.9,
+            beta2: 0.999,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// # Errors
+    /// When a setting makes no sense.
+    pub fn validate(&self) -> Result<(), String> {
+        let fraction = |name: &str, x: f64| match (0.0..1.0).contains(&x) {
+            true => Ok(()),
+            false => Err(format!("{name} must be in [0, 1), not {x}")),
+        };
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return Err(format!("lr must be positive, not {}", self.lr));
+        }
+        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
+            return Err(format!("max_grad_norm must be positive, not {}", self.max_grad_norm));
+        }
+        fraction("beta1", self.beta1)?;
+        fraction("beta2", self.beta2)?;
+        fraction("weight_decay", self.weight_decay)
+    }
+}
+
+/// An optimiser in use.
+pub struct Optimizer {
+    config: OptimizerConfig,
+    step: u64,
+    /// Named tensors such as `model.norm.weight#m`.
+    state: BTreeMap<String, Tensor<2>>,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepInfo {
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the step.
+    pub lr: f64,
+}
+
+impl Optimizer {
+    /// A fresh optimiser.
+    pub fn new(config: OptimizerConfig) -> Self {
+        Self { config, step: 0, state: BTreeMap::new() }
+    }
+
+    /// Clips `grads` and updates every trainable parameter of `model` that one reached.
+    pub fn step(&mut self, model: &mut impl Parameters, mut grads: GradientSum) -> StepInfo {
+        self.step += 1;
+        let warm = self.config.warmup_steps as f64;
+        let lr = self.config.lr * (self.step as f64 / (warm + 1.0)).min(1.0);
+        let grad_norm = grads.clip(self.config.max_grad_norm);
+        model.map_trainable(&mut |name, param| {
+            let Some(grad) = grads.get(name) else { return };
+            match param {
+                ParamMut::Matrix(m) => {
+                    let updated = self.update(name, m.clone().no_grad(), grad.clone(), lr);
+                    *m = Tensor::from_inner(updated).require_grad();
+                }
+                ParamMut::Vector(v) => {
+                    let row = v.clone().no_grad().unsqueeze();
+                    let updated = self.update(name, row, grad.clone(), lr);
+                    *v = Tensor::from_inner(updated.squeeze_dim(0)).require_grad();
+                }
+            }
+        });
+        StepInfo { grad_norm, lr }
+    }
+
+    fn update(&mut self, name: &str, weight: Tensor<2>, grad: Tensor<2>, lr: f64) -> Tensor<2> {
+        let decayed = match self.config.weight_decay {
+            0.0 => weight,
+            decay => weight * (1.0 - lr * decay) as f32,
+        };
+        match self.config.kind {
+            OptimizerKind::AdamW => decayed - self.adamw(name, grad) * lr as f32,
+            OptimizerKind::Adafactor => decayed - self.adafactor(name, grad) * lr as f32,
+        }
+    }
+
+    /// A state tensor, zero at first.
+    fn take(&mut self, key: &str, shape: [usize; 2], device: &Device) -> Tensor<2> {
+        self.state.remove(key).unwrap_or_else(|| Tensor::zeros(shape, device))
+    }
+
+    /// Adds everything a later [`Optimizer::load`] needs to `state`, under `prefix`.
+    pub fn save(&self, prefix: &str, state: &mut TrainerState) {
+        state.put_number(&format!("{prefix}.step"), self.step);
+        for (name, tensor) in &self.state {
+            state.put_tensor(&format!("{prefix}.{name}"), tensor);
+        }
+    }
+
+    /// Goes on from a saved state.
+    ///
+    /// # Errors
+    /// When the state is not one of an optimiser under this prefix.
+    pub fn load(
+        &mut self,
+        prefix: &str,
+        state: &TrainerState,
+        device: &Device,
+    ) -> Result<(), StateError> {
+        self.step = state.number(&format!("{prefix}.step"))?;
+        self.state = state.matrices_under(&format!("{prefix}."), device)?;
+        Ok(())
+    }
+}

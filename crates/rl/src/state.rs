@@ -1,0 +1,166 @@
+//! A trainer's state as bytes: tensors and counters by name, in safetensors.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rlaif_models::{ParamMut, ParamRef, Parameters};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
+
+/// A state that does not fit the trainer it is given to.
+#[derive(Debug, thiserror::Error)]
+#[error("the saved training state does not fit: {0}")]
+pub struct StateError(String);
+
+/// Named tensors and counters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainerState {
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    numbers: BTreeMap<String, u64>,
+}
+
+impl TrainerState {
+    /// As a safetensors file; counters are its metadata.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let views = self.tensors.iter().map(|(name, (shape, values))| {
+            let bytes = bytemuck::cast_slice(values);
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            (name, view.expect("values were taken from a tensor of this shape"))
+        });
+        let numbers: HashMap<String, String> =
+            self.numbers.iter().map(|(name, n)| (name.clone(), n.to_string())).collect();
+        safetensors::serialize(views, Some(numbers)).expect("writing to memory cannot fail")
+    }
+
+    /// Reads what [`TrainerState::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
+        let broken = |e: &dyn std::fmt::Display| StateError(e.to_string());
+        let parsed = SafeTensors::deserialize(bytes).map_err(|e| broken(&e))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
+        let mut state = Self::default();
+        for (name, view) in parsed.tensors() {
+            if view.dtype() != Dtype::F32 {
+                return Err(StateError(format!("{name} is not f32")));
+            }
+            let values = view.data().chunks_exact(4);
+            let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            state.tensors.insert(name, (view.shape().to_vec(), values));
+        }
+        for (name, text) in metadata.metadata().iter().flatten() {
+            state.numbers.insert(name.clone(), text.parse().map_err(|e| broken(&e))?);
+        }
+        Ok(state)
+    }
+
+    /// Keeps a counter.
+    pub fn put_number(&mut self, name: &str, value: u64) {
+        self.numbers.insert(name.to_owned(), value);
+    }
+
+    /// A kept counter.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn number(&self, name: &str) -> Result<u64, StateError> {
+        self.numbers.get(name).copied().ok_or_else(|| StateError(format!("no {name}")))
+    }
+
+    /// Keeps a tensor.
+    pub fn put_tensor<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
+        let shape = tensor.dims().to_vec();
+        let values = tensor.clone().cast(DType::F32).into_data().into_vec();
+        let values = values.expect("a tensor cast to f32 holds f32 values");
+        self.tensors.insert(name.to_owned(), (shape, values));
+    }
+
+    /// Keeps every trainable parameter of a model, under `prefix`.
+    pub fn put_parameters(&mut self, prefix: &str, model: &impl Parameters) {
+        model.visit_trainable(&mut |name, param| {
+            let name = format!("{prefix}.{name}");
+            match param {
+                ParamRef::Matrix(m) => self.put_tensor(&name, &m.clone().inner()),
+                ParamRef::Vector(v) => self.put_tensor(&name, &v.clone().inner()),
+            }
+        });
+    }
+
+    /// Puts kept parameters back into a model.
+    ///
+    /// # Errors
+    /// When one is missing or has another shape.
+    pub fn load_parameters(
+        &self,
+        prefix: &str,
+        model: &mut impl Parameters,
+    ) -> Result<(), StateError> {
+        let mut result = Ok(());
+        model.map_trainable(&mut |name, param| {
+            let name = format!("{prefix}.{name}");
+            let loaded = match param {
+                ParamMut::Matrix(m) => self
+                    .tensor(&name, m.dims(), &m.device().inner())
+                    .map(|t| *m = Tensor::from_inner(t).require_grad()),
+                ParamMut::Vector(v) => self
+                    .tensor(&name, v.dims(), &v.device().inner())
+                    .map(|t| *v = Tensor::from_inner(t).require_grad()),
+            };
+            if result.is_ok() {
+                result = loaded;
+            }
+        });
+        result
+    }
+
+    /// All kept matrices whose name begins with `prefix`, which is taken off.
+    pub(crate) fn matrices_under(
+        &self,
+        prefix: &str,
+        device: &Device,
+    ) -> Result<BTreeMap<String, Tensor<2>>, StateError> {
+        let names = self.tensors.keys().filter_map(|name| name.strip_prefix(prefix));
+        names
+            .map(|name| {
+                let full = format!("{prefix}{name}");
+                let shape: [usize; 2] = self.tensors[&full]
+                    .0
+                    .as_slice()
+                    .try_into()
+                    .map_err(|_| StateError(format!("{full} is not a matrix")))?;
+                Ok((name.to_owned(), self.tensor(&full, shape, device)?))
+            })
+            .collect()
+    }
+
+    fn tensor<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, StateError> {
+        let (found, values) =
+            self.tensors.get(name).ok_or_else(|| StateError(format!("no {name}")))?;
+        if found.as_slice() != shape {
+            return Err(StateError(format!("{name} has shape {found:?}, not {shape:?}")));
+        }
+        Ok(Tensor::from_data(TensorData::new(values.clone(), shape), device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_comes_back_bit_for_bit() {
+        let mut state = TrainerState::default();
+        let tensor = Tensor::<2>::from_floats([[1.0e-30, -0.1], [3.0, f32::MAX]], &Device::flex());
+        state.put_tensor("opt.w#m", &tensor);
+        state.put_number("opt.step", u64::MAX);
+        let again = TrainerState::from_bytes(&state.to_bytes()).unwrap();
+        assert_eq!(again, state);
+        assert!(again.number("value.step").is_err());
+        assert!(TrainerState::from_bytes(b"no safetensors").is_err());
+    }
+}
