@@ -1,0 +1,323 @@
+//! The job file: everything a run depends on.
+
+use crate::Error;
+use rlaif_models::LoraConfig;
+use rlaif_rl::{OptimizerConfig, ReinforceConfig};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A job, with every default filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Name for people.
+    pub name: String,
+    /// Seed of everything drawn.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where models run: `cpu` or `cuda:N`.
+    #[serde(default = "cpu")]
+    pub device: String,
+    /// The model to align.
+    pub policy: PolicyConfig,
+    /// The model that judges.
+    pub labeler: LabelerConfig,
+    /// Prompts and other data.
+    pub data: DataConfig,
+    /// How responses are drawn, in every stage.
+    #[serde(default)]
+    pub sampling: SamplingConfig,
+    /// Adapters for everything that is trained; without this section all weights are.
+    pub lora: Option<LoraConfig>,
+    /// Fine-tuning before everything else; without this section the policy starts as it is.
+    pub sft: Option<SftConfig>,
+    /// The reward model; needed where `rl.reward` is `model`.
+    pub reward_model: Option<RewardModelConfig>,
+    /// Reinforcement learning.
+    pub rl: RlConfig,
+    /// The comparison of the trained policy with its start.
+    #[serde(default)]
+    pub evaluate: EvaluateConfig,
+}
+
+fn cpu() -> String {
+    "cpu".into()
+}
+
+/// The model to align.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// A folder, a .gguf file, a pulled name, or `hf:owner/name`.
+    pub model: String,
+    /// Put prompts through the model's chat template.
+    #[serde(default = "yes")]
+    pub chat: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The model that judges, and what it is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelerConfig {
+    /// A folder, a .gguf file, a pulled name, or `hf:owner/name`.
+    pub model: String,
+    /// A built-in template or a .toml file: for comparisons where a reward model is trained, for
+    /// ratings where the labeler's rating is the reward.
+    pub template: String,
+    /// Price of a thousand prompt tokens, for the cost table.
+    #[serde(default)]
+    pub price_per_1k_input: f64,
+}
+
+/// Prompts and other data, as JSONL. Relative paths start at the job file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Prompts to train on: `{"prompt": ...}`.
+    pub prompts: PathBuf,
+    /// Prompts to evaluate on, never trained on.
+    pub heldout_prompts: PathBuf,
+    /// `{"prompt", "completion"}` for supervised fine-tuning.
+    pub demonstrations: Option<PathBuf>,
+}
+
+/// How responses are drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingConfig {
+    /// Longest response.
+    pub max_new_tokens: usize,
+    /// No end of text before this many tokens.
+    pub min_new_tokens: usize,
+    /// Softmax temperature; also that of the policy being trained.
+    pub temperature: f32,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        Self { max_new_tokens: 128, min_new_tokens: 1, temperature: 0.9 }
+    }
+}
+
+/// Supervised fine-tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SftConfig {
+    /// Passes over the demonstrations.
+    pub epochs: usize,
+    /// Demonstrations in a step.
+    pub batch_size: usize,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for SftConfig {
+    fn default() -> Self {
+        Self { epochs: 1, batch_size: 128, optimizer: OptimizerConfig::default() }
+    }
+}
+
+/// The reward model and the labels it learns from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewardModelConfig {
+    /// Pairs of responses to sample and label.
+    pub pairs: usize,
+    /// Share of the labelled pairs kept back to measure accuracy and calibration.
+    pub heldout_fraction: f64,
+    /// Passes over the labels.
+    pub epochs: usize,
+    /// Pairs in a step.
+    pub batch_size: usize,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for RewardModelConfig {
+    fn default() -> Self {
+        Self {
+            pairs: 1024,
+            heldout_fraction: 0.1,
+            epochs: 2,
+            batch_size: 32,
+            optimizer: OptimizerConfig::default(),
+        }
+    }
+}
+
+/// Where rewards come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardSource {
+    /// The reward model trained on the labels (paper section 3).
+    Model,
+    /// The labeler's rating itself: d-RLAIF (paper section 4).
+    Labeler,
+}
+
+/// Reinforcement learning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RlConfig {
+    /// Where rewards come from.
+    pub reward: RewardSource,
+    /// Optimisation steps.
+    pub steps: usize,
+    /// Rollouts in a step.
+    pub batch_size: usize,
+    /// Tokens in memory at once while training, in every trainer.
+    #[serde(default = "default_micro_batch_tokens")]
+    pub micro_batch_tokens: usize,
+    /// Steps between saved training states.
+    #[serde(default = "default_checkpoint_every")]
+    pub checkpoint_every: usize,
+    /// The algorithm.
+    #[serde(default)]
+    pub reinforce: ReinforceConfig,
+}
+
+fn default_micro_batch_tokens() -> usize {
+    2048
+}
+
+fn default_checkpoint_every() -> usize {
+    10
+}
+
+/// The comparison of the trained policy with its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluateConfig {
+    /// Templates that judge it; the labeler's where empty. The first makes the headline.
+    pub templates: Vec<String>,
+    /// Responses to each held-out prompt.
+    pub samples_per_prompt: usize,
+    /// Strip trailing junk symbols from both sides before judging (paper section 3).
+    pub strip_trailing_junk: bool,
+}
+
+impl Default for EvaluateConfig {
+    fn default() -> Self {
+        Self { templates: Vec::new(), samples_per_prompt: 1, strip_trailing_junk: true }
+    }
+}
+
+impl Job {
+    /// Reads a job file, makes its paths absolute and checks it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something senseless.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let bad = |what: String| Error::Job { path: path.to_owned(), what };
+        let mut job: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder).map_err(Error::io(path))?;
+        for file in [&mut job.data.prompts, &mut job.data.heldout_prompts] {
+            *file = folder.join(&file);
+        }
+        if let Some(file) = &mut job.data.demonstrations {
+            *file = folder.join(&file);
+        }
+        let templates = job.evaluate.templates.iter_mut().chain([&mut job.labeler.template]);
+        for template in templates.filter(|name| name.ends_with(".toml")) {
+            *template = folder.join(&template).to_string_lossy().into_owned();
+        }
+        if job.evaluate.templates.is_empty() {
+            job.evaluate.templates = vec![job.labeler.template.clone()];
+        }
+        // One temperature: the policy trained is the one sampled from.
+        job.rl.reinforce.temperature = job.sampling.temperature;
+        job.validate().map_err(bad)?;
+        Ok(job)
+    }
+
+    /// The job as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a job has string keys and plain values")
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let positive = |name: &str, n: usize| match n {
+            0 => Err(format!("{name} must be at least 1")),
+            _ => Ok(()),
+        };
+        positive("rl.batch_size", self.rl.batch_size)?;
+        positive("rl.micro_batch_tokens", self.rl.micro_batch_tokens)?;
+        positive("rl.checkpoint_every", self.rl.checkpoint_every)?;
+        positive("sampling.max_new_tokens", self.sampling.max_new_tokens)?;
+        positive("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt)?;
+        self.rl.reinforce.validate().map_err(|e| format!("rl.reinforce: {e}"))?;
+        if let Some(lora) = &self.lora {
+            positive("lora.rank", lora.rank)?;
+            positive("lora.targets", lora.targets.len())?;
+        }
+        if let Some(sft) = &self.sft {
+            positive("sft.epochs", sft.epochs)?;
+            positive("sft.batch_size", sft.batch_size)?;
+            sft.optimizer.validate().map_err(|e| format!("sft.optimizer: {e}"))?;
+            if self.data.demonstrations.is_none() {
+                return Err("sft needs data.demonstrations".into());
+            }
+        }
+        match (&self.reward_model, self.rl.reward) {
+            (Some(rm), RewardSource::Model) => {
+                positive("reward_model.pairs", rm.pairs)?;
+                positive("reward_model.epochs", rm.epochs)?;
+                positive("reward_model.batch_size", rm.batch_size)?;
+                if !(0.0..1.0).contains(&rm.heldout_fraction) {
+                    return Err("reward_model.heldout_fraction must be in [0, 1)".into());
+                }
+                rm.optimizer.validate().map_err(|e| format!("reward_model.optimizer: {e}"))
+            }
+            (None, RewardSource::Model) => {
+                Err("rl.reward = \"model\" needs a [reward_model] section".into())
+            }
+            (Some(_), RewardSource::Labeler) => {
+                Err("rl.reward = \"labeler\" trains no [reward_model]; remove that section".into())
+            }
+            (None, RewardSource::Labeler) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIRECT: &str = "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
+        template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\nheldout_prompts = 'h.jsonl'\n\
+        [rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n";
+
+    fn load(text: &str) -> Result<Job, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job.toml");
+        std::fs::write(&path, text).unwrap();
+        Job::load(&path)
+    }
+
+    #[test]
+    fn a_resolved_job_reads_back_as_itself() {
+        let job = load(DIRECT).unwrap();
+        assert!(job.data.prompts.is_absolute());
+        assert_eq!(load(&job.to_toml()).unwrap(), job);
+    }
+
+    #[test]
+    fn senseless_jobs_are_refused_with_the_setting_named() {
+        for (from, to, complaint) in [
+            ("steps", "stepz", "stepz"),
+            ("'labeler'", "'model'", "[reward_model]"),
+            ("batch_size = 2", "batch_size = 0", "rl.batch_size"),
+            ("batch_size = 2", "batch_size = 2\n[rl.reinforce]\nbeta = 1.5", "beta"),
+            ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
+        ] {
+            let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+}
