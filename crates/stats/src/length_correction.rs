@@ -1,0 +1,98 @@
+//! Win rate corrected for length (paper section 6).
+
+use crate::interval::{Interval, Z95};
+use serde::{Deserialize, Serialize};
+
+/// Keeps the fit finite where length separates wins from losses completely.
+const RIDGE: f64 = 1e-3;
+
+/// Win rate read from the fit where both responses are equally long.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LengthCorrected {
+    /// At a length ratio of 1.
+    pub win_rate: f64,
+    /// Its 95 % interval, by the delta method.
+    pub interval: Interval,
+    /// Change of the log-odds of winning per unit of the length ratio.
+    pub slope: f64,
+}
+
+/// Logistic regression of "A preferred" on `len(A) / len(B)`, read at ratio 1.0.
+///
+/// `outcomes` are (A preferred in `[0, 1]`, ratio). None for fewer than three.
+pub fn length_corrected_win_rate(outcomes: &[(f64, f64)]) -> Option<LengthCorrected> {
+    if outcomes.len() < 3 {
+        return None;
+    }
+    // With x = ratio - 1 the intercept is the log-odds at ratio 1.
+    let (mut intercept, mut slope) = (0.0_f64, 0.0_f64);
+    let mut variance = f64::INFINITY;
+    for _ in 0..50 {
+        let (mut g0, mut g1) = (-RIDGE * intercept, -RIDGE * slope);
+        let (mut h00, mut h01, mut h11) = (RIDGE, 0.0, RIDGE);
+        for (won, ratio) in outcomes {
+            let x = ratio - 1.0;
+            let p = 1.0 / (1.0 + (-(intercept + slope * x)).exp());
+            let weight = p * (1.0 - p);
+            g0 += won - p;
+            g1 += (won - p) * x;
+            h00 += weight;
+            h01 += weight * x;
+            h11 += weight * x * x;
+        }
+        let determinant = h00 * h11 - h01 * h01;
+        let step0 = (h11 * g0 - h01 * g1) / determinant;
+        let step1 = (h00 * g1 - h01 * g0) / determinant;
+        // Newton's step, bounded: far from the optimum the quadratic model overshoots.
+        let bound = (5.0 / step0.abs().max(step1.abs()).max(1e-300)).min(1.0);
+        intercept += bound * step0;
+        slope += bound * step1;
+        variance = h11 / determinant;
+        if step0.abs() + step1.abs() < 1e-10 {
+            break;
+        }
+    }
+    let at = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
+    let half = Z95 * variance.sqrt();
+    let interval = Interval { low: at(intercept - half), high: at(intercept + half) };
+    Some(LengthCorrected { win_rate: at(intercept), interval, slope })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_effect_of_length_the_win_rate_stays() {
+        let outcomes: Vec<(f64, f64)> =
+            (0..200).map(|i| (f64::from(u8::from(i % 4 != 0)), [0.5, 1.5][i / 4 % 2])).collect();
+        let found = length_corrected_win_rate(&outcomes).unwrap();
+        assert!((found.win_rate - 0.75).abs() < 1e-3, "{found:?}");
+        assert!(
+            found.slope.abs() < 1e-2 && found.interval.low > 0.68 && found.interval.high < 0.82
+        );
+    }
+
+    #[test]
+    fn wins_that_only_longer_responses_have_are_corrected_away() {
+        // Always longer; wins follow length: 50 % at ratio 1, more above.
+        let outcomes: Vec<(f64, f64)> = (0..4000)
+            .map(|i| {
+                let ratio = 1.0 + f64::from(i % 20) / 10.0;
+                let p = 1.0 / (1.0 + (-2.0 * (ratio - 1.0)).exp());
+                (p, ratio)
+            })
+            .collect();
+        let raw = outcomes.iter().map(|(won, _)| won).sum::<f64>() / outcomes.len() as f64;
+        let found = length_corrected_win_rate(&outcomes).unwrap();
+        assert!(raw > 0.8 && (found.win_rate - 0.5).abs() < 1e-3, "{raw} {found:?}");
+        assert!((found.slope - 2.0).abs() < 1e-2);
+    }
+
+    #[test]
+    fn complete_separation_stays_finite() {
+        let found = length_corrected_win_rate(&[(1.0, 2.0), (1.0, 2.5), (0.0, 0.5), (0.0, 0.4)]);
+        assert!(found.unwrap().win_rate.is_finite());
+        assert!(length_corrected_win_rate(&[(1.0, 1.0)]).is_none());
+    }
+}
