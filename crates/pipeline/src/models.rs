@@ -1,7 +1,9 @@
 //! Models of a run, each loaded once however many roles it has.
 
 use crate::Error;
-use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineModel, EngineOptions, registry};
+use rlaif_models::{
+    CausalLm, Checkpoint, DeviceName, Engine, EngineModel, EngineOptions, registry,
+};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;

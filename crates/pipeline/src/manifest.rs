@@ -1,0 +1,81 @@
+//! The manifest: hashes of everything a run used and made, by which two runs are known to be equal.
+
+use crate::Error;
+use crate::run_folder::RunFolder;
+use rlaif_data::write_atomic;
+use rlaif_types::{ContentHash, Hasher};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// What a run used and made. Wall-clock times are in no hashed file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the program.
+    pub version: String,
+    /// The job's seed.
+    pub seed: u64,
+    /// Hash of the policy's starting checkpoint, before any fine-tuning.
+    pub policy_hash: ContentHash,
+    /// Hash of the labeler.
+    pub labeler_hash: ContentHash,
+    /// The labeler *is* the policy's starting checkpoint: strict self-improvement (paper section 5).
+    pub strict_self_improvement: bool,
+    /// Hashes of templates, by name.
+    pub templates: BTreeMap<String, ContentHash>,
+    /// Hashes of the data files, by what they are for.
+    pub data: BTreeMap<String, ContentHash>,
+    /// Hashes of the run's files.
+    pub files: BTreeMap<String, ContentHash>,
+}
+
+/// Files whose content depends only on the job, its data and its models.
+const FILES: &[&str] = &[
+    "job.toml",
+    "pairs.jsonl",
+    "labels.jsonl",
+    "preferences.jsonl",
+    "metrics.jsonl",
+    "samples.jsonl",
+    "evaluation.jsonl",
+    "checkpoints/sft/model.safetensors",
+    "checkpoints/reward/model.safetensors",
+    "checkpoints/policy/model.safetensors",
+];
+
+impl Manifest {
+    /// Hashes the run's files and writes `manifest.json`.
+    ///
+    /// # Errors
+    /// When reading or writing fails.
+    pub fn write(mut self, folder: &RunFolder) -> Result<Self, Error> {
+        for name in FILES {
+            let path = folder.path(name);
+            if path.exists() {
+                self.files.insert((*name).to_owned(), hash_file(&path)?);
+            }
+        }
+        let text = serde_json::to_vec_pretty(&self).expect("hashes and strings serialise");
+        write_atomic(&folder.path("manifest.json"), &text)?;
+        Ok(self)
+    }
+
+    /// Hash of the whole manifest.
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::of(serde_json::to_vec(self).expect("hashes and strings serialise"))
+    }
+}
+
+/// Hash of a file's content.
+pub fn hash_file(path: &Path) -> Result<ContentHash, Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).map_err(Error::io(path))? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.bytes(&buffer[..read]),
+        };
+    }
+}

@@ -1,0 +1,381 @@
+//! The report of a run, from what its folder holds.
+
+use crate::Error;
+use crate::config::{Job, RewardSource};
+use crate::local::{EvaluationRecord, RewardSummary};
+use crate::manifest::Manifest;
+use crate::run_folder::RunFolder;
+use crate::stages::evaluate::WinRate;
+use crate::stages::label::LabelRecord;
+use crate::stages::policy;
+use rlaif_data::write_atomic;
+use rlaif_report::{
+    Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
+};
+use rlaif_stats::{Interval, PositionBias};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Price of a human label by the paper's count: 304 words at $0.11 for every 50 (section 1).
+const HUMAN_LABEL_DOLLARS: f64 = 304.0 / 50.0 * 0.11;
+/// Samples shown.
+const SAMPLES: usize = 12;
+
+/// Writes `report.md` and `report.html`; returns the latter's path.
+pub fn write(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<PathBuf, Error> {
+    let document = build(job, folder, manifest)?;
+    write_atomic(&folder.path("report.md"), document.to_markdown().as_bytes())?;
+    let html = folder.path("report.html");
+    write_atomic(&html, document.to_html().as_bytes())?;
+    Ok(html)
+}
+
+fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document, Error> {
+    let win_rates: Vec<WinRate> = folder.finished("evaluate")?.unwrap_or_default();
+    let metrics: Vec<Value> = folder.read("metrics.jsonl")?;
+    let mut sections = vec![win_rate_section(&win_rates)];
+    sections.extend(samples_section(job, folder)?);
+    sections.extend(policy_section(folder, &metrics)?);
+    if let Some(summary) = folder.finished::<RewardSummary>("reward")? {
+        sections.push(reward_section(&summary, &metrics));
+    }
+    sections.extend(labels_section(job, folder)?);
+    if job.sft.is_some() {
+        let plot = plot("Loss per token", &metrics, "sft", &["loss"]);
+        sections.push(Section { title: "Fine-tuning".into(), blocks: vec![Block::Plot(plot)] });
+    }
+    sections.push(time_section(folder)?);
+    sections.push(provenance_section(job, manifest));
+    let method = match job.rl.reward {
+        RewardSource::Model => "RLAIF: labels, reward model, REINFORCE",
+        RewardSource::Labeler => "d-RLAIF: the labeler's rating is the reward",
+    };
+    Ok(Document {
+        title: format!("rlaif run: {}", job.name),
+        subtitle: format!("{method}. Policy {}, labeler {}.", job.policy.model, job.labeler.model),
+        headline: headline(&win_rates, &metrics, manifest),
+        sections,
+    })
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn interval(interval: &Interval) -> String {
+    format!("{:.1} to {:.1} %", 100.0 * interval.low, 100.0 * interval.high)
+}
+
+fn headline(win_rates: &[WinRate], metrics: &[Value], manifest: &Manifest) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if let Some(first) = win_rates.first() {
+        facts.push(Fact {
+            label: "Win rate over the start".into(),
+            value: percent(first.win_rate),
+            detail: format!(
+                "95 % interval {}, {} held-out contests, judged by an AI",
+                interval(&first.interval),
+                first.contests
+            ),
+        });
+        facts.push(Fact {
+            label: "Mean score".into(),
+            value: format!("{:.3}", first.trained_mean),
+            detail: format!("{:.3} before", first.start_mean),
+        });
+    }
+    if let Some(kl) = metrics.iter().rev().find(|m| m["stage"] == "policy").map(|m| &m["kl"]) {
+        facts.push(Fact {
+            label: "KL from the start".into(),
+            value: format!("{:.2} nats", kl.as_f64().unwrap_or(f64::NAN)),
+            detail: "per response, in the last step".into(),
+        });
+    }
+    if manifest.strict_self_improvement {
+        facts.push(Fact {
+            label: "Strict self-improvement".into(),
+            value: "yes".into(),
+            detail: "the labeler is the policy's starting checkpoint, by hash".into(),
+        });
+    }
+    facts
+}
+
+fn win_rate_section(win_rates: &[WinRate]) -> Section {
+    let columns = [
+        "Template",
+        "Win rate",
+        "95 % interval",
+        "Length-corrected",
+        "95 % interval",
+        "Contests",
+        "Ties",
+        "Unscorable",
+        "Score",
+        "Before",
+    ];
+    let rows = win_rates.iter().map(|rate| {
+        let corrected = rate.length_corrected.as_ref();
+        vec![
+            rate.template.clone(),
+            percent(rate.win_rate),
+            interval(&rate.interval),
+            corrected.map_or("-".into(), |c| percent(c.win_rate)),
+            corrected.map_or("-".into(), |c| interval(&c.interval)),
+            rate.contests.to_string(),
+            rate.ties.to_string(),
+            rate.unscorable.to_string(),
+            format!("{:.3}", rate.trained_mean),
+            format!("{:.3}", rate.start_mean),
+        ]
+    });
+    let bars = |pick: &dyn Fn(&WinRate) -> Option<(f64, Interval)>| -> Vec<Point> {
+        let points = win_rates.iter().enumerate().filter_map(|(i, rate)| {
+            let (share, interval) = pick(rate)?;
+            let (low, high) = (Some(100.0 * interval.low), Some(100.0 * interval.high));
+            Some(Point { x: (i + 1) as f64, y: 100.0 * share, low, high })
+        });
+        points.collect()
+    };
+    let corrected = |rate: &WinRate| rate.length_corrected.map(|c| (c.win_rate, c.interval));
+    let plot = Plot {
+        title: "Win rate with 95 % intervals".into(),
+        x_label: "template, in the table's order".into(),
+        y_label: "% won".into(),
+        series: vec![
+            Series {
+                name: "raw".into(),
+                points: bars(&|rate| Some((rate.win_rate, rate.interval))),
+                style: Style::ErrorBars,
+            },
+            Series {
+                name: "length-corrected".into(),
+                points: bars(&corrected),
+                style: Style::ErrorBars,
+            },
+        ],
+        reference: Some(Reference::Horizontal(50.0)),
+    };
+    let note = "The trained policy against its start on held-out prompts, one response each, same \
+        seeds. Judged by a language model: not a human win rate. A tie is half a win. \
+        Length-corrected: logistic regression on the length ratio, read where both are equally \
+        long (paper section 6).";
+    Section {
+        title: "Evaluation".into(),
+        blocks: vec![
+            Block::Text(note.into()),
+            Block::Table(Table {
+                columns: columns.map(String::from).to_vec(),
+                rows: rows.collect(),
+            }),
+            Block::Plot(plot),
+        ],
+    }
+}
+
+fn samples_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Error> {
+    let records: Vec<EvaluationRecord> = folder.read("evaluation.jsonl")?;
+    let headline = job.evaluate.templates.first().map_or("", String::as_str);
+    let samples: Vec<Sample> = records
+        .iter()
+        .take(SAMPLES)
+        .map(|record| {
+            let verdict = record
+                .verdicts
+                .get(headline)
+                .or_else(|| record.verdicts.values().next())
+                .and_then(Option::as_ref);
+            Sample {
+                prompt: record.contest.prompt.as_context(),
+                left: ("start".into(), record.contest.start.clone()),
+                right: ("trained".into(), record.contest.trained.clone()),
+                note: verdict.map_or("unscorable".into(), |v| {
+                    format!("score {:.3} before, {:.3} after", v.start, v.trained)
+                }),
+            }
+        })
+        .collect();
+    Ok((!samples.is_empty())
+        .then(|| Section { title: "Side by side".into(), blocks: vec![Block::Samples(samples)] }))
+}
+
+/// Curves of one stage's metrics.
+fn plot(title: &str, metrics: &[Value], stage: &str, fields: &[&str]) -> Plot {
+    let series = fields.iter().map(|field| Series {
+        name: field.replace('_', " "),
+        points: metrics
+            .iter()
+            .filter(|m| m["stage"] == stage)
+            .filter_map(|m| {
+                let (x, y) = (m["step"].as_f64()?, m[*field].as_f64()?);
+                Some(Point { x, y, low: None, high: None })
+            })
+            .collect(),
+        style: Style::Line,
+    });
+    Plot {
+        title: title.into(),
+        x_label: "step".into(),
+        y_label: String::new(),
+        series: series.collect(),
+        reference: None,
+    }
+}
+
+fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Section>, Error> {
+    if !metrics.iter().any(|m| m["stage"] == "policy") {
+        return Ok(None);
+    }
+    let mut blocks = vec![
+        Block::Plot(plot("Reward", metrics, "policy", &["reward"])),
+        Block::Plot(plot("KL from the reference, nats per response", metrics, "policy", &["kl"])),
+        Block::Plot(plot(
+            "Value network",
+            metrics,
+            "policy",
+            &["value_loss", "explained_variance"],
+        )),
+        Block::Plot(plot("Response length, tokens", metrics, "policy", &["response_tokens"])),
+    ];
+    let samples: Vec<policy::Sample> = folder.read("samples.jsonl")?;
+    let last = samples.last().map_or(0, |s| s.step);
+    let of_step = |step: usize| samples.iter().filter(move |s| s.step == step);
+    let distinct = |step: usize| {
+        let mut texts: Vec<&str> = of_step(step).map(|s| s.response.as_str()).collect();
+        let all = texts.len().max(1);
+        texts.sort_unstable();
+        texts.dedup();
+        percent(texts.len() as f64 / all as f64)
+    };
+    blocks.push(Block::Text(format!(
+        "Distinct responses within a batch: {} in the first step, {} in the last.",
+        distinct(1),
+        distinct(last)
+    )));
+    Ok(Some(Section { title: "Reinforcement learning".into(), blocks }))
+}
+
+fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
+    let quality = &summary.quality;
+    let text = format!(
+        "Trained on {} labels. On {} held-out labels: accuracy {} (95 % interval {}), expected \
+         calibration error {:.3}, Brier score {:.3}.",
+        summary.trained_on,
+        quality.pairs,
+        percent(quality.accuracy),
+        interval(&quality.accuracy_interval),
+        quality.ece,
+        quality.brier
+    );
+    let calibration = Plot {
+        title: "Calibration on held-out labels".into(),
+        x_label: "reward model's probability".into(),
+        y_label: "labeler's".into(),
+        series: vec![Series {
+            name: "ten bins".into(),
+            points: quality
+                .bins
+                .iter()
+                .map(|b| Point { x: b.predicted, y: b.observed, low: None, high: None })
+                .collect(),
+            style: Style::Dots,
+        }],
+        reference: Some(Reference::Diagonal),
+    };
+    Section {
+        title: "Reward model".into(),
+        blocks: vec![
+            Block::Text(text),
+            Block::Plot(plot("Loss and accuracy", metrics, "reward", &["loss", "accuracy"])),
+            Block::Plot(calibration),
+        ],
+    }
+}
+
+fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Error> {
+    let labels: Vec<LabelRecord> = folder.read("labels.jsonl")?;
+    if labels.is_empty() {
+        return Ok(None);
+    }
+    let compared: Vec<_> = labels.iter().filter_map(|l| l.comparison.as_ref()).collect();
+    let bias = PositionBias::of(
+        compared.iter().map(|c| (c.ab.prefers_first.value(), c.ba.prefers_first.value())),
+    );
+    let tokens: usize = compared.iter().map(|c| c.ab.prompt_tokens + c.ba.prompt_tokens).sum();
+    let dollars = tokens as f64 / 1000.0 * job.labeler.price_per_1k_input;
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for unscorable in labels.iter().filter_map(|l| l.unscorable.as_ref()) {
+        *reasons.entry(format!("unscorable: {:?}", unscorable.reason)).or_default() += 1;
+    }
+    let first = bias.prefers_first as f64 / bias.same_position.max(1) as f64;
+    let mut rows = vec![
+        vec!["pairs labelled".to_owned(), compared.len().to_string()],
+        vec!["same position preferred in both orders".into(), percent(bias.same_position_rate())],
+        vec!["of these, the first position".into(), percent(first)],
+        vec!["p-value, two-sided binomial".into(), format!("{:.2e}", bias.p_value)],
+        vec!["labeler tokens, both orders".into(), tokens.to_string()],
+        vec!["labeler cost at the job's price".into(), format!("${dollars:.4}")],
+        vec![
+            "the same labels by people (paper section 1)".into(),
+            format!("${:.2}", compared.len() as f64 * HUMAN_LABEL_DOLLARS),
+        ],
+    ];
+    rows.extend(reasons.into_iter().map(|(reason, count)| vec![reason, count.to_string()]));
+    let columns = vec!["Labels".to_owned(), String::new()];
+    Ok(Some(Section {
+        title: "Labels, position bias, cost".into(),
+        blocks: vec![Block::Table(Table { columns, rows })],
+    }))
+}
+
+fn time_section(folder: &RunFolder) -> Result<Section, Error> {
+    let journal: Vec<Value> = folder.read("journal.jsonl")?;
+    let mut by_stage: Vec<(String, f64, u64)> = Vec::new();
+    for entry in &journal {
+        let stage = entry["stage"].as_str().unwrap_or_default();
+        let (seconds, count) =
+            (entry["seconds"].as_f64().unwrap_or(0.0), entry["count"].as_u64().unwrap_or(0));
+        match by_stage.iter_mut().find(|(name, ..)| name == stage) {
+            Some((_, total, done)) => {
+                *total += seconds;
+                *done += count;
+            }
+            None => by_stage.push((stage.to_owned(), seconds, count)),
+        }
+    }
+    let rows = by_stage
+        .into_iter()
+        .map(|(stage, seconds, count)| vec![stage, count.to_string(), format!("{seconds:.0} s")]);
+    let columns = ["Stage", "Items or steps", "Time"].map(String::from).to_vec();
+    let table = Table { columns, rows: rows.collect() };
+    Ok(Section { title: "Time".into(), blocks: vec![Block::Table(table)] })
+}
+
+fn provenance_section(job: &Job, manifest: &Manifest) -> Section {
+    let mut rows = vec![
+        vec!["manifest".to_owned(), manifest.hash().to_string()],
+        vec!["rlaif".into(), manifest.version.clone()],
+        vec!["seed".into(), manifest.seed.to_string()],
+        vec!["policy".into(), manifest.policy_hash.to_string()],
+        vec!["labeler".into(), manifest.labeler_hash.to_string()],
+    ];
+    let hashes =
+        [("template", &manifest.templates), ("data", &manifest.data), ("", &manifest.files)];
+    for (kind, hashes) in hashes {
+        rows.extend(
+            hashes.iter().map(|(n, h)| vec![format!("{kind} {n}").trim().into(), h.to_string()]),
+        );
+    }
+    let columns = vec!["What".to_owned(), "SHA-256".into()];
+    Section {
+        title: "Provenance".into(),
+        blocks: vec![
+            Block::Table(Table { columns, rows }),
+            Block::Text(format!(
+                "KL placement: {:?}. beta {}. Resolved job in job.toml.",
+                job.rl.reinforce.kl_placement, job.rl.reinforce.beta
+            )),
+        ],
+    }
+}
