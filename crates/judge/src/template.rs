@@ -151,6 +151,7 @@ built_in!(
     "sentiment/compare",
     "sentiment/rubric",
     "sentiment/rating",
+    "sentiment/mood",
 );
 
 impl Template {

@@ -2,8 +2,14 @@
 
 mod generate;
 mod jsonl;
+mod label;
 mod logprobs;
 mod model;
+mod models;
+mod progress;
+mod quickstart;
+mod rate;
+mod run;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -18,14 +24,24 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Logprobs(logprobs::Args),
+    Quickstart(quickstart::Args),
+    Run(run::Args),
+    Label(label::Args),
+    Rate(rate::Args),
     Generate(generate::Args),
+    Logprobs(logprobs::Args),
+    Models(models::Args),
 }
 
 /// Runs the chosen command.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Logprobs(args) => logprobs::run(args),
+        Command::Quickstart(args) => quickstart::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Label(args) => label::run(args),
+        Command::Rate(args) => rate::run(args),
         Command::Generate(args) => generate::run(args),
+        Command::Logprobs(args) => logprobs::run(args),
+        Command::Models(args) => models::run(args),
     }
 }

@@ -2,14 +2,13 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions};
-use std::path::PathBuf;
+use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, registry};
 
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A folder with config.json, or a .gguf file.
+    /// A folder with config.json, a .gguf file, or the name of a pulled model.
     #[arg(long, short)]
-    pub model: PathBuf,
+    pub model: String,
 
     /// Where to run: cpu, or cuda:N.
     #[arg(long, default_value = "cpu")]
@@ -20,9 +19,9 @@ impl ModelArgs {
     /// Starts an engine for the model.
     pub fn start(&self) -> Result<Engine> {
         let device = self.device.open()?;
-        let checkpoint = Checkpoint::open(&self.model)?;
+        let checkpoint = Checkpoint::open(&registry::resolve(&self.model)?)?;
         let model = CausalLm::load(&checkpoint, &device, self.device.default_dtype())
-            .with_context(|| format!("loading {}", self.model.display()))?;
+            .with_context(|| format!("loading {}", self.model))?;
         Ok(Engine::start(model, &checkpoint, EngineOptions::default())?)
     }
 }

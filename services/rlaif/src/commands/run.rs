@@ -1,0 +1,65 @@
+//! `rlaif run`: a whole job in one process.
+
+use super::progress::Bars;
+use anyhow::Result;
+use rlaif_pipeline::{Job, Outcome, RunFolder, RunOptions};
+use std::path::PathBuf;
+
+/// Run a job: sample pairs, label, train a reward model, train the policy, evaluate, report.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rlaif run job.toml --out runs/first\n  \
+    rlaif run job.toml --out runs/first --resume    # after a kill")]
+pub struct Args {
+    /// The job file.
+    job: PathBuf,
+    /// The run's folder; runs/NAME-seedN by default.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Go on with the run in the folder.
+    #[arg(long)]
+    resume: bool,
+    /// Override the job's seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Override the job's device: cpu, or cuda:N.
+    #[arg(long)]
+    device: Option<String>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let mut job = Job::load(&args.job)?;
+    job.seed = args.seed.unwrap_or(job.seed);
+    job.device = args.device.unwrap_or(job.device);
+    let default = || PathBuf::from(format!("runs/{}-seed{}", job.name, job.seed));
+    let folder = RunFolder::new(args.out.unwrap_or_else(default));
+    execute(&job, &folder, args.resume)
+}
+
+/// Runs a job with progress on the terminal and its result on standard output.
+pub fn execute(job: &Job, folder: &RunFolder, resume: bool) -> Result<()> {
+    let outcome = rlaif_pipeline::run(job, folder, RunOptions { resume }, &Bars::default())?;
+    print(&outcome);
+    Ok(())
+}
+
+fn print(outcome: &Outcome) {
+    println!(
+        "{:<24} {:>9} {:>17} {:>17} {:>9} {:>8} {:>8}",
+        "template", "win rate", "95 % interval", "length-corrected", "contests", "before", "after"
+    );
+    for rate in &outcome.win_rates {
+        let corrected = rate.length_corrected.map(|c| format!("{:.1} %", 100.0 * c.win_rate));
+        println!(
+            "{:<24} {:>7.1} % {:>17} {:>17} {:>9} {:>8.3} {:>8.3}",
+            rate.template,
+            100.0 * rate.win_rate,
+            format!("{:.1} to {:.1}", 100.0 * rate.interval.low, 100.0 * rate.interval.high),
+            corrected.unwrap_or_else(|| "-".into()),
+            rate.contests,
+            rate.start_mean,
+            rate.trained_mean,
+        );
+    }
+    println!("\nmanifest {}", outcome.manifest.hash());
+    println!("report   {}", outcome.report.display());
+}
