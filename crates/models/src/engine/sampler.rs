@@ -1,6 +1,7 @@
 //! Drawing one token from a row of logits.
 
 use crate::kernels::cpu::math::{exp_and_sum, log_sum_exp, max};
+use crate::kernels::cpu::simd::vectorised;
 use crate::language_model::Sampling;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +23,10 @@ pub(super) fn sample(
     } else {
         draw(logits, scale, sampling, allowed, rng)
     };
-    let normaliser = pulp::Arch::new().dispatch(|| log_sum_exp(logits, scale));
+    let normaliser = vectorised(
+        #[inline(always)]
+        || log_sum_exp(logits, scale),
+    );
     (token as u32, logits[token] * scale - normaliser)
 }
 
@@ -53,10 +57,13 @@ fn draw(
             *weight = f32::NEG_INFINITY;
         }
     }
-    pulp::Arch::new().dispatch(|| {
-        let top = max(&weights) * scale;
-        exp_and_sum(&mut weights, scale, top)
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            let top = max(&weights) * scale;
+            exp_and_sum(&mut weights, scale, top)
+        },
+    );
     keep_top(&mut weights, sampling);
     let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
     let uniform = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;

@@ -6,6 +6,7 @@ use super::{EngineModel, EngineOptions, key_ranges};
 use crate::error::Error;
 use crate::kernels::Span;
 use crate::kernels::cpu::math::log_sum_exp;
+use crate::kernels::cpu::simd::vectorised;
 use crate::kv_cache::SlotRun;
 use crate::language_model::{Answer, Ask, ScoreRequest};
 use crate::transformer::Pass;
@@ -218,7 +219,10 @@ fn answer(
 
 fn candidate_logprobs(ask: &Ask, logits: &[f32]) -> Vec<f32> {
     let Ask::Next { candidates } = ask else { return Vec::new() };
-    let normaliser = pulp::Arch::new().dispatch(|| log_sum_exp(logits, 1.0));
+    let normaliser = vectorised(
+        #[inline(always)]
+        || log_sum_exp(logits, 1.0),
+    );
     candidates.iter().map(|token| logits[*token as usize] - normaliser).collect()
 }
 

@@ -5,6 +5,7 @@
 
 use super::linear::gemm_into;
 use super::math::{axpy, dot, exp_and_sum, max};
+use super::simd::vectorised;
 use crate::kernels::{AttentionPlan, Span};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -71,20 +72,23 @@ fn one_query(q: &[f32], k: &[f32], v: &[f32], plan: &AttentionPlan, span: &Span)
     let q = &q[span.queries.start * plan.q_width()..][..plan.q_width()];
     let mut out = vec![0f32; plan.q_width()];
     let mut scores = vec![0f32; span.num_keys()];
-    pulp::Arch::new().dispatch(|| {
-        for (head, (q, out)) in q.chunks_exact(d).zip(out.chunks_exact_mut(d)).enumerate() {
-            let column = head / plan.group() * d;
-            let rows = || span.keys.iter().cloned().flatten();
-            for (score, row) in scores.iter_mut().zip(rows()) {
-                *score = dot(q, &k[row * kv_width + column..][..d]);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (head, (q, out)) in q.chunks_exact(d).zip(out.chunks_exact_mut(d)).enumerate() {
+                let column = head / plan.group() * d;
+                let rows = || span.keys.iter().cloned().flatten();
+                for (score, row) in scores.iter_mut().zip(rows()) {
+                    *score = dot(q, &k[row * kv_width + column..][..d]);
+                }
+                let top = max(&scores) * scale;
+                let inverse = 1.0 / exp_and_sum(&mut scores, scale, top);
+                for (score, row) in scores.iter().zip(rows()) {
+                    axpy(score * inverse, &v[row * kv_width + column..][..d], out);
+                }
             }
-            let top = max(&scores) * scale;
-            let inverse = 1.0 / exp_and_sum(&mut scores, scale, top);
-            for (score, row) in scores.iter().zip(rows()) {
-                axpy(score * inverse, &v[row * kv_width + column..][..d], out);
-            }
-        }
-    });
+        },
+    );
     out
 }
 
@@ -113,17 +117,20 @@ fn weights(
             gemm::Parallelism::None,
         );
     });
-    pulp::Arch::new().dispatch(|| {
-        for (i, row) in weights.chunks_exact_mut(keys).enumerate() {
-            let (seen, hidden) = row.split_at_mut(span.prefix() + block.start + i + 1);
-            let top = max(seen) * scale;
-            let inverse = 1.0 / exp_and_sum(seen, scale, top);
-            for weight in seen {
-                *weight *= inverse;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (i, row) in weights.chunks_exact_mut(keys).enumerate() {
+                let (seen, hidden) = row.split_at_mut(span.prefix() + block.start + i + 1);
+                let top = max(seen) * scale;
+                let inverse = 1.0 / exp_and_sum(seen, scale, top);
+                for weight in seen {
+                    *weight *= inverse;
+                }
+                hidden.fill(0.0);
             }
-            hidden.fill(0.0);
-        }
-    });
+        },
+    );
     weights
 }
 
@@ -250,14 +257,17 @@ fn head_backward(
             gemm_into(&mut dscores[column..], keys as isize, shape, dout, value_rows, 0.0, serial);
         });
         let scale = plan.scale();
-        pulp::Arch::new().dispatch(|| {
-            for (ds, w) in dscores.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
-                let mean = dot(ds, w);
-                for (ds, w) in ds.iter_mut().zip(w) {
-                    *ds = scale * w * (*ds - mean);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (ds, w) in dscores.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
+                    let mean = dot(ds, w);
+                    for (ds, w) in ds.iter_mut().zip(w) {
+                        *ds = scale * w * (*ds - mean);
+                    }
                 }
-            }
-        });
+            },
+        );
 
         // dq = ds · k, dk += dsᵀ · q
         let dq = &mut gradients.dq[block.start * d..block.end * d];

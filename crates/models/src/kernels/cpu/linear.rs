@@ -5,6 +5,7 @@
 //! so [`few_rows`] streams it instead.
 
 use super::math::LANES;
+use super::simd::vectorised;
 use rayon::prelude::*;
 
 /// Up to this many rows, streaming the weight beats packing it (measured on 2 AVX-512 cores).
@@ -109,15 +110,18 @@ fn few_rows(x: &[f32], w: &[f32], m: usize, n: usize, k: usize) -> Vec<f32> {
     let rows_per_task = n.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(ROW_TILE);
     transposed.par_chunks_mut(rows_per_task * m).zip(w.par_chunks(rows_per_task * k)).for_each(
         |(out, w)| {
-            pulp::Arch::new().dispatch(|| {
-                for (out, w) in out.chunks_mut(ROW_TILE * m).zip(w.chunks(ROW_TILE * k)) {
-                    if w.len() == ROW_TILE * k {
-                        weight_rows::<ROW_TILE>(x, w, m, k, out);
-                    } else {
-                        weight_rows::<1>(x, w, m, k, out);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (out, w) in out.chunks_mut(ROW_TILE * m).zip(w.chunks(ROW_TILE * k)) {
+                        if w.len() == ROW_TILE * k {
+                            weight_rows::<ROW_TILE>(x, w, m, k, out);
+                        } else {
+                            weight_rows::<1>(x, w, m, k, out);
+                        }
                     }
-                }
-            });
+                },
+            );
         },
     );
     if m == 1 {

@@ -2,6 +2,7 @@
 
 use super::linear::{matmul, matmul_t, matmul_tn};
 use super::math::{exp, log_sum_exp};
+use super::simd::vectorised;
 use rayon::prelude::*;
 
 /// Rows whose logits exist at one time: 64 rows of a 50k vocabulary are 13 MB.
@@ -89,7 +90,10 @@ impl Query<'_> {
 
     fn logprob(&self, logits: &[f32], target: u32) -> f32 {
         let scale = self.inverse_temperature;
-        let normaliser = pulp::Arch::new().dispatch(|| log_sum_exp(logits, scale));
+        let normaliser = vectorised(
+            #[inline(always)]
+            || log_sum_exp(logits, scale),
+        );
         logits[target as usize] * scale - normaliser
     }
 
@@ -97,12 +101,15 @@ impl Query<'_> {
     fn to_gradient(&self, logits: &mut [f32], target: u32, scale: f32) {
         let inverse_temperature = self.inverse_temperature;
         let factor = scale * inverse_temperature;
-        pulp::Arch::new().dispatch(|| {
-            let normaliser = log_sum_exp(logits, inverse_temperature);
-            for v in logits.iter_mut() {
-                *v = -factor * exp(v.mul_add(inverse_temperature, -normaliser));
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                let normaliser = log_sum_exp(logits, inverse_temperature);
+                for v in logits.iter_mut() {
+                    *v = -factor * exp(v.mul_add(inverse_temperature, -normaliser));
+                }
+            },
+        );
         logits[target as usize] += factor;
     }
 }

@@ -11,4 +11,5 @@ pub mod logprobs;
 pub mod math;
 pub mod rms_norm;
 pub mod rope;
+pub mod simd;
 pub mod swiglu;

@@ -1,6 +1,7 @@
 //! Root-mean-square normalisation over rows: `y = x / sqrt(mean(x²) + eps) · w`.
 
 use super::math::{axpy, sum_of_squares};
+use super::simd::vectorised;
 use rayon::prelude::*;
 
 /// Rows a task takes, so that a task outweighs its scheduling.
@@ -12,14 +13,17 @@ pub fn forward(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
     let mut out = vec![0f32; x.len()];
     let task = ROWS_PER_TASK * width;
     out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| {
-        pulp::Arch::new().dispatch(|| {
-            for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                let scale = inverse_rms(x, eps);
-                for ((out, x), w) in out.iter_mut().zip(x).zip(w) {
-                    *out = x * scale * w;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let scale = inverse_rms(x, eps);
+                    for ((out, x), w) in out.iter_mut().zip(x).zip(w) {
+                        *out = x * scale * w;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     out
 }
@@ -37,21 +41,24 @@ pub fn backward(
     let task = ROWS_PER_TASK * width;
     dx.par_chunks_mut(task).zip(x.par_chunks(task)).zip(grad.par_chunks(task)).for_each(
         |((dx, x), grad)| {
-            pulp::Arch::new().dispatch(|| {
-                let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                for ((dx, x), grad) in rows.zip(grad.chunks_exact(width)) {
-                    // With s = 1/rms: dx = s · (g·w - x · s² · mean(g·w·x)).
-                    let s = inverse_rms(x, eps);
-                    for ((dx, grad), w) in dx.iter_mut().zip(grad).zip(w) {
-                        *dx = grad * w;
+            vectorised(
+                #[inline(always)]
+                || {
+                    let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                    for ((dx, x), grad) in rows.zip(grad.chunks_exact(width)) {
+                        // With s = 1/rms: dx = s · (g·w - x · s² · mean(g·w·x)).
+                        let s = inverse_rms(x, eps);
+                        for ((dx, grad), w) in dx.iter_mut().zip(grad).zip(w) {
+                            *dx = grad * w;
+                        }
+                        let mean = super::math::dot(dx, x) / width as f32;
+                        let pull = s * s * mean;
+                        for (dx, x) in dx.iter_mut().zip(x) {
+                            *dx = s * (*dx - x * pull);
+                        }
                     }
-                    let mean = super::math::dot(dx, x) / width as f32;
-                    let pull = s * s * mean;
-                    for (dx, x) in dx.iter_mut().zip(x) {
-                        *dx = s * (*dx - x * pull);
-                    }
-                }
-            });
+                },
+            );
         },
     );
     let dw = weight_too.then(|| weight_gradient(x, width, eps, grad));
@@ -62,14 +69,17 @@ pub fn backward(
 fn weight_gradient(x: &[f32], width: usize, eps: f32, grad: &[f32]) -> Vec<f32> {
     let mut dw = vec![0f32; width];
     let mut normalised = vec![0f32; width];
-    pulp::Arch::new().dispatch(|| {
-        for (x, grad) in x.chunks_exact(width).zip(grad.chunks_exact(width)) {
-            for ((n, x), grad) in normalised.iter_mut().zip(x).zip(grad) {
-                *n = x * grad;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (x, grad) in x.chunks_exact(width).zip(grad.chunks_exact(width)) {
+                for ((n, x), grad) in normalised.iter_mut().zip(x).zip(grad) {
+                    *n = x * grad;
+                }
+                axpy(inverse_rms(x, eps), &normalised, &mut dw);
             }
-            axpy(inverse_rms(x, eps), &normalised, &mut dw);
-        }
-    });
+        },
+    );
     dw
 }
 

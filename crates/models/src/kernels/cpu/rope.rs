@@ -1,6 +1,7 @@
 //! Rotary position embedding in HF's half-rotation layout: coordinate `i` of a head turns together
 //! with coordinate `i + head_dim / 2`.
 
+use super::simd::vectorised;
 use rayon::prelude::*;
 
 /// Rows a task takes.
@@ -23,19 +24,22 @@ pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], head_dim: usize, inverse: boo
         .zip(cos.par_chunks(ROWS_PER_TASK * half))
         .zip(sin.par_chunks(ROWS_PER_TASK * half))
         .for_each(|((out, cos), sin)| {
-            pulp::Arch::new().dispatch(|| {
-                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
-                for (row, (cos, sin)) in out.chunks_exact_mut(width).zip(angles) {
-                    for head in row.chunks_exact_mut(head_dim) {
-                        let (low, high) = head.split_at_mut(half);
-                        for i in 0..half {
-                            let (a, b, s) = (low[i], high[i], sign * sin[i]);
-                            low[i] = a * cos[i] - b * s;
-                            high[i] = b * cos[i] + a * s;
+            vectorised(
+                #[inline(always)]
+                || {
+                    let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+                    for (row, (cos, sin)) in out.chunks_exact_mut(width).zip(angles) {
+                        for head in row.chunks_exact_mut(head_dim) {
+                            let (low, high) = head.split_at_mut(half);
+                            for i in 0..half {
+                                let (a, b, s) = (low[i], high[i], sign * sin[i]);
+                                low[i] = a * cos[i] - b * s;
+                                high[i] = b * cos[i] + a * s;
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     out
 }

@@ -1,0 +1,169 @@
+//! Whatever is wrong with the input: one clear message, a non-zero exit, no panic.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-llama")
+}
+
+fn rlaif(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rlaif"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its options does not wait for its input.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// The run fails, says `complaint`, and does not panic.
+#[track_caller]
+fn refuses(args: &[&str], input: &str, complaint: &str) {
+    let output = rlaif(args, input);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{args:?} succeeded");
+    assert!(message.contains(complaint), "{args:?} said: {message}");
+    assert!(!message.contains("panicked"), "{args:?} said: {message}");
+}
+
+/// A copy of the tiny model to damage.
+fn copy() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(tiny()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
+const TEXT: &str = "{\"text\": \"hello\"}\n";
+
+#[test]
+fn files_that_are_not_there() {
+    let model = tiny();
+    let model = model.to_str().unwrap();
+    refuses(&["logprobs", "--model", "no/such/model"], TEXT, "no/such/model");
+    refuses(&["logprobs", "--model", model, "--in", "no-such.jsonl"], "", "no-such.jsonl");
+    refuses(&["label", "--model", model, "--template", "no/such"], "", "summary/base");
+    refuses(&["run", "no-such-job.toml"], "", "no-such-job.toml");
+}
+
+#[test]
+fn lines_that_are_not_records_are_named() {
+    let model = tiny();
+    let model = model.to_str().unwrap();
+    refuses(&["logprobs", "--model", model], "{\"text\": \"a\"}\n{\"text\": \n", "<stdin>:2");
+    refuses(&["logprobs", "--model", model], "{\"prompt\": \"a\"}\n", "<stdin>:1: field \"text\"");
+    refuses(
+        &["label", "--model", model],
+        "{\"prompt\": \"a\", \"response_a\": \"x\"}\n",
+        "response_b",
+    );
+    refuses(&["label", "--model", model], "", "no records");
+}
+
+#[test]
+fn prompts_longer_than_the_context() {
+    let model = tiny();
+    let long = format!("{{\"text\": \"{}\", \"prompt\": \"{0}\"}}\n", "z".repeat(2000));
+    for tool in ["logprobs", "generate"] {
+        refuses(&[tool, "--model", model.to_str().unwrap()], &long, "context");
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there() {
+    let model = tiny();
+    refuses(
+        &["logprobs", "--model", model.to_str().unwrap(), "--device", "cuda:7"],
+        TEXT,
+        "cuda:7",
+    );
+    refuses(&["logprobs", "--model", model.to_str().unwrap(), "--device", "tpu"], TEXT, "cuda:N");
+}
+
+#[test]
+fn damaged_and_lying_weights() {
+    let model = copy();
+    let weights = model.path().join("model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    let path = model.path().to_str().unwrap();
+    let try_with = |bytes: &[u8], complaint: &str| {
+        std::fs::write(&weights, bytes).unwrap();
+        refuses(&["logprobs", "--model", path], TEXT, complaint);
+    };
+    try_with(&bytes[..bytes.len() / 2], "model.safetensors");
+    try_with(&[], "model.safetensors");
+    // A header that claims to be larger than any memory.
+    let mut lying = bytes.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    try_with(&lying, "model.safetensors");
+}
+
+#[test]
+fn lying_gguf_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    let header = |tensors: u64, entries: u64| {
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend(tensors.to_le_bytes());
+        bytes.extend(entries.to_le_bytes());
+        bytes
+    };
+    for bytes in
+        [header(u64::MAX, 0), header(0, u64::MAX), header(1, 0), b"GGUF".to_vec(), b"not".to_vec()]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        refuses(&["logprobs", "--model", path.to_str().unwrap()], TEXT, "model.gguf");
+    }
+}
+
+#[test]
+fn configurations_that_do_not_fit() {
+    let edit = |file: &str, from: &str, to: &str, complaint: &str| {
+        let model = copy();
+        let path = model.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        refuses(&["logprobs", "--model", model.path().to_str().unwrap()], TEXT, complaint);
+    };
+    edit("config.json", "\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "mamba");
+    edit("config.json", "\"hidden_size\": 32", "\"hidden_size\": 64", "shape");
+    // More tokens than the embedding has rows: the tokenizer of another model.
+    edit("config.json", "\"vocab_size\": 304", "\"vocab_size\": 100", "");
+}
+
+#[test]
+fn a_job_with_nothing_to_work_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = tiny();
+    let job = format!(
+        "name = 't'\npolicy = {{ model = '{0}', chat = false }}\n\
+         labeler = {{ model = '{0}', template = 'sentiment/rubric' }}\n\
+         data = {{ prompts = 'p.jsonl', heldout_prompts = 'p.jsonl' }}\n\
+         rl = {{ reward = 'labeler', steps = 1, batch_size = 2 }}\n",
+        model.display()
+    );
+    std::fs::write(dir.path().join("job.toml"), job).unwrap();
+    std::fs::write(dir.path().join("p.jsonl"), "\n").unwrap();
+    let job = dir.path().join("job.toml");
+    let out = dir.path().join("out");
+    refuses(&["run", job.to_str().unwrap(), "--out", out.to_str().unwrap()], "", "no prompts");
+    assert!(!out.exists(), "a run folder was made for a job that cannot run");
+}
+
+/// A device that refuses every write stands in for a full disk.
+#[test]
+fn a_full_disk() {
+    let model = tiny();
+    refuses(
+        &["logprobs", "--model", model.to_str().unwrap(), "--out", "/dev/full"],
+        TEXT,
+        "/dev/full",
+    );
+}

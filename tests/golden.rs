@@ -1,0 +1,188 @@
+//! Numbers against PyTorch: the values in `golden/` were made by transformers in f32
+//! (`golden/make_golden.py`), and ours may differ from them by 1e-3 at most, as sums are taken in
+//! another order. The tiny models have random weights, norms and biases.
+
+use rlaif_models::{
+    Answer, Ask, CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest,
+    LanguageModel, PackedBatch, Sampling, ScoreRequest,
+};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+const TINY: [&str; 3] = ["tiny-llama", "tiny-qwen2", "tiny-qwen3"];
+
+#[derive(Deserialize)]
+struct Golden {
+    texts: Vec<GoldenText>,
+    prompt: String,
+    greedy: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct GoldenText {
+    text: String,
+    token_ids: Vec<u32>,
+    logprobs: Vec<f32>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn golden(name: &str) -> Golden {
+    let text = std::fs::read(folder().join(format!("{name}.json"))).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn load(path: &Path) -> (CausalLm, Engine) {
+    let checkpoint = Checkpoint::open(path).unwrap();
+    let device = DeviceName::Cpu.open().unwrap();
+    let model = CausalLm::load(&checkpoint, &device, burn::tensor::DType::F32).unwrap();
+    let engine = Engine::start(model.clone(), &checkpoint, EngineOptions::default()).unwrap();
+    (model, engine)
+}
+
+fn logprobs(engine: &Engine, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
+    let request = |tokens: &Vec<u32>| ScoreRequest {
+        tokens: tokens.clone(),
+        ask: Ask::Continuation { from: 1 },
+    };
+    let answers = engine.score(sequences.iter().map(request).collect()).unwrap();
+    let logprobs = answers.into_iter().map(|answer| match answer {
+        Answer::Continuation(logprobs) => logprobs,
+        other => panic!("asked for a continuation, got {other:?}"),
+    });
+    logprobs.collect()
+}
+
+fn sampling(max_new_tokens: usize, temperature: f32, seed: u64) -> Sampling {
+    Sampling {
+        max_new_tokens,
+        min_new_tokens: 0,
+        temperature,
+        top_k: None,
+        top_p: None,
+        stop_tokens: Vec::new(),
+        seed,
+    }
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn check(path: &Path, golden: &Golden) {
+    let (_, engine) = load(path);
+    let sequences: Vec<Vec<u32>> =
+        golden.texts.iter().map(|t| engine.tokenizer().encode_plain(&t.text)).collect();
+    for ((text, tokens), logprobs) in
+        golden.texts.iter().zip(&sequences).zip(logprobs(&engine, &sequences))
+    {
+        assert_eq!(tokens, &text.token_ids, "{path:?}: tokens of {:?}", text.text);
+        let difference = largest_difference(&logprobs, &text.logprobs);
+        assert!(difference <= 1e-3, "{path:?}: {:?} differs by {difference}", text.text);
+    }
+    let prompt = engine.tokenizer().encode_plain(&golden.prompt);
+    let request = GenerateRequest { prompt, sampling: sampling(48, 0.0, 0) };
+    assert_eq!(engine.generate(vec![request]).unwrap()[0].tokens, golden.greedy, "{path:?}");
+}
+
+#[test]
+fn tiny_random_models_equal_transformers() {
+    for name in TINY {
+        check(&folder().join(name), &golden(name));
+    }
+}
+
+/// Real models are too large to commit; point `RLAIF_TEST_MODELS` at a folder that holds them.
+#[test]
+fn real_gguf_models_equal_transformers() {
+    let models = [
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-instruct.q4_1"),
+        ("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "qwen2.5-coder-0.5b-instruct.q4_k_m"),
+    ];
+    for (file, name) in models {
+        let path = std::env::var_os("RLAIF_TEST_MODELS").map(|dir| Path::new(&dir).join(file));
+        match path.filter(|path| path.exists()) {
+            Some(path) => check(&path, &golden(name)),
+            None => eprintln!("skipped: {file} is not in $RLAIF_TEST_MODELS"),
+        }
+    }
+}
+
+/// The bound holds for sums of a few dozen f32 products in different orders.
+#[test]
+fn a_batch_with_shared_prefixes_equals_one_at_a_time() {
+    for name in TINY {
+        let (_, engine) = load(&folder().join(name));
+        let mut sequences: Vec<Vec<u32>> =
+            golden(name).texts.into_iter().map(|t| t.token_ids).collect();
+        // The same beginning with several ends, one of them the beginning itself.
+        let stem = sequences[0].clone();
+        sequences.push(stem[..stem.len() / 2].to_vec());
+        sequences.extend((0..5).map(|end| [&stem[..], &[end, end + 7]].concat()));
+        let together = logprobs(&engine, &sequences);
+        for (sequence, together) in sequences.iter().zip(together) {
+            let alone = logprobs(&engine, std::slice::from_ref(sequence));
+            let difference = largest_difference(&together, &alone[0]);
+            assert!(difference <= 1e-4, "{name}: differs by {difference}");
+        }
+    }
+}
+
+/// What the sampler reports, what scoring says, and what the learner computes with the tape's
+/// forward pass are three paths through one set of kernels.
+#[test]
+fn rollout_logprobs_equal_the_scorers_and_the_learners() {
+    for name in TINY {
+        let (model, engine) = load(&folder().join(name));
+        let prompts: Vec<Vec<u32>> = golden(name).texts.into_iter().map(|t| t.token_ids).collect();
+        let requests = prompts.iter().enumerate().map(|(i, prompt)| GenerateRequest {
+            prompt: prompt.clone(),
+            sampling: sampling(12, 1.0, i as u64),
+        });
+        let rollouts = engine.generate(requests.collect()).unwrap();
+        for (prompt, rollout) in prompts.iter().zip(rollouts) {
+            let sequence = [&prompt[..], &rollout.tokens].concat();
+            let scored = &logprobs(&engine, std::slice::from_ref(&sequence))[0];
+            let hidden = model.forward(&PackedBatch::from_sequences(&[sequence.clone()]));
+            let rows: Vec<usize> = (prompt.len() - 1..sequence.len() - 1).collect();
+            let learner = model.token_logprobs(hidden, &rows, &rollout.tokens, 1.0);
+            let learner: Vec<f32> = learner.into_data().into_vec().unwrap();
+            let difference = largest_difference(&rollout.logprobs, &scored[prompt.len() - 1..])
+                .max(largest_difference(&rollout.logprobs, &learner));
+            assert!(difference <= 1e-4, "{name}: differs by {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_request_draws_the_same_tokens_whatever_else_is_in_the_batch() {
+    let (_, engine) = load(&folder().join(TINY[0]));
+    let request =
+        |seed| GenerateRequest { prompt: vec![5, 6, 7], sampling: sampling(20, 1.0, seed) };
+    let together = engine.generate((0..40).map(request).collect()).unwrap();
+    for seed in [0, 17, 39] {
+        assert_eq!(
+            engine.generate(vec![request(seed)]).unwrap()[0].tokens,
+            together[seed as usize].tokens
+        );
+    }
+    assert_ne!(together[0].tokens, together[1].tokens);
+}
+
+#[test]
+fn a_saved_model_reads_back_with_the_same_numbers() {
+    for name in TINY {
+        let origin = Checkpoint::open(&folder().join(name)).unwrap();
+        let (model, engine) = load(&folder().join(name));
+        let dir = tempfile::tempdir().unwrap();
+        let saved = dir.path().join("saved");
+        model.save(&saved, &origin).unwrap();
+        let (_, again) = load(&saved);
+        let sequences: Vec<Vec<u32>> =
+            golden(name).texts.into_iter().map(|t| t.token_ids).collect();
+        assert_eq!(logprobs(&engine, &sequences), logprobs(&again, &sequences), "{name}");
+    }
+}

@@ -1,0 +1,140 @@
+//! A run that is killed with SIGKILL in every stage and resumed makes the same files, byte for byte,
+//! as one that was left alone, and labels no pair twice.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
+
+const PAIRS: usize = 64;
+
+fn write_job(folder: &Path) {
+    let prompts = |word: &str| -> String {
+        (0..48).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
+    };
+    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about")).unwrap();
+    std::fs::write(folder.join("heldout.jsonl"), prompts("What is")).unwrap();
+    let demonstrations: String = (0..24)
+        .map(|i| format!("{{\"prompt\": \"Say {i}\", \"completion\": \"It is {i}.\"}}\n"))
+        .collect();
+    std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
+    let job = format!(
+        r#"
+        name = "tiny"
+        seed = 3
+        policy = {{ model = "{MODEL}", chat = false }}
+        labeler = {{ model = "{MODEL}", template = "sentiment/compare" }}
+        lora = {{ rank = 2 }}
+        [data]
+        prompts = "prompts.jsonl"
+        heldout_prompts = "heldout.jsonl"
+        demonstrations = "demonstrations.jsonl"
+        [sampling]
+        max_new_tokens = 8
+        [sft]
+        epochs = 4
+        batch_size = 6
+        optimizer = {{ lr = 1e-3 }}
+        [reward_model]
+        pairs = {PAIRS}
+        heldout_fraction = 0.25
+        epochs = 4
+        batch_size = 8
+        optimizer = {{ kind = "adafactor", lr = 1e-3 }}
+        [rl]
+        reward = "model"
+        steps = 20
+        batch_size = 8
+        checkpoint_every = 3
+        reinforce = {{ policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
+        "#
+    );
+    std::fs::write(folder.join("job.toml"), job).unwrap();
+}
+
+fn start(folder: &Path, out: &Path, resume: bool) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.arg("run").arg(folder.join("job.toml")).arg("--out").arg(out);
+    if resume {
+        command.arg("--resume");
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// How far a stage is, as its files show it.
+fn progress(out: &Path, stage: &str) -> usize {
+    let steps = |stage: &str| {
+        lines(&out.join("metrics.jsonl")).iter().filter(|record| record["stage"] == stage).count()
+    };
+    match stage {
+        "sample" => lines(&out.join("pairs.jsonl")).len() / 16,
+        "label" => lines(&out.join("labels.jsonl")).len() / 16,
+        "evaluate" => lines(&out.join("evaluation.jsonl")).len() / 16,
+        trained => steps(trained),
+    }
+}
+
+/// Waits until a stage is under way, and kills the run there.
+fn kill_within(mut child: Child, out: &Path, stage: &str, at: usize) {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while progress(out, stage) < at {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it could be killed in {stage}"
+        );
+        assert!(Instant::now() < deadline, "{stage} never began");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn manifest(out: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn killed_in_every_stage_and_resumed_equals_never_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    write_job(dir.path());
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    assert!(start(dir.path(), &whole, false).wait().unwrap().success());
+
+    let stages =
+        [("sft", 4), ("sample", 1), ("label", 1), ("reward", 4), ("policy", 5), ("evaluate", 1)];
+    for (number, (stage, at)) in stages.into_iter().enumerate() {
+        kill_within(start(dir.path(), &broken, number > 0), &broken, stage, at);
+    }
+    assert!(start(dir.path(), &broken, true).wait().unwrap().success());
+
+    assert_eq!(manifest(&whole), manifest(&broken));
+    let labels = lines(&broken.join("labels.jsonl"));
+    let ids: BTreeSet<String> = labels.iter().map(|l| l["label_id"].to_string()).collect();
+    assert_eq!((labels.len(), ids.len()), (PAIRS, PAIRS));
+    let journal = lines(&broken.join("journal.jsonl"));
+    let labelled = journal.iter().filter(|e| e["stage"] == "label");
+    let labelled: u64 = labelled.map(|e| e["count"].as_u64().unwrap()).sum();
+    assert!(labelled <= PAIRS as u64, "{labelled} labels were made for {PAIRS} pairs");
+    for report in ["report.md", "report.html"] {
+        assert!(broken.join(report).exists());
+    }
+}
+
+#[test]
+fn a_folder_with_a_run_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    write_job(dir.path());
+    let out = dir.path().join("out");
+    kill_within(start(dir.path(), &out, false), &out, "sft", 2);
+    let before = lines(&out.join("metrics.jsonl")).len();
+    assert!(!start(dir.path(), &out, false).wait().unwrap().success());
+    assert_eq!(lines(&out.join("metrics.jsonl")).len(), before);
+}
