@@ -106,15 +106,20 @@ fn it_reaches_the_optimum_with_either_kl_placement() {
 fn at_beta_one_the_policy_stays_at_its_start() {
     let engine = engine();
     for placement in [KlPlacement::Reward, KlPlacement::Loss] {
-        let mut trainer = trainer(config(1.0, placement), &Trainable::Full);
-        let mut last = None;
-        for step in 0..30 {
-            last = trainer.step(&rollouts(&engine, &trainer, step, 32));
-        }
-        let last = last.unwrap();
-        // The rewarded policy of the other test has moved by several nats here.
-        assert!(last.kl.abs() < 0.5, "{placement:?}: KL {}", last.kl);
-        assert!(last.reward < 0.7, "{placement:?}: reward {}", last.reward);
+        let kl_after = |beta: f64| {
+            let mut settings = config(beta, placement);
+            settings.policy.lr = 1e-3;
+            let mut trainer = trainer(settings, &Trainable::Full);
+            for step in 0..60 {
+                trainer.step(&rollouts(&engine, &trainer, step, 32)).unwrap();
+            }
+            trainer.step(&rollouts(&engine, &trainer, 60, 64)).unwrap().kl
+        };
+        // Adam turns even rounding noise into steps of the size of the learning rate, so "stays"
+        // means: within a small part of where the reward would take it.
+        let (held, free) = (kl_after(1.0), kl_after(0.0));
+        assert!(free > 1.0, "{placement:?}: the reward moves the policy by {free} only");
+        assert!(held.abs() < 0.1 * free, "{placement:?}: KL {held} against {free}");
     }
 }
 
@@ -122,7 +127,7 @@ fn at_beta_one_the_policy_stays_at_its_start() {
 fn the_policys_loss_leaves_the_value_network_untouched_and_the_other_way_round() {
     let engine = engine();
     // A value network that cannot move leaves a policy that does, and vice versa.
-    let frozen = OptimizerConfig { lr: 1e-30, ..OptimizerConfig::default() };
+    let frozen = OptimizerConfig { lr: f64::MIN_POSITIVE, ..OptimizerConfig::default() };
     let mut still_value = config(0.05, KlPlacement::Loss);
     still_value.value = frozen.clone();
     let mut still_policy = config(0.05, KlPlacement::Loss);
@@ -139,7 +144,7 @@ fn the_policys_loss_leaves_the_value_network_untouched_and_the_other_way_round()
 #[test]
 fn the_baseline_lowers_the_variance_of_the_gradient() {
     let engine = engine();
-    let still = OptimizerConfig { lr: 1e-30, ..OptimizerConfig::default() };
+    let still = OptimizerConfig { lr: f64::MIN_POSITIVE, ..OptimizerConfig::default() };
     let mean_norm = |learn: bool| {
         let mut settings = config(0.0, KlPlacement::Loss);
         settings.policy = still.clone();

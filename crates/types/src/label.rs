@@ -6,9 +6,9 @@ use std::fmt;
 
 /// Probability in `[0, 1]` that response A is preferred over response B (paper section 1).
 ///
-/// Values live on a grid of 2⁻⁴⁰. On that grid `1 - p` and the mean of two probabilities are exact
-/// in `f64`, which is what makes "swapping the candidates swaps the label" an equality instead of
-/// an approximation.
+/// Values of one order live on a grid of 2⁻⁴⁰, means of two orders on one of 2⁻⁴¹. There `1 - p` and
+/// the mean are exact in `f64`, which is what makes "swapping the candidates swaps the label" an
+/// equality instead of an approximation.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct SoftLabel(f64);
@@ -60,8 +60,10 @@ impl SoftLabel {
 
 impl TryFrom<f64> for SoftLabel {
     type Error = String;
+    /// For stored labels: means of two orders come back as they were.
     fn try_from(p: f64) -> Result<Self, String> {
-        Self::new(p)
+        Self::new(p)?;
+        Ok(Self((p * 2.0 * Self::GRID).round() / (2.0 * Self::GRID)))
     }
 }
 
@@ -97,6 +99,14 @@ mod tests {
             let exchanged = SoftLabel::from_both_orders(second, first);
             assert_eq!(exchanged.value(), 1.0 - label.value());
         }
+    }
+
+    #[test]
+    fn a_stored_label_comes_back_bit_for_bit() {
+        let one = SoftLabel::new(1.0 / 3.0).unwrap();
+        let label = SoftLabel::from_both_orders(one, SoftLabel::new(0.1).unwrap());
+        let text = serde_json::to_string(&label).unwrap();
+        assert_eq!(serde_json::from_str::<SoftLabel>(&text).unwrap().value(), label.value());
     }
 
     #[test]
