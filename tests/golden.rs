@@ -146,7 +146,8 @@ fn rollout_logprobs_equal_the_scorers_and_the_learners() {
         for (prompt, rollout) in prompts.iter().zip(rollouts) {
             let sequence = [&prompt[..], &rollout.tokens].concat();
             let scored = &logprobs(&engine, std::slice::from_ref(&sequence))[0];
-            let hidden = model.forward(&PackedBatch::from_sequences(&[sequence.clone()]));
+            let hidden =
+                model.forward(&PackedBatch::from_sequences(std::slice::from_ref(&sequence)));
             let rows: Vec<usize> = (prompt.len() - 1..sequence.len() - 1).collect();
             let learner = model.token_logprobs(hidden, &rows, &rollout.tokens, 1.0);
             let learner: Vec<f32> = learner.into_data().into_vec().unwrap();
