@@ -57,6 +57,13 @@ pub fn resolve(spec: &str) -> Result<PathBuf, Error> {
         return fs::canonicalize(path).map_err(Error::io(path));
     }
     let unknown = |hint: String| Err(Error::UnknownModel { spec: spec.into(), hint });
+    if spec.starts_with("hf:") {
+        return unknown(
+            "fetching from the Hugging Face hub is not built in yet; download the model's folder \
+             and give its path"
+                .into(),
+        );
+    }
     match KNOWN.iter().find(|known| known.name == spec) {
         Some(known) if pulled_path(known).exists() => Ok(pulled_path(known)),
         Some(_) => unknown(format!("get it with: rlaif models pull {spec}")),

@@ -24,7 +24,7 @@ use rlaif_models::{CausalLm, Checkpoint, Engine, ScalarModel, Trainable};
 use rlaif_rl::{
     Demonstration, LabelledPair, PairScores, Reinforce, RewardTrainer, SftTrainer, TrainerState,
 };
-use rlaif_types::{Judgement, Pair, Prompt};
+use rlaif_types::{Judgement, Pair, Prompt, Unscorable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -161,8 +161,31 @@ pub(crate) struct RewardSummary {
 pub(crate) struct EvaluationRecord {
     #[serde(flatten)]
     pub(crate) contest: Contest,
-    /// By template; unscorable ones are null.
-    pub(crate) verdicts: BTreeMap<String, Option<Verdict>>,
+    /// By template.
+    pub(crate) verdicts: BTreeMap<String, Judged>,
+}
+
+/// A judgement as it is stored: the verdict, or the reason there is none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Judged {
+    Verdict(Verdict),
+    Unscorable(Unscorable),
+}
+
+impl From<Judgement<Verdict>> for Judged {
+    fn from(judgement: Judgement<Verdict>) -> Self {
+        judgement.map_or_else(Self::Unscorable, Self::Verdict)
+    }
+}
+
+impl From<&Judged> for Judgement<Verdict> {
+    fn from(judged: &Judged) -> Self {
+        match judged {
+            Judged::Verdict(verdict) => Ok(*verdict),
+            Judged::Unscorable(unscorable) => Err(unscorable.clone()),
+        }
+    }
 }
 
 impl Run<'_> {
@@ -534,7 +557,7 @@ impl Run<'_> {
             for judge in judges {
                 let verdicts = evaluate::judge(judge, &contests)?;
                 for (record, verdict) in records.iter_mut().zip(verdicts) {
-                    record.verdicts.insert(judge.template().name.clone(), verdict.ok());
+                    record.verdicts.insert(judge.template().name.clone(), verdict.into());
                 }
             }
             Ok(records)
@@ -545,7 +568,7 @@ impl Run<'_> {
             .map(|judge| {
                 let name = &judge.template().name;
                 let verdicts: Vec<Judgement<Verdict>> =
-                    records.iter().map(|r| r.verdicts[name].ok_or_else(unscorable)).collect();
+                    records.iter().map(|r| (&r.verdicts[name]).into()).collect();
                 evaluate::win_rate(name, &contests, &verdicts)
             })
             .collect();
@@ -581,14 +604,6 @@ impl Run<'_> {
         };
         manifest.write(self.folder)
     }
-}
-
-/// A stored verdict that is null; its reason was logged when it was made.
-fn unscorable() -> rlaif_types::Unscorable {
-    rlaif_types::Unscorable::new(
-        rlaif_types::UnscorableReason::NoVerdict,
-        "the labeler could not judge this contest",
-    )
 }
 
 fn pair_scores(engine: &Engine, pairs: &[LabelledPair]) -> Result<Vec<PairScores>, Error> {

@@ -42,7 +42,7 @@ impl Models {
         Ok(Self { device, loaded: HashMap::new() })
     }
 
-    /// The model at `spec`: a folder, a .gguf file, a pulled name, or `hf:owner/name`.
+    /// The model at `spec`: a folder, a .gguf file, or a pulled name.
     ///
     /// # Errors
     /// When it cannot be found or loaded.

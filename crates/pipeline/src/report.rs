@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::config::{Job, RewardSource};
-use crate::local::{EvaluationRecord, RewardSummary};
+use crate::local::{EvaluationRecord, Judged, RewardSummary};
 use crate::manifest::Manifest;
 use crate::run_folder::RunFolder;
 use crate::stages::evaluate::WinRate;
@@ -181,18 +181,18 @@ fn samples_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Err
         .iter()
         .take(SAMPLES)
         .map(|record| {
-            let verdict = record
-                .verdicts
-                .get(headline)
-                .or_else(|| record.verdicts.values().next())
-                .and_then(Option::as_ref);
+            let verdict = record.verdicts.get(headline).or_else(|| record.verdicts.values().next());
             Sample {
                 prompt: record.contest.prompt.as_context(),
                 left: ("start".into(), record.contest.start.clone()),
                 right: ("trained".into(), record.contest.trained.clone()),
-                note: verdict.map_or("unscorable".into(), |v| {
-                    format!("score {:.3} before, {:.3} after", v.start, v.trained)
-                }),
+                note: match verdict {
+                    Some(Judged::Verdict(v)) => {
+                        format!("score {:.3} before, {:.3} after", v.start, v.trained)
+                    }
+                    Some(Judged::Unscorable(reason)) => format!("unscorable: {reason}"),
+                    None => String::new(),
+                },
             }
         })
         .collect();

@@ -33,6 +33,7 @@ pub fn run(args: Args) -> Result<()> {
     let template = Template::load(&args.template)?;
     let judge = Judge::new(Arc::new(args.model.start()?), template)?;
     let parse = |record| Ok((pair_of(&record)?, record));
+    let mut unscorable_count = 0;
     args.jsonl.process(parse, |records| {
         let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
         let comparisons = judge.compare(&pairs)?;
@@ -41,6 +42,7 @@ pub fn run(args: Args) -> Result<()> {
                 Ok(comparison) => comparison,
                 Err(unscorable) => {
                     let mut record = record.clone();
+                    unscorable_count += 1;
                     record.insert("unscorable".into(), json!(unscorable));
                     return record;
                 }
@@ -55,5 +57,9 @@ pub fn run(args: Args) -> Result<()> {
             record
         });
         Ok(labelled.collect())
-    })
+    })?;
+    if unscorable_count > 0 {
+        tracing::warn!("pairs that could not be judged: {unscorable_count}; see \"unscorable\"");
+    }
+    Ok(())
 }

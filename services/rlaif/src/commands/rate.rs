@@ -34,6 +34,7 @@ pub fn run(args: Args) -> Result<()> {
         let (prompt, response) = (prompt_of(&record)?, response_of(&record)?);
         Ok((Item { prompt, response }, record))
     };
+    let mut unscorable_count = 0;
     args.jsonl.process(parse, |records| {
         let items: Vec<Item> = records.iter().map(|(item, _)| item.clone()).collect();
         let rated = records.iter().zip(judge.rate(&items)?).map(|((_, record), rating)| {
@@ -45,6 +46,7 @@ pub fn run(args: Args) -> Result<()> {
                     record.insert("answers".into(), json!(rating.answers));
                 }
                 Err(unscorable) => {
+                    unscorable_count += 1;
                     record.insert("unscorable".into(), json!(unscorable));
                 }
             }
@@ -54,5 +56,11 @@ pub fn run(args: Args) -> Result<()> {
             record
         });
         Ok(rated.collect())
-    })
+    })?;
+    if unscorable_count > 0 {
+        tracing::warn!(
+            "responses that could not be judged: {unscorable_count}; see \"unscorable\""
+        );
+    }
+    Ok(())
 }
