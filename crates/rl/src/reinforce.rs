@@ -47,6 +47,10 @@ pub struct ReinforceConfig {
     pub value: OptimizerConfig,
     /// First steps in which only the value network learns.
     pub value_warmup_steps: u64,
+    /// Subtract the batch's mean from the advantages. A value network that lags behind the policy
+    /// makes them all negative or all positive, which moves the policy away from, or towards,
+    /// whatever it happened to draw. The paper does not do it.
+    pub center_advantages: bool,
 }
 
 impl Default for ReinforceConfig {
@@ -58,6 +62,7 @@ impl Default for ReinforceConfig {
             policy: OptimizerConfig::default(),
             value: OptimizerConfig::default(),
             value_warmup_steps: 0,
+            center_advantages: false,
         }
     }
 }
@@ -198,15 +203,21 @@ impl Reinforce {
         let per_episode = 1.0 / scored.len() as f32;
         let lengths: Vec<usize> =
             scored.iter().map(|(e, _)| e.prompt.len() + e.response.len()).collect();
-        for piece in micro_batches(&lengths, self.micro_batch_tokens) {
-            let episodes = &scored[piece];
-            let packed =
-                ResponseBatch::new(episodes.iter().map(|(e, _)| (&e.prompt[..], &e.response[..])));
-            let reference = host(self.logprobs(&self.reference, &packed));
+        let pieces = micro_batches(&lengths, self.micro_batch_tokens);
+        let packed: Vec<ResponseBatch> = pieces
+            .iter()
+            .map(|piece| {
+                let episodes = scored[piece.clone()].iter();
+                ResponseBatch::new(episodes.map(|(e, _)| (&e.prompt[..], &e.response[..])))
+            })
+            .collect();
 
+        let mut references = Vec::new();
+        for (piece, packed) in pieces.iter().zip(&packed) {
+            let reference = host(self.logprobs(&self.reference, packed));
             // The divergence paid is that of the policy that drew the tokens.
             let mut returns = Vec::new();
-            for ((episode, reward), span) in episodes.iter().zip(&packed.spans) {
+            for ((episode, reward), span) in scored[piece.clone()].iter().zip(&packed.spans) {
                 let reference = &reference[span.clone()];
                 returns.extend(token_returns(
                     *reward,
@@ -218,33 +229,46 @@ impl Reinforce {
                 let ratios = episode.logprobs.iter().zip(reference);
                 pass.kl += ratios.map(|(pi, reference)| f64::from(pi - reference)).sum::<f64>();
             }
-
             let values = self.value.forward_rows(&packed.batch, &packed.rows);
-            let baseline = host(values.clone().inner());
+            pass.values.extend(host(values.clone().inner()).into_iter().map(f64::from));
             let value_loss = value_regression(values, &returns) * per_episode;
             pass.value.add(&self.value, &value_loss.backward());
+            pass.returns.extend(returns.into_iter().map(f64::from));
+            references.push(reference);
+        }
 
-            // From here on the baseline is plain numbers: no policy gradient reaches V.
-            let advantages: Vec<f32> = returns.iter().zip(&baseline).map(|(z, v)| z - v).collect();
-            let logprobs = self.logprobs(&self.policy, &packed);
-            let drawn = episodes.iter().flat_map(|(e, _)| &e.logprobs);
+        // From here on the baseline is plain numbers: no policy gradient reaches V.
+        let advantages = self.advantages(&pass);
+        let mut first = 0;
+        for ((piece, packed), reference) in pieces.iter().zip(&packed).zip(&references) {
+            let advantages = &advantages[first..first + packed.targets.len()];
+            first += packed.targets.len();
+            let logprobs = self.logprobs(&self.policy, packed);
+            let drawn = scored[piece.clone()].iter().flat_map(|(e, _)| &e.logprobs);
             for (learner, rollout) in host(logprobs.clone().inner()).iter().zip(drawn) {
                 pass.mismatch = pass.mismatch.max(f64::from((learner - rollout).abs()));
             }
-            let reward_weighted = policy_gradient(logprobs.clone(), &advantages);
+            let reward_weighted = policy_gradient(logprobs.clone(), advantages);
             let loss = match self.config.kl_placement {
                 KlPlacement::Reward => reward_weighted,
                 KlPlacement::Loss => {
-                    reward_weighted + kl_penalty(logprobs, &reference) * self.config.beta as f32
+                    reward_weighted + kl_penalty(logprobs, reference) * self.config.beta as f32
                 }
             } * per_episode;
             pass.policy_loss += f64::from(loss.clone().into_scalar::<f32>());
             pass.policy.add(&self.policy, &loss.backward());
-
-            pass.returns.extend(returns.iter().map(|z| f64::from(*z)));
-            pass.values.extend(baseline.iter().map(|v| f64::from(*v)));
         }
         pass
+    }
+
+    /// `Z_t - V(x_t)` of every token, less the batch's mean where that is asked for.
+    fn advantages(&self, pass: &StepPass) -> Vec<f32> {
+        let plain: Vec<f64> = pass.returns.iter().zip(&pass.values).map(|(z, v)| z - v).collect();
+        let mean = match self.config.center_advantages {
+            true => plain.iter().sum::<f64>() / plain.len() as f64,
+            false => 0.0,
+        };
+        plain.into_iter().map(|advantage| (advantage - mean) as f32).collect()
     }
 
     fn logprobs(&self, model: &CausalLm, packed: &ResponseBatch) -> Tensor<1> {

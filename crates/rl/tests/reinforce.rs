@@ -35,6 +35,7 @@ fn config(beta: f64, kl_placement: KlPlacement) -> ReinforceConfig {
         policy: optimizer.clone(),
         value: optimizer,
         value_warmup_steps: 0,
+        center_advantages: false,
     }
 }
 
