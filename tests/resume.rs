@@ -57,7 +57,8 @@ fn write_job(folder: &Path) {
 
 fn start(folder: &Path, out: &Path, resume: bool) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
-    command.arg("run").arg(folder.join("job.toml")).arg("--out").arg(out);
+    // As a user would: from the job's own folder.
+    command.current_dir(folder).args(["run", "job.toml", "--out"]).arg(out);
     if resume {
         command.arg("--resume");
     }

@@ -215,8 +215,8 @@ impl Job {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let bad = |what: String| Error::Job { path: path.to_owned(), what };
         let mut job: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let folder = std::path::absolute(folder).map_err(Error::io(path))?;
+        let file = std::path::absolute(path).map_err(Error::io(path))?;
+        let folder = file.parent().unwrap_or(Path::new("/"));
         for file in [&mut job.data.prompts, &mut job.data.heldout_prompts] {
             *file = folder.join(&file);
         }
