@@ -151,7 +151,7 @@ built_in!(
     "sentiment/compare",
     "sentiment/rubric",
     "sentiment/rating",
-    "sentiment/mood",
+    "sentiment/review",
 );
 
 impl Template {
