@@ -1,21 +1,11 @@
 //! Dense products with a weight stored `[out, in]`, as checkpoints store them.
 //!
-//! Large batches go to `gemm`. A handful of rows, which is what decoding has, is bound by reading
-//! the weight once from memory; `gemm` packs it first and reaches a fifth of the bandwidth there,
-//! so [`few_rows`] streams it instead.
+//! Large batches go to `gemm`, a handful of rows to [`few_rows`].
 
-use super::math::LANES;
-use super::simd::vectorised;
-use rayon::prelude::*;
+use super::few_rows::few_rows;
 
 /// Up to this many rows, streaming the weight beats packing it (measured on 2 AVX-512 cores).
 const FEW_ROWS: usize = 24;
-
-/// Weight rows handled together by [`few_rows`]: each load of an input serves this many products.
-const ROW_TILE: usize = 2;
-/// Input rows handled together: each load of a weight serves this many products. Two by four
-/// accumulators fill the registers of AVX2 and half of AVX-512's.
-const BATCH_TILE: usize = 4;
 
 /// `x · wᵀ`: `x` is `[m, k]`, `w` is `[n, k]`, the result `[m, n]`.
 pub fn matmul_t(x: &[f32], w: &[f32], m: usize, n: usize, k: usize) -> Vec<f32> {
@@ -96,93 +86,6 @@ pub fn gemm_into(
             false,
             parallelism,
         );
-    }
-}
-
-/// `x · wᵀ` for few rows `m`, reading `w` exactly once.
-fn few_rows(x: &[f32], w: &[f32], m: usize, n: usize, k: usize) -> Vec<f32> {
-    if m == 0 || n == 0 {
-        return Vec::new();
-    }
-    // Columns of the result are made [n, m], so that each thread owns whole rows of it, and then
-    // transposed; that is m·n values against the n·k of the weight.
-    let mut transposed = vec![0f32; n * m];
-    let rows_per_task = n.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(ROW_TILE);
-    transposed.par_chunks_mut(rows_per_task * m).zip(w.par_chunks(rows_per_task * k)).for_each(
-        |(out, w)| {
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (out, w) in out.chunks_mut(ROW_TILE * m).zip(w.chunks(ROW_TILE * k)) {
-                        if w.len() == ROW_TILE * k {
-                            weight_rows::<ROW_TILE>(x, w, m, k, out);
-                        } else {
-                            weight_rows::<1>(x, w, m, k, out);
-                        }
-                    }
-                },
-            );
-        },
-    );
-    if m == 1 {
-        return transposed;
-    }
-    let mut out = vec![0f32; m * n];
-    for (column, values) in transposed.chunks_exact(m).enumerate() {
-        for (row, value) in values.iter().enumerate() {
-            out[row * n + column] = *value;
-        }
-    }
-    out
-}
-
-/// `R` rows of the weight against all `m` inputs; `out` is `[R, m]`.
-#[inline(always)]
-fn weight_rows<const R: usize>(x: &[f32], w: &[f32], m: usize, k: usize, out: &mut [f32]) {
-    let mut row = 0;
-    while row + BATCH_TILE <= m {
-        tile::<R, BATCH_TILE>(&x[row * k..], w, k, &mut out[row..], m);
-        row += BATCH_TILE;
-    }
-    while row < m {
-        tile::<R, 1>(&x[row * k..], w, k, &mut out[row..], m);
-        row += 1;
-    }
-}
-
-/// An `R` by `B` tile of dot products of length `k`.
-#[inline(always)]
-fn tile<const R: usize, const B: usize>(
-    x: &[f32],
-    w: &[f32],
-    k: usize,
-    out: &mut [f32],
-    out_stride: usize,
-) {
-    let xs: [&[f32]; B] = std::array::from_fn(|b| &x[b * k..(b + 1) * k]);
-    let ws: [&[f32]; R] = std::array::from_fn(|r| &w[r * k..(r + 1) * k]);
-    let mut acc = [[[0f32; LANES]; B]; R];
-    let whole = k - k % LANES;
-    let mut i = 0;
-    while i < whole {
-        for r in 0..R {
-            for b in 0..B {
-                let (wv, xv) = (&ws[r][i..i + LANES], &xs[b][i..i + LANES]);
-                for lane in 0..LANES {
-                    acc[r][b][lane] = wv[lane].mul_add(xv[lane], acc[r][b][lane]);
-                }
-            }
-        }
-        i += LANES;
-    }
-    for r in 0..R {
-        for b in 0..B {
-            let mut total: f32 = acc[r][b].iter().sum();
-            for i in whole..k {
-                total = ws[r][i].mul_add(xs[b][i], total);
-            }
-            out[r * out_stride + b] = total;
-        }
     }
 }
 

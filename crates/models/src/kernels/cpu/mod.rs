@@ -6,6 +6,7 @@
 //! [`pulp::Arch`] compiles each for every instruction set and picks one at run time.
 
 pub mod attention;
+mod few_rows;
 pub mod linear;
 pub mod logprobs;
 pub mod math;
