@@ -1,6 +1,9 @@
 //! Gradients by parameter name, summed over micro-batches.
 
+use crate::values::with_values;
 use burn::tensor::{Gradients, Tensor};
+use rlaif_models::kernels::cpu::optimizer::sum_of_squares;
+use rlaif_models::kernels::is_cpu;
 use rlaif_models::{ParamRef, Parameters};
 use std::collections::BTreeMap;
 
@@ -26,24 +29,16 @@ impl GradientSum {
     }
 
     /// Square root of the sum of all squares.
-    pub fn global_norm(&self) -> f64 {
-        let squares =
-            self.0.values().map(|g| f64::from((g.clone() * g.clone()).sum().into_scalar::<f32>()));
+    pub fn global_norm(&mut self) -> f64 {
+        let squares = self.0.values_mut().map(|g| match is_cpu(g) {
+            true => with_values(g, |g| sum_of_squares(g)),
+            false => f64::from((g.clone() * g.clone()).sum().into_scalar::<f32>()),
+        });
         squares.sum::<f64>().sqrt()
     }
 
-    /// Scales all gradients so that their norm is at most `max_norm`; returns the norm before.
-    pub fn clip(&mut self, max_norm: f64) -> f64 {
-        let norm = self.global_norm();
-        if norm > max_norm {
-            let factor = (max_norm / norm) as f32;
-            self.0.values_mut().for_each(|g| *g = g.clone() * factor);
-        }
-        norm
-    }
-
-    /// The gradient of a parameter, where one reached it.
-    pub fn get(&self, name: &str) -> Option<&Tensor<2>> {
-        self.0.get(name)
+    /// Takes out the gradient of a parameter, where one reached it.
+    pub fn take(&mut self, name: &str) -> Option<Tensor<2>> {
+        self.0.remove(name)
     }
 }

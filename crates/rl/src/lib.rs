@@ -14,6 +14,7 @@ pub mod returns;
 mod reward_model;
 mod sft;
 mod state;
+mod values;
 
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use reinforce::{Episode, Reinforce, ReinforceConfig, ReinforceMetrics};

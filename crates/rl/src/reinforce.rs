@@ -165,7 +165,7 @@ impl Reinforce {
             return None;
         }
         self.step += 1;
-        let pass = self.gradients(&scored);
+        let mut pass = self.gradients(&scored);
         let value = self.value_optimizer.step(&mut self.value, pass.value);
         let policy_trains = self.step > self.config.value_warmup_steps;
         let (policy_grad_norm, lr) = if policy_trains {

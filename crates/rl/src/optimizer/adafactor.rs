@@ -31,7 +31,7 @@ impl Optimizer {
 
     /// The running mean under `key`, with `value` added.
     fn average(&mut self, key: &str, value: Tensor<2>, decay: f64) -> Tensor<2> {
-        let before = self.take(key, value.dims(), &value.device());
+        let before = self.take_state(key, value.dims(), &value.device());
         let after = before * decay as f32 + value * (1.0 - decay) as f32;
         self.state.insert(key.to_owned(), after.clone());
         after

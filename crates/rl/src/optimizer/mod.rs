@@ -9,6 +9,7 @@ mod adamw;
 use crate::gradients::GradientSum;
 use crate::state::{StateError, TrainerState};
 use burn::tensor::{Device, Tensor};
+use rlaif_models::kernels::is_cpu;
 use rlaif_models::{ParamMut, Parameters};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -106,17 +107,17 @@ impl Optimizer {
         self.step += 1;
         let warm = self.config.warmup_steps as f64;
         let lr = self.config.lr * (self.step as f64 / (warm + 1.0)).min(1.0);
-        let grad_norm = grads.clip(self.config.max_grad_norm);
+        let grad_norm = grads.global_norm();
+        let grad_scale = (self.config.max_grad_norm / grad_norm).min(1.0);
         model.map_trainable(&mut |name, param| {
-            let Some(grad) = grads.get(name) else { return };
+            let Some(grad) = grads.take(name) else { return };
             match param {
                 ParamMut::Matrix(m) => {
-                    let updated = self.update(name, m.clone().no_grad(), grad.clone(), lr);
+                    let updated = self.update(name, take(m), grad, lr, grad_scale);
                     *m = Tensor::from_inner(updated).require_grad();
                 }
                 ParamMut::Vector(v) => {
-                    let row = v.clone().no_grad().unsqueeze();
-                    let updated = self.update(name, row, grad.clone(), lr);
+                    let updated = self.update(name, take(v).unsqueeze(), grad, lr, grad_scale);
                     *v = Tensor::from_inner(updated.squeeze_dim(0)).require_grad();
                 }
             }
@@ -124,19 +125,31 @@ impl Optimizer {
         StepInfo { grad_norm, lr }
     }
 
-    fn update(&mut self, name: &str, weight: Tensor<2>, grad: Tensor<2>, lr: f64) -> Tensor<2> {
+    fn update(
+        &mut self,
+        name: &str,
+        weight: Tensor<2>,
+        grad: Tensor<2>,
+        lr: f64,
+        grad_scale: f64,
+    ) -> Tensor<2> {
+        if self.config.kind == OptimizerKind::AdamW && is_cpu(&weight) {
+            return self.adamw_in_place(name, weight, grad, lr, grad_scale);
+        }
         let decayed = match self.config.weight_decay {
             0.0 => weight,
             decay => weight * (1.0 - lr * decay) as f32,
         };
-        match self.config.kind {
-            OptimizerKind::AdamW => decayed - self.adamw(name, grad) * lr as f32,
-            OptimizerKind::Adafactor => decayed - self.adafactor(name, grad) * lr as f32,
-        }
+        let grad = grad * grad_scale as f32;
+        let direction = match self.config.kind {
+            OptimizerKind::AdamW => self.adamw(name, grad),
+            OptimizerKind::Adafactor => self.adafactor(name, grad),
+        };
+        decayed - direction * lr as f32
     }
 
     /// A state tensor, zero at first.
-    fn take(&mut self, key: &str, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    fn take_state(&mut self, key: &str, shape: [usize; 2], device: &Device) -> Tensor<2> {
         self.state.remove(key).unwrap_or_else(|| Tensor::zeros(shape, device))
     }
 
@@ -162,4 +175,10 @@ impl Optimizer {
         self.state = state.matrices_under(&format!("{prefix}."), device)?;
         Ok(())
     }
+}
+
+/// The value of a parameter that is about to be replaced, off the tape; its memory may be reused.
+fn take<const D: usize>(parameter: &mut Tensor<D>) -> Tensor<D> {
+    let placeholder = Tensor::zeros([1; D], &parameter.device());
+    std::mem::replace(parameter, placeholder).no_grad()
 }

@@ -28,6 +28,13 @@ pub fn matmul_tn(y: &[f32], x: &[f32], m: usize, n: usize, k: usize) -> Vec<f32>
     gemm(n, k, m, (y, 1, n as isize), (x, k as isize, 1))
 }
 
+/// `out += yᵀ · x`, in the shapes of [`matmul_tn`].
+pub fn add_matmul_tn(out: &mut [f32], y: &[f32], x: &[f32], m: usize, n: usize, k: usize) {
+    debug_assert_eq!((y.len(), x.len(), out.len()), (m * n, m * k, n * k));
+    let (y, x) = ((y, 1, n as isize), (x, k as isize, 1));
+    gemm_into(out, k as isize, (n, k, m), y, x, 1.0, gemm::Parallelism::Rayon(0));
+}
+
 /// A matrix as a slice with its row and column strides.
 type Strided<'a> = (&'a [f32], isize, isize);
 

@@ -1,6 +1,6 @@
 //! Log-probabilities of chosen tokens, without keeping `[rows, vocab]` logits.
 
-use super::linear::{matmul, matmul_t, matmul_tn};
+use super::linear::{add_matmul_tn, matmul, matmul_t};
 use super::math::{exp, log_sum_exp};
 use super::simd::vectorised;
 use rayon::prelude::*;
@@ -82,8 +82,7 @@ impl Query<'_> {
                 .for_each(|((logits, target), grad)| self.to_gradient(logits, *target, *grad));
             let rows = targets.len();
             let hidden = &self.hidden[first * self.width..(first + rows) * self.width];
-            let block = matmul_tn(&logits, hidden, rows, self.vocab(), self.width);
-            dw.par_iter_mut().zip(block).for_each(|(dw, block)| *dw += block);
+            add_matmul_tn(&mut dw, &logits, hidden, rows, self.vocab(), self.width);
         });
         dw
     }

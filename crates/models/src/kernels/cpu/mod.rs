@@ -10,6 +10,7 @@ mod few_rows;
 pub mod linear;
 pub mod logprobs;
 pub mod math;
+pub mod optimizer;
 pub mod rms_norm;
 pub mod rope;
 pub mod simd;

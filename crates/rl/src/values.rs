@@ -1,0 +1,18 @@
+//! A tensor's values as a slice, for kernels that update them in place.
+
+use burn::tensor::{Tensor, TensorData};
+
+/// Runs `f` on the values of an `f32` tensor of the CPU and keeps what it makes of them.
+///
+/// Nothing is copied where `tensor` is the only owner of its memory.
+///
+/// # Panics
+/// When the tensor is not one of `f32`.
+pub fn with_values<R>(tensor: &mut Tensor<2>, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let device = tensor.device();
+    let placeholder = Tensor::from_data(TensorData::new(vec![0f32], [1, 1]), &device);
+    let mut data = std::mem::replace(tensor, placeholder).into_data();
+    let result = f(data.as_mut_slice().expect("optimisers work in f32"));
+    *tensor = Tensor::from_data(data, &device);
+    result
+}
