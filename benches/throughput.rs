@@ -17,6 +17,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs of each job after one to warm up; the fastest counts, as in the peer.
 const REPEAT: usize = 3;
 const PAIRS: usize = 16;

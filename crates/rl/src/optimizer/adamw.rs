@@ -14,8 +14,8 @@ impl Optimizer {
         let (beta1, beta2) = (self.config.beta1, self.config.beta2);
         let (m_key, v_key) = (format!("{name}#m"), format!("{name}#v"));
         let (shape, device) = (grad.dims(), grad.device());
-        let m =
-            self.take_state(&m_key, shape, &device) * beta1 as f32 + grad.clone() * (1.0 - beta1) as f32;
+        let m = self.take_state(&m_key, shape, &device) * beta1 as f32
+            + grad.clone() * (1.0 - beta1) as f32;
         let v = self.take_state(&v_key, shape, &device) * beta2 as f32
             + grad.clone() * grad * (1.0 - beta2) as f32;
         let steps = self.step as i32;
@@ -72,8 +72,7 @@ mod tests {
     fn both_paths_equal_the_formula() {
         let config = OptimizerConfig { weight_decay: 0.1, ..OptimizerConfig::default() };
         let matrix = |x: f64| Tensor::<2>::from_floats([[x as f32]], &Device::flex());
-        let (mut in_place, mut composed) =
-            (Optimizer::new(config.clone()), Optimizer::new(config));
+        let (mut in_place, mut composed) = (Optimizer::new(config.clone()), Optimizer::new(config));
         let (lr, grad_scale) = (0.01, 0.5);
         let (mut w, mut m, mut v) = (2.0_f64, 0.0_f64, 0.0_f64);
         let mut weight = matrix(w);
