@@ -126,6 +126,7 @@ fn generate(engine: &Engine, path: &str) {
                 top_k: None,
                 top_p: None,
                 stop_tokens: engine.tokenizer().eos_ids().to_vec(),
+                stop_texts: Vec::new(),
                 seed: i as u64,
             },
         })

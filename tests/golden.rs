@@ -3,7 +3,7 @@
 //! another order. The tiny models have random weights, norms and biases.
 
 use rlaif_models::{
-    Answer, Ask, CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest,
+    Answer, Ask, CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, Finish, GenerateRequest,
     LanguageModel, PackedBatch, Sampling, ScoreRequest,
 };
 use serde::Deserialize;
@@ -63,6 +63,7 @@ fn sampling(max_new_tokens: usize, temperature: f32, seed: u64) -> Sampling {
         top_k: None,
         top_p: None,
         stop_tokens: Vec::new(),
+        stop_texts: Vec::new(),
         seed,
     }
 }
@@ -93,6 +94,25 @@ fn tiny_random_models_equal_transformers() {
     for name in TINY {
         check(&folder().join(name), &golden(name));
     }
+}
+
+#[test]
+fn a_stop_text_ends_a_generation_even_when_several_tokens_spell_it() {
+    let (_, engine) = load(&folder().join(TINY[0]));
+    let prompt = engine.tokenizer().encode_plain("The answer is");
+    let generate = |stop_texts, min_new_tokens| {
+        let sampling = Sampling { stop_texts, min_new_tokens, ..sampling(32, 1.0, 7) };
+        let request = GenerateRequest { prompt: prompt.clone(), sampling };
+        engine.generate(vec![request]).unwrap().remove(0)
+    };
+    let text = |tokens: &[u32]| engine.tokenizer().decode(tokens);
+    let whole = generate(Vec::new(), 0).tokens;
+    let stop = text(&whole[8..11]);
+    assert!(!text(&whole[..8]).contains(&stop) && text(&whole[..11]).contains(&stop));
+
+    let stopped = generate(vec![stop.clone()], 0);
+    assert_eq!((stopped.finish, &stopped.tokens[..]), (Finish::Stop, &whole[..11]));
+    assert_eq!(generate(vec![stop], 20).tokens[..20], whole[..20]);
 }
 
 /// Real models are too large to commit; point `RLAIF_TEST_MODELS` at a folder that holds them.

@@ -69,6 +69,9 @@ pub struct Sampling {
     pub top_p: Option<f32>,
     /// Tokens that end the sequence.
     pub stop_tokens: Vec<u32>,
+    /// Texts that end the sequence once it contains one of them, however they are spelled in tokens,
+    /// and once it has `min_new_tokens`. The token that completes one is kept.
+    pub stop_texts: Vec<String>,
     /// Seed of this request alone: its draws do not depend on what else is in the batch.
     pub seed: u64,
 }
@@ -77,7 +80,7 @@ pub struct Sampling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// A stop token was drawn.
+    /// A stop token was drawn, or a stop text completed.
     Stop,
     /// `max_new_tokens`, or the end of the context, was reached.
     Length,

@@ -95,11 +95,13 @@ pub struct SamplingConfig {
     pub min_new_tokens: usize,
     /// Softmax temperature; also that of the policy being trained.
     pub temperature: f32,
+    /// Texts that end a response, which keeps them: `["."]` asks for one sentence.
+    pub stop: Vec<String>,
 }
 
 impl Default for SamplingConfig {
     fn default() -> Self {
-        Self { max_new_tokens: 128, min_new_tokens: 1, temperature: 0.9 }
+        Self { max_new_tokens: 128, min_new_tokens: 1, temperature: 0.9, stop: Vec::new() }
     }
 }
 
@@ -251,6 +253,9 @@ impl Job {
         positive("rl.checkpoint_every", self.rl.checkpoint_every)?;
         positive("sampling.max_new_tokens", self.sampling.max_new_tokens)?;
         positive("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt)?;
+        if self.sampling.stop.iter().any(String::is_empty) {
+            return Err("sampling.stop: an empty text would stop every response at once".into());
+        }
         self.rl.reinforce.validate().map_err(|e| format!("rl.reinforce: {e}"))?;
         if let Some(lora) = &self.lora {
             positive("lora.rank", lora.rank)?;
@@ -315,6 +320,7 @@ mod tests {
             ("batch_size = 2", "batch_size = 0", "rl.batch_size"),
             ("batch_size = 2", "batch_size = 2\n[rl.reinforce]\nbeta = 1.5", "beta"),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
+            ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
         ] {
             let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");

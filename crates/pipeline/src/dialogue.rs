@@ -87,6 +87,7 @@ impl Dialogue {
             top_k: None,
             top_p: None,
             stop_tokens: self.tokenizer.eos_ids().to_vec(),
+            stop_texts: how.stop.clone(),
             seed,
         };
         GenerateRequest { prompt, sampling }

@@ -55,6 +55,7 @@ fn rollouts(engine: &Engine, trainer: &Reinforce, step: usize, count: usize) -> 
             top_k: None,
             top_p: None,
             stop_tokens: Vec::new(),
+            stop_texts: Vec::new(),
             seed: (step * count + i) as u64,
         },
     });

@@ -8,7 +8,8 @@ use super::{EngineModel, EngineOptions, key_ranges, sampler};
 use crate::error::Error;
 use crate::kernels::Span;
 use crate::kv_cache::SlotRun;
-use crate::language_model::{Finish, GenerateRequest, Generation};
+use crate::language_model::{Finish, GenerateRequest, Generation, Sampling};
+use crate::tokenizer::Tokenizer;
 use crate::transformer::Pass;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,6 +19,7 @@ use std::ops::Range;
 /// Continues every prompt.
 pub(super) fn generate(
     model: &EngineModel,
+    tokenizer: &Tokenizer,
     slots: &mut Slots,
     options: &EngineOptions,
     requests: &[GenerateRequest],
@@ -39,7 +41,7 @@ pub(super) fn generate(
             break;
         }
         batch.step(model, slots);
-        for (request, generation) in batch.retire(slots) {
+        for (request, generation) in batch.retire(tokenizer, slots) {
             done[request] = Some(generation);
         }
     }
@@ -198,20 +200,18 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes out finished sequences and frees what only they used.
-    fn retire(&mut self, slots: &mut Slots) -> Vec<(usize, Generation)> {
-        let requests = self.requests;
-        let finish = |sequence: &Sequence| {
-            if requests[sequence.request].sampling.stop_tokens.contains(&sequence.last_token) {
-                Some(Finish::Stop)
-            } else {
-                (sequence.tokens.len() == sequence.limit).then_some(Finish::Length)
-            }
-        };
+    fn retire(&mut self, tokenizer: &Tokenizer, slots: &mut Slots) -> Vec<(usize, Generation)> {
         let mut retired = Vec::new();
-        let (finished, running): (Vec<Sequence>, Vec<Sequence>) =
-            std::mem::take(&mut self.running).into_iter().partition(|s| finish(s).is_some());
-        self.running = running;
-        for sequence in finished {
+        for sequence in std::mem::take(&mut self.running) {
+            let sampling = &self.requests[sequence.request].sampling;
+            let finish = match sequence.tokens.len() == sequence.limit {
+                _ if stops(&sequence.tokens, sampling, tokenizer) => Finish::Stop,
+                true => Finish::Length,
+                false => {
+                    self.running.push(sequence);
+                    continue;
+                }
+            };
             slots.release(sequence.own.clone());
             for node in &sequence.path {
                 self.users[*node] -= 1;
@@ -221,10 +221,21 @@ impl<'a> Batch<'a> {
                     slots.release(range);
                 }
             }
-            let finish = finish(&sequence).expect("only finished sequences are here");
             let Sequence { request, tokens, logprobs, .. } = sequence;
             retired.push((request, Generation { tokens, logprobs, finish }));
         }
         retired
     }
+}
+
+/// Whether the last token is a stop token or completes a stop text.
+fn stops(tokens: &[u32], sampling: &Sampling, tokenizer: &Tokenizer) -> bool {
+    if tokens.last().is_some_and(|last| sampling.stop_tokens.contains(last)) {
+        return true;
+    }
+    let Some(longest) = sampling.stop_texts.iter().map(String::len).max() else { return false };
+    // A token spells at least one byte, so the last `longest` tokens hold a text just completed.
+    let tail = tokenizer.decode(&tokens[tokens.len().saturating_sub(longest)..]);
+    tokens.len() >= sampling.min_new_tokens
+        && sampling.stop_texts.iter().any(|stop| tail.contains(stop.as_str()))
 }

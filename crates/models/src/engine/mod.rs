@@ -156,9 +156,10 @@ impl Engine {
             parameters: model.backbone.num_parameters(),
         };
         let (jobs, inbox) = mpsc::sync_channel(64);
+        let tokenizer = checkpoint.tokenizer.clone();
         std::thread::Builder::new()
             .name(format!("engine {}", info.name))
-            .spawn(move || serve(model, &options, &inbox))
+            .spawn(move || serve(model, &tokenizer, &options, &inbox))
             .map_err(|e| Error::EngineFailed(format!("its thread did not start: {e}")))?;
         let facts = Facts {
             tokenizer: checkpoint.tokenizer.clone(),
@@ -208,7 +209,12 @@ impl LanguageModel for Engine {
 }
 
 /// The engine's thread.
-fn serve(mut model: EngineModel, options: &EngineOptions, inbox: &mpsc::Receiver<Job>) {
+fn serve(
+    mut model: EngineModel,
+    tokenizer: &Tokenizer,
+    options: &EngineOptions,
+    inbox: &mpsc::Receiver<Job>,
+) {
     let initial_rows = options.max_batch_tokens.min(options.max_kv_tokens);
     let mut slots = model.empty_cache(initial_rows);
     while let Ok(job) = inbox.recv() {
@@ -219,7 +225,8 @@ fn serve(mut model: EngineModel, options: &EngineOptions, inbox: &mpsc::Receiver
                 let _ = reply.send(answer);
             }
             Job::Generate(requests, reply) => {
-                let answer = guard(|| generate::generate(&model, &mut slots, options, &requests));
+                let answer =
+                    guard(|| generate::generate(&model, tokenizer, &mut slots, options, &requests));
                 let _ = reply.send(answer);
             }
             Job::Swap(next, reply) => {

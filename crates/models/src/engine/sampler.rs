@@ -126,6 +126,7 @@ mod tests {
             top_k: None,
             top_p: None,
             stop_tokens: vec![3],
+            stop_texts: Vec::new(),
             seed: 0,
         }
     }

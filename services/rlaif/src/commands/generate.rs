@@ -2,7 +2,7 @@
 
 use super::jsonl::JsonlArgs;
 use super::model::ModelArgs;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rlaif_data::{Record, prompt_of};
 use rlaif_models::{GenerateRequest, LanguageModel, Sampling};
 use rlaif_types::{Message, Prompt};
@@ -38,6 +38,9 @@ pub struct Args {
     /// Draw from the most likely tokens whose probability reaches p.
     #[arg(long)]
     top_p: Option<f32>,
+    /// Stop once the completion contains this text, which is kept; may be given several times.
+    #[arg(long)]
+    stop: Vec<String>,
     /// Do not stop at the model's end-of-text token.
     #[arg(long)]
     ignore_eos: bool,
@@ -47,6 +50,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    if args.stop.iter().any(String::is_empty) {
+        bail!("--stop needs a text: an empty one would stop every completion at once");
+    }
     let engine = args.model.start()?;
     let mut count = 0;
     let parse = |record: Record| {
@@ -65,6 +71,7 @@ pub fn run(args: Args) -> Result<()> {
                 true => Vec::new(),
                 false => engine.tokenizer().eos_ids().to_vec(),
             },
+            stop_texts: args.stop.clone(),
             seed: args.seed + count - 1,
         };
         Ok((record, GenerateRequest { prompt, sampling }))
