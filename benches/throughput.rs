@@ -5,13 +5,14 @@
 //! See benches/README.md for how it is set against PyTorch.
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use rlaif_judge::{Judge, Template};
+use rlaif_judge::Judge;
 use rlaif_models::{
     CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest, LanguageModel,
     Sampling, Trainable, registry,
 };
-use rlaif_rl::{Demonstration, OptimizerConfig, SftTrainer};
-use rlaif_types::{Pair, Prompt};
+use rlaif_rl::{Demonstration, SftTrainer};
+use rlaif_template::Template;
+use rlaif_types::{OptimizerConfig, Pair, Prompt};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;

@@ -11,13 +11,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &[]),
     ("data", &["types"]),
     ("models", &["types"]),
-    ("judge", &["types", "models"]),
+    ("template", &["types"]),
+    ("judge", &["types", "template", "models"]),
     ("rl", &["types", "models"]),
-    ("pipeline", &["types", "stats", "data", "models", "judge", "rl", "report"]),
+    ("job", &["types", "template", "stats", "data", "report"]),
+    ("pipeline", &["types", "template", "data", "models", "judge", "rl", "job"]),
 ];
 
 /// Crates that hold no tensors: they must not reach Burn.
-const WITHOUT_BURN: &[&str] = &["types", "stats", "report", "data"];
+const WITHOUT_BURN: &[&str] = &["types", "template", "stats", "report", "data", "job"];
 
 /// Crates that pure computation must stay free of: sockets, queues, runtimes.
 const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq"];

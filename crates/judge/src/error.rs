@@ -3,30 +3,9 @@
 /// An error of this crate. A single item that cannot be judged is not one: it is `Unscorable`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such template.
-    #[error("no template {name:?}: expected a .toml file or one of {known}")]
-    UnknownTemplate {
-        /// As asked for.
-        name: String,
-        /// Built-in names.
-        known: String,
-    },
-    /// A template file cannot be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A template that says something senseless.
-    #[error("template {name}: {what}")]
-    Template {
-        /// Which.
-        name: String,
-        /// What is wrong.
-        what: String,
-    },
+    /// A template that cannot be used, or not with this model.
+    #[error(transparent)]
+    Template(#[from] rlaif_template::Error),
     /// The template asks for another kind of judgement than the caller.
     #[error("template {name} is for {found}, but {wanted} was asked for")]
     WrongKind {

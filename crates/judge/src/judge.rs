@@ -1,22 +1,13 @@
 //! A labeler: one model, one template, verdicts from log-probabilities.
 
-use crate::fill::fill;
+use crate::Error;
 use crate::verdict::VerdictTrie;
-use crate::{Error, Kind, Layout, Template};
 use rlaif_models::{ChatTemplate, LanguageModel};
+use rlaif_template::{Kind, Layout, Template, fill};
 use rlaif_types::{
-    ContentHash, Hasher, Judgement, LabelId, Message, Pair, Prompt, Unscorable, UnscorableReason,
+    ContentHash, Hasher, Judgement, LabelId, Message, Pair, Unscorable, UnscorableReason,
 };
 use std::sync::Arc;
-
-/// One response to rate.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Item {
-    /// What was asked.
-    pub prompt: Prompt,
-    /// What was answered.
-    pub response: String,
-}
 
 /// A model that answers a template's questions. Cheap to clone.
 #[derive(Clone)]
@@ -42,8 +33,10 @@ impl Judge {
     pub fn new(model: Arc<dyn LanguageModel>, template: Template) -> Result<Self, Error> {
         let ending = |text: &str, verdicts: &[String]| {
             let after_space = text.ends_with(char::is_whitespace);
-            let verdicts = VerdictTrie::new(verdicts, model.tokenizer(), after_space)
-                .map_err(|what| Error::Template { name: template.name.clone(), what })?;
+            let verdicts =
+                VerdictTrie::new(verdicts, model.tokenizer(), after_space).map_err(|what| {
+                    rlaif_template::Error::Invalid { name: template.name.clone(), what }
+                })?;
             Ok::<_, Error>(Ending { text: text.to_owned(), verdicts })
         };
         let endings = match template.kind {

@@ -35,7 +35,7 @@ pub use language_model::{
     Answer, Ask, Finish, GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling,
     ScoreRequest,
 };
-pub use lora::{LoraConfig, LoraPair};
+pub use lora::LoraPair;
 pub use packed::PackedBatch;
 pub use parameters::{ParamMut, ParamRef, Parameters};
 pub use scalar_model::ScalarModel;

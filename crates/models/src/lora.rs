@@ -4,36 +4,7 @@ use crate::kernels;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-
-/// Which layers get adapters, and how wide.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LoraConfig {
-    /// Rank of the update.
-    pub rank: usize,
-    /// The update is scaled by `alpha / rank`.
-    pub alpha: f64,
-    /// Projections by the last part of their name (`q_proj`, `down_proj`, ...).
-    pub targets: Vec<String>,
-    /// Seed of A's initial values. B starts at zero, so training starts at the original model.
-    pub seed: u64,
-}
-
-impl Default for LoraConfig {
-    fn default() -> Self {
-        let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-        Self { rank: 16, alpha: 32.0, targets: targets.map(String::from).to_vec(), seed: 0 }
-    }
-}
-
-impl LoraConfig {
-    /// True when the layer of this name gets an adapter.
-    pub(crate) fn applies_to(&self, name: &str) -> bool {
-        let last = name.rsplit('.').next().unwrap_or(name);
-        self.targets.iter().any(|target| target == last)
-    }
-}
+use rlaif_types::LoraConfig;
 
 /// The two factors of one adapter.
 #[derive(Debug, Clone)]

@@ -9,11 +9,12 @@ use crate::error::Error;
 use crate::kernels::{self, AttentionPlan, Span};
 use crate::kv_cache::{KvCache, SlotRun};
 use crate::linear::Linear;
-use crate::lora::{LoraConfig, LoraPair};
+use crate::lora::LoraPair;
 use crate::packed::PackedBatch;
 use crate::parameters::{ParamMut, ParamRef, Parameters};
 use crate::rope::RopeTable;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use rlaif_types::LoraConfig;
 use std::sync::Arc;
 
 /// A causal language model.

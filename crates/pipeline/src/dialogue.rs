@@ -1,6 +1,6 @@
 //! Prompts and responses as tokens of one model.
 
-use crate::config::SamplingConfig;
+use rlaif_job::SamplingConfig;
 use rlaif_models::{ChatTemplate, Error, GenerateRequest, Sampling, Tokenizer};
 use rlaif_types::{Message, Prompt};
 

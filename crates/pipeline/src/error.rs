@@ -1,40 +1,14 @@
 //! What stops a run.
 
-use std::path::{Path, PathBuf};
-
 /// An error of a run. Finished work is in the run folder, and `--resume` goes on from it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The job file says something senseless.
-    #[error("{path}: {what}", path = path.display())]
-    Job {
-        /// The file.
-        path: PathBuf,
-        /// What, and how to mend it.
-        what: String,
-    },
-    /// The run folder is not what the command needs.
-    #[error("{path}: {what}", path = path.display())]
-    RunFolder {
-        /// The folder, or a file in it.
-        path: PathBuf,
-        /// What, and how to mend it.
-        what: String,
-    },
-    /// There is nothing to work on.
-    #[error("{0}")]
-    NothingToDo(String),
-    /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Data.
+    /// The job, its data or its folder.
     #[error(transparent)]
-    Data(#[from] rlaif_data::Error),
+    Job(#[from] rlaif_job::Error),
+    /// A template.
+    #[error(transparent)]
+    Template(#[from] rlaif_template::Error),
     /// A model.
     #[error(transparent)]
     Model(#[from] rlaif_models::Error),
@@ -46,13 +20,8 @@ pub enum Error {
     State(#[from] rlaif_rl::StateError),
 }
 
-impl Error {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
-
-    pub(crate) fn run_folder(path: &Path, what: impl Into<String>) -> Self {
-        Self::RunFolder { path: path.to_owned(), what: what.into() }
+impl From<rlaif_data::Error> for Error {
+    fn from(error: rlaif_data::Error) -> Self {
+        Self::Job(error.into())
     }
 }

@@ -4,28 +4,27 @@
 //! draw is seeded by what it is for, and a chunk is always made of the same items; so a run that
 //! was killed and resumed makes the same files as one that was not.
 
-use crate::config::{Job, RewardSource};
+use crate::Error;
 use crate::dialogue::Dialogue;
-use crate::manifest::{Manifest, hash_file};
 use crate::models::{Loaded, Models};
 use crate::progress::Progress;
-use crate::run_folder::RunFolder;
-use crate::seed::{batch_of_step, seed_for, shuffled};
-use crate::stages::evaluate::{self, Contest, Verdict, WinRate};
-use crate::stages::label::{self, LabelRecord};
-use crate::stages::policy::{self, Rewarder, Sample};
-use crate::stages::reward::{self, RewardQuality};
-use crate::stages::sample;
-use crate::{Error, report};
+use crate::stages::policy::{self, Rewarder};
+use crate::stages::{evaluate, label, reward, sample};
 use burn::tensor::DType;
 use rlaif_data::{JsonlAppender, Reader, preference_record, prompt_of, write_jsonl_atomic};
-use rlaif_judge::{Judge, Template};
+use rlaif_job::{
+    Contest, EvaluationRecord, Job, LabelRecord, Manifest, RewardSource, RewardSummary, RunFolder,
+    SampleRecord, Verdict, WinRate, batch_of_step, hash_file, reward_quality, seed_for, shuffled,
+    strip_trailing_junk, win_rate, write_report,
+};
+use rlaif_judge::Judge;
 use rlaif_models::{CausalLm, Checkpoint, Engine, ScalarModel, Trainable};
 use rlaif_rl::{
     Demonstration, LabelledPair, PairScores, Reinforce, RewardTrainer, SftTrainer, TrainerState,
 };
-use rlaif_types::{Judgement, Pair, Prompt, Unscorable};
-use serde::{Deserialize, Serialize};
+use rlaif_template::Template;
+use rlaif_types::{Judgement, Pair, Prompt};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,7 +102,7 @@ pub fn run(
         .collect::<Result<Vec<_>, _>>()?;
     let win_rates = run.evaluate(&start, &trained, &heldout, &judges)?;
     let manifest = run.manifest(&labeler, &judges)?;
-    let report = report::write(job, folder, &manifest)?;
+    let report = write_report(job, folder, &manifest)?;
     Ok(Outcome { win_rates, manifest, report })
 }
 
@@ -113,7 +112,7 @@ type Encoded = (Prompt, Vec<u32>);
 fn read_prompts(path: &Path) -> Result<Vec<Prompt>, Error> {
     let prompts = Reader::open(path)?.read_all(|record| prompt_of(&record))?;
     match prompts.is_empty() {
-        true => Err(Error::NothingToDo(format!("{}: no prompts in it", path.display()))),
+        true => Err(nothing_to_do(format!("{}: no prompts in it", path.display()))),
         false => Ok(prompts),
     }
 }
@@ -126,7 +125,10 @@ fn encode(
 ) -> Result<Vec<Encoded>, Error> {
     let with_tokens = prompts.into_iter().enumerate().map(|(i, prompt)| {
         let tokens = dialogue.prompt(&prompt, job.sampling.max_new_tokens).map_err(|what| {
-            Error::Job { path: path.to_owned(), what: format!("prompt {}: {what}", i + 1) }
+            rlaif_job::Error::Job {
+                path: path.to_owned(),
+                what: format!("prompt {}: {what}", i + 1),
+            }
         })?;
         Ok((prompt, tokens))
     });
@@ -141,51 +143,6 @@ struct Run<'a> {
     origin: Rc<Loaded>,
     dialogue: Dialogue,
     judge: Judge,
-}
-
-/// What the reward stage leaves behind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RewardSummary {
-    /// On held-out labels.
-    pub(crate) quality: RewardQuality,
-    /// Labels trained on.
-    pub(crate) trained_on: usize,
-    /// Mean reward of the training responses.
-    pub(crate) mean: f64,
-    /// Its standard deviation.
-    pub(crate) std: f64,
-}
-
-/// One line of `evaluation.jsonl`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct EvaluationRecord {
-    #[serde(flatten)]
-    pub(crate) contest: Contest,
-    /// By template.
-    pub(crate) verdicts: BTreeMap<String, Judged>,
-}
-
-/// A judgement as it is stored: the verdict, or the reason there is none.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Judged {
-    Verdict(Verdict),
-    Unscorable(Unscorable),
-}
-
-impl From<Judgement<Verdict>> for Judged {
-    fn from(judgement: Judgement<Verdict>) -> Self {
-        judgement.map_or_else(Self::Unscorable, Self::Verdict)
-    }
-}
-
-impl From<&Judged> for Judgement<Verdict> {
-    fn from(judged: &Judged) -> Self {
-        match judged {
-            Judged::Verdict(verdict) => Ok(*verdict),
-            Judged::Unscorable(unscorable) => Err(unscorable.clone()),
-        }
-    }
 }
 
 impl Run<'_> {
@@ -251,7 +208,7 @@ impl Run<'_> {
             Ok(Demonstration { prompt, completion })
         })?;
         match demonstrations.is_empty() {
-            true => Err(Error::NothingToDo(format!("{}: no demonstrations", path.display()))),
+            true => Err(nothing_to_do(format!("{}: no demonstrations", path.display()))),
             false => Ok(demonstrations),
         }
     }
@@ -268,6 +225,7 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let mut done = 0;
         if let Some(state) = self.folder.load_state(stage)? {
+            let state = TrainerState::from_bytes(&state)?;
             load(trainer, &state)?;
             done = state.number("steps_done")? as usize;
         }
@@ -286,7 +244,7 @@ impl Run<'_> {
             if (index + 1) % self.job.rl.checkpoint_every == 0 || index + 1 == steps {
                 let mut state = save(trainer);
                 state.put_number("steps_done", (index + 1) as u64);
-                self.folder.save_state(stage, &state)?;
+                self.folder.save_state(stage, &state.to_bytes())?;
             }
             self.progress.advance(1, &note);
         }
@@ -353,8 +311,8 @@ impl Run<'_> {
             })
             .collect();
         if preferences.is_empty() {
-            return Err(Error::NothingToDo(
-                "not one pair could be labelled; see labels.jsonl for the reasons".into(),
+            return Err(nothing_to_do(
+                "not one pair could be labelled; see labels.jsonl for the reasons",
             ));
         }
         write_jsonl_atomic(&self.folder.path("preferences.jsonl"), &preferences)?;
@@ -410,7 +368,7 @@ impl Run<'_> {
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         let variance = all.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / all.len() as f64;
         let summary = RewardSummary {
-            quality: reward::quality(&heldout, &heldout_scores),
+            quality: quality(&heldout, &heldout_scores),
             trained_on: train.len(),
             mean,
             std: variance.sqrt().max(1e-6),
@@ -482,7 +440,7 @@ impl Run<'_> {
                 }
                 let metrics = trainer.step(&episodes).ok_or_else(|| {
                     let reason = episodes.iter().find_map(|e| e.reward.as_ref().err());
-                    Error::NothingToDo(format!(
+                    nothing_to_do(format!(
                         "policy step {}: not one rollout could be judged; the first: {}",
                         step + 1,
                         reason.map_or("an empty response".into(), ToString::to_string)
@@ -495,7 +453,7 @@ impl Run<'_> {
                     }
                 };
                 for (prompt, episode) in asked.iter().zip(&episodes) {
-                    log.push(&Sample {
+                    log.push(&SampleRecord {
                         stage: "policy".into(),
                         step: step + 1,
                         prompt: (*prompt).clone(),
@@ -535,7 +493,7 @@ impl Run<'_> {
                 let texts = drawn.iter().map(|episode| {
                     let text = self.dialogue.text(&episode.response);
                     match self.job.evaluate.strip_trailing_junk {
-                        true => evaluate::strip_trailing_junk(&text).to_owned(),
+                        true => strip_trailing_junk(&text).to_owned(),
                         false => text,
                     }
                 });
@@ -569,7 +527,7 @@ impl Run<'_> {
                 let name = &judge.template().name;
                 let verdicts: Vec<Judgement<Verdict>> =
                     records.iter().map(|r| (&r.verdicts[name]).into()).collect();
-                evaluate::win_rate(name, &contests, &verdicts)
+                win_rate(name, &contests, &verdicts)
             })
             .collect();
         self.folder.finish("evaluate", &win_rates)?;
@@ -602,7 +560,7 @@ impl Run<'_> {
             data,
             files: BTreeMap::new(),
         };
-        manifest.write(self.folder)
+        Ok(manifest.write(self.folder)?)
     }
 }
 
@@ -610,4 +568,14 @@ fn pair_scores(engine: &Engine, pairs: &[LabelledPair]) -> Result<Vec<PairScores
     let sequences = pairs.iter().flat_map(|p| [p.a.clone(), p.b.clone()]).collect();
     let rewards = reward::rewards(engine, sequences)?;
     Ok(rewards.chunks_exact(2).map(|both| PairScores { a: both[0], b: both[1] }).collect())
+}
+
+fn quality(pairs: &[LabelledPair], scores: &[PairScores]) -> rlaif_job::RewardQuality {
+    let measured: Vec<_> =
+        pairs.iter().zip(scores).map(|(pair, score)| (score.prefers_a(), pair.label)).collect();
+    reward_quality(&measured)
+}
+
+fn nothing_to_do(what: impl Into<String>) -> Error {
+    Error::Job(rlaif_job::Error::NothingToDo(what.into()))
 }

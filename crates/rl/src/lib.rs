@@ -16,9 +16,8 @@ mod sft;
 mod state;
 mod values;
 
-pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
-pub use reinforce::{Episode, Reinforce, ReinforceConfig, ReinforceMetrics};
-pub use returns::KlPlacement;
+pub use optimizer::Optimizer;
+pub use reinforce::{Reinforce, ReinforceMetrics};
 pub use reward_model::{LabelledPair, PairScores, RewardMetrics, RewardTrainer};
 pub use sft::{Demonstration, SftMetrics, SftTrainer};
 pub use state::{StateError, TrainerState};

@@ -7,80 +7,14 @@
 use crate::gradients::GradientSum;
 use crate::loss::{kl_penalty, policy_gradient, value_regression};
 use crate::micro_batch::micro_batches;
-use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::optimizer::Optimizer;
 use crate::response_batch::ResponseBatch;
-use crate::returns::{KlPlacement, token_returns};
+use crate::returns::token_returns;
 use crate::state::{StateError, TrainerState};
 use burn::tensor::Tensor;
 use rlaif_models::{CausalLm, ScalarModel};
-use rlaif_types::Judgement;
+use rlaif_types::{Episode, KlPlacement, ReinforceConfig};
 use serde::{Deserialize, Serialize};
-
-/// A rollout and its reward.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Episode {
-    /// Prompt tokens.
-    pub prompt: Vec<u32>,
-    /// Drawn tokens.
-    pub response: Vec<u32>,
-    /// Log-probability of each drawn token under the policy that drew it, at the sampling
-    /// temperature.
-    pub logprobs: Vec<f32>,
-    /// The judgement at the end. An unscorable episode takes no part in loss, advantage or
-    /// baseline.
-    pub reward: Judgement<f64>,
-}
-
-/// Settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReinforceConfig {
-    /// Weight of the divergence from the reference; the reward's is `1 - beta`.
-    pub beta: f64,
-    /// Where the divergence enters.
-    pub kl_placement: KlPlacement,
-    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from.
-    pub temperature: f32,
-    /// Updates the policy.
-    pub policy: OptimizerConfig,
-    /// Updates the value network.
-    pub value: OptimizerConfig,
-    /// First steps in which only the value network learns.
-    pub value_warmup_steps: u64,
-    /// Subtract the batch's mean from the advantages. A value network that lags behind the policy
-    /// makes them all negative or all positive, which moves the policy away from, or towards,
-    /// whatever it happened to draw. The paper does not do it.
-    pub center_advantages: bool,
-}
-
-impl Default for ReinforceConfig {
-    fn default() -> Self {
-        Self {
-            beta: 0.05,
-            kl_placement: KlPlacement::Reward,
-            temperature: 0.9,
-            policy: OptimizerConfig::default(),
-            value: OptimizerConfig::default(),
-            value_warmup_steps: 0,
-            center_advantages: false,
-        }
-    }
-}
-
-impl ReinforceConfig {
-    /// # Errors
-    /// When a setting makes no sense.
-    pub fn validate(&self) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&self.beta) {
-            return Err(format!("beta must be in [0, 1], not {}", self.beta));
-        }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(format!("temperature must be positive, not {}", self.temperature));
-        }
-        self.policy.validate().map_err(|e| format!("policy: {e}"))?;
-        self.value.validate().map_err(|e| format!("value: {e}"))
-    }
-}
 
 /// What one step measured, before it changed anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,18 +1,6 @@
 //! Returns of an episode whose reward comes at its end (paper section 3).
 
-use serde::{Deserialize, Serialize};
-
-/// Where the divergence from the reference enters. The paper leaves it open; runs record it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KlPlacement {
-    /// Each token pays `beta · (log pi - log reference)` out of its reward, and the baseline learns
-    /// to expect it.
-    #[default]
-    Reward,
-    /// The loss has a term of its own.
-    Loss,
-}
+use rlaif_types::KlPlacement;
 
 /// Returns `Z_t` of every token, discount 1: `(1 - beta) · reward` at the end, and with
 /// [`KlPlacement::Reward`] what is still to be paid for the divergence from here on.

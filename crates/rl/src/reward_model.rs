@@ -3,11 +3,11 @@
 use crate::gradients::GradientSum;
 use crate::loss::soft_label_cross_entropy;
 use crate::micro_batch::micro_batches;
-use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::optimizer::Optimizer;
 use crate::state::{StateError, TrainerState};
 use burn::tensor::Tensor;
 use rlaif_models::{PackedBatch, ScalarModel};
-use rlaif_types::SoftLabel;
+use rlaif_types::{OptimizerConfig, SoftLabel};
 use serde::{Deserialize, Serialize};
 
 /// Two candidates, each with its prompt before it, in tokens, and the labeler's preference.

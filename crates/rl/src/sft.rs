@@ -3,10 +3,11 @@
 use crate::gradients::GradientSum;
 use crate::loss::negative_log_likelihood;
 use crate::micro_batch::micro_batches;
-use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::optimizer::Optimizer;
 use crate::response_batch::ResponseBatch;
 use crate::state::{StateError, TrainerState};
 use rlaif_models::CausalLm;
+use rlaif_types::OptimizerConfig;
 use serde::{Deserialize, Serialize};
 
 /// A prompt and the completion to learn, in tokens.

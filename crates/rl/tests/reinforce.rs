@@ -4,9 +4,10 @@
 use burn::tensor::{DType, Tensor};
 use rlaif_models::{
     CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest, LanguageModel,
-    LoraConfig, ParamRef, Parameters, Sampling, ScalarModel, Trainable,
+    ParamRef, Parameters, Sampling, ScalarModel, Trainable,
 };
-use rlaif_rl::{Episode, KlPlacement, OptimizerConfig, Reinforce, ReinforceConfig};
+use rlaif_rl::Reinforce;
+use rlaif_types::{Episode, KlPlacement, LoraConfig, OptimizerConfig, ReinforceConfig};
 use rlaif_types::{Unscorable, UnscorableReason};
 use std::path::Path;
 

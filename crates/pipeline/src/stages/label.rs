@@ -1,29 +1,8 @@
 //! Labels with their provenance.
 
-use rlaif_judge::{Comparison, Error, Judge};
-use rlaif_types::{ContentHash, Judgement, LabelId, Pair};
-use serde::{Deserialize, Serialize};
-
-/// One line of `labels.jsonl`: the pair, the verdict, and where it came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LabelRecord {
-    /// Identity of the question.
-    pub label_id: LabelId,
-    /// What was compared.
-    pub pair: Pair,
-    /// The verdict with both orders' log-probabilities; none where it is unscorable.
-    pub comparison: Option<Comparison>,
-    /// Why there is none.
-    pub unscorable: Option<rlaif_types::Unscorable>,
-    /// Name of the template.
-    pub template: String,
-    /// Hash of the template.
-    pub template_hash: ContentHash,
-    /// Name of the labeler.
-    pub labeler: String,
-    /// Hash of the labeler.
-    pub labeler_hash: ContentHash,
-}
+use rlaif_job::LabelRecord;
+use rlaif_judge::{Error, Judge};
+use rlaif_types::{Comparison, Judgement, Pair};
 
 /// Labels pairs in one batch.
 ///

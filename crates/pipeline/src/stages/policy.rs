@@ -1,14 +1,11 @@
 //! One step of reinforcement learning: rollouts, their rewards, and what to keep of them.
 
-use crate::config::SamplingConfig;
 use crate::dialogue::Dialogue;
-use crate::seed::seed_for;
 use crate::stages::reward::rewards;
-use rlaif_judge::{Item, Judge};
+use rlaif_job::{SamplingConfig, seed_for};
+use rlaif_judge::Judge;
 use rlaif_models::LanguageModel;
-use rlaif_rl::Episode;
-use rlaif_types::{Judgement, Prompt, Unscorable, UnscorableReason};
-use serde::{Deserialize, Serialize};
+use rlaif_types::{Episode, Item, Judgement, Prompt, Unscorable, UnscorableReason};
 
 /// Where rewards come from.
 pub enum Rewarder<'a> {
@@ -23,21 +20,6 @@ pub enum Rewarder<'a> {
     },
     /// The labeler's rating (d-RLAIF, paper section 4).
     Labeler(&'a Judge),
-}
-
-/// A rollout for people to read; one line of `samples.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Always `policy`.
-    pub stage: String,
-    /// Step, from 1.
-    pub step: usize,
-    /// What was asked.
-    pub prompt: Prompt,
-    /// What was answered.
-    pub response: String,
-    /// Its reward; none where it is unscorable.
-    pub reward: Option<f64>,
 }
 
 /// Draws one response to each prompt.

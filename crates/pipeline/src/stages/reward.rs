@@ -1,11 +1,9 @@
 //! The reward model: labelled pairs as tokens, and how good it is on pairs it has not seen.
 
 use crate::dialogue::Dialogue;
-use crate::stages::label::LabelRecord;
+use rlaif_job::LabelRecord;
 use rlaif_models::{Answer, Ask, Error, LanguageModel, ScoreRequest};
-use rlaif_rl::{LabelledPair, PairScores};
-use rlaif_stats::{CalibrationBin, Interval, brier, ece, reliability, wilson};
-use serde::{Deserialize, Serialize};
+use rlaif_rl::LabelledPair;
 
 /// The scorable labels as the reward model reads them. A pair that does not fit its context is left
 /// out.
@@ -36,45 +34,4 @@ pub fn rewards(engine: &dyn LanguageModel, sequences: Vec<Vec<u32>>) -> Result<V
         _ => f32::NAN,
     });
     Ok(rewards.collect())
-}
-
-/// How good a reward model is on held-out labels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RewardQuality {
-    /// Pairs measured.
-    pub pairs: usize,
-    /// Share ranked as labelled; ties of the label are left out.
-    pub accuracy: f64,
-    /// Its 95 % interval.
-    pub accuracy_interval: Interval,
-    /// Expected calibration error against the soft labels, ten bins.
-    pub ece: f64,
-    /// Brier score against the soft labels.
-    pub brier: f64,
-    /// The bins.
-    pub bins: Vec<CalibrationBin>,
-}
-
-/// Measures a reward model. Each pair counts in both presentations, so that calibration does not
-/// depend on which candidate happens to be called A.
-pub fn quality(pairs: &[LabelledPair], scores: &[PairScores]) -> RewardQuality {
-    let mut predictions = Vec::new();
-    let (mut right, mut decided) = (0, 0);
-    for (pair, score) in pairs.iter().zip(scores) {
-        let (predicted, observed) = (score.prefers_a(), pair.label.value());
-        predictions.extend([(predicted, observed), (1.0 - predicted, 1.0 - observed)]);
-        if observed != 0.5 {
-            decided += 1;
-            right += usize::from((predicted > 0.5) == (observed > 0.5));
-        }
-    }
-    let bins = reliability(&predictions, 10);
-    RewardQuality {
-        pairs: pairs.len(),
-        accuracy: if decided == 0 { 0.0 } else { right as f64 / decided as f64 },
-        accuracy_interval: wilson(right as f64, decided),
-        ece: ece(&bins),
-        brier: brier(&predictions),
-        bins,
-    }
 }

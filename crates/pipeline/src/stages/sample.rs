@@ -1,8 +1,7 @@
 //! Pairs of responses to one prompt, for the labeler to compare.
 
-use crate::config::SamplingConfig;
 use crate::dialogue::Dialogue;
-use crate::seed::seed_for;
+use rlaif_job::{SamplingConfig, seed_for};
 use rlaif_models::{Error, LanguageModel};
 use rlaif_types::{Pair, Prompt};
 

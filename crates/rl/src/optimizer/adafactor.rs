@@ -40,8 +40,9 @@ impl Optimizer {
 
 #[cfg(test)]
 mod tests {
-    use crate::optimizer::{Optimizer, OptimizerConfig};
+    use crate::optimizer::Optimizer;
     use burn::tensor::{Device, Tensor};
+    use rlaif_types::OptimizerConfig;
 
     #[test]
     fn a_rank_one_gradient_is_normalised_to_its_signs() {

@@ -65,8 +65,9 @@ impl Optimizer {
 
 #[cfg(test)]
 mod tests {
-    use crate::optimizer::{Optimizer, OptimizerConfig};
+    use crate::optimizer::Optimizer;
     use burn::tensor::{Device, Tensor};
+    use rlaif_types::OptimizerConfig;
 
     #[test]
     fn both_paths_equal_the_formula() {

@@ -11,73 +11,8 @@ use crate::state::{StateError, TrainerState};
 use burn::tensor::{Device, Tensor};
 use rlaif_models::kernels::is_cpu;
 use rlaif_models::{ParamMut, Parameters};
-use serde::{Deserialize, Serialize};
+use rlaif_types::{OptimizerConfig, OptimizerKind};
 use std::collections::BTreeMap;
-
-/// Which rule turns gradients into updates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// Loshchilov & Hutter 2019: two moments per weight, decoupled weight decay.
-    #[default]
-    AdamW,
-    /// Shazeer & Stern 2018: one factored second moment, the paper's choice.
-    Adafactor,
-}
-
-/// Settings of an optimiser.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimizerConfig {
-    /// The rule.
-    pub kind: OptimizerKind,
-    /// Learning rate after warm-up.
-    pub lr: f64,
-    /// Steps over which the rate rises linearly from 0.
-    pub warmup_steps: usize,
-    /// Largest norm of a step's gradient.
-    pub max_grad_norm: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// AdamW: decay of the first moment.
-    pub beta1: f64,
-    /// AdamW: decay of the second moment.
-    pub beta2: f64,
-}
-
-impl Default for OptimizerConfig {
-    fn default() -> Self {
-        Self {
-            kind: OptimizerKind::AdamW,
-            lr: 1e-5,
-            warmup_steps: 0,
-            max_grad_norm: 1.0,
-            weight_decay: 0.0,
-            beta1: 0.9,
-            beta2: 0.999,
-        }
-    }
-}
-
-impl OptimizerConfig {
-    /// # Errors
-    /// When a setting makes no sense.
-    pub fn validate(&self) -> Result<(), String> {
-        let fraction = |name: &str, x: f64| match (0.0..1.0).contains(&x) {
-            true => Ok(()),
-            false => Err(format!("{name} must be in [0, 1), not {x}")),
-        };
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            return Err(format!("lr must be positive, not {}", self.lr));
-        }
-        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
-            return Err(format!("max_grad_norm must be positive, not {}", self.max_grad_norm));
-        }
-        fraction("beta1", self.beta1)?;
-        fraction("beta2", self.beta2)?;
-        fraction("weight_decay", self.weight_decay)
-    }
-}
 
 /// An optimiser in use.
 pub struct Optimizer {

@@ -2,8 +2,8 @@
 
 use super::run::execute;
 use anyhow::{Context, Result};
+use rlaif_job::{Job, RunFolder};
 use rlaif_models::registry;
-use rlaif_pipeline::{Job, RunFolder};
 use std::path::PathBuf;
 
 const JOB: &str = include_str!("../../quickstart/job.toml");

@@ -4,7 +4,9 @@ use super::jsonl::JsonlArgs;
 use super::model::ModelArgs;
 use anyhow::Result;
 use rlaif_data::{prompt_of, response_of};
-use rlaif_judge::{Item, Judge, Template};
+use rlaif_judge::Judge;
+use rlaif_template::Template;
+use rlaif_types::Item;
 use serde_json::json;
 use std::sync::Arc;
 

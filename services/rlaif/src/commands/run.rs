@@ -2,7 +2,8 @@
 
 use super::progress::Bars;
 use anyhow::Result;
-use rlaif_pipeline::{Job, Outcome, RunFolder, RunOptions};
+use rlaif_job::{Job, RunFolder};
+use rlaif_pipeline::{Outcome, RunOptions};
 use std::path::PathBuf;
 
 /// Run a job: sample pairs, label, train a reward model, train the policy, evaluate, report.

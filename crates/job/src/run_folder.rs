@@ -17,7 +17,6 @@
 
 use crate::Error;
 use rlaif_data::{JsonlAppender, Reader, Record, write_atomic, write_jsonl_atomic};
-use rlaif_rl::TrainerState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -180,19 +179,19 @@ impl RunFolder {
     ///
     /// # Errors
     /// When writing fails; the state before it is intact.
-    pub fn save_state(&self, stage: &str, state: &TrainerState) -> Result<(), Error> {
+    pub fn save_state(&self, stage: &str, state: &[u8]) -> Result<(), Error> {
         let path = self.path(&format!("state/{stage}.safetensors"));
-        Ok(write_atomic(&path, &state.to_bytes())?)
+        Ok(write_atomic(&path, state)?)
     }
 
     /// The training state saved last.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn load_state(&self, stage: &str) -> Result<Option<TrainerState>, Error> {
+    pub fn load_state(&self, stage: &str) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path(&format!("state/{stage}.safetensors"));
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(TrainerState::from_bytes(&bytes)?)),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(&path)(e)),
         }

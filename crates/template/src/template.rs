@@ -164,7 +164,7 @@ impl Template {
             return Self::parse(name, text);
         }
         if !name.ends_with(".toml") {
-            return Err(Error::UnknownTemplate {
+            return Err(Error::Unknown {
                 name: name.into(),
                 known: Self::built_in_names().collect::<Vec<_>>().join(", "),
             });
@@ -184,7 +184,7 @@ impl Template {
     /// # Errors
     /// When it is not TOML, or senseless.
     pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
-        let bad = |what: String| Error::Template { name: name.into(), what };
+        let bad = |what: String| Error::Invalid { name: name.into(), what };
         let template: Self = toml::from_str(text).map_err(|e| bad(e.to_string()))?;
         template.check().map_err(bad)?;
         Ok(template)

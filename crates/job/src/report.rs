@@ -2,12 +2,12 @@
 
 use crate::Error;
 use crate::config::{Job, RewardSource};
-use crate::local::{EvaluationRecord, Judged, RewardSummary};
+use crate::evaluation::{EvaluationRecord, Judged, WinRate};
+use crate::label_record::LabelRecord;
 use crate::manifest::Manifest;
+use crate::reward_quality::RewardSummary;
 use crate::run_folder::RunFolder;
-use crate::stages::evaluate::WinRate;
-use crate::stages::label::LabelRecord;
-use crate::stages::policy;
+use crate::sample_record::SampleRecord;
 use rlaif_data::write_atomic;
 use rlaif_report::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
@@ -238,7 +238,7 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
         )),
         Block::Plot(plot("Response length, tokens", metrics, "policy", &["response_tokens"])),
     ];
-    let samples: Vec<policy::Sample> = folder.read("samples.jsonl")?;
+    let samples: Vec<SampleRecord> = folder.read("samples.jsonl")?;
     let last = samples.last().map_or(0, |s| s.step);
     let of_step = |step: usize| samples.iter().filter(move |s| s.step == step);
     let distinct = |step: usize| {

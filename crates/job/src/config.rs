@@ -1,8 +1,7 @@
 //! The job file: everything a run depends on.
 
 use crate::Error;
-use rlaif_models::LoraConfig;
-use rlaif_rl::{OptimizerConfig, ReinforceConfig};
+use rlaif_types::{LoraConfig, OptimizerConfig, ReinforceConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,31 @@
+//! A job: what it is asked to do, what it has done, and the report that proves it.
+//!
+//! Plain data and pure functions; no model, no queue and no clock. Whatever runs a job keeps its
+//! records here.
+
+mod config;
+mod error;
+mod evaluation;
+mod label_record;
+mod manifest;
+mod report;
+mod reward_quality;
+mod run_folder;
+mod sample_record;
+mod seed;
+
+pub use config::{
+    DataConfig, EvaluateConfig, Job, LabelerConfig, PolicyConfig, RewardModelConfig, RewardSource,
+    RlConfig, SamplingConfig, SftConfig,
+};
+pub use error::Error;
+pub use evaluation::{
+    Contest, EvaluationRecord, Judged, Verdict, WinRate, strip_trailing_junk, win_rate,
+};
+pub use label_record::LabelRecord;
+pub use manifest::{Manifest, hash_file};
+pub use report::write as write_report;
+pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
+pub use run_folder::RunFolder;
+pub use sample_record::SampleRecord;
+pub use seed::{batch_of_step, seed_for, shuffled};

@@ -1,0 +1,60 @@
+//! How good a reward model is on labels it has not seen.
+
+use rlaif_stats::{CalibrationBin, Interval, brier, ece, reliability, wilson};
+use rlaif_types::SoftLabel;
+use serde::{Deserialize, Serialize};
+
+/// How good a reward model is on held-out labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RewardQuality {
+    /// Pairs measured.
+    pub pairs: usize,
+    /// Share ranked as labelled; ties of the label are left out.
+    pub accuracy: f64,
+    /// Its 95 % interval.
+    pub accuracy_interval: Interval,
+    /// Expected calibration error against the soft labels, ten bins.
+    pub ece: f64,
+    /// Brier score against the soft labels.
+    pub brier: f64,
+    /// The bins.
+    pub bins: Vec<CalibrationBin>,
+}
+
+/// Measures a reward model from each pair's predicted and labelled probability that A is preferred.
+/// Each pair counts in both presentations, so that calibration does not
+/// depend on which candidate happens to be called A.
+pub fn reward_quality(pairs: &[(f64, SoftLabel)]) -> RewardQuality {
+    let mut predictions = Vec::new();
+    let (mut right, mut decided) = (0, 0);
+    for (predicted, label) in pairs {
+        let (predicted, observed) = (*predicted, label.value());
+        predictions.extend([(predicted, observed), (1.0 - predicted, 1.0 - observed)]);
+        if observed != 0.5 {
+            decided += 1;
+            right += usize::from((predicted > 0.5) == (observed > 0.5));
+        }
+    }
+    let bins = reliability(&predictions, 10);
+    RewardQuality {
+        pairs: pairs.len(),
+        accuracy: if decided == 0 { 0.0 } else { right as f64 / decided as f64 },
+        accuracy_interval: wilson(right as f64, decided),
+        ece: ece(&bins),
+        brier: brier(&predictions),
+        bins,
+    }
+}
+
+/// What the reward stage leaves behind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RewardSummary {
+    /// On held-out labels.
+    pub quality: RewardQuality,
+    /// Labels trained on.
+    pub trained_on: usize,
+    /// Mean reward of the training responses.
+    pub mean: f64,
+    /// Its standard deviation.
+    pub std: f64,
+}

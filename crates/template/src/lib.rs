@@ -1,0 +1,11 @@
+//! What a labeler is asked: prompt templates as files anyone can write (paper section 1).
+//!
+//! A [`Template`] is data, checked when loaded; whoever asks it renders it with [`fill`].
+
+mod error;
+mod fill;
+mod template;
+
+pub use error::Error;
+pub use fill::{fill, placeholders};
+pub use template::{Exemplar, Kind, Layout, Names, Question, Template};

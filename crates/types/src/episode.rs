@@ -1,0 +1,19 @@
+//! Rollouts of a policy, as they travel from the engine that drew them to the learner.
+
+use crate::Judgement;
+use serde::{Deserialize, Serialize};
+
+/// A rollout and its reward.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    /// Prompt tokens.
+    pub prompt: Vec<u32>,
+    /// Drawn tokens.
+    pub response: Vec<u32>,
+    /// Log-probability of each drawn token under the policy that drew it, at the sampling
+    /// temperature.
+    pub logprobs: Vec<f32>,
+    /// The judgement at the end. An unscorable episode takes no part in loss, advantage or
+    /// baseline.
+    pub reward: Judgement<f64>,
+}
