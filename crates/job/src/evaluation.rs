@@ -100,7 +100,7 @@ pub fn strip_trailing_junk(text: &str) -> &str {
 }
 
 /// One line of `evaluation.jsonl`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
     #[serde(flatten)]
     /// The two responses.
@@ -110,7 +110,7 @@ pub struct EvaluationRecord {
 }
 
 /// A judgement as it is stored: the verdict, or the reason there is none.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Judged {
     /// It could be judged.

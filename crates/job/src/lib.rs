@@ -13,6 +13,8 @@ mod reward_quality;
 mod run_folder;
 mod sample_record;
 mod seed;
+mod task_id;
+mod work;
 
 pub use config::{
     DataConfig, EvaluateConfig, Job, LabelerConfig, PolicyConfig, RewardModelConfig, RewardSource,
@@ -29,3 +31,9 @@ pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};
+pub use task_id::TaskId;
+pub use work::{
+    CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label, Labeler,
+    ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, TrainReward, Trained,
+    Training, Work, WorkItem, WorkResult, WorkerKind,
+};

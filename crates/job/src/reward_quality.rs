@@ -47,7 +47,7 @@ pub fn reward_quality(pairs: &[(f64, SoftLabel)]) -> RewardQuality {
 }
 
 /// What the reward stage leaves behind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RewardSummary {
     /// On held-out labels.
     pub quality: RewardQuality,

@@ -1,0 +1,147 @@
+//! Names of a job's tasks. As text they sort in the order in which tasks depend on each other.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// One task of a job. Chunks and steps count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum TaskId {
+    /// Look the policy over.
+    CheckPolicy,
+    /// Look the labeler over.
+    CheckLabeler,
+    /// Fine-tune.
+    FineTune,
+    /// Sample a chunk of pairs.
+    Sample(usize),
+    /// Label a chunk of pairs.
+    Label(usize),
+    /// Train the reward model.
+    Reward,
+    /// Draw a chunk of a step's rollouts.
+    Rollout {
+        /// The step.
+        step: usize,
+        /// The chunk within the step.
+        chunk: usize,
+    },
+    /// Reward a chunk of a step's rollouts.
+    Score {
+        /// The step.
+        step: usize,
+        /// The chunk within the step.
+        chunk: usize,
+    },
+    /// Train on a step's rollouts.
+    Step(usize),
+    /// Respond to a chunk of held-out prompts.
+    Respond(usize),
+    /// Judge a chunk of responses.
+    Judge(usize),
+}
+
+impl TaskId {
+    /// Name of the stage the task belongs to.
+    pub fn stage(self) -> &'static str {
+        match self {
+            Self::CheckPolicy | Self::CheckLabeler => "check",
+            Self::FineTune => "sft",
+            Self::Sample(_) => "sample",
+            Self::Label(_) => "label",
+            Self::Reward => "reward",
+            Self::Rollout { .. } | Self::Score { .. } | Self::Step(_) => "policy",
+            Self::Respond(_) | Self::Judge(_) => "evaluate",
+        }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CheckPolicy => f.write_str("0-check/policy"),
+            Self::CheckLabeler => f.write_str("0-check/labeler"),
+            Self::FineTune => f.write_str("1-sft"),
+            Self::Sample(chunk) => write!(f, "2-sample/{chunk:08}"),
+            Self::Label(chunk) => write!(f, "3-label/{chunk:08}"),
+            Self::Reward => f.write_str("4-reward"),
+            Self::Rollout { step, chunk } => write!(f, "5-policy/{step:08}/a-rollout/{chunk:08}"),
+            Self::Score { step, chunk } => write!(f, "5-policy/{step:08}/b-score/{chunk:08}"),
+            Self::Step(step) => write!(f, "5-policy/{step:08}/c-step"),
+            Self::Respond(chunk) => write!(f, "6-respond/{chunk:08}"),
+            Self::Judge(chunk) => write!(f, "7-judge/{chunk:08}"),
+        }
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not the name of a task");
+        let number = |digits: &str| digits.parse::<usize>().map_err(|_| bad());
+        let parts: Vec<&str> = text.split('/').collect();
+        Ok(match parts.as_slice() {
+            ["0-check", "policy"] => Self::CheckPolicy,
+            ["0-check", "labeler"] => Self::CheckLabeler,
+            ["1-sft"] => Self::FineTune,
+            ["2-sample", chunk] => Self::Sample(number(chunk)?),
+            ["3-label", chunk] => Self::Label(number(chunk)?),
+            ["4-reward"] => Self::Reward,
+            ["5-policy", step, "a-rollout", chunk] => {
+                Self::Rollout { step: number(step)?, chunk: number(chunk)? }
+            }
+            ["5-policy", step, "b-score", chunk] => {
+                Self::Score { step: number(step)?, chunk: number(chunk)? }
+            }
+            ["5-policy", step, "c-step"] => Self::Step(number(step)?),
+            ["6-respond", chunk] => Self::Respond(number(chunk)?),
+            ["7-judge", chunk] => Self::Judge(number(chunk)?),
+            _ => return Err(bad()),
+        })
+    }
+}
+
+impl TryFrom<String> for TaskId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<TaskId> for String {
+    fn from(task: TaskId) -> String {
+        task.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN_ORDER: [TaskId; 12] = [
+        TaskId::CheckLabeler,
+        TaskId::CheckPolicy,
+        TaskId::FineTune,
+        TaskId::Sample(9),
+        TaskId::Sample(10),
+        TaskId::Label(0),
+        TaskId::Reward,
+        TaskId::Rollout { step: 9, chunk: 0 },
+        TaskId::Score { step: 9, chunk: 0 },
+        TaskId::Step(9),
+        TaskId::Rollout { step: 10, chunk: 0 },
+        TaskId::Respond(0),
+    ];
+
+    #[test]
+    fn names_read_back_and_sort_as_tasks_depend() {
+        let names: Vec<String> = IN_ORDER.iter().map(TaskId::to_string).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        for (task, name) in IN_ORDER.iter().zip(&names) {
+            assert_eq!(name.parse(), Ok(*task));
+        }
+        assert!("5-policy/x/c-step".parse::<TaskId>().is_err());
+    }
+}

@@ -1,0 +1,356 @@
+//! What workers are told, and what they answer.
+//!
+//! A [`WorkItem`] is complete in itself: whichever worker takes it, on whichever machine, and however
+//! often, makes the same [`WorkResult`]. It is computed in one call of an engine, because the last
+//! bits of a number depend on what else is in the batch.
+
+use crate::{Contest, EvaluationRecord, LabelRecord, RewardModelConfig, RewardSummary, SftConfig};
+use crate::{SamplingConfig, TaskId};
+use rlaif_template::Template;
+use rlaif_types::{
+    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, Prompt, ReinforceConfig,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The kinds of worker. Each has a queue of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerKind {
+    /// Generates with a policy.
+    Rollout,
+    /// Judges with a labeler.
+    Labeler,
+    /// Trains and asks reward models.
+    Reward,
+    /// Trains policies.
+    Learner,
+}
+
+impl WorkerKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Rollout, Self::Labeler, Self::Reward, Self::Learner];
+
+    /// Name of the kind's queue.
+    pub fn queue(self) -> &'static str {
+        match self {
+            Self::Rollout => "rollout",
+            Self::Labeler => "label",
+            Self::Reward => "reward",
+            Self::Learner => "learn",
+        }
+    }
+}
+
+/// One unit of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkItem {
+    /// The job it belongs to; also the prefix of the job's artifacts.
+    pub job: String,
+    /// Which of the job's tasks it is.
+    pub task: TaskId,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // One lives at a time; boxes would only blur the reading.
+pub enum Work {
+    /// Look a policy over, before anything is spent on it.
+    CheckPolicy(CheckPolicy),
+    /// Look a labeler over.
+    CheckLabeler(CheckLabeler),
+    /// Supervised fine-tuning.
+    FineTune(FineTune),
+    /// Two responses to each prompt.
+    SamplePairs(Generate),
+    /// Compare pairs.
+    Label(Label),
+    /// Train a reward model.
+    TrainReward(TrainReward),
+    /// One response to each prompt, with log-probabilities.
+    Rollout(Generate),
+    /// Rewards from the labeler's ratings (d-RLAIF, paper section 4).
+    Rate(Rate),
+    /// Rewards from the reward model.
+    Score(Score),
+    /// One step of reinforcement learning.
+    PolicyStep(PolicyStep),
+    /// Responses of the trained policy and of its start.
+    Respond(Respond),
+    /// Judge contests.
+    Judge(JudgeContests),
+}
+
+impl Work {
+    /// Who does it.
+    pub fn worker(&self) -> WorkerKind {
+        match self {
+            Self::CheckPolicy(_) | Self::SamplePairs(_) | Self::Rollout(_) | Self::Respond(_) => {
+                WorkerKind::Rollout
+            }
+            Self::CheckLabeler(_) | Self::Label(_) | Self::Rate(_) | Self::Judge(_) => {
+                WorkerKind::Labeler
+            }
+            Self::TrainReward(_) | Self::Score(_) => WorkerKind::Reward,
+            Self::FineTune(_) | Self::PolicyStep(_) => WorkerKind::Learner,
+        }
+    }
+}
+
+/// Where a worker finds a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelRef {
+    /// A folder, a .gguf file, a pulled name or a hub's name, as in the job file.
+    Named(String),
+    /// A Hugging Face folder among the job's artifacts.
+    Saved(String),
+    /// `start` with the trainable parameters of one version put in.
+    Version {
+        /// What training started from.
+        start: Box<ModelRef>,
+        /// The adapters trained; all weights where there are none.
+        lora: Option<LoraConfig>,
+        /// Artifact that holds the parameters.
+        parameters: String,
+    },
+}
+
+/// A policy and how it reads prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its weights.
+    pub model: ModelRef,
+    /// Prompts go through its chat template.
+    pub chat: bool,
+}
+
+/// A labeler and what it is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Labeler {
+    /// Its weights.
+    pub model: ModelRef,
+    /// The question.
+    pub template: Template,
+}
+
+/// See [`Work::CheckPolicy`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckPolicy {
+    /// The policy as the job names it.
+    pub policy: Policy,
+    /// Every prompt must leave room for a response.
+    pub sampling: SamplingConfig,
+    /// Artifacts of prompts, one JSON prompt a line, with the file each came from.
+    pub prompts: Vec<(String, String)>,
+}
+
+/// See [`Work::CheckLabeler`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckLabeler {
+    /// The labeler's weights.
+    pub model: ModelRef,
+    /// Everything it will be asked.
+    pub templates: Vec<Template>,
+}
+
+/// How a model is trained, beside its own settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// What it starts from.
+    pub start: Policy,
+    /// Adapters; all weights where there are none.
+    pub lora: Option<LoraConfig>,
+    /// Tokens in memory at once.
+    pub micro_batch_tokens: usize,
+    /// Steps between saved states.
+    pub checkpoint_every: usize,
+    /// The job's seed.
+    pub seed: u64,
+}
+
+/// See [`Work::FineTune`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FineTune {
+    /// How to train.
+    pub training: Training,
+    /// What to do.
+    pub config: SftConfig,
+    /// Artifact of the demonstrations, as the job's file has them.
+    pub demonstrations: String,
+}
+
+/// Prompts to respond to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generate {
+    /// Whose responses.
+    pub policy: Policy,
+    /// How they are drawn.
+    pub sampling: SamplingConfig,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Number of the first prompt in the stage; a draw's seed depends on its prompt's number.
+    pub first: usize,
+    /// The prompts.
+    pub prompts: Vec<Prompt>,
+}
+
+/// See [`Work::Label`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Label {
+    /// Who compares.
+    pub labeler: Labeler,
+    /// What is compared.
+    pub pairs: Vec<Pair>,
+}
+
+/// See [`Work::TrainReward`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainReward {
+    /// How to train.
+    pub training: Training,
+    /// What to do.
+    pub config: RewardModelConfig,
+    /// Artifact of the labels, one [`LabelRecord`] a line.
+    pub labels: String,
+}
+
+/// See [`Work::Rate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Who rates.
+    pub labeler: Labeler,
+    /// What is rated.
+    pub items: Vec<Item>,
+}
+
+/// See [`Work::Score`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The reward model, which reads prompts as the policy does.
+    pub reward_model: Policy,
+    /// Mean of its outputs on its training responses, taken off.
+    pub mean: f64,
+    /// Their standard deviation, divided by.
+    pub std: f64,
+    /// What is scored.
+    pub items: Vec<Item>,
+}
+
+/// See [`Work::PolicyStep`]. A learner that has just made step `step - 1` goes on from memory; any
+/// other starts from the checkpoint and repeats the steps since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStep {
+    /// How to train.
+    pub training: Training,
+    /// The algorithm.
+    pub reinforce: ReinforceConfig,
+    /// Number of the step, from 1.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Step of the newest checkpoint, 0 for the start.
+    pub checkpoint: usize,
+    /// Artifacts of the batches of steps `checkpoint + 1 ..= step`, each a list of [`Episode`]s.
+    pub batches: Vec<String>,
+}
+
+/// See [`Work::Respond`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Respond {
+    /// The trained policy and how it is asked.
+    pub trained: Generate,
+    /// Where it started.
+    pub start: Policy,
+    /// Strip trailing junk from both sides.
+    pub strip_trailing_junk: bool,
+}
+
+/// See [`Work::Judge`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgeContests {
+    /// Who judges.
+    pub model: ModelRef,
+    /// What is asked; every contest is judged by each.
+    pub templates: Vec<Template>,
+    /// What is judged.
+    pub contests: Vec<Contest>,
+}
+
+/// What a worker answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "result", rename_all = "snake_case")]
+pub enum WorkResult {
+    /// Of a check: the model's identity.
+    Checked(CheckedModel),
+    /// Of fine-tuning.
+    FineTuned(Trained),
+    /// Of sampling.
+    Pairs(Vec<Pair>),
+    /// Of labeling.
+    Labels(Vec<LabelRecord>),
+    /// Of reward training.
+    RewardTrained {
+        /// The model and its metrics.
+        trained: Trained,
+        /// How good it is.
+        summary: RewardSummary,
+    },
+    /// Of a rollout.
+    Rollouts(Vec<Rollout>),
+    /// Of rating and scoring, in the items' order.
+    Rewards(Vec<Judgement<f64>>),
+    /// Of a policy step.
+    Stepped(Stepped),
+    /// Of evaluation's responses.
+    Contests(Vec<Contest>),
+    /// Of their judgement.
+    Evaluations(Vec<EvaluationRecord>),
+    /// The work cannot be done, by anyone, however often: the job must be mended.
+    Impossible(String),
+}
+
+/// Identity of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckedModel {
+    /// Name for people.
+    pub name: String,
+    /// Hash of weights, configuration and tokenizer.
+    pub hash: ContentHash,
+}
+
+/// A trained model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// Artifact folder in Hugging Face format.
+    pub model: String,
+    /// One record a step.
+    pub metrics: Vec<Value>,
+    /// Examples trained on.
+    pub examples: usize,
+}
+
+/// A drawn response.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Tokens and log-probabilities; the reward is still to come.
+    pub episode: Episode,
+    /// The response as text.
+    pub text: String,
+}
+
+/// What a policy step leaves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stepped {
+    /// What it measured.
+    pub metrics: Value,
+    /// Artifact of the new version's trainable parameters.
+    pub parameters: String,
+    /// The training state after this step is saved.
+    pub checkpointed: bool,
+    /// Artifact folder of the final model, after the last step.
+    pub model: Option<String>,
+}
