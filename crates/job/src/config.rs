@@ -17,6 +17,9 @@ pub struct Job {
     /// Where models run: `cpu` or `cuda:N`.
     #[serde(default = "cpu")]
     pub device: String,
+    /// Items computed together and made durable together: what one worker takes at once.
+    #[serde(default = "default_chunk_size")]
+    pub chunk_size: usize,
     /// The model to align.
     pub policy: PolicyConfig,
     /// The model that judges.
@@ -41,6 +44,10 @@ pub struct Job {
 
 fn cpu() -> String {
     "cpu".into()
+}
+
+fn default_chunk_size() -> usize {
+    16
 }
 
 /// The model to align.
@@ -247,6 +254,7 @@ impl Job {
             0 => Err(format!("{name} must be at least 1")),
             _ => Ok(()),
         };
+        positive("chunk_size", self.chunk_size)?;
         positive("rl.batch_size", self.rl.batch_size)?;
         positive("rl.micro_batch_tokens", self.rl.micro_batch_tokens)?;
         positive("rl.checkpoint_every", self.rl.checkpoint_every)?;

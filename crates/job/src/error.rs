@@ -21,6 +21,14 @@ pub enum Error {
         /// What, and how to mend it.
         what: String,
     },
+    /// A stage cannot be done, however often it is tried.
+    #[error("{stage}: {what}")]
+    Stage {
+        /// Which.
+        stage: &'static str,
+        /// Why, and how to mend it.
+        what: String,
+    },
     /// There is nothing to work on.
     #[error("{0}")]
     NothingToDo(String),

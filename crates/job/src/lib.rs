@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod evaluation;
 mod label_record;
+mod machine;
 mod manifest;
 mod report;
 mod reward_quality;
@@ -25,6 +26,7 @@ pub use evaluation::{
     Contest, EvaluationRecord, Judged, Verdict, WinRate, strip_trailing_junk, win_rate,
 };
 pub use label_record::LabelRecord;
+pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress};
 pub use manifest::{Manifest, hash_file};
 pub use report::write as write_report;
 pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};

@@ -29,8 +29,15 @@ pub fn batch_of_step(
     seed: u64,
     purpose: &str,
 ) -> Vec<usize> {
+    let mut epoch_order = (u64::MAX, Vec::new());
     (step * batch_size..(step + 1) * batch_size)
-        .map(|draw| shuffled(len, seed, purpose, (draw / len) as u64)[draw % len])
+        .map(|draw| {
+            let epoch = (draw / len) as u64;
+            if epoch_order.0 != epoch {
+                epoch_order = (epoch, shuffled(len, seed, purpose, epoch));
+            }
+            epoch_order.1[draw % len]
+        })
         .collect()
 }
 

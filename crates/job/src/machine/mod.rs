@@ -1,0 +1,363 @@
+//! What a job still needs: which tasks can be worked on now, and what follows from a result.
+//!
+//! A [`Machine`] is a pure function of the results it was given, in whatever order and however often
+//! they came. It is never saved: whoever restarts a coordinator gives it the journal's results again.
+//!
+//! ```text
+//! check ─> sft? ─┬─> sample ─> label ─> reward ─┬─> policy: (rollout ─> score)* ─> step ─┐ ─> respond ─> judge
+//!                └──────── d-RLAIF ─────────────┘             ^───────────────────────────┘
+//! ```
+
+mod evaluate;
+mod in_order;
+mod label;
+mod policy;
+
+use crate::work::{
+    CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
+    Trained, Training, Work, WorkItem, WorkResult,
+};
+use crate::{Error, Job, RewardSource, RewardSummary, TaskId, WinRate};
+use evaluate::Evaluation;
+use label::Labeling;
+use policy::PolicyTraining;
+use rlaif_template::Template;
+use rlaif_types::Prompt;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// Items of one job that workers may hold at once; more wait in the machine, which makes them when
+/// they are wanted.
+const MAX_OUTSTANDING: usize = 256;
+
+/// What a job works on, read and checked.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Prompts to train on.
+    pub prompts: Vec<Prompt>,
+    /// Prompts to evaluate on.
+    pub heldout: Vec<Prompt>,
+    /// What the labeler is asked.
+    pub template: Template,
+    /// What judges the result.
+    pub evaluation_templates: Vec<Template>,
+}
+
+/// What is to be done outside the machine when a result has come. All of it may be done again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Records that follow in a file of the run folder.
+    Append {
+        /// The file.
+        file: &'static str,
+        /// One a line.
+        records: Vec<Value>,
+    },
+    /// A file of the run folder is complete, and workers need it.
+    Publish {
+        /// The file, and the artifact.
+        file: &'static str,
+    },
+    /// An artifact that workers need.
+    Put {
+        /// Its name.
+        artifact: String,
+        /// Its content.
+        bytes: Vec<u8>,
+    },
+    /// A stage is finished.
+    Finished {
+        /// Which.
+        stage: &'static str,
+        /// What there is to say about it.
+        summary: Value,
+    },
+}
+
+/// How far a stage is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageProgress {
+    /// Its name.
+    pub stage: &'static str,
+    /// Chunks or steps done.
+    pub done: usize,
+    /// In all.
+    pub total: usize,
+    /// The latest figure of interest.
+    pub note: String,
+}
+
+/// What a finished job comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobOutcome {
+    /// Win rates, the headline first.
+    pub win_rates: Vec<WinRate>,
+    /// The policy as it was named.
+    pub policy: CheckedModel,
+    /// The labeler.
+    pub labeler: CheckedModel,
+}
+
+/// A job in progress.
+pub struct Machine {
+    id: String,
+    job: Job,
+    inputs: Inputs,
+    applied: HashSet<TaskId>,
+    handed_out: HashSet<TaskId>,
+    policy: Option<CheckedModel>,
+    labeler: Option<CheckedModel>,
+    /// Where everything starts from, once it is known.
+    start: Option<ModelRef>,
+    labeling: Option<Labeling>,
+    reward: Option<(Trained, RewardSummary)>,
+    training: PolicyTraining,
+    evaluation: Evaluation,
+}
+
+impl Machine {
+    /// A job before its first task. `id` names it in its items.
+    pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
+        let labeling = (job.rl.reward == RewardSource::Model).then(|| Labeling::new(&job, &inputs));
+        let training = PolicyTraining::new(&job);
+        let evaluation = Evaluation::new(&job, &inputs);
+        Self {
+            id: id.into(),
+            job,
+            inputs,
+            applied: HashSet::new(),
+            handed_out: HashSet::new(),
+            policy: None,
+            labeler: None,
+            start: None,
+            labeling,
+            reward: None,
+            training,
+            evaluation,
+        }
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Tasks that can be worked on now and were not handed out yet.
+    pub fn ready(&mut self) -> Vec<WorkItem> {
+        let outstanding = self.handed_out.len();
+        let room = MAX_OUTSTANDING.saturating_sub(outstanding);
+        let candidates = self.candidates(room);
+        let fresh = candidates
+            .into_iter()
+            .filter(|(task, _)| !self.applied.contains(task) && self.handed_out.insert(*task));
+        fresh.map(|(task, work)| WorkItem { job: self.id.clone(), task, work }).collect()
+    }
+
+    /// Takes back what was handed out and not answered, as after a restart of the queue.
+    pub fn forget_handed_out(&mut self) {
+        self.handed_out.clear();
+    }
+
+    fn candidates(&self, room: usize) -> Vec<(TaskId, Work)> {
+        let (Some(_), Some(_)) = (&self.policy, &self.labeler) else { return self.checks() };
+        let Some(start) = &self.start else { return vec![(TaskId::FineTune, self.fine_tune())] };
+        if let Some(labeling) = &self.labeling
+            && self.reward.is_none()
+        {
+            return match labeling.is_complete() {
+                true => vec![(TaskId::Reward, self.train_reward(start))],
+                false => labeling.candidates(self, start, room),
+            };
+        }
+        match self.training.is_complete() {
+            false => self.training.candidates(self, start, room),
+            true => self.evaluation.candidates(self, start, room),
+        }
+    }
+
+    fn checks(&self) -> Vec<(TaskId, Work)> {
+        let prompts = [
+            ("data/prompts.jsonl", &self.job.data.prompts),
+            ("data/heldout_prompts.jsonl", &self.job.data.heldout_prompts),
+        ];
+        let prompts = prompts.map(|(artifact, file)| (artifact.into(), file.display().to_string()));
+        let policy = CheckPolicy {
+            policy: self.named_policy(),
+            sampling: self.job.sampling.clone(),
+            prompts: prompts.to_vec(),
+        };
+        let mut templates = vec![self.inputs.template.clone()];
+        templates.extend(self.inputs.evaluation_templates.iter().cloned());
+        let model = self.labeler_model();
+        let labeler = CheckLabeler { model, templates };
+        vec![
+            (TaskId::CheckPolicy, Work::CheckPolicy(policy)),
+            (TaskId::CheckLabeler, Work::CheckLabeler(labeler)),
+        ]
+    }
+
+    fn named_policy(&self) -> Policy {
+        let model = ModelRef::Named(self.job.policy.model.clone());
+        Policy { model, chat: self.job.policy.chat }
+    }
+
+    fn policy_of(&self, model: ModelRef) -> Policy {
+        Policy { model, chat: self.job.policy.chat }
+    }
+
+    fn labeler_model(&self) -> ModelRef {
+        ModelRef::Named(self.job.labeler.model.clone())
+    }
+
+    fn labeler_asked(&self) -> Labeler {
+        Labeler { model: self.labeler_model(), template: self.inputs.template.clone() }
+    }
+
+    fn training_of(&self, start: &ModelRef) -> Training {
+        Training {
+            start: self.policy_of(start.clone()),
+            lora: self.job.lora.clone(),
+            micro_batch_tokens: self.job.rl.micro_batch_tokens,
+            checkpoint_every: self.job.rl.checkpoint_every,
+            seed: self.job.seed,
+        }
+    }
+
+    fn fine_tune(&self) -> Work {
+        Work::FineTune(FineTune {
+            training: self.training_of(&self.named_policy().model),
+            config: self.job.sft.clone().unwrap_or_default(),
+            demonstrations: "data/demonstrations.jsonl".into(),
+        })
+    }
+
+    fn train_reward(&self, start: &ModelRef) -> Work {
+        Work::TrainReward(TrainReward {
+            training: self.training_of(start),
+            config: self.job.reward_model.clone().unwrap_or_default(),
+            labels: "labels.jsonl".into(),
+        })
+    }
+
+    /// Takes in a result and says what follows. One that was taken in before changes nothing.
+    ///
+    /// # Errors
+    /// When the job cannot go on; the machine is then as it was before.
+    pub fn complete(&mut self, task: TaskId, result: WorkResult) -> Result<Vec<Effect>, Error> {
+        if self.applied.contains(&task) {
+            return Ok(Vec::new());
+        }
+        let effects = self.apply(task, result)?;
+        self.applied.insert(task);
+        self.handed_out.remove(&task);
+        Ok(effects)
+    }
+
+    fn apply(&mut self, task: TaskId, result: WorkResult) -> Result<Vec<Effect>, Error> {
+        let effects = match (task, result) {
+            (_, WorkResult::Impossible(what)) => {
+                return Err(Error::Stage { stage: task.stage(), what });
+            }
+            (TaskId::CheckPolicy, WorkResult::Checked(model)) => {
+                self.policy = Some(model);
+                if self.job.sft.is_none() {
+                    self.start = Some(self.named_policy().model);
+                }
+                Vec::new()
+            }
+            (TaskId::CheckLabeler, WorkResult::Checked(model)) => {
+                self.labeler = Some(model);
+                Vec::new()
+            }
+            (TaskId::FineTune, WorkResult::FineTuned(trained)) => {
+                self.start = Some(ModelRef::Saved(trained.model.clone()));
+                finished_training("sft", trained, |t| json!({"demonstrations": t.examples}))
+            }
+            (TaskId::Sample(chunk), WorkResult::Pairs(pairs)) => {
+                self.labeling_mut(task)?.sampled(chunk, pairs)
+            }
+            (TaskId::Label(chunk), WorkResult::Labels(labels)) => {
+                self.labeling_mut(task)?.labelled(chunk, labels)?
+            }
+            (TaskId::Reward, WorkResult::RewardTrained { trained, summary }) => {
+                let summary_json = plain(&summary);
+                self.reward = Some((trained.clone(), summary));
+                finished_training("reward", trained, |_| summary_json)
+            }
+            (TaskId::Rollout { step, chunk }, WorkResult::Rollouts(rollouts)) => {
+                self.training.rolled_out(step, chunk, rollouts);
+                Vec::new()
+            }
+            (TaskId::Score { step, chunk }, WorkResult::Rewards(rewards)) => {
+                self.training.scored(step, chunk, rewards)
+            }
+            (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
+                self.training.stepped(&self.job, &self.inputs, step, stepped)
+            }
+            (TaskId::Respond(chunk), WorkResult::Contests(contests)) => {
+                self.evaluation.responded(chunk, contests);
+                Vec::new()
+            }
+            (TaskId::Judge(chunk), WorkResult::Evaluations(records)) => {
+                self.evaluation.judged(chunk, records)
+            }
+            (task, _) => return Err(wrong_kind(task)),
+        };
+        Ok(effects)
+    }
+
+    fn labeling_mut(&mut self, task: TaskId) -> Result<&mut Labeling, Error> {
+        self.labeling.as_mut().ok_or_else(|| wrong_kind(task))
+    }
+
+    /// Every stage, in order.
+    pub fn progress(&self) -> Vec<StageProgress> {
+        let one = |stage, done: bool| StageProgress {
+            stage,
+            done: usize::from(done),
+            total: 1,
+            note: String::new(),
+        };
+        let mut stages = Vec::new();
+        if self.job.sft.is_some() {
+            stages.push(one("sft", self.start.is_some()));
+        }
+        if let Some(labeling) = &self.labeling {
+            stages.extend(labeling.progress());
+            stages.push(one("reward", self.reward.is_some()));
+        }
+        stages.push(self.training.progress());
+        stages.push(self.evaluation.progress());
+        stages
+    }
+
+    /// What it comes to, once everything is done.
+    pub fn outcome(&self) -> Option<JobOutcome> {
+        let win_rates = self.evaluation.win_rates()?;
+        Some(JobOutcome { win_rates, policy: self.policy.clone()?, labeler: self.labeler.clone()? })
+    }
+}
+
+/// The records of a stage that is one long task.
+fn finished_training(
+    stage: &'static str,
+    trained: Trained,
+    summary: impl FnOnce(&Trained) -> Value,
+) -> Vec<Effect> {
+    let summary = summary(&trained);
+    vec![
+        Effect::Append { file: "metrics.jsonl", records: trained.metrics },
+        Effect::Finished { stage, summary },
+    ]
+}
+
+fn wrong_kind(task: TaskId) -> Error {
+    let what = format!("task {task} was answered with another task's result");
+    Error::Stage { stage: task.stage(), what }
+}
+
+/// A record as JSON.
+fn plain(record: &impl Serialize) -> Value {
+    serde_json::to_value(record).expect("records have string keys and plain values")
+}
