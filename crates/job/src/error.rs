@@ -40,6 +40,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A template.
+    #[error(transparent)]
+    Template(#[from] rlaif_template::Error),
     /// Data.
     #[error(transparent)]
     Data(#[from] rlaif_data::Error),

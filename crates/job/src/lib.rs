@@ -14,6 +14,7 @@ mod reward_quality;
 mod run_folder;
 mod sample_record;
 mod seed;
+mod submission;
 mod task_id;
 mod work;
 
@@ -33,6 +34,7 @@ pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};
+pub use submission::Submission;
 pub use task_id::TaskId;
 pub use work::{
     CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label, Labeler,

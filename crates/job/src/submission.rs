@@ -1,0 +1,141 @@
+//! What a client hands over: the job and everything it refers to, read and checked, so that nothing
+//! on the client's disk is needed afterwards.
+
+use crate::machine::Inputs;
+use crate::{Error, Job, RunFolder};
+use rlaif_data::{Reader, prompt_of, write_atomic};
+use rlaif_template::Template;
+use rlaif_types::Prompt;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+const PROMPTS: &str = "data/prompts.jsonl";
+const HELDOUT: &str = "data/heldout_prompts.jsonl";
+const DEMONSTRATIONS: &str = "data/demonstrations.jsonl";
+const TEMPLATES: &str = "data/templates.json";
+
+/// A job and its files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// The job, with every default filled in.
+    pub job: Job,
+    /// Files by their name in the run folder, which is also the name of their artifact.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// The job's templates by value.
+#[derive(Serialize, Deserialize)]
+struct Templates {
+    labeler: Template,
+    evaluation: Vec<Template>,
+}
+
+impl Submission {
+    /// Reads everything that `job` refers to.
+    ///
+    /// # Errors
+    /// When a file is missing, or says something senseless.
+    pub fn read(job: Job) -> Result<Self, Error> {
+        let template = Template::load(&job.labeler.template)?;
+        let evaluation = job.evaluate.templates.iter().map(|t| Template::load(t));
+        let templates =
+            Templates { labeler: template, evaluation: evaluation.collect::<Result<_, _>>()? };
+        let data = [
+            (PROMPTS, Some(&job.data.prompts)),
+            (HELDOUT, Some(&job.data.heldout_prompts)),
+            (DEMONSTRATIONS, job.data.demonstrations.as_ref().filter(|_| job.sft.is_some())),
+        ];
+        let mut files = BTreeMap::new();
+        for (name, path) in data {
+            let Some(path) = path else { continue };
+            let bytes = fs::read(path).map_err(Error::io(path))?;
+            check_records(name, path, &bytes)?;
+            files.insert(name.to_owned(), bytes);
+        }
+        let templates = serde_json::to_vec(&templates).expect("templates are plain data");
+        files.insert(TEMPLATES.to_owned(), templates);
+        Ok(Self { job, files })
+    }
+
+    /// Writes the files into the run folder.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn save(&self, folder: &RunFolder) -> Result<(), Error> {
+        let data = folder.path("data");
+        fs::create_dir_all(&data).map_err(Error::io(&data))?;
+        for (name, bytes) in &self.files {
+            write_atomic(&folder.path(name), bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Submission::save`] wrote.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn load(job: Job, folder: &RunFolder) -> Result<Self, Error> {
+        let mut files = BTreeMap::new();
+        for name in [PROMPTS, HELDOUT, DEMONSTRATIONS, TEMPLATES] {
+            let path = folder.path(name);
+            match fs::read(&path) {
+                Ok(bytes) => drop(files.insert(name.to_owned(), bytes)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io(&path)(e)),
+            }
+        }
+        Ok(Self { job, files })
+    }
+
+    /// What the machine works on.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn inputs(&self) -> Result<Inputs, Error> {
+        let file = |name: &str| {
+            let missing = || Error::run_folder(Path::new(name), "is missing from the submission");
+            self.files.get(name).ok_or_else(missing)
+        };
+        let templates: Templates = serde_json::from_slice(file(TEMPLATES)?)
+            .map_err(|e| Error::run_folder(Path::new(TEMPLATES), e.to_string()))?;
+        Ok(Inputs {
+            prompts: prompts(PROMPTS, file(PROMPTS)?)?,
+            heldout: prompts(HELDOUT, file(HELDOUT)?)?,
+            template: templates.labeler,
+            evaluation_templates: templates.evaluation,
+        })
+    }
+}
+
+/// Complains in terms of the user's own file.
+fn check_records(name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let shown = path.display().to_string();
+    let count = match name {
+        DEMONSTRATIONS => demonstrations(&shown, bytes)?,
+        _ => prompts(&shown, bytes)?.len(),
+    };
+    let what = if name == DEMONSTRATIONS { "demonstrations" } else { "prompts" };
+    match count {
+        0 => Err(Error::NothingToDo(format!("{shown}: no {what} in it"))),
+        _ => Ok(()),
+    }
+}
+
+fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
+    Ok(Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| prompt_of(&record))?)
+}
+
+/// How many there are.
+fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
+    let read = Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| {
+        prompt_of(&record)?;
+        match record.get("completion").is_some_and(serde_json::Value::is_string) {
+            true => Ok(()),
+            false => Err("field \"completion\" must be a string".into()),
+        }
+    })?;
+    Ok(read.len())
+}
