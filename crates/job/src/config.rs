@@ -244,6 +244,18 @@ impl Job {
         Ok(job)
     }
 
+    /// Reads a job that [`Job::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something senseless.
+    pub fn parse(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let bad = |what: String| Error::Job { path: path.to_owned(), what };
+        let job: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        job.validate().map_err(bad)?;
+        Ok(job)
+    }
+
     /// The job as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a job has string keys and plain values")

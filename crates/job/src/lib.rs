@@ -37,7 +37,7 @@ pub use seed::{batch_of_step, seed_for, shuffled};
 pub use submission::Submission;
 pub use task_id::TaskId;
 pub use work::{
-    CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label, Labeler,
-    ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, TrainReward, Trained,
-    Training, Work, WorkItem, WorkResult, WorkerKind,
+    Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
+    Labeler, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, TrainReward,
+    Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
 };

@@ -1,7 +1,8 @@
 //! The manifest: hashes of everything a run used and made, by which two runs are known to be equal.
 
-use crate::Error;
+use crate::machine::JobOutcome;
 use crate::run_folder::RunFolder;
+use crate::{Error, Submission};
 use rlaif_data::write_atomic;
 use rlaif_types::{ContentHash, Hasher};
 use serde::{Deserialize, Serialize};
@@ -40,12 +41,38 @@ const FILES: &[&str] = &[
     "metrics.jsonl",
     "samples.jsonl",
     "evaluation.jsonl",
-    "checkpoints/sft/model.safetensors",
-    "checkpoints/reward/model.safetensors",
-    "checkpoints/policy/model.safetensors",
 ];
 
 impl Manifest {
+    /// Artifact folders of trained models, where a job has them.
+    pub const CHECKPOINTS: [&str; 3] =
+        ["checkpoints/sft", "checkpoints/reward", "checkpoints/policy"];
+
+    /// The manifest of a finished job; `checkpoints` are hashes of weights by artifact.
+    ///
+    /// # Errors
+    /// When the submission is damaged.
+    pub fn new(
+        submission: &Submission,
+        outcome: &JobOutcome,
+        checkpoints: BTreeMap<String, ContentHash>,
+    ) -> Result<Self, Error> {
+        let inputs = submission.inputs()?;
+        let templates = inputs.evaluation_templates.iter().chain([&inputs.template]);
+        let data = submission.files.iter();
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: submission.job.seed,
+            policy_hash: outcome.policy.hash.clone(),
+            labeler_hash: outcome.labeler.hash.clone(),
+            strict_self_improvement: outcome.policy.hash == outcome.labeler.hash
+                && submission.job.sft.is_none(),
+            templates: templates.map(|t| (t.name.clone(), t.hash())).collect(),
+            data: data.map(|(name, bytes)| (name.clone(), ContentHash::of(bytes))).collect(),
+            files: checkpoints,
+        })
+    }
+
     /// Hashes the run's files and writes `manifest.json`.
     ///
     /// # Errors

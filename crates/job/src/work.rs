@@ -280,6 +280,17 @@ pub struct JudgeContests {
     pub contests: Vec<Contest>,
 }
 
+/// A result, with what its making took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What was made.
+    pub result: WorkResult,
+    /// How long it took.
+    pub seconds: f64,
+    /// Who made it.
+    pub worker: String,
+}
+
 /// What a worker answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "result", rename_all = "snake_case")]
@@ -311,6 +322,21 @@ pub enum WorkResult {
     Evaluations(Vec<EvaluationRecord>),
     /// The work cannot be done, by anyone, however often: the job must be mended.
     Impossible(String),
+}
+
+impl WorkResult {
+    /// Items or steps done by it, as a stage counts them.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Checked(_) | Self::Rollouts(_) | Self::Rewards(_) | Self::Contests(_) => 0,
+            Self::Impossible(_) => 0,
+            Self::FineTuned(trained) | Self::RewardTrained { trained, .. } => trained.metrics.len(),
+            Self::Pairs(pairs) => pairs.len(),
+            Self::Labels(labels) => labels.len(),
+            Self::Stepped(_) => 1,
+            Self::Evaluations(records) => records.len(),
+        }
+    }
 }
 
 /// Identity of a model.

@@ -112,7 +112,7 @@ impl Evaluation {
 
     pub(super) fn progress(&self) -> StageProgress {
         StageProgress {
-            stage: "evaluate",
+            stage: "evaluate".into(),
             done: (self.judged.arrived() * self.chunk_size).min(self.contests),
             total: self.contests,
             note: String::new(),

@@ -118,8 +118,8 @@ impl Labeling {
     }
 
     pub(super) fn progress(&self) -> [StageProgress; 2] {
-        let of = |stage, arrived: usize| StageProgress {
-            stage,
+        let of = |stage: &str, arrived: usize| StageProgress {
+            stage: stage.into(),
             done: (arrived * self.chunk_size).min(self.pairs),
             total: self.pairs,
             note: String::new(),

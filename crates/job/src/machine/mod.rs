@@ -23,7 +23,7 @@ use label::Labeling;
 use policy::PolicyTraining;
 use rlaif_template::Template;
 use rlaif_types::Prompt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -66,6 +66,11 @@ pub enum Effect {
         /// Its content.
         bytes: Vec<u8>,
     },
+    /// An artifact that nobody needs any more.
+    Delete {
+        /// Its name.
+        artifact: String,
+    },
     /// A stage is finished.
     Finished {
         /// Which.
@@ -76,10 +81,10 @@ pub enum Effect {
 }
 
 /// How far a stage is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageProgress {
     /// Its name.
-    pub stage: &'static str,
+    pub stage: String,
     /// Chunks or steps done.
     pub done: usize,
     /// In all.
@@ -313,8 +318,8 @@ impl Machine {
 
     /// Every stage, in order.
     pub fn progress(&self) -> Vec<StageProgress> {
-        let one = |stage, done: bool| StageProgress {
-            stage,
+        let one = |stage: &str, done: bool| StageProgress {
+            stage: stage.into(),
             done: usize::from(done),
             total: 1,
             note: String::new(),

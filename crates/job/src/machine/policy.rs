@@ -172,15 +172,17 @@ impl PolicyTraining {
         self.learned = step + 1;
         self.parameters = Some(stepped.parameters);
         self.model = stepped.model;
-        if stepped.checkpointed {
-            self.checkpoint = self.learned;
-        }
         let figure = |name: &str| stepped.metrics[name].as_f64().unwrap_or(f64::NAN);
         self.note = format!("reward {:.3} KL {:.2}", figure("reward"), figure("kl"));
         let mut effects = vec![
             Effect::Append { file: "metrics.jsonl", records: vec![stepped.metrics] },
             Effect::Append { file: "samples.jsonl", records: samples },
         ];
+        if stepped.checkpointed {
+            let covered = self.checkpoint..self.learned;
+            effects.extend(covered.map(|step| Effect::Delete { artifact: batch_artifact(step) }));
+            self.checkpoint = self.learned;
+        }
         if self.is_complete() {
             let summary = json!({"steps": self.steps});
             effects.push(Effect::Finished { stage: "policy", summary });
@@ -190,7 +192,7 @@ impl PolicyTraining {
 
     pub(super) fn progress(&self) -> StageProgress {
         let note = self.note.clone();
-        StageProgress { stage: "policy", done: self.learned, total: self.steps, note }
+        StageProgress { stage: "policy".into(), done: self.learned, total: self.steps, note }
     }
 }
 
