@@ -4,30 +4,9 @@
 use crate::judge::Judge;
 use crate::verdict::normalise;
 use crate::{Error, Kind, Names};
-use rlaif_types::{Judgement, Pair, SoftLabel, Unscorable, UnscorableReason};
-use serde::{Deserialize, Serialize};
-
-/// A label and what it was made from, so that it can be made again without asking again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Probability that A is preferred, by both orders.
-    pub label: SoftLabel,
-    /// A shown first.
-    pub ab: OrderScores,
-    /// B shown first.
-    pub ba: OrderScores,
-}
-
-/// The verdict in one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OrderScores {
-    /// Log-probabilities of the two verdicts, as the model gave them: first, second.
-    pub verdict_logprobs: [f64; 2],
-    /// Probability that the response shown *first* is preferred, polarity applied.
-    pub prefers_first: SoftLabel,
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-}
+use rlaif_types::{
+    Comparison, Judgement, OrderScores, Pair, SoftLabel, Unscorable, UnscorableReason,
+};
 
 impl Judge {
     /// Labels each pair. Exchanging a pair's candidates gives exactly one minus its label: the

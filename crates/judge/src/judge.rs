@@ -5,18 +5,9 @@ use crate::verdict::VerdictTrie;
 use crate::{Error, Kind, Layout, Template};
 use rlaif_models::{ChatTemplate, LanguageModel};
 use rlaif_types::{
-    ContentHash, Hasher, Judgement, LabelId, Message, Pair, Prompt, Unscorable, UnscorableReason,
+    ContentHash, Hasher, Judgement, LabelId, Message, Pair, Unscorable, UnscorableReason,
 };
 use std::sync::Arc;
-
-/// One response to rate.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Item {
-    /// What was asked.
-    pub prompt: Prompt,
-    /// What was answered.
-    pub response: String,
-}
 
 /// A model that answers a template's questions. Cheap to clone.
 #[derive(Clone)]

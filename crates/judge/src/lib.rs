@@ -11,8 +11,8 @@ mod rate;
 mod template;
 mod verdict;
 
-pub use compare::{Comparison, OrderScores};
 pub use error::Error;
-pub use judge::{Item, Judge};
-pub use rate::{Answered, Rating};
+pub use judge::Judge;
+// What a judge is asked and answers crosses files and wires, and so belongs to the vocabulary.
+pub use rlaif_types::{Answered, Comparison, Item, OrderScores, Rating};
 pub use template::{Exemplar, Kind, Layout, Names, Question, Template};

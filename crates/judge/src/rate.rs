@@ -1,33 +1,9 @@
 //! Ratings: one response on a scale of ten (paper section 4), or by a rubric of yes/no questions.
 
-use crate::judge::{Item, Judge};
+use crate::judge::Judge;
 use crate::verdict::normalise;
 use crate::{Error, Kind};
-use rlaif_types::{Judgement, Unscorable, UnscorableReason};
-use serde::{Deserialize, Serialize};
-
-/// A rating and what it was made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rating {
-    /// In `[-1, 1]`: `(score - 5.5) / 4.5` on the scale, `2 p - 1` by a rubric.
-    pub reward: f64,
-    /// Expected score: `sum of i · P(i)` in 1..=10 on the scale, the weighted mean probability of
-    /// the good verdicts in 0..=1 by a rubric.
-    pub score: f64,
-    /// One on the scale, one for each question of a rubric.
-    pub answers: Vec<Answered>,
-}
-
-/// The verdicts of one question.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answered {
-    /// Log-probabilities of the verdicts in the template's order; good, bad in a rubric.
-    pub verdict_logprobs: Vec<f64>,
-    /// Softmax over the verdicts alone.
-    pub distribution: Vec<f64>,
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-}
+use rlaif_types::{Answered, Item, Judgement, Rating, Unscorable, UnscorableReason};
 
 impl Judge {
     /// Rates each item.
