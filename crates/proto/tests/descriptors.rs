@@ -18,3 +18,14 @@ fn our_files() -> Vec<FileDescriptorProto> {
     assert_eq!(files.len(), 6, "packages came or went");
     files
 }
+
+#[test]
+fn the_set_holds_what_its_files_import_so_that_reflection_can_serve_it() {
+    let set = FileDescriptorSet::decode(rlaif_proto::FILE_DESCRIPTOR_SET).unwrap();
+    for file in &set.file {
+        for import in &file.dependency {
+            let there = set.file.iter().any(|other| other.name() == import);
+            assert!(there, "{} imports {import}, which is not in the set", file.name());
+        }
+    }
+}
