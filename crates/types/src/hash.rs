@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::str::FromStr;
 
 /// SHA-256 in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +26,23 @@ impl ContentHash {
     /// The first 12 hex digits: enough to tell things apart on a screen.
     pub fn short(&self) -> &str {
         &self.0[..12.min(self.0.len())]
+    }
+}
+
+impl FromStr for ContentHash {
+    type Err = String;
+
+    /// A hash that was written down.
+    ///
+    /// # Errors
+    /// When `text` is not 64 lower-case hex digits.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == 64 && text.bytes().all(is_digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a content hash is 64 lower-case hex digits (SHA-256)".into())
+        }
     }
 }
 
@@ -84,5 +102,15 @@ mod tests {
             ContentHash::of("abc").as_str(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn only_64_lower_case_hex_digits_are_read_as_a_hash() {
+        let hash = ContentHash::of("abc");
+        assert_eq!(hash.as_str().parse(), Ok(hash.clone()));
+        let text = hash.as_str();
+        for odd in ["", &text[1..], &text.to_uppercase(), &text.replace('b', "g")] {
+            assert!(odd.parse::<ContentHash>().is_err(), "{odd:?} was accepted");
+        }
     }
 }
