@@ -20,8 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that hold no tensors: they must not reach Burn.
-const WITHOUT_BURN: &[&str] =
-    &["types", "template", "stats", "report", "data", "job", "proto"];
+const WITHOUT_BURN: &[&str] = &["types", "template", "stats", "report", "data", "job", "proto"];
 
 /// Crates that pure computation must stay free of: sockets, queues, runtimes.
 const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq"];
