@@ -139,7 +139,8 @@ async fn workers(server: &RedisServer, service: Duration) {
 /// Bytes of Redis per item that waits for a worker.
 async fn memory(server: &RedisServer) {
     let used = || {
-        let info: String = redis::cmd("INFO").arg("memory").query(&mut server.connection()).expect("info");
+        let info: String =
+            redis::cmd("INFO").arg("memory").query(&mut server.connection()).expect("info");
         let bytes = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
         bytes.expect("redis tells its memory").trim().parse::<f64>().expect("a number")
     };

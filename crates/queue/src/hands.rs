@@ -174,7 +174,11 @@ impl Hands {
     }
 
     fn complain(&self, doing: &str, error: &Error) {
-        tracing::warn!(consumer = self.consumer, error = error as &dyn std::error::Error, "{doing}");
+        tracing::warn!(
+            consumer = self.consumer,
+            error = error as &dyn std::error::Error,
+            "{doing}"
+        );
     }
 }
 

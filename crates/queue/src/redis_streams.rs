@@ -234,8 +234,7 @@ impl Store for RedisStreams {
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.scripts.keys().dead).arg(format!("({after}")).arg("+");
         command.arg("COUNT").arg(max);
-        let letters: Vec<Raw> =
-            self.connections.ask("XRANGE", &Request::Command(command)).await?;
+        let letters: Vec<Raw> = self.connections.ask("XRANGE", &Request::Command(command)).await?;
         letters.into_iter().map(dead_letter).collect()
     }
 

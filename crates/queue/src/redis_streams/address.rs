@@ -36,9 +36,9 @@ impl Address {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let root_cert = match &self.ca_file {
             None => None,
-            Some(path) => Some(
-                std::fs::read(path).map_err(|e| wrong(&format!("{}: {e}", path.display())))?,
-            ),
+            Some(path) => {
+                Some(std::fs::read(path).map_err(|e| wrong(&format!("{}: {e}", path.display())))?)
+            }
         };
         let certificates = TlsCertificates { client_tls: None, root_cert };
         Client::build_with_tls(url, certificates).map_err(|e| wrong(&e))

@@ -52,7 +52,17 @@ macro_rules! scripts {
 }
 
 scripts!(
-    enqueue, take, start, heartbeat, commit, fail, release, progress, acknowledge, requeue, cancel,
+    enqueue,
+    take,
+    start,
+    heartbeat,
+    commit,
+    fail,
+    release,
+    progress,
+    acknowledge,
+    requeue,
+    cancel,
     leave
 );
 

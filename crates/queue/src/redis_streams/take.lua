@@ -3,19 +3,30 @@
 -- Replies: entry, suspect (1 or 0); nothing when there is none.
 local consumer, lease_ms = ARGV[1], tonumber(ARGV[2])
 
-local function idle_for(min_ms)
-  return redis.call('XPENDING', work, GROUP, 'IDLE', min_ms, '-', '+', 1)[1]
+-- XPENDING looks at all pending entries; XAUTOCLAIM would look at ten for each that it returns.
+local function idle(count)
+  return redis.call('XPENDING', work, GROUP, 'IDLE', lease_ms, '-', '+', count)
 end
 
--- While Redis was away nobody could renew: after a restart holders get one lease to do so.
+local function is_started(entry)
+  return redis.call('HEXISTS', tokens, entry) == 1
+end
+
 local function restarted_within_a_lease()
   local info = redis.call('INFO', 'server')
   return tonumber(info:match('uptime_in_seconds:(%d+)')) * 1000 < lease_ms
 end
 
-local candidate = idle_for(lease_ms)
-if candidate and candidate[3] < RELEASED_MS and restarted_within_a_lease() then
-  candidate = idle_for(RELEASED_MS)
+local candidate = idle(1)[1]
+-- While Redis was away nobody could renew: after a restart holders get one lease to do so.
+if candidate and is_started(candidate[1]) and restarted_within_a_lease() then
+  candidate = nil
+  for _, other in ipairs(idle(100)) do
+    if not is_started(other[1]) then
+      candidate = other
+      break
+    end
+  end
 end
 if not candidate then return false end
 

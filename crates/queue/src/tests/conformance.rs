@@ -1,9 +1,7 @@
 //! What both implementations promise, by the same tests.
 
 use super::site::{PATIENCE, Process, Site, quick, unhurried};
-use crate::{
-    Consumer, Enqueued, Error, Item, ItemId, Options, Outcome, Position, Settlement,
-};
+use crate::{Consumer, Enqueued, Error, Item, ItemId, Options, Outcome, Position, Settlement};
 use rlaif_testkit::eventually;
 use std::time::Duration;
 
@@ -241,9 +239,8 @@ fn poison_dies_after_exactly_its_starts_and_its_neighbours_live(site: &Site) {
     // The crash that all shared costs each neighbour one start; no other does.
     let neighbour = |id: &str| (id.to_owned(), "done".to_owned(), 2);
     assert_eq!(done, ["a", "b", "c"].map(neighbour));
-    let letters = operator
-        .run(|queue| async move { queue.dead_letters(Position::START, 10).await })
-        .unwrap();
+    let letters =
+        operator.run(|queue| async move { queue.dead_letters(Position::START, 10).await }).unwrap();
     let [letter] = letters.try_into().unwrap();
     assert_eq!((letter.item.id.as_str(), &letter.item.payload[..]), ("poison", &b"work"[..]));
     assert_eq!(letter.death.attempts.len(), quick().max_starts as usize);
@@ -335,7 +332,8 @@ fn failures_are_recorded_and_the_last_one_is_death(site: &Site) {
     let name = consumer.name().to_owned();
     for attempt in 1..=unhurried().max_starts {
         let lease = process.start_next(&mut consumer);
-        let failed = process.run(|_| async move { lease.fail(&format!("try {attempt}: \"ü\"\n")).await });
+        let failed =
+            process.run(|_| async move { lease.fail(&format!("try {attempt}: \"ü\"\n")).await });
         assert_eq!(failed.unwrap(), Settlement::Accepted);
     }
     let [result] = process.results().try_into().unwrap();
@@ -344,7 +342,9 @@ fn failures_are_recorded_and_the_last_one_is_death(site: &Site) {
     let reasons: Vec<_> = death.attempts.iter().map(|a| (&*a.worker, &a.reason[..5])).collect();
     assert_eq!(reasons, [(&*name, "try 1"), (&*name, "try 2"), (&*name, "try 3")]);
     // 2020 to 2100: it is a time of day, in milliseconds.
-    assert!(death.attempts.iter().all(|a| (1_577_836_800_000..4_102_444_800_000).contains(&a.unix_ms)));
+    assert!(
+        death.attempts.iter().all(|a| (1_577_836_800_000..4_102_444_800_000).contains(&a.unix_ms))
+    );
     assert_eq!(process.outstanding(), 0);
 }
 
@@ -425,8 +425,9 @@ fn dead_letters_are_paged_and_discarded_by_cancelling(site: &Site) {
     found.sort_unstable();
     assert_eq!(found, ["a", "b", "c"]);
     // A letter keeps its id, also when its death was acknowledged, until it is discarded.
-    let enqueue =
-        || process.run(|queue| async move { queue.enqueue(vec![Item::new("a", "")]).await.unwrap() });
+    let enqueue = || {
+        process.run(|queue| async move { queue.enqueue(vec![Item::new("a", "")]).await.unwrap() })
+    };
     assert_eq!(enqueue(), [Enqueued::Duplicate]);
     let discarded = process.run(|queue| async move { queue.cancel(&ids(&["a", "b"])).await });
     assert_eq!(discarded.unwrap(), 2);

@@ -52,10 +52,16 @@ enum Step {
     Read(usize),
     Take(usize),
     Start(usize, usize),
-    Commit { worker: usize, held: usize, answer_lost: bool },
+    Commit {
+        worker: usize,
+        held: usize,
+        answer_lost: bool,
+    },
     Crash(usize),
     /// The consumer of results makes the first one durable, and acknowledges it or dies before.
-    Consume { acknowledge: bool },
+    Consume {
+        acknowledge: bool,
+    },
 }
 
 impl Protocol {
@@ -153,8 +159,11 @@ impl Model for Protocol {
             Step::OfferAgain => Self::offer(&mut state),
             Step::Read(worker) => {
                 let read = state.machine.read(WORKERS[worker], 1, NOW);
-                let held =
-                    read.into_iter().map(|e| InHand { entry: e.position, item: e.item.id, token: None });
+                let held = read.into_iter().map(|e| InHand {
+                    entry: e.position,
+                    item: e.item.id,
+                    token: None,
+                });
                 state.hands[worker].extend(held);
             }
             Step::Take(worker) => {
@@ -210,9 +219,10 @@ impl Model for Protocol {
                 let results = state.machine.results(Position::START, usize::MAX);
                 let settled = |id: &ItemId| results.iter().any(|result| result.item == *id);
                 let at_work = state.machine.outstanding() as usize;
-                let lost = ITEMS.iter().map(|id| ItemId::from(*id)).filter(|id| {
-                    !state.durable.contains_key(id) && !settled(id)
-                });
+                let lost = ITEMS
+                    .iter()
+                    .map(|id| ItemId::from(*id))
+                    .filter(|id| !state.durable.contains_key(id) && !settled(id));
                 lost.count() <= at_work
             }),
             Property::always("only the newest start is accepted", |_, state: &State| {

@@ -143,8 +143,12 @@ fn nothing_stays_behind_when_all_is_settled_and_acknowledged() {
         assert_eq!(length, 0, "{key}");
     }
     let mut list = redis::cmd("XINFO");
-    let consumers: Vec<Value> =
-        list.arg("CONSUMERS").arg("{rlaif:test}:work").arg("workers").query(&mut connection).unwrap();
+    let consumers: Vec<Value> = list
+        .arg("CONSUMERS")
+        .arg("{rlaif:test}:work")
+        .arg("workers")
+        .query(&mut connection)
+        .unwrap();
     assert_eq!(consumers, [], "consumers that left or vanished are forgotten");
 }
 
@@ -178,8 +182,7 @@ fn a_waiting_read_has_a_connection_of_its_own() {
             let queue = queue.clone();
             async move { queue.results(Position::START, 1, wait).await }
         });
-        let waiting =
-            eventually("a read waits", async || connection_of("xread")).await;
+        let waiting = eventually("a read waits", async || connection_of("xread")).await;
         queue.outstanding().await.unwrap();
         let asking = connection_of("xlen").expect("the connection that was just used");
         assert_ne!(waiting, asking);
@@ -226,7 +229,8 @@ fn one_item_there_and_back(address: &Address) -> Result<(), Error> {
 
 #[test]
 fn a_user_with_only_the_queues_rights_suffices() {
-    let server = RedisServer::start_with(&["--user", ACL_USER]);
+    let user: Vec<&str> = std::iter::once("--user").chain(ACL_USER.split_whitespace()).collect();
+    let server = RedisServer::start_with(&user);
     let url = server.url().replace("redis://", "redis://worker:secret@");
     one_item_there_and_back(&Address::new(&url)).unwrap();
     let wrong = Address::new(url.replace("secret", "wrong"));
@@ -245,15 +249,23 @@ fn tls_is_spoken_and_an_unknown_server_refused() {
     let (port, ca) = (port.to_string(), certificate.display().to_string());
     let key = key.display().to_string();
     let _server = RedisServer::start_with(&[
-        "--tls-port", &port, "--tls-cert-file", &ca, "--tls-key-file", &key,
-        "--tls-ca-cert-file", &ca, "--tls-auth-clients", "no",
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &ca,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &ca,
+        "--tls-auth-clients",
+        "no",
     ]);
     let url = format!("rediss://localhost:{port}/");
     one_item_there_and_back(&Address { url: url.clone(), ca_file: Some(certificate) }).unwrap();
 
     let impatient = crate::Options { patience: Duration::from_millis(500), ..quick() };
-    let stranger = Runtime::new().unwrap().block_on(async {
-        Queue::redis("test", &Address::new(url), impatient).await.err()
-    });
+    let stranger = Runtime::new()
+        .unwrap()
+        .block_on(async { Queue::redis("test", &Address::new(url), impatient).await.err() });
     assert!(matches!(stranger, Some(Error::Unavailable { .. })), "{stranger:?}");
 }
