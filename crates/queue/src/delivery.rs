@@ -138,7 +138,8 @@ impl Lease {
     }
 
     /// Records why this start failed. The item is tried again after a rest, by whoever comes first,
-    /// until its starts are used up; then it is a dead letter.
+    /// until its starts are used up; then it is a dead letter. When only the answer was lost it
+    /// counts, but reads [`Settlement::Fenced`] or [`Settlement::Gone`].
     ///
     /// # Errors
     /// When Redis stays away.
@@ -148,7 +149,8 @@ impl Lease {
         self.settled(standing)
     }
 
-    /// Hands the item over as if it had not been started: for shutting down.
+    /// Hands the item over as if it had not been started: for shutting down. When only the answer
+    /// was lost it counts, but reads [`Settlement::Fenced`].
     ///
     /// # Errors
     /// When Redis stays away; then it is handed over when the lease expires.

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// [`Options::patience`] before it fails with [`Error::Unavailable`].
 #[derive(Clone)]
 pub struct Queue {
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     options: Arc<Options>,
 }
 

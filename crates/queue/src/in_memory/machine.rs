@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+/// Owner of what was given up, so that its former owner is fenced at once.
+const NOBODY: &str = "nobody";
+
 /// Everything that a queue knows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Machine {
@@ -220,8 +223,8 @@ impl Machine {
         let until_ms = now + self.options.retry_delay.as_millis() as u64;
         let (worker, reason) = (claim.consumer.to_owned(), reason.to_owned());
         if let Some(work) = self.work.get_mut(&claim.entry) {
-            work.attempts.push(Attempt { worker: worker.clone(), unix_ms: now, reason });
-            work.owner = Some(Owner { consumer: worker, token: None, until_ms });
+            work.attempts.push(Attempt { worker, unix_ms: now, reason });
+            work.owner = Some(Owner { consumer: NOBODY.to_owned(), token: None, until_ms });
             if work.starts >= self.options.max_starts {
                 self.bury(claim.entry);
             }
@@ -256,7 +259,7 @@ impl Machine {
                 work.attempts.push(Attempt { worker, unix_ms: now, reason });
             }
         }
-        owner.until_ms = now;
+        *owner = Owner { consumer: NOBODY.to_owned(), token: None, until_ms: now };
         Standing::Holds
     }
 

@@ -10,6 +10,8 @@
 local work, results, dead, items, tokens, starts, attempts, suspects = unpack(KEYS)
 
 local GROUP = 'workers'
+-- Owner of what was given up, so that its former owner is fenced at once.
+local NOBODY = 'nobody'
 -- Idle time of a released entry, thirty days: more than any lease.
 local RELEASED_MS = 2592000000
 

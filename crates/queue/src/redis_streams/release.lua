@@ -21,7 +21,7 @@ for i = 3, #ARGV, 3 do
         note_attempt(entry, consumer, ARGV[2])
       end
     end
-    own(entry, consumer, RELEASED_MS)
+    own(entry, NOBODY, RELEASED_MS)
   end
   replies[#replies + 1] = answer
 end

@@ -1,6 +1,7 @@
 //! What both implementations promise, by the same tests.
 
 use super::site::{PATIENCE, Process, Site, quick, unhurried};
+use crate::store::{Claim, Handback, InHand, Standing, Started};
 use crate::{Consumer, Enqueued, Error, Item, ItemId, Options, Outcome, Position, Settlement};
 use rlaif_testkit::eventually;
 use std::time::Duration;
@@ -32,6 +33,7 @@ conformance! {
     shutdown_hands_over_at_once_and_returns_the_starts with unhurried();
     a_dropped_lease_is_handed_back_with_its_start_counted with unhurried();
     failures_are_recorded_and_the_last_one_is_death with unhurried();
+    a_heartbeat_that_comes_late_holds_nothing_back with unhurried();
     a_cancelled_item_is_gone_for_its_worker with quick();
     progress_is_a_result_of_whoever_holds_the_lease with unhurried();
     a_requeued_letter_outlives_the_acknowledgement_of_its_death with unhurried();
@@ -346,6 +348,35 @@ fn failures_are_recorded_and_the_last_one_is_death(site: &Site) {
         death.attempts.iter().all(|a| (1_577_836_800_000..4_102_444_800_000).contains(&a.unix_ms))
     );
     assert_eq!(process.outstanding(), 0);
+}
+
+/// It was sent before the item was started, and arrives after it was given up.
+fn a_heartbeat_that_comes_late_holds_nothing_back(site: &Site) {
+    let process = site.process();
+    process.enqueue(&["failed", "released"]);
+    process.run(|queue| async move {
+        let store = queue.store;
+        let read = store.read("a", 2, PATIENCE).await.unwrap();
+        let asked: Vec<_> =
+            read.iter().map(|e| InHand { entry: e.position, token: None }).collect();
+        for (nonce, entry) in asked.iter().map(|held| held.entry).enumerate() {
+            let started = store.start("a", entry, nonce as u64).await.unwrap();
+            let Started::Token(token) = started else { panic!("{started:?}") };
+            if nonce == 0 {
+                store.fail(Claim { consumer: "a", entry, token }, "broken").await.unwrap();
+            } else {
+                let held = InHand { entry, token: Some(token) };
+                let given = [Handback { held, returns_start: true }];
+                store.release("a", &given).await.unwrap();
+            }
+        }
+        let standings = store.heartbeat("a", &asked).await.unwrap();
+        assert_eq!(standings, [Standing::Fenced, Standing::Fenced]);
+        for entry in &read {
+            let taken = store.take("a").await.unwrap().map(|taken| taken.entry);
+            assert_eq!(taken.as_ref(), Some(entry));
+        }
+    });
 }
 
 fn a_cancelled_item_is_gone_for_its_worker(site: &Site) {
