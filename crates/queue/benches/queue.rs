@@ -1,0 +1,155 @@
+//! What the queue costs: fenced commits, how busy it keeps workers, memory; beside what the same
+//! Redis does for a plain PING and XADD over the same connection. Redis is a child of this program
+//! on the loopback interface, with an append-only file (fsync every second).
+//!
+//! `cargo bench -p rlaif-queue` prints one JSON line a measurement. See benches/README.md.
+
+use redis::aio::ConnectionManager;
+use rlaif_queue::{Address, Consumer, Item, Lease, Options, Queue, Settlement};
+use rlaif_testkit::RedisServer;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const PAYLOAD: [u8; 200] = [b'x'; 200];
+const COMMITS: usize = 20_000;
+/// Leases in hand at once, and commands in flight where they are pipelined.
+const IN_FLIGHT: usize = 500;
+const WORKERS: usize = 64;
+const OUTSTANDING: usize = 1_000_000;
+
+#[tokio::main]
+async fn main() {
+    let server = RedisServer::start();
+    baseline(&server).await;
+    commits(&server, "commits", commit_one_by_one).await;
+    commits(&server, "commits pipelined", commit_together).await;
+    for service in [Duration::from_millis(50), Duration::from_millis(200)] {
+        workers(&server, service).await;
+    }
+    baseline(&server).await;
+    memory(&server).await;
+}
+
+fn rate(measured: &str, count: usize, elapsed: Duration) {
+    let per_s = (count as f64 / elapsed.as_secs_f64()).round();
+    println!("{}", json!({"measured": measured, "count": count, "per_s": per_s}));
+}
+
+async fn baseline(server: &RedisServer) {
+    let client = redis::Client::open(server.url()).expect("url");
+    let mut connection = ConnectionManager::new(client).await.expect("redis answers");
+    let started = Instant::now();
+    for _ in 0..COMMITS {
+        let () = redis::cmd("PING").exec_async(&mut connection).await.expect("pong");
+    }
+    rate("PING", COMMITS, started.elapsed());
+
+    let mut add = redis::cmd("XADD");
+    add.arg("{bench}").arg("*").arg("p").arg(&PAYLOAD);
+    let started = Instant::now();
+    for _ in 0..COMMITS {
+        add.exec_async(&mut connection).await.expect("added");
+    }
+    rate("XADD", COMMITS, started.elapsed());
+    let () = redis::cmd("DEL").arg("{bench}").exec_async(&mut connection).await.expect("deleted");
+}
+
+async fn queue(server: &RedisServer, name: &str) -> Queue {
+    let max_outstanding = OUTSTANDING as u64;
+    let options = Options { max_outstanding, ..Options::default() };
+    Queue::redis(name, &Address::new(server.url()), options).await.expect("redis answers")
+}
+
+fn items(range: std::ops::Range<usize>) -> Vec<Item> {
+    range.map(|n| Item::new(format!("bench/label/{n}"), PAYLOAD)).collect()
+}
+
+/// Commits per second of leases that were started before.
+async fn commits<F: Future>(
+    server: &RedisServer,
+    name: &str,
+    commit_all: impl Fn(Vec<Lease>) -> F,
+) {
+    let queue = queue(server, &name.replace(' ', "-")).await;
+    queue.enqueue(items(0..COMMITS)).await.expect("room");
+    let mut consumer = queue.consumer("bench");
+    let mut elapsed = Duration::ZERO;
+    while queue.outstanding().await.expect("redis answers") > 0 {
+        let leases = start(&mut consumer).await;
+        let started = Instant::now();
+        commit_all(leases).await;
+        elapsed += started.elapsed();
+    }
+    rate(name, COMMITS, elapsed);
+}
+
+async fn start(consumer: &mut Consumer) -> Vec<Lease> {
+    let mut leases = Vec::new();
+    for delivery in consumer.lease(IN_FLIGHT, Duration::ZERO).await.expect("redis answers") {
+        leases.push(delivery.start().await.expect("redis answers").expect("nobody interferes"));
+    }
+    leases
+}
+
+async fn commit(lease: Lease) {
+    let settlement = lease.commit(PAYLOAD.to_vec()).await.expect("redis answers");
+    assert_eq!(settlement, Settlement::Accepted);
+}
+
+async fn commit_one_by_one(leases: Vec<Lease>) {
+    for lease in leases {
+        commit(lease).await;
+    }
+}
+
+async fn commit_together(leases: Vec<Lease>) {
+    leases.into_iter().map(commit).collect::<JoinSet<()>>().join_all().await;
+}
+
+/// The share of their time that workers with a fixed service time, one item at once, spend on
+/// items rather than on the queue.
+async fn workers(server: &RedisServer, service: Duration) {
+    let queue = queue(server, &format!("workers-{}", service.as_millis())).await;
+    let per_worker = (Duration::from_secs(10).as_millis() / service.as_millis()) as usize;
+    queue.enqueue(items(0..per_worker * WORKERS)).await.expect("room");
+    let work = |worker: usize| {
+        let mut consumer = queue.consumer(&worker.to_string());
+        async move {
+            loop {
+                let batch = consumer.lease(1, Duration::from_millis(1)).await.expect("redis");
+                let Some(delivery) = batch.into_iter().next() else { return };
+                let lease = delivery.start().await.expect("redis").expect("nobody interferes");
+                tokio::time::sleep(service).await;
+                commit(lease).await;
+            }
+        }
+    };
+    let started = Instant::now();
+    (0..WORKERS).map(work).collect::<JoinSet<()>>().join_all().await;
+    let elapsed = started.elapsed();
+    let efficiency = service.as_secs_f64() * per_worker as f64 / elapsed.as_secs_f64();
+    let line = json!({"measured": "workers", "workers": WORKERS, "service_ms": service.as_millis(),
+        "items": per_worker * WORKERS, "seconds": elapsed.as_secs_f64(), "efficiency": efficiency});
+    println!("{line}");
+}
+
+/// Bytes of Redis per item that waits for a worker.
+async fn memory(server: &RedisServer) {
+    let used = || {
+        let info: String =
+            redis::cmd("INFO").arg("memory").query(&mut server.connection()).expect("info");
+        let bytes = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        bytes.expect("redis tells its memory").trim().parse::<f64>().expect("a number")
+    };
+    let queue = queue(server, "memory").await;
+    let (before, started) = (used(), Instant::now());
+    for first in (0..OUTSTANDING).step_by(10_000) {
+        queue.enqueue(items(first..first + 10_000)).await.expect("room");
+    }
+    rate("enqueue in batches", OUTSTANDING, started.elapsed());
+    let per_item = (used() - before) / OUTSTANDING as f64;
+    let line = json!({"measured": "memory", "items": OUTSTANDING, "bytes_per_item": per_item.round(),
+        "payload_bytes": PAYLOAD.len(), "state_bytes": (per_item - PAYLOAD.len() as f64).round()});
+    println!("{line}");
+}

@@ -1,0 +1,119 @@
+//! A redis-server of a test's own: a child process on a free port, with its data in a temporary
+//! folder, so that it can be killed and started again with what it had written.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Starting may load an append-only file; only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running redis-server with `appendonly yes` and `maxmemory-policy noeviction`; it ends with its
+/// value.
+pub struct RedisServer {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+    extra: Vec<String>,
+}
+
+impl RedisServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    /// When redis-server is not installed or does not answer.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Like [`start`](Self::start), with more command-line options; `{dir}` in one stands for the
+    /// server's folder.
+    ///
+    /// # Panics
+    /// When redis-server is not installed or does not answer.
+    pub fn start_with(extra: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let extra = extra.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
+        let child = spawn(folder.path(), port, &extra);
+        let mut server = Self { child, folder, port, extra };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// Where it listens, as the queue takes it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Ends it as `kill -9` does: what it had not written is lost.
+    ///
+    /// # Panics
+    /// When the child cannot be killed.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("our own child can be killed");
+        self.child.wait().expect("a killed child ends");
+    }
+
+    /// Starts it again on the same port with the data it had written, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(self.folder.path(), self.port, &self.extra);
+        self.wait_until_it_answers();
+    }
+
+    /// A blocking connection for looking at what is in it.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub fn connection(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url()).expect("the URL is well-formed");
+        client.get_connection().expect("the server answers")
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let client = redis::Client::open(self.url()).expect("the URL is well-formed");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let pong = client.get_connection().and_then(|mut c| redis::cmd("PING").exec(&mut c));
+            match pong {
+                Ok(()) => return,
+                Err(error) if Instant::now() > deadline => panic!("redis-server: {error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+            if let Some(status) = self.child.try_wait().expect("our own child can be asked") {
+                panic!("redis-server ended with {status}; its log is on standard output");
+            }
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have been killed by the test already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(folder: &Path, port: u16, extra: &[String]) -> Child {
+    let port = port.to_string();
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"]);
+    command.args(["--appendonly", "yes", "--maxmemory-policy", "noeviction", "--dir"]).arg(folder);
+    command.args(extra.iter().map(|o| o.replace("{dir}", &folder.display().to_string())));
+    command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| {
+        panic!("redis-server does not start ({error}): apt-get install redis-server, or ./test")
+    })
+}
+
+/// Free when asked; a stranger taking it before redis-server does would fail the test, not mislead it.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
