@@ -35,6 +35,9 @@ pub enum Error {
     /// Data.
     #[error(transparent)]
     Data(#[from] rlaif_data::Error),
+    /// A model that is not on disk.
+    #[error(transparent)]
+    Hub(#[from] rlaif_hub::Error),
     /// A model.
     #[error(transparent)]
     Model(#[from] rlaif_models::Error),

@@ -1,8 +1,9 @@
 //! `rlaif quickstart`: a real model improves itself, on a laptop, in one command.
 
+use super::download::DownloadBar;
 use super::run::execute;
 use anyhow::{Context, Result};
-use rlaif_models::registry;
+use rlaif_hub::Store;
 use rlaif_pipeline::{Job, RunFolder};
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ pub fn run(args: Args) -> Result<()> {
         let path = args.out.join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
-    registry::pull("smollm2-135m-instruct", &mut |what| eprintln!("{what}"))?;
+    Store::from_env().pull("smollm2-135m-instruct", &mut DownloadBar::new())?;
     let mut job = Job::load(&args.out.join("job.toml"))?;
     job.seed = args.seed;
     job.device = args.device;
