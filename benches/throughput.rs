@@ -5,10 +5,11 @@
 //! See benches/README.md for how it is set against PyTorch.
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
+use rlaif_hub::Store;
 use rlaif_judge::Judge;
 use rlaif_models::{
     CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest, LanguageModel,
-    Sampling, Trainable, registry,
+    Sampling, Trainable,
 };
 use rlaif_rl::{Demonstration, SftTrainer};
 use rlaif_template::Template;
@@ -36,7 +37,8 @@ fn main() {
         return;
     };
     limits();
-    let checkpoint = Checkpoint::open(&registry::resolve(model).expect("model")).expect("model");
+    let path = Store::from_env().find(model).expect("a model on disk");
+    let checkpoint = Checkpoint::open(&path).expect("model");
     let device = DeviceName::Cpu.open().expect("the CPU is there");
     let model = CausalLm::load(&checkpoint, &device, DType::F32).expect("model loads");
     let engine = Engine::start(model.clone(), &checkpoint, EngineOptions::default());

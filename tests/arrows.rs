@@ -11,12 +11,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &[]),
     ("data", &["types"]),
     ("proto", &["types"]),
+    ("hub", &[]),
     ("models", &["types"]),
     ("template", &["types"]),
     ("judge", &["types", "template", "models"]),
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
-    ("pipeline", &["types", "template", "data", "models", "judge", "rl", "job"]),
+    ("pipeline", &["types", "template", "data", "hub", "models", "judge", "rl", "job"]),
     ("queue", &[]),
     // Only for tests.
     ("testkit", &[]),
@@ -24,13 +25,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that hold no tensors: they must not reach Burn.
 const WITHOUT_BURN: &[&str] =
-    &["types", "template", "stats", "report", "data", "job", "proto", "queue", "testkit"];
+    &["types", "template", "stats", "report", "data", "job", "proto", "hub", "queue", "testkit"];
 
 /// Crates that pure computation must stay free of: sockets, queues, runtimes.
-const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq"];
+const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq", "hf-hub"];
 
 /// Who may have them nevertheless, which, and why.
 const IO: &[(&str, &[&str], &str)] = &[
+    ("hub", &["hf-hub"], "pulls models"),
     ("proto", &["tonic"], "generated code, without transport"),
     ("queue", &["tokio", "redis"], "what is Redis is known to the queue alone"),
     ("testkit", &["tokio", "redis"], "a Redis to kill"),
@@ -75,7 +77,7 @@ fn crates_depend_only_along_the_arrows() {
 }
 
 #[test]
-fn what_needs_no_tensors_is_free_of_burn_and_only_the_queue_knows_redis() {
+fn what_needs_no_tensors_is_free_of_burn_and_sockets_are_where_they_belong() {
     let found = by_name();
     for name in WITHOUT_BURN {
         let burn = found[&format!("rlaif-{name}")].iter().find(|d| d.starts_with("burn"));

@@ -47,6 +47,8 @@ fn files_that_are_not_there() {
     let model = tiny();
     let model = model.to_str().unwrap();
     refuses(&["logprobs", "--model", "no/such/model"], TEXT, "no/such/model");
+    refuses(&["logprobs", "--model", "hf:owner"], TEXT, "hf:owner/name");
+    refuses(&["models", "pull", "no-such-name"], "", "smollm2-135m-instruct");
     refuses(&["logprobs", "--model", model, "--in", "no-such.jsonl"], "", "no-such.jsonl");
     refuses(&["label", "--model", model, "--template", "no/such"], "", "summary/base");
     refuses(&["run", "no-such-job.toml"], "", "no-such-job.toml");

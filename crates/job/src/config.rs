@@ -54,7 +54,7 @@ fn default_chunk_size() -> usize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// A folder, a .gguf file, or a pulled name.
+    /// A folder, a .gguf file, or a pulled model by its name or `hf:` specification.
     pub model: String,
     /// Put prompts through the model's chat template.
     #[serde(default = "yes")]
@@ -69,7 +69,7 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelerConfig {
-    /// A folder, a .gguf file, or a pulled name.
+    /// A folder, a .gguf file, or a pulled model by its name or `hf:` specification.
     pub model: String,
     /// A built-in template or a .toml file: for comparisons where a reward model is trained, for
     /// ratings where the labeler's rating is the reward.

@@ -78,9 +78,6 @@ pub enum Error {
     /// The engine broke while answering.
     #[error("the engine failed: {0}")]
     EngineFailed(String),
-    /// A model could not be fetched.
-    #[error("{0}")]
-    Pull(String),
 }
 
 impl Error {

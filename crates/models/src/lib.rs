@@ -19,7 +19,6 @@ mod linear;
 mod lora;
 mod packed;
 mod parameters;
-pub mod registry;
 mod rope;
 mod scalar_model;
 mod tokenizer;

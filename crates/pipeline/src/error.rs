@@ -9,6 +9,9 @@ pub enum Error {
     /// A template.
     #[error(transparent)]
     Template(#[from] rlaif_template::Error),
+    /// A model that is not on disk.
+    #[error(transparent)]
+    Hub(#[from] rlaif_hub::Error),
     /// A model.
     #[error(transparent)]
     Model(#[from] rlaif_models::Error),

@@ -1,9 +1,8 @@
 //! Models of a run, each loaded once however many roles it has.
 
 use crate::Error;
-use rlaif_models::{
-    CausalLm, Checkpoint, DeviceName, Engine, EngineModel, EngineOptions, registry,
-};
+use rlaif_hub::Store;
+use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineModel, EngineOptions};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -42,12 +41,13 @@ impl Models {
         Ok(Self { device, loaded: HashMap::new() })
     }
 
-    /// The model at `spec`: a folder, a .gguf file, or a pulled name.
+    /// The model at `spec`: a folder, a .gguf file, or a pulled model. The network is
+    /// not used.
     ///
     /// # Errors
     /// When it cannot be found or loaded.
     pub fn load(&mut self, spec: &str) -> Result<Rc<Loaded>, Error> {
-        let path = registry::resolve(spec)?;
+        let path = Store::from_env().find(spec)?;
         if let Some(loaded) = self.loaded.get(&path) {
             return Ok(loaded.clone());
         }

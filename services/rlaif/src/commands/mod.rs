@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod download;
 mod generate;
 mod jsonl;
 mod label;

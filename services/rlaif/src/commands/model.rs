@@ -1,12 +1,15 @@
 //! Options that name a model and a device.
 
+use super::download::DownloadBar;
 use anyhow::{Context, Result};
 use clap::Args;
-use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, registry};
+use rlaif_hub::Store;
+use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions};
 
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A folder with config.json, a .gguf file, or the name of a pulled model.
+    /// A folder with config.json, a .gguf file, a name from `rlaif models list`, or hf:owner/name or
+    /// hf:owner/name/file.gguf of the Hugging Face hub, pulled where it is not there yet.
     #[arg(long, short)]
     pub model: String,
 
@@ -19,7 +22,8 @@ impl ModelArgs {
     /// Starts an engine for the model.
     pub fn start(&self) -> Result<Engine> {
         let device = self.device.open()?;
-        let checkpoint = Checkpoint::open(&registry::resolve(&self.model)?)?;
+        let checkpoint =
+            Checkpoint::open(&Store::from_env().resolve(&self.model, &mut DownloadBar::new())?)?;
         let model = CausalLm::load(&checkpoint, &device, self.device.default_dtype())
             .with_context(|| format!("loading {}", self.model))?;
         Ok(Engine::start(model, &checkpoint, EngineOptions::default())?)

@@ -1,9 +1,10 @@
 //! `rlaif quickstart`: a real model improves itself, on a laptop, in one command.
 
+use super::download::DownloadBar;
 use super::run::execute;
 use anyhow::{Context, Result};
+use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
-use rlaif_models::registry;
 use std::path::PathBuf;
 
 const JOB: &str = include_str!("../../quickstart/job.toml");
@@ -39,7 +40,7 @@ pub fn run(args: Args) -> Result<()> {
         let path = args.out.join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
-    registry::pull("smollm2-135m-instruct", &mut |what| eprintln!("{what}"))?;
+    Store::from_env().pull("smollm2-135m-instruct", &mut DownloadBar::new())?;
     let mut job = Job::load(&args.out.join("job.toml"))?;
     job.seed = args.seed;
     job.device = args.device;

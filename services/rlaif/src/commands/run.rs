@@ -1,7 +1,9 @@
 //! `rlaif run`: a whole job in one process.
 
+use super::download::DownloadBar;
 use super::progress::Bars;
 use anyhow::Result;
+use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
 use rlaif_pipeline::{Outcome, RunOptions};
 use std::path::PathBuf;
@@ -38,6 +40,10 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Runs a job with progress on the terminal and its result on standard output.
 pub fn execute(job: &Job, folder: &RunFolder, resume: bool) -> Result<()> {
+    // The run itself does not use the network.
+    for model in [&job.policy.model, &job.labeler.model] {
+        Store::from_env().resolve(model, &mut DownloadBar::new())?;
+    }
     let outcome = rlaif_pipeline::run(job, folder, RunOptions { resume }, &Bars::default())?;
     print(&outcome);
     Ok(())
