@@ -17,21 +17,37 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("judge", &["types", "template", "models"]),
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
+    ("artifacts", &["types"]),
     ("pipeline", &["types", "template", "data", "hub", "models", "judge", "rl", "job"]),
     ("queue", &[]),
+    ("coordinator", &["types", "data", "job", "artifacts", "queue"]),
     // Only for tests.
     ("testkit", &[]),
 ];
 
 /// Crates that hold no tensors: they must not reach Burn.
-const WITHOUT_BURN: &[&str] =
-    &["types", "template", "stats", "report", "data", "job", "proto", "hub", "queue", "testkit"];
+const WITHOUT_BURN: &[&str] = &[
+    "types",
+    "template",
+    "stats",
+    "report",
+    "data",
+    "job",
+    "proto",
+    "hub",
+    "artifacts",
+    "queue",
+    "testkit",
+    "coordinator",
+];
 
 /// Crates that pure computation must stay free of: sockets, queues, runtimes.
 const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq", "hf-hub"];
 
 /// Who may have them nevertheless, which, and why.
 const IO: &[(&str, &[&str], &str)] = &[
+    ("artifacts", &["tokio", "reqwest"], "buckets are known to the artifact store alone"),
+    ("coordinator", &["tokio"], "waits for queues"),
     ("hub", &["hf-hub"], "pulls models"),
     ("proto", &["tonic"], "generated code, without transport"),
     ("queue", &["tokio", "redis"], "what is Redis is known to the queue alone"),

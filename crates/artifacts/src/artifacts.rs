@@ -1,0 +1,206 @@
+//! The artifacts of one job: named bytes, written all or nothing.
+
+use crate::name::checked;
+use crate::store::ArtifactStore;
+use crate::{Bytes, Error};
+use futures_util::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+
+/// Bytes sent to a bucket in one part; S3 takes at most 10,000 parts.
+const PART_BYTES: usize = 16 << 20;
+
+/// One job's artifacts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    pub(crate) store: ArtifactStore,
+    pub(crate) prefix: Path,
+}
+
+impl Artifacts {
+    pub(crate) fn new(store: ArtifactStore, prefix: Path) -> Self {
+        Self { store, prefix }
+    }
+
+    /// Where the artifact of this name lies in the store.
+    ///
+    /// # Errors
+    /// When the name leads elsewhere.
+    pub(crate) fn path(&self, name: &str) -> Result<Path, Error> {
+        Ok(self.prefix.parts().chain(checked(name)?.parts()).collect())
+    }
+
+    /// Stores `bytes` under `name`, replacing what was there. A reader sees the old bytes or the
+    /// new, never a part; once this returns, a local file is on disk.
+    ///
+    /// # Errors
+    /// When the name is bad or the store fails; what was there before is intact.
+    pub async fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), Error> {
+        let mut upload = self.upload(name)?;
+        upload.write(bytes.into()).await?;
+        upload.finish().await
+    }
+
+    /// Begins to store an artifact in pieces.
+    pub(crate) fn upload(&self, name: &str) -> Result<Upload, Error> {
+        let path = self.path(name)?;
+        let writer = BufWriter::with_capacity(self.store.objects.clone(), path, PART_BYTES);
+        Ok(Upload { writer, name: name.to_owned() })
+    }
+
+    /// The bytes under `name`.
+    ///
+    /// # Errors
+    /// When there are none, or the store fails.
+    pub async fn get(&self, name: &str) -> Result<Bytes, Error> {
+        let found = self.store.objects.get(&self.path(name)?).await.map_err(Error::store(name))?;
+        found.bytes().await.map_err(Error::store(name))
+    }
+
+    /// True when there is an artifact of this name.
+    ///
+    /// # Errors
+    /// When the name is bad or the store fails.
+    pub async fn exists(&self, name: &str) -> Result<bool, Error> {
+        match self.size(name).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Size in bytes.
+    pub(crate) async fn size(&self, name: &str) -> Result<u64, Error> {
+        let meta = self.store.objects.head(&self.path(name)?).await;
+        Ok(meta.map_err(Error::store(name))?.size)
+    }
+
+    /// Removes an artifact; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// When the name is bad or the store fails.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        let deleted = self.store.objects.delete(&self.path(name)?).await;
+        match deleted.map_err(Error::store(name)) {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Names of all artifacts under the folder `name`, sorted.
+    ///
+    /// # Errors
+    /// When the name is bad or the store fails.
+    pub async fn list(&self, name: &str) -> Result<Vec<String>, Error> {
+        let found = self.store.objects.list(Some(&self.path(name)?));
+        let found: Vec<_> = found.try_collect().await.map_err(Error::store(name))?;
+        let mut names: Vec<String> = found
+            .iter()
+            .filter_map(|meta| {
+                let parts = meta.location.prefix_match(&self.prefix)?;
+                Some(parts.collect::<Path>().to_string())
+            })
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+/// An artifact on its way into the store. Nothing is seen of it before [`Upload::finish`].
+pub(crate) struct Upload {
+    writer: BufWriter,
+    name: String,
+}
+
+impl Upload {
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let written = self.writer.put(bytes).await;
+        if written.is_err() {
+            // What was sent costs until it is dropped; the error tells more than this one's would.
+            let _ = self.writer.abort().await;
+        }
+        written.map_err(Error::store(&self.name))
+    }
+
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        use tokio::io::AsyncWriteExt;
+        self.writer.shutdown().await.map_err(|e| {
+            let source = object_store::Error::Generic { store: "upload", source: Box::new(e) };
+            Error::Store { name: self.name, source }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::memory::InMemory;
+    use std::sync::Arc;
+
+    /// The same in a local folder and in a bucket.
+    fn stores(dir: &std::path::Path) -> [ArtifactStore; 2] {
+        let bucket = Arc::new(InMemory::new());
+        [
+            ArtifactStore::open(&dir.join("store").display().to_string(), dir).unwrap(),
+            ArtifactStore::over(bucket, Path::from("some/prefix"), dir).unwrap(),
+        ]
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_there_until_it_is_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        for store in stores(dir.path()) {
+            let artifacts = store.job("job-1").unwrap();
+            let (one, two) = ("state/1.bin", "state/2.bin");
+            artifacts.put(two, "old").await.unwrap();
+            artifacts.put(two, "new").await.unwrap();
+            artifacts.put(one, "").await.unwrap();
+            artifacts.put("states.bin", "beside the folder").await.unwrap();
+            assert_eq!(artifacts.get(two).await.unwrap(), "new");
+            assert_eq!(artifacts.list("state").await.unwrap(), [one, two]);
+            assert!(artifacts.exists(one).await.unwrap());
+            for _ in 0..2 {
+                artifacts.delete(one).await.unwrap();
+                assert!(!artifacts.exists(one).await.unwrap());
+            }
+            let error = artifacts.get(one).await.unwrap_err();
+            assert!(matches!(error, Error::NotFound { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn jobs_see_their_own_artifacts_only() {
+        let dir = tempfile::tempdir().unwrap();
+        for store in stores(dir.path()) {
+            let (mine, other) = (store.job("job-1").unwrap(), store.job("job-2").unwrap());
+            other.put("x", "theirs").await.unwrap();
+            assert!(!mine.exists("x").await.unwrap());
+            assert!(matches!(mine.get("../job-2/x").await, Err(Error::BadName { .. })));
+            assert!(matches!(mine.put("../job-2/x", "").await, Err(Error::BadName { .. })));
+            assert!(matches!(store.job("../elsewhere"), Err(Error::BadName { .. })));
+            assert_eq!(other.get("x").await.unwrap(), "theirs");
+            assert_eq!(store.job("").unwrap().get("job-2/x").await.unwrap(), "theirs");
+        }
+    }
+
+    /// Beyond one part, so that it goes in pieces.
+    #[tokio::test]
+    async fn an_artifact_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        for store in stores(dir.path()) {
+            let artifacts = store.job("job").unwrap();
+            let part = Bytes::from(vec![7; PART_BYTES]);
+            let mut upload = artifacts.upload("big").unwrap();
+            upload.write(part.clone()).await.unwrap();
+            upload.write(part.clone()).await.unwrap();
+            // As if killed here.
+            drop(upload);
+            assert!(!artifacts.exists("big").await.unwrap());
+            assert!(artifacts.list("big").await.unwrap().is_empty());
+
+            artifacts.put("big", [part.clone(), part].concat()).await.unwrap();
+            assert_eq!(artifacts.get("big").await.unwrap().len(), 2 * PART_BYTES);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What can be wrong with an artifact.
+
+use std::path::{Path, PathBuf};
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store's address is none that this build knows.
+    #[error("artifact store {url:?}: {what}")]
+    BadUrl {
+        /// As configured.
+        url: String,
+        /// What is wrong, and what would do.
+        what: String,
+    },
+    /// A name that is no relative path of plain words, or leads out of the job's prefix.
+    #[error("{name:?} is no name of an artifact: {what}")]
+    BadName {
+        /// As asked for.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// There is no such artifact.
+    #[error("no artifact {name}")]
+    NotFound {
+        /// Its name.
+        name: String,
+    },
+    /// What is stored is not what was put there.
+    #[error("artifact {name} is damaged: {what}")]
+    Damaged {
+        /// Its name.
+        name: String,
+        /// How it differs.
+        what: String,
+    },
+    /// A message beyond what even the store takes.
+    #[error("a message of {bytes} bytes is too large: at most {limit} are taken")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The store failed.
+    #[error("artifact {name}: {source}")]
+    Store {
+        /// What was read or written.
+        name: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// A local file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn store(name: &str) -> impl FnOnce(object_store::Error) -> Self {
+        let name = name.to_owned();
+        move |source| match source {
+            object_store::Error::NotFound { .. } => Self::NotFound { name },
+            source => Self::Store { name, source },
+        }
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn damaged(name: &str, what: impl Into<String>) -> Self {
+        Self::Damaged { name: name.to_owned(), what: what.into() }
+    }
+}

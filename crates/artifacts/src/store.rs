@@ -1,0 +1,148 @@
+//! Where artifacts are kept: a local folder, or a bucket of S3 or Google Cloud Storage.
+
+use crate::name::checked;
+use crate::{Artifacts, Error};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The artifacts of all jobs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ArtifactStore {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    /// Under which everything lies.
+    root: ObjectPath,
+    pub(crate) place: Place,
+}
+
+/// How a folder of artifacts becomes a local one.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// It is one already, under this root.
+    Local(PathBuf),
+    /// It is downloaded into this cache.
+    Remote(PathBuf),
+}
+
+impl ArtifactStore {
+    /// Opens the store at `url`: a path, `file:///...`, and in builds with the features `s3` and
+    /// `gcs`, `s3://bucket/prefix` and `gs://bucket/prefix`, whose credentials come from the usual
+    /// environment variables. Folders of a bucket are downloaded into `cache`.
+    ///
+    /// # Errors
+    /// When this build knows no such address, or a local folder cannot be made.
+    pub fn open(url: &str, cache: &Path) -> Result<Self, Error> {
+        match url.split_once("://") {
+            None => Self::local(Path::new(url)),
+            Some(("file", _)) => {
+                let path = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
+                Self::local(&path.ok_or_else(|| bad_url(url, "expected file:///absolute/path"))?)
+            }
+            Some(("s3", rest)) => Self::over(s3(url)?, prefix(url, rest)?, cache),
+            Some(("gs", rest)) => Self::over(gcs(url)?, prefix(url, rest)?, cache),
+            Some(_) => Err(bad_url(url, "expected a path, file://, s3:// or gs://")),
+        }
+    }
+
+    /// A store over the local folder `root`, which is made where it is not there.
+    fn local(root: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(root).map_err(Error::io(root))?;
+        let root = root.canonicalize().map_err(Error::io(root))?;
+        let objects = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|e| bad_url(&root.to_string_lossy(), &e.to_string()))?
+            // What is acknowledged to a queue must have reached the disk.
+            .with_fsync(true);
+        Ok(Self {
+            objects: Arc::new(objects),
+            root: ObjectPath::default(),
+            place: Place::Local(root),
+        })
+    }
+
+    /// A store over any object store, everything under `root`; folders are downloaded into `cache`.
+    ///
+    /// # Errors
+    /// When the cache cannot be made.
+    pub fn over(
+        objects: Arc<dyn ObjectStore>,
+        root: ObjectPath,
+        cache: &Path,
+    ) -> Result<Self, Error> {
+        std::fs::create_dir_all(cache).map_err(Error::io(cache))?;
+        let cache = cache.canonicalize().map_err(Error::io(cache))?;
+        Ok(Self { objects, root, place: Place::Remote(cache) })
+    }
+
+    /// The artifacts of one job. The empty name is the store itself, for a store that holds one job
+    /// alone.
+    ///
+    /// # Errors
+    /// When the job's name is no name of a folder in the store.
+    pub fn job(&self, job: &str) -> Result<Artifacts, Error> {
+        let prefix = match job {
+            "" => self.root.clone(),
+            job => self.root.parts().chain(checked(job)?.parts()).collect(),
+        };
+        Ok(Artifacts::new(self.clone(), prefix))
+    }
+}
+
+fn bad_url(url: &str, what: &str) -> Error {
+    Error::BadUrl { url: url.to_owned(), what: what.to_owned() }
+}
+
+/// What follows the bucket.
+fn prefix(url: &str, rest: &str) -> Result<ObjectPath, Error> {
+    let prefix = rest.split_once('/').map_or("", |(_, prefix)| prefix);
+    ObjectPath::parse(prefix).map_err(|e| bad_url(url, &e.to_string()))
+}
+
+#[cfg(feature = "s3")]
+fn s3(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    use_ring();
+    let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url);
+    Ok(Arc::new(builder.build().map_err(|e| bad_url(url, &e.to_string()))?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn s3(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    Err(bad_url(url, "this binary was built without S3; build it with --features s3"))
+}
+
+#[cfg(feature = "gcs")]
+fn gcs(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    use_ring();
+    let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url);
+    Ok(Arc::new(builder.build().map_err(|e| bad_url(url, &e.to_string()))?))
+}
+
+#[cfg(not(feature = "gcs"))]
+fn gcs(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    Err(bad_url(url, "this binary was built without GCS; build it with --features gcs"))
+}
+
+/// The HTTP client takes the process's cryptography; whoever came first has chosen it.
+#[cfg(feature = "cloud")]
+fn use_ring() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_understood_or_refused_with_what_would_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |url: &str| ArtifactStore::open(url, &dir.path().join("cache"));
+        let path = dir.path().join("a folder");
+        for url in [path.display().to_string(), format!("file://{}/b%20c", dir.path().display())] {
+            open(&url).unwrap();
+        }
+        assert!(path.is_dir() && dir.path().join("b c").is_dir());
+        let error = open("ftp://host/x").unwrap_err().to_string();
+        assert!(error.contains("s3://"), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! One job that is being worked on: its machine, and what follows from the machine's word.
+
+use crate::exports::Exports;
+use crate::{Error, JobRecord, Journal, Places, What};
+use rlaif_artifacts::Artifacts;
+use rlaif_data::JsonlAppender;
+use rlaif_job::{
+    Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
+    TaskId, WorkItem, hash_file, write_report,
+};
+use std::collections::BTreeMap;
+
+/// A job in memory.
+pub struct ActiveJob {
+    /// Its record, as in the journal.
+    pub record: JobRecord,
+    machine: Machine,
+    folder: RunFolder,
+    exports: Exports,
+    artifacts: Artifacts,
+    /// The run folder and the artifacts are one place.
+    in_one_place: bool,
+    told: Vec<StageProgress>,
+}
+
+impl ActiveJob {
+    /// The job of `record` as far as the journal knows it.
+    ///
+    /// # Errors
+    /// When its folder or the journal cannot be read, or a recorded result is unreadable.
+    pub async fn open(
+        record: JobRecord,
+        places: &Places,
+        artifacts: Artifacts,
+        journal: &Journal,
+    ) -> Result<Self, Error> {
+        let folder = places.run_folder(&record.id);
+        let job = Job::parse(&folder.path("job.toml"))?;
+        let submission = Submission::load(job, &folder)?;
+        let machine = Machine::new(record.id.clone(), submission.job.clone(), submission.inputs()?);
+        let exports = Exports::begin(folder.clone())?;
+        let in_one_place = matches!(places, Places::OneJob(_));
+        if !in_one_place {
+            for (name, bytes) in submission.files {
+                artifacts.put(&name, bytes).await?;
+            }
+        }
+        let mut job =
+            Self { record, machine, folder, exports, artifacts, in_one_place, told: Vec::new() };
+        job.replay(journal).await?;
+        Ok(job)
+    }
+
+    /// Gives the machine all recorded results. Artifacts are put once, at the end, as they are left.
+    async fn replay(&mut self, journal: &Journal) -> Result<(), Error> {
+        let mut artifacts: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+        let id = self.record.id.clone();
+        journal.results(&id, |task, bytes| {
+            let answer = read_answer(&id, task, bytes)?;
+            for effect in self.machine.complete(task, answer.result)? {
+                match effect {
+                    Effect::Put { artifact, bytes } => {
+                        drop(artifacts.insert(artifact, Some(bytes)))
+                    }
+                    Effect::Delete { artifact } => drop(artifacts.insert(artifact, None)),
+                    Effect::Append { file, records } => self.exports.append(file, &records)?,
+                    Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
+                    Effect::Publish { .. } => {}
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        for (artifact, bytes) in artifacts {
+            match bytes {
+                Some(bytes) => self.artifacts.put(&artifact, bytes).await?,
+                None => self.artifacts.delete(&artifact).await?,
+            }
+        }
+        self.told = self.machine.progress();
+        Ok(())
+    }
+
+    /// Takes in the result of one task, which the journal has already.
+    ///
+    /// # Errors
+    /// When the job cannot go on.
+    pub async fn apply(&mut self, task: TaskId, answer: Answer) -> Result<Vec<What>, Error> {
+        let (count, seconds) = (answer.result.count(), answer.seconds);
+        let effects = self.machine.complete(task, answer.result)?;
+        self.note_time(task.stage(), count, seconds, &answer.worker)?;
+        let mut told = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Append { file, records } => {
+                    self.exports.append(file, &records)?;
+                    if file == "metrics.jsonl" {
+                        told.extend(records.into_iter().map(What::Metrics));
+                    }
+                }
+                Effect::Put { artifact, bytes } => self.artifacts.put(&artifact, bytes).await?,
+                Effect::Delete { artifact } => self.artifacts.delete(&artifact).await?,
+                Effect::Publish { file } if !self.in_one_place => {
+                    let path = self.folder.path(file);
+                    let bytes = std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?;
+                    self.artifacts.put(file, bytes).await?;
+                }
+                Effect::Publish { .. } => self.exports.sync()?,
+                Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
+            }
+        }
+        told.extend(self.progress_since_told());
+        Ok(told)
+    }
+
+    /// Stages that moved since watchers were last told.
+    fn progress_since_told(&mut self) -> Vec<What> {
+        let now = self.machine.progress();
+        let moved = now.iter().filter(|stage| !self.told.contains(stage)).cloned();
+        let moved = moved.map(What::Progress).collect();
+        self.told = now;
+        moved
+    }
+
+    fn note_time(
+        &self,
+        stage: &str,
+        count: usize,
+        seconds: f64,
+        worker: &str,
+    ) -> Result<(), Error> {
+        let mut journal = JsonlAppender::open(&self.folder.path("journal.jsonl"))
+            .map_err(rlaif_job::Error::from)?;
+        journal.push(&serde_json::json!({
+            "unix_ms": crate::coordinator::unix_ms(),
+            "stage": stage,
+            "count": count,
+            "seconds": seconds,
+            "worker": worker,
+        }));
+        Ok(journal.sync().map_err(rlaif_job::Error::from)?)
+    }
+
+    /// Tasks to hand out now.
+    pub fn ready(&mut self) -> Vec<WorkItem> {
+        self.machine.ready()
+    }
+
+    /// Hands out anew what has no result, as when a queue has lost it.
+    pub fn forget_handed_out(&mut self) {
+        self.machine.forget_handed_out();
+    }
+
+    /// How far each stage is.
+    pub fn progress(&self) -> Vec<StageProgress> {
+        self.machine.progress()
+    }
+
+    /// Writes manifest and report if everything is done; true then.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub async fn finish_if_done(&mut self) -> Result<bool, Error> {
+        let Some(outcome) = self.machine.outcome() else { return Ok(false) };
+        self.exports.sync()?;
+        let manifest = self.manifest(&outcome).await?;
+        let (job, folder) = (self.machine.job().clone(), self.folder.clone());
+        write_report(&job, &folder, &manifest)?;
+        Ok(true)
+    }
+
+    async fn manifest(&self, outcome: &JobOutcome) -> Result<Manifest, Error> {
+        let mut files = BTreeMap::new();
+        for checkpoint in Manifest::CHECKPOINTS {
+            let weights = format!("{checkpoint}/model.safetensors");
+            if self.artifacts.exists(&weights).await? {
+                let folder = self.artifacts.local_folder(checkpoint).await?;
+                files.insert(weights, hash_file(&folder.join("model.safetensors"))?);
+            }
+        }
+        let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
+        Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+    }
+}
+
+/// A recorded result.
+pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
+}

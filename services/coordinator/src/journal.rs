@@ -1,0 +1,252 @@
+//! The journal: every job and every result, on disk before anyone is told of it.
+//!
+//! Results are all there is to remember: whatever else the coordinator knows of a job follows from
+//! them. One transaction is one fsync, so results are recorded by the batch.
+
+use crate::Error;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use rlaif_job::TaskId;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
+const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
+/// By job and task; task names sort in the order in which tasks depend on each other.
+const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("results");
+
+/// What is known of a job beside its results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was accepted, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// When its state last changed.
+    pub updated_unix_ms: u64,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum JobState {
+    /// Its tasks are being worked on.
+    Running,
+    /// Nothing is handed out until it is resumed.
+    Paused,
+    /// It was given up by its owner.
+    Cancelled,
+    /// It cannot go on; resuming tries again.
+    Failed {
+        /// Why, and how to mend it.
+        error: String,
+    },
+    /// All is done.
+    Succeeded,
+}
+
+/// The journal of one coordinator.
+pub struct Journal {
+    database: Database,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens or creates the journal at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be opened, for example because another process has it open.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let fail = |e: &dyn std::fmt::Display| Error::Journal {
+            path: path.to_owned(),
+            what: e.to_string(),
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
+        }
+        let database = Database::create(path).map_err(|e| fail(&e))?;
+        let journal = Self { database, path: path.to_owned() };
+        journal.write(|transaction| {
+            transaction.open_table(JOBS)?;
+            transaction.open_table(KEYS)?;
+            transaction.open_table(RESULTS)?;
+            Ok(())
+        })?;
+        Ok(journal)
+    }
+
+    /// Accepts a job under a submission key; a key seen before gives the job it was used for.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn accept(&self, key: &str, job: &JobRecord) -> Result<Option<String>, Error> {
+        let mut before = None;
+        self.write(|transaction| {
+            let mut keys = transaction.open_table(KEYS)?;
+            before = keys.get(key)?.map(|id| id.value().to_owned());
+            if before.is_none() {
+                keys.insert(key, job.id.as_str())?;
+                transaction.open_table(JOBS)?.insert(job.id.as_str(), to_bytes(job).as_slice())?;
+            }
+            Ok(())
+        })?;
+        Ok(before)
+    }
+
+    /// Replaces a job's record.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn update(&self, job: &JobRecord) -> Result<(), Error> {
+        self.write(|transaction| {
+            transaction.open_table(JOBS)?.insert(job.id.as_str(), to_bytes(job).as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// All jobs, by id.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn jobs(&self) -> Result<Vec<JobRecord>, Error> {
+        self.read(|transaction| {
+            let mut jobs = Vec::new();
+            for entry in transaction.open_table(JOBS)?.iter()? {
+                jobs.push(from_bytes(entry?.1.value())?);
+            }
+            Ok(jobs)
+        })
+    }
+
+    /// Records results, each of a job's task; the first of a task counts.
+    ///
+    /// # Errors
+    /// When writing fails; then none is recorded.
+    pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(RESULTS)?;
+            for (job, task, result) in results {
+                let task = task.to_string();
+                let key = (job.as_str(), task.as_str());
+                if table.get(key)?.is_none() {
+                    table.insert(key, result.as_slice())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
+    ///
+    /// # Errors
+    /// When reading fails, or at the first complaint of `f`.
+    pub fn results<E: From<Error>>(
+        &self,
+        job: &str,
+        mut f: impl FnMut(TaskId, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
+        let table = transaction.open_table(RESULTS).map_err(|e| self.fail(&e))?;
+        // No task's name begins with this character or one after it.
+        let range = table.range((job, "")..(job, "\u{10ffff}")).map_err(|e| self.fail(&e))?;
+        for entry in range {
+            let (key, value) = entry.map_err(|e| self.fail(&e))?;
+            let task = key.value().1.parse().map_err(|e: String| self.fail(&e))?;
+            f(task, value.value())?;
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), Error> {
+        let transaction = self.database.begin_write().map_err(|e| self.fail(&e))?;
+        work(&transaction).map_err(|e| self.fail(&e))?;
+        // Immediate durability is redb's default: commit returns when the data is on disk.
+        transaction.commit().map_err(|e| self.fail(&e))
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, Error> {
+        let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
+        work(&transaction).map_err(|e| self.fail(&e))
+    }
+
+    fn fail(&self, error: &dyn std::fmt::Display) -> Error {
+        Error::Journal { path: self.path.clone(), what: error.to_string() }
+    }
+}
+
+fn to_bytes(job: &JobRecord) -> Vec<u8> {
+    serde_json::to_vec(job).expect("a job's record is plain data")
+}
+
+fn from_bytes(bytes: &[u8]) -> Result<JobRecord, redb::Error> {
+    serde_json::from_slice(bytes).map_err(|e| redb::Error::Corrupted(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: &str) -> JobRecord {
+        JobRecord {
+            id: id.into(),
+            name: "tiny".into(),
+            state: JobState::Running,
+            created_unix_ms: 1,
+            updated_unix_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_submission_key_seen_before_gives_the_job_it_was_used_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("journal.redb")).unwrap();
+        assert_eq!(journal.accept("key", &job("a")).unwrap(), None);
+        assert_eq!(journal.accept("key", &job("b")).unwrap(), Some("a".into()));
+        assert_eq!(journal.jobs().unwrap(), [job("a")]);
+    }
+
+    #[test]
+    fn results_come_back_after_a_restart_in_order_and_the_first_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let journal = Journal::open(&path).unwrap();
+        let result = |task, text: &str| ("a".to_owned(), task, text.as_bytes().to_vec());
+        journal
+            .record(&[result(TaskId::Label(0), "label"), result(TaskId::Sample(10), "s10")])
+            .unwrap();
+        journal
+            .record(&[result(TaskId::Sample(9), "s9"), result(TaskId::Label(0), "again")])
+            .unwrap();
+        journal.record(&[("b".into(), TaskId::Reward, Vec::new())]).unwrap();
+        drop(journal);
+
+        let journal = Journal::open(&path).unwrap();
+        let mut seen = Vec::new();
+        let keep = |task, bytes: &[u8]| {
+            seen.push((task, String::from_utf8(bytes.to_vec()).unwrap()));
+            Ok::<_, Error>(())
+        };
+        journal.results("a", keep).unwrap();
+        let expected =
+            [(TaskId::Sample(9), "s9"), (TaskId::Sample(10), "s10"), (TaskId::Label(0), "label")];
+        assert_eq!(seen, expected.map(|(task, text)| (task, text.to_owned())));
+    }
+
+    #[test]
+    fn a_journal_that_another_has_open_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let _open = Journal::open(&path).unwrap();
+        let error = Journal::open(&path).err().unwrap().to_string();
+        assert!(error.contains("journal.redb"), "{error}");
+    }
+}
