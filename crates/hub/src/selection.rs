@@ -130,7 +130,8 @@ mod tests {
     fn shards_are_those_of_the_index() {
         let listing =
             listing(&[INDEX, "a.safetensors", "b.safetensors", "consolidated.safetensors"]);
-        let index = br#"{"weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "a.safetensors"}}"#;
+        let index = br#"{"weight_map":
+            {"x": "b.safetensors", "y": "a.safetensors", "z": "a.safetensors"}}"#;
         assert_eq!(names(&shards(&listing, index).unwrap()), ["a.safetensors", "b.safetensors"]);
     }
 
