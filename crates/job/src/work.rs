@@ -144,7 +144,7 @@ pub struct CheckPolicy {
     pub policy: Policy,
     /// Every prompt must leave room for a response.
     pub sampling: SamplingConfig,
-    /// Artifacts of prompts, one JSON prompt a line, with the file each came from.
+    /// Artifacts of prompt files as the user wrote them, each with its name on the user's disk.
     pub prompts: Vec<(String, String)>,
 }
 

@@ -11,7 +11,7 @@ use rlaif_types::{ContentHash, Hasher};
 use std::path::Path;
 
 /// Tensors by HF name, read on demand.
-pub trait TensorSource: Send {
+pub trait TensorSource: Send + Sync {
     /// Shape in row-major order; none where there is no such tensor.
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
 

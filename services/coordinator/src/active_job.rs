@@ -18,8 +18,6 @@ pub struct ActiveJob {
     folder: RunFolder,
     exports: Exports,
     artifacts: Artifacts,
-    /// The run folder and the artifacts are one place.
-    in_one_place: bool,
     told: Vec<StageProgress>,
 }
 
@@ -39,14 +37,11 @@ impl ActiveJob {
         let submission = Submission::load(job, &folder)?;
         let machine = Machine::new(record.id.clone(), submission.job.clone(), submission.inputs()?);
         let exports = Exports::begin(folder.clone())?;
-        let in_one_place = matches!(places, Places::OneJob(_));
-        if !in_one_place {
-            for (name, bytes) in submission.files {
-                artifacts.put(&name, bytes).await?;
-            }
+        // Where the store is the folder of run folders, each file is put where it lies already.
+        for (name, bytes) in submission.files {
+            artifacts.put(&name, bytes).await?;
         }
-        let mut job =
-            Self { record, machine, folder, exports, artifacts, in_one_place, told: Vec::new() };
+        let mut job = Self { record, machine, folder, exports, artifacts, told: Vec::new() };
         job.replay(journal).await?;
         Ok(job)
     }
@@ -99,12 +94,12 @@ impl ActiveJob {
                 }
                 Effect::Put { artifact, bytes } => self.artifacts.put(&artifact, bytes).await?,
                 Effect::Delete { artifact } => self.artifacts.delete(&artifact).await?,
-                Effect::Publish { file } if !self.in_one_place => {
+                Effect::Publish { file } => {
+                    self.exports.sync()?;
                     let path = self.folder.path(file);
                     let bytes = std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?;
                     self.artifacts.put(file, bytes).await?;
                 }
-                Effect::Publish { .. } => self.exports.sync()?,
                 Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
             }
         }

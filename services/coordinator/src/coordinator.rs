@@ -68,7 +68,7 @@ impl Coordinator {
         queues: Queues,
         artifacts: ArtifactStore,
     ) -> Result<Self, Error> {
-        let journal = Journal::open(&places.journal())?;
+        let journal = Journal::open(places.journal())?;
         let records = journal.jobs()?.into_iter().map(|job| (job.id.clone(), job)).collect();
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         let shared = Shared {
@@ -205,7 +205,7 @@ impl Coordinator {
 impl Shared {
     async fn activate(&self, record: JobRecord) -> Result<(), Error> {
         let id = record.id.clone();
-        let artifacts = self.artifacts.job(&self.places.artifact_prefix(&id))?;
+        let artifacts = self.artifacts.job(&id)?;
         let mut job = ActiveJob::open(record, &self.places, artifacts, &self.journal).await?;
         if job.finish_if_done().await? {
             self.set_state(&id, JobState::Succeeded).await?;
@@ -241,7 +241,7 @@ impl Shared {
 
     async fn queue_item(&self, item: WorkItem) -> Result<Item, Error> {
         let id = format!("{}/{}", item.job, item.task);
-        let artifacts = self.artifacts.job(&self.places.artifact_prefix(&item.job))?;
+        let artifacts = self.artifacts.job(&item.job)?;
         let bytes = serde_json::to_vec(&item).expect("work items are plain data");
         Ok(Item::new(id, Payload::of(&artifacts, bytes).await?.to_wire()))
     }
@@ -276,7 +276,7 @@ impl Shared {
             };
             match outcome {
                 Outcome::Done { payload, .. } => {
-                    let artifacts = self.artifacts.job(&self.places.artifact_prefix(&job))?;
+                    let artifacts = self.artifacts.job(&job)?;
                     let answer = Payload::from_wire(&payload)?.message(&artifacts).await?;
                     answered.push((job, task, answer.to_vec()));
                 }

@@ -1,52 +1,66 @@
-//! Where things lie: the journal, run folders, and each job's artifacts.
+//! Where things lie: the journal, and each job's run folder.
+//!
+//! A job's artifacts are named by its id in the artifact store.
 
+use crate::Error;
 use rlaif_job::RunFolder;
 use rlaif_types::ContentHash;
 use std::path::{Path, PathBuf};
 
 /// The coordinator's own disk.
 #[derive(Debug, Clone)]
-pub enum Places {
-    /// One job, whose run folder is also its artifact store: `rlaif run`.
-    OneJob(PathBuf),
-    /// Any number of jobs below a data folder.
-    ManyJobs(PathBuf),
+pub struct Places {
+    /// Run folders, by job id.
+    jobs: PathBuf,
+    journal: PathBuf,
+    /// The only job there is.
+    only: Option<String>,
 }
 
 impl Places {
+    /// Any number of jobs below a data folder.
+    pub fn many_jobs(root: &Path) -> Self {
+        Self { jobs: root.join("jobs"), journal: root.join("journal.redb"), only: None }
+    }
+
+    /// One job alone, with its journal in its run folder: `rlaif run`. Its artifacts lie there too if
+    /// the artifact store is the folder's parent, [`Places::jobs`].
+    ///
+    /// # Errors
+    /// When the folder has no name that a job could have.
+    pub fn one_job(folder: &Path) -> Result<Self, Error> {
+        let io = |e| Error::from(rlaif_job::Error::io(folder)(e));
+        let absolute = std::path::absolute(folder).map_err(io)?;
+        let name = absolute.file_name().and_then(|name| name.to_str());
+        let (Some(name), Some(parent)) = (name, absolute.parent()) else {
+            let what = "has no name that a run could have; choose another";
+            return Err(rlaif_job::Error::run_folder(folder, what).into());
+        };
+        Ok(Self {
+            jobs: parent.to_owned(),
+            journal: absolute.join("journal.redb"),
+            only: Some(name.to_owned()),
+        })
+    }
+
+    /// The folder of run folders.
+    pub fn jobs(&self) -> &Path {
+        &self.jobs
+    }
+
     /// The journal's file.
-    pub fn journal(&self) -> PathBuf {
-        self.root().join("journal.redb")
+    pub fn journal(&self) -> &Path {
+        &self.journal
     }
 
     /// A job's run folder.
     pub fn run_folder(&self, job: &str) -> RunFolder {
-        match self {
-            Self::OneJob(folder) => RunFolder::new(folder),
-            Self::ManyJobs(root) => RunFolder::new(root.join("jobs").join(job)),
-        }
-    }
-
-    /// What a job's artifacts are called in the store.
-    pub fn artifact_prefix(&self, job: &str) -> String {
-        match self {
-            Self::OneJob(_) => String::new(),
-            Self::ManyJobs(_) => format!("jobs/{job}"),
-        }
+        RunFolder::new(self.jobs.join(job))
     }
 
     /// The id of a new job.
     pub fn job_id(&self, name: &str, key: &ContentHash) -> String {
-        match self {
-            Self::OneJob(_) => "run".into(),
-            Self::ManyJobs(_) => format!("{}-{}", slug(name), key.short()),
-        }
-    }
-
-    fn root(&self) -> &Path {
-        match self {
-            Self::OneJob(root) | Self::ManyJobs(root) => root,
-        }
+        self.only.clone().unwrap_or_else(|| format!("{}-{}", slug(name), key.short()))
     }
 }
 

@@ -1,51 +1,64 @@
 //! A run's progress on the terminal: one bar a stage, or one line now and then where there is none.
 
-use indicatif::{ProgressBar, ProgressStyle};
-use rlaif_pipeline::Progress;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rlaif_job::StageProgress;
+use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::Mutex;
 
 /// Bars on standard error.
-#[derive(Default)]
 pub struct Bars {
-    current: Mutex<Option<(String, ProgressBar)>>,
+    screen: MultiProgress,
+    bars: HashMap<String, ProgressBar>,
+    lines: bool,
 }
 
-impl Progress for Bars {
-    fn begin(&self, stage: &str, done: usize, total: usize) {
-        let style = ProgressStyle::with_template(
-            "{prefix:>9} {wide_bar} {human_pos}/{human_len}  {msg}  {elapsed} elapsed, {eta} left",
-        )
-        .expect("the template is a constant");
-        let bar = match std::io::stderr().is_terminal() {
-            true => ProgressBar::new(total as u64),
-            false => ProgressBar::with_draw_target(
-                Some(total as u64),
-                indicatif::ProgressDrawTarget::hidden(),
-            ),
-        };
-        bar.set_style(style);
-        bar.set_prefix(stage.to_owned());
-        bar.set_position(done as u64);
-        bar.reset_eta();
-        *self.current.lock().expect("no holder of this lock panics") =
-            Some((stage.to_owned(), bar));
-    }
-
-    fn advance(&self, count: usize, note: &str) {
-        let current = self.current.lock().expect("no holder of this lock panics");
-        let Some((stage, bar)) = current.as_ref() else { return };
-        bar.set_message(note.to_owned());
-        bar.inc(count as u64);
-        if bar.is_hidden() {
-            let (done, total) = (bar.position(), bar.length().unwrap_or(0));
-            eprintln!("{stage} {done}/{total} {note} ({:.0} s left)", bar.eta().as_secs_f64());
+impl Bars {
+    /// None until the first stage begins.
+    pub fn new() -> Self {
+        let lines = !std::io::stderr().is_terminal();
+        let screen = MultiProgress::new();
+        if lines {
+            screen.set_draw_target(ProgressDrawTarget::hidden());
         }
+        Self { screen, bars: HashMap::new(), lines }
     }
 
-    fn end(&self) {
-        if let Some((_, bar)) = self.current.lock().expect("no holder of this lock panics").take() {
+    /// Shows how far a stage is. One that was finished before this process began is not shown.
+    pub fn show(&mut self, stage: &StageProgress) {
+        let StageProgress { stage, done, total, note } = stage;
+        if !self.bars.contains_key(stage) {
+            if *done == 0 || done == total && *total > 1 && self.bars.is_empty() {
+                return;
+            }
+            let bar = self.screen.add(new_bar(stage, *total));
+            self.bars.insert(stage.clone(), bar);
+        }
+        let bar = &self.bars[stage];
+        let known = (bar.position(), bar.length().unwrap_or(0));
+        // A long task counts its steps while it runs, and as one task when it is done.
+        if bar.is_finished() || (known.1 > *total as u64 && done == total) {
+            bar.finish();
+            return;
+        }
+        bar.set_length(*total as u64);
+        bar.set_message(note.clone());
+        bar.set_position(*done as u64);
+        if self.lines && known.0 != *done as u64 {
+            let left = bar.eta().as_secs_f64();
+            eprintln!("{stage} {done}/{total} {note} ({left:.0} s left)");
+        }
+        if done == total {
             bar.finish();
         }
     }
+}
+
+fn new_bar(stage: &str, total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{prefix:>9} {wide_bar} {human_pos}/{human_len}  {msg}  {elapsed} elapsed, {eta} left",
+    )
+    .expect("the template is a constant");
+    let bar = ProgressBar::new(total as u64).with_prefix(stage.to_owned());
+    bar.set_style(style);
+    bar
 }

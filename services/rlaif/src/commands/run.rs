@@ -2,10 +2,10 @@
 
 use super::download::DownloadBar;
 use super::progress::Bars;
+use crate::one_process::{self, Finished};
 use anyhow::Result;
 use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
-use rlaif_pipeline::{Outcome, RunOptions};
 use std::path::PathBuf;
 
 /// Run a job: sample pairs, label, train a reward model, train the policy, evaluate, report.
@@ -44,17 +44,18 @@ pub fn execute(job: &Job, folder: &RunFolder, resume: bool) -> Result<()> {
     for model in [&job.policy.model, &job.labeler.model] {
         Store::from_env().resolve(model, &mut DownloadBar::new())?;
     }
-    let outcome = rlaif_pipeline::run(job, folder, RunOptions { resume }, &Bars::default())?;
-    print(&outcome);
+    let mut bars = Bars::new();
+    let finished = one_process::run(job, folder, resume, |stage| bars.show(stage))?;
+    print(&finished);
     Ok(())
 }
 
-fn print(outcome: &Outcome) {
+fn print(finished: &Finished) {
     println!(
         "{:<24} {:>9} {:>17} {:>17} {:>9} {:>8} {:>8}",
         "template", "win rate", "95 % interval", "length-corrected", "contests", "before", "after"
     );
-    for rate in &outcome.win_rates {
+    for rate in &finished.win_rates {
         let corrected = rate.length_corrected.map(|c| format!("{:.1} %", 100.0 * c.win_rate));
         println!(
             "{:<24} {:>7.1} % {:>17} {:>17} {:>9} {:>8.3} {:>8.3}",
@@ -67,6 +68,6 @@ fn print(outcome: &Outcome) {
             rate.trained_mean,
         );
     }
-    println!("\nmanifest {}", outcome.manifest.hash());
-    println!("report   {}", outcome.report.display());
+    println!("\nmanifest {}", finished.manifest.hash());
+    println!("report   {}", finished.report.display());
 }

@@ -1,0 +1,107 @@
+//! Engines of a process, by the model they run.
+//!
+//! The versions of one job's policy share an engine, whose weights are exchanged. An engine is
+//! lent for the time of its use, so that nobody exchanges them under another's request; its one
+//! thread would do the requests one after the other anyway.
+
+use crate::lru::Lru;
+use crate::model_cache::{Loaded, locate, locked};
+use crate::{Failure, ModelCache};
+use rlaif_artifacts::BlockingArtifacts;
+use rlaif_job::ModelRef;
+use rlaif_models::{Engine, EngineModel, EngineOptions};
+use rlaif_types::LoraConfig;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// The engines that run now.
+pub(crate) struct Engines {
+    options: EngineOptions,
+    seats: Mutex<Lru<Role, Arc<Seat>>>,
+}
+
+/// What an engine is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Role {
+    /// A language model.
+    Language(PathBuf),
+    /// A reward model.
+    Reward(PathBuf),
+    /// Whichever version of one job's policy is asked for.
+    Versions { job: String, start: PathBuf, lora: Option<LoraConfig> },
+}
+
+/// Where an engine of one role runs, once it is started.
+type Seat = Mutex<Option<Running>>;
+
+struct Running {
+    engine: Engine,
+    /// The artifact its weights came from, where they are a version's.
+    version: Option<String>,
+}
+
+impl Engines {
+    /// At most `capacity` engines.
+    pub(crate) fn new(capacity: usize, options: EngineOptions) -> Self {
+        Self { options, seats: Mutex::new(Lru::new(capacity)) }
+    }
+
+    /// Lends the engine that runs the language model `which`.
+    pub(crate) fn language<T>(
+        &self,
+        models: &ModelCache,
+        artifacts: &BlockingArtifacts,
+        job: &str,
+        which: &ModelRef,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let path = locate(artifacts, which)?;
+        let (role, version) = match which {
+            ModelRef::Version { lora, parameters, .. } => {
+                let (job, lora) = (job.to_owned(), lora.clone());
+                (Role::Versions { job, start: path, lora }, Some(parameters.as_str()))
+            }
+            ModelRef::Named(_) | ModelRef::Saved(_) => (Role::Language(path), None),
+        };
+        self.lend(role, version, || models.language_model(artifacts, which), work)
+    }
+
+    /// Lends the engine that runs the reward model `which`.
+    pub(crate) fn reward<T>(
+        &self,
+        models: &ModelCache,
+        artifacts: &BlockingArtifacts,
+        which: &ModelRef,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let role = Role::Reward(locate(artifacts, which)?);
+        self.lend(role, None, || models.reward_model(artifacts, which), work)
+    }
+
+    fn lend<M: Into<EngineModel>, T>(
+        &self,
+        role: Role,
+        version: Option<&str>,
+        load: impl FnOnce() -> Result<Loaded<M>, Failure>,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let seat = locked(&self.seats).get_or_make(role, || Ok::<_, Failure>(Arc::default()))?;
+        let mut seat = locked(&seat);
+        let running = match seat.take() {
+            Some(running) if running.version.as_deref() == version => running,
+            Some(running) => {
+                running.engine.swap(load()?.model)?;
+                Running { engine: running.engine, version: version.map(str::to_owned) }
+            }
+            None => {
+                let loaded = load()?;
+                let engine = Engine::start(loaded.model, &loaded.checkpoint, self.options.clone())?;
+                Running { engine, version: version.map(str::to_owned) }
+            }
+        };
+        // An engine in the middle of a failure is not kept: the seat is empty until the work is done.
+        let done = work(&running.engine)?;
+        *seat = Some(running);
+        Ok(done)
+    }
+}

@@ -1,0 +1,24 @@
+//! What a worker tells whoever is watching. Nothing depends on it: the result holds everything.
+
+use serde_json::Value;
+
+/// How far a piece of work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance<'a> {
+    /// The stage it belongs to.
+    pub stage: &'a str,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+    /// The latest figure of interest.
+    pub note: &'a str,
+}
+
+/// Listens to a worker. Called between steps, on the thread that works.
+pub trait Progress: Sync {
+    /// A step is done.
+    fn advance(&self, advance: &Advance<'_>);
+    /// What it measured, as it will stand in the job's metrics.
+    fn measured(&self, record: &Value);
+}

@@ -1,0 +1,112 @@
+//! What the workers of one process share.
+
+use crate::engines::Engines;
+use crate::model_cache::Loaded;
+use crate::{Failure, ModelCache};
+use rlaif_artifacts::{ArtifactStore, BlockingArtifacts};
+use rlaif_job::ModelRef;
+use rlaif_models::{CausalLm, DeviceName, Engine, EngineOptions, LanguageModel};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Bounds of a process's resources.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResourceOptions {
+    /// Where models run.
+    pub device: DeviceName,
+    /// Models kept in memory, of each kind.
+    pub max_models: usize,
+    /// Engines kept running.
+    pub max_engines: usize,
+    /// Bounds of each engine.
+    pub engine: EngineOptions,
+}
+
+impl ResourceOptions {
+    /// Room for every role that one job has at a time, on `device`: the policy's versions, its
+    /// start, the labeler, the reward model.
+    pub fn on(device: DeviceName) -> Self {
+        Self { device, max_models: 3, max_engines: 4, engine: EngineOptions::default() }
+    }
+}
+
+/// Models, engines and artifacts of a process. Clones share them.
+#[derive(Clone)]
+pub struct Resources {
+    store: ArtifactStore,
+    runtime: Handle,
+    models: Arc<ModelCache>,
+    engines: Arc<Engines>,
+}
+
+impl Resources {
+    /// Resources over `store`, whose I/O runs on `runtime`.
+    ///
+    /// # Errors
+    /// When the device cannot be used.
+    pub fn new(
+        store: ArtifactStore,
+        runtime: Handle,
+        options: ResourceOptions,
+    ) -> Result<Self, rlaif_models::Error> {
+        Ok(Self {
+            store,
+            runtime,
+            models: Arc::new(ModelCache::new(options.device, options.max_models)?),
+            engines: Arc::new(Engines::new(options.max_engines, options.engine)),
+        })
+    }
+
+    /// The resources as one job sees them.
+    ///
+    /// # Errors
+    /// When the job's name is none.
+    pub fn job(&self, job: &str) -> Result<JobResources, Failure> {
+        let artifacts = BlockingArtifacts::new(self.store.job(job)?, self.runtime.clone());
+        Ok(JobResources { job: job.to_owned(), artifacts, shared: self.clone() })
+    }
+}
+
+/// A process's resources as one job sees them.
+pub struct JobResources {
+    /// The job's artifacts.
+    pub artifacts: BlockingArtifacts,
+    job: String,
+    shared: Resources,
+}
+
+impl JobResources {
+    /// A language model.
+    ///
+    /// # Errors
+    /// When it cannot be found or loaded.
+    pub fn language_model(&self, which: &ModelRef) -> Result<Loaded<CausalLm>, Failure> {
+        self.shared.models.language_model(&self.artifacts, which)
+    }
+
+    /// Does `work` on the engine that runs a language model.
+    ///
+    /// # Errors
+    /// When the model cannot be found or loaded, or the work fails.
+    pub fn with_engine<T>(
+        &self,
+        which: &ModelRef,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Resources { models, engines, .. } = &self.shared;
+        engines.language(models, &self.artifacts, &self.job, which, work)
+    }
+
+    /// Does `work` on the engine that runs a reward model.
+    ///
+    /// # Errors
+    /// When the model cannot be found or loaded, or the work fails.
+    pub fn with_reward_engine<T>(
+        &self,
+        which: &ModelRef,
+        work: impl FnOnce(&dyn LanguageModel) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Resources { models, engines, .. } = &self.shared;
+        engines.reward(models, &self.artifacts, which, |engine| work(engine))
+    }
+}

@@ -1,0 +1,136 @@
+//! The loop between a queue and an executor.
+
+use crate::{Advance, Executor, Progress};
+use rlaif_artifacts::{ArtifactStore, Payload};
+use rlaif_job::{Answer, StageProgress, WorkItem, WorkResult};
+use rlaif_queue::{Lease, Queue};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Progress messages on their way to the queue; more than that and the newest are dropped.
+const PROGRESS_BUFFER: usize = 64;
+
+/// Takes work from a queue until `shutdown`, one item at a time: a device does one thing at a time.
+///
+/// An item in hand at shutdown is given back at once, for another worker to begin anew.
+///
+/// # Errors
+/// When the queue fails for good.
+pub async fn serve(
+    queue: &Queue,
+    worker: &str,
+    executor: Arc<dyn Executor>,
+    store: ArtifactStore,
+    shutdown: CancellationToken,
+) -> Result<(), rlaif_queue::Error> {
+    let mut consumer = queue.consumer(worker);
+    loop {
+        let leased = tokio::select! {
+            () = shutdown.cancelled() => break,
+            leased = consumer.lease(1, Duration::from_secs(1)) => leased?,
+        };
+        for delivery in leased {
+            let Some(lease) = delivery.start().await? else { continue };
+            let bench = Bench { worker, executor: executor.clone(), store: &store };
+            bench.work_on(lease, &shutdown).await?;
+        }
+    }
+    consumer.shutdown().await;
+    Ok(())
+}
+
+/// Where one item is worked on.
+struct Bench<'a> {
+    worker: &'a str,
+    executor: Arc<dyn Executor>,
+    store: &'a ArtifactStore,
+}
+
+impl Bench<'_> {
+    async fn work_on(
+        &self,
+        lease: Lease,
+        shutdown: &CancellationToken,
+    ) -> Result<(), rlaif_queue::Error> {
+        let item = match self.read(&lease).await {
+            Ok(item) => item,
+            Err(why) => return lease.fail(&why).await.map(drop),
+        };
+        let (sender, mut messages) = mpsc::channel(PROGRESS_BUFFER);
+        let (executor, task) = (self.executor.clone(), item.clone());
+        let started = Instant::now();
+        let mut work =
+            tokio::task::spawn_blocking(move || executor.execute(&task, &ToQueue { sender }));
+        let outcome = loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return lease.release().await.map(drop),
+                // Another worker has the item; whatever comes of this one would be refused.
+                () = lease.lost().cancelled() => {
+                    tracing::warn!(item = %lease.id(), "the lease was lost");
+                    return Ok(());
+                }
+                Some(message) = messages.recv() => {
+                    lease.progress(&message).await?;
+                }
+                outcome = &mut work => break outcome,
+            }
+        };
+        let failure = match outcome {
+            Ok(Ok(result)) => match self.pack(&item, result, started).await {
+                Ok(payload) => return lease.commit(payload).await.map(drop),
+                Err(why) => why,
+            },
+            Ok(Err(retry)) => retry.to_string(),
+            Err(panic) => format!("the worker's thread panicked: {panic}"),
+        };
+        tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {failure}");
+        lease.fail(&failure).await.map(drop)
+    }
+
+    async fn read(&self, lease: &Lease) -> Result<WorkItem, String> {
+        let job = lease.id().as_str().split('/').next().unwrap_or_default();
+        let artifacts = self.store.job(job).map_err(|e| e.to_string())?;
+        let payload = Payload::from_wire(lease.payload()).map_err(|e| e.to_string())?;
+        let message = payload.message(&artifacts).await.map_err(|e| e.to_string())?;
+        serde_json::from_slice(&message)
+            .map_err(|e| format!("the item is unreadable: {e}; do all services have this version?"))
+    }
+
+    async fn pack(
+        &self,
+        item: &WorkItem,
+        result: WorkResult,
+        started: Instant,
+    ) -> Result<Vec<u8>, String> {
+        let seconds = started.elapsed().as_secs_f64();
+        let answer = Answer { result, seconds, worker: self.worker.to_owned() };
+        let bytes = serde_json::to_vec(&answer).expect("answers are plain data");
+        let artifacts = self.store.job(&item.job).map_err(|e| e.to_string())?;
+        let payload = Payload::of(&artifacts, bytes).await.map_err(|e| e.to_string())?;
+        Ok(payload.to_wire())
+    }
+}
+
+/// Sends progress through the queue; advisory, so what does not fit is dropped.
+struct ToQueue {
+    sender: mpsc::Sender<Vec<u8>>,
+}
+
+impl Progress for ToQueue {
+    fn advance(&self, advance: &Advance<'_>) {
+        let progress = StageProgress {
+            stage: advance.stage.to_owned(),
+            done: advance.done,
+            total: advance.total,
+            note: advance.note.to_owned(),
+        };
+        let bytes = serde_json::to_vec(&progress).expect("progress is plain data");
+        let _ = self.sender.try_send(bytes);
+    }
+
+    /// The result carries every record.
+    fn measured(&self, _record: &Value) {}
+}

@@ -1,0 +1,16 @@
+//! Looks a labeler over before anything is spent on it: it loads, and its tokenizer can spell every
+//! verdict that it will be asked for.
+
+use crate::with_judges;
+use rlaif_job::{CheckLabeler, CheckedModel, WorkResult};
+use rlaif_worker::{Failure, JobResources};
+
+pub(crate) fn check_labeler(
+    job: &JobResources,
+    check: &CheckLabeler,
+) -> Result<WorkResult, Failure> {
+    with_judges(job, &check.model, &check.templates, |_| Ok(()))?;
+    let checkpoint = job.language_model(&check.model)?.checkpoint;
+    let (name, hash) = (checkpoint.name.clone(), checkpoint.hash.clone());
+    Ok(WorkResult::Checked(CheckedModel { name, hash }))
+}

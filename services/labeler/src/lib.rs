@@ -1,0 +1,53 @@
+//! The labeler: judges pairs, single responses and contests with a language model.
+
+mod check;
+mod contests;
+mod label;
+mod rate;
+
+use rlaif_job::{ModelRef, Work, WorkItem, WorkResult};
+use rlaif_judge::Judge;
+use rlaif_template::Template;
+use rlaif_worker::{Executor, Failure, JobResources, Progress, Resources, Retry, settle};
+use std::sync::Arc;
+
+/// Does what needs a labeler's judgement.
+pub struct LabelerExecutor {
+    resources: Resources,
+}
+
+impl LabelerExecutor {
+    /// An executor over a process's resources.
+    pub fn new(resources: Resources) -> Self {
+        Self { resources }
+    }
+}
+
+impl Executor for LabelerExecutor {
+    fn execute(&self, item: &WorkItem, _progress: &dyn Progress) -> Result<WorkResult, Retry> {
+        settle(|| {
+            let job = self.resources.job(&item.job)?;
+            match &item.work {
+                Work::CheckLabeler(check) => check::check_labeler(&job, check),
+                Work::Label(label) => label::label(&job, label),
+                Work::Rate(rate) => rate::rate(&job, rate),
+                Work::Judge(judge) => contests::judge(&job, judge),
+                _ => Err(Failure::impossible(format!("{} is no labeler's task", item.task))),
+            }
+        })
+    }
+}
+
+/// Does `work` with one judge for each template, all on the engine of one model.
+fn with_judges<T>(
+    job: &JobResources,
+    model: &ModelRef,
+    templates: &[Template],
+    work: impl FnOnce(&[Judge]) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    job.with_engine(model, |engine| {
+        let engine = Arc::new(engine.clone());
+        let judges = templates.iter().map(|template| Judge::new(engine.clone(), template.clone()));
+        work(&judges.collect::<Result<Vec<_>, _>>()?)
+    })
+}

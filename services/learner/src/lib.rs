@@ -1,0 +1,40 @@
+//! The learner: trains policies, by demonstrations and by reinforcement.
+
+mod fine_tune;
+mod policy_step;
+mod versions;
+
+use policy_step::Held;
+use rlaif_job::{Work, WorkItem, WorkResult};
+use rlaif_worker::{Executor, Failure, Progress, Resources, Retry, settle};
+use std::sync::Mutex;
+
+/// Does what trains a policy.
+pub struct LearnerExecutor {
+    resources: Resources,
+    /// The trainer of the job that stepped last.
+    held: Mutex<Option<Held>>,
+}
+
+impl LearnerExecutor {
+    /// An executor over a process's resources.
+    pub fn new(resources: Resources) -> Self {
+        Self { resources, held: Mutex::new(None) }
+    }
+}
+
+impl Executor for LearnerExecutor {
+    fn execute(&self, item: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
+        settle(|| {
+            let job = self.resources.job(&item.job)?;
+            let stage = item.task.stage();
+            match &item.work {
+                Work::FineTune(work) => fine_tune::fine_tune(&job, stage, work, progress),
+                Work::PolicyStep(work) => {
+                    policy_step::policy_step(&self.held, &job, item, work, progress)
+                }
+                _ => Err(Failure::impossible(format!("{} is no learner's task", item.task))),
+            }
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! Versions of a policy and training states among a job's artifacts: how they are called, and how
+//! long they are kept.
+
+use rlaif_models::CausalLm;
+use rlaif_rl::TrainerState;
+use rlaif_worker::{BlockingArtifacts, Failure};
+
+/// Versions, and states, kept of a job. The newest may be one that its coordinator has not heard
+/// of, so the one before it stays.
+const KEPT: usize = 2;
+
+/// Artifact of the training state after a step. Numbers are padded: names sort as steps do.
+pub(crate) fn state_name(step: usize) -> String {
+    format!("state/policy-{step:08}.safetensors")
+}
+
+/// Stores the trainable parameters after a step and returns the artifact's name.
+pub(crate) fn publish(
+    artifacts: &BlockingArtifacts,
+    step: usize,
+    policy: &CausalLm,
+) -> Result<String, Failure> {
+    let name = format!("versions/policy-{step:08}.safetensors");
+    let mut parameters = TrainerState::default();
+    parameters.put_parameters("policy", policy);
+    artifacts.put(&name, parameters.to_bytes())?;
+    Ok(name)
+}
+
+/// Deletes all but the newest versions and states. What cannot be deleted now is with the next step;
+/// the step itself is done.
+pub(crate) fn forget_old(artifacts: &BlockingArtifacts) {
+    for folder in ["versions", "state"] {
+        let deleted = artifacts.list(folder).and_then(|names| {
+            let prefix = format!("{folder}/policy-");
+            let ours: Vec<_> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
+            let old = &ours[..ours.len().saturating_sub(KEPT)];
+            old.iter().try_for_each(|name| artifacts.delete(name))
+        });
+        if let Err(error) = deleted {
+            tracing::warn!(%error, folder, "old artifacts of a policy were not deleted");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The reward worker: trains reward models on labels and asks them for rewards.
+
+mod ask;
+mod score;
+mod train;
+
+use rlaif_job::{Work, WorkItem, WorkResult};
+use rlaif_worker::{Executor, Failure, Progress, Resources, Retry, settle};
+
+/// Does what needs a reward model.
+pub struct RewardExecutor {
+    resources: Resources,
+}
+
+impl RewardExecutor {
+    /// An executor over a process's resources.
+    pub fn new(resources: Resources) -> Self {
+        Self { resources }
+    }
+}
+
+impl Executor for RewardExecutor {
+    fn execute(&self, item: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
+        settle(|| {
+            let job = self.resources.job(&item.job)?;
+            match &item.work {
+                Work::TrainReward(train) => {
+                    train::train_reward(&job, item.task.stage(), train, progress)
+                }
+                Work::Score(score) => score::score(&job, score),
+                _ => Err(Failure::impossible(format!("{} is no reward worker's task", item.task))),
+            }
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! Rewards from a trained reward model, shifted and scaled to mean 0 and variance 1 on its training
+//! responses.
+
+use crate::ask::rewards;
+use rlaif_job::{Score, WorkResult};
+use rlaif_types::{Item, Judgement, Unscorable, UnscorableReason};
+use rlaif_worker::{Dialogue, Failure, JobResources, PromptError};
+
+pub(crate) fn score(job: &JobResources, score: &Score) -> Result<WorkResult, Failure> {
+    job.with_reward_engine(&score.reward_model.model, |engine| {
+        let dialogue = Dialogue::with(engine, score.reward_model.chat)?;
+        let read: Vec<Judgement<Vec<u32>>> =
+            score.items.iter().map(|item| sequence(&dialogue, item)).collect();
+        let mut rewards = rewards(engine, read.iter().flatten().cloned().collect())?.into_iter();
+        let judged = read.into_iter().map(|read| {
+            read?;
+            let reward = rewards.next().expect("one reward for each sequence asked about");
+            match reward.is_finite() {
+                true => Ok((f64::from(reward) - score.mean) / score.std),
+                false => Err(Unscorable::new(
+                    UnscorableReason::NoVerdict,
+                    "the reward model's output is not a number",
+                )),
+            }
+        });
+        Ok(WorkResult::Rewards(judged.collect()))
+    })
+}
+
+/// An item as in training: the prompt, the response's text, the token that ends a text.
+fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
+    let response = dialogue.response(&item.response);
+    let prompt = dialogue.prompt(&item.prompt, response.len()).map_err(|what| {
+        let reason = match what {
+            PromptError::TooLong { .. } => UnscorableReason::PromptTooLong,
+            _ => UnscorableReason::BadItem,
+        };
+        Unscorable::new(reason, what.to_string())
+    })?;
+    Ok([prompt, response].concat())
+}

@@ -1,0 +1,141 @@
+//! The whole cluster in one process: the coordinator and one worker of each kind over a queue in
+//! memory. What `rlaif run` does is what a cluster does.
+
+use anyhow::{Context, Result, bail};
+use rlaif_artifacts::ArtifactStore;
+use rlaif_coordinator::{Coordinator, JobEvent, JobState, Places, Queues, What};
+use rlaif_job::{Job, Manifest, RunFolder, StageProgress, Submission, WinRate, WorkerKind};
+use rlaif_labeler::LabelerExecutor;
+use rlaif_learner::LearnerExecutor;
+use rlaif_queue::{Options, Queue};
+use rlaif_reward::RewardExecutor;
+use rlaif_rollout::RolloutExecutor;
+use rlaif_worker::{Executor, ResourceOptions, Resources, serve};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+/// How long threads at work may keep the process from ending.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a run ends with.
+pub struct Finished {
+    /// Win rates, the headline first.
+    pub win_rates: Vec<WinRate>,
+    /// Hashes of everything.
+    pub manifest: Manifest,
+    /// The report.
+    pub report: PathBuf,
+}
+
+/// Runs `job` in `folder`, or goes on with the run there, telling `watch` how far each stage is.
+///
+/// # Errors
+/// When the job cannot be done; what it has done stays in the folder.
+pub fn run(
+    job: &Job,
+    folder: &RunFolder,
+    resume: bool,
+    watch: impl FnMut(&StageProgress),
+) -> Result<Finished> {
+    // Everything that can be refused is, before the folder is touched.
+    let submission = Submission::read(job.clone())?;
+    let device = job.device.parse().map_err(anyhow::Error::msg)?;
+    let runtime = Runtime::new().context("starting the asynchronous runtime")?;
+    let places = Places::one_job(folder.root())?;
+    let store = ArtifactStore::open(&places.jobs().to_string_lossy(), places.jobs())?;
+    let resources =
+        Resources::new(store.clone(), runtime.handle().clone(), ResourceOptions::on(device))?;
+    folder.prepare(&job.to_toml(), resume)?;
+    let done = runtime.block_on(async {
+        let queues = Queues::new(|_| Queue::in_memory(Options::default()))?;
+        let coordinator = Coordinator::open(places, queues.clone(), store.clone()).await?;
+        let events = coordinator.events();
+        let id = take_up(&coordinator, &submission).await?;
+        let stop = CancellationToken::new();
+        let _stop_at_the_end = stop.clone().drop_guard();
+        start_workers(&Handle::current(), &queues, &store, &resources, &stop);
+        let coordinating = tokio::spawn({
+            let (coordinator, stop) = (coordinator.clone(), stop.clone());
+            async move { coordinator.run(stop).await }
+        });
+        let follow = follow(&coordinator, &id, events, watch);
+        tokio::select! {
+            followed = follow => followed,
+            ended = coordinating => match ended.context("the coordinator's task")? {
+                Ok(()) => bail!("the coordinator stopped before the job was done"),
+                Err(error) => Err(error.into()),
+            },
+        }
+    });
+    // A thread in the middle of a computation cannot be stopped; the process ends without it.
+    runtime.shutdown_timeout(GRACE);
+    done?;
+    finished(folder)
+}
+
+/// Submits the job, or resumes it where the journal knows it.
+async fn take_up(coordinator: &Coordinator, submission: &Submission) -> Result<String> {
+    let id = coordinator.submit(submission, "run").await?;
+    coordinator.resume(&id).await?;
+    Ok(id)
+}
+
+fn start_workers(
+    runtime: &Handle,
+    queues: &Queues,
+    store: &ArtifactStore,
+    resources: &Resources,
+    stop: &CancellationToken,
+) {
+    for kind in WorkerKind::ALL {
+        let executor: Arc<dyn Executor> = match kind {
+            WorkerKind::Rollout => Arc::new(RolloutExecutor::new(resources.clone())),
+            WorkerKind::Labeler => Arc::new(LabelerExecutor::new(resources.clone())),
+            WorkerKind::Reward => Arc::new(RewardExecutor::new(resources.clone())),
+            WorkerKind::Learner => Arc::new(LearnerExecutor::new(resources.clone())),
+        };
+        let (queue, store, stop) = (queues.of(kind).clone(), store.clone(), stop.clone());
+        runtime.spawn(async move {
+            if let Err(error) = serve(&queue, kind.queue(), executor, store, stop).await {
+                tracing::error!(%error, worker = kind.queue(), "a worker ended");
+            }
+        });
+    }
+}
+
+/// Waits until the job has ended, well or not.
+async fn follow(
+    coordinator: &Coordinator,
+    id: &str,
+    mut events: broadcast::Receiver<JobEvent>,
+    mut watch: impl FnMut(&StageProgress),
+) -> Result<()> {
+    for stage in coordinator.progress(id).await {
+        watch(&stage);
+    }
+    loop {
+        // Read each time, not only told: a slow watcher may miss events.
+        match coordinator.job(id).await?.state {
+            JobState::Succeeded => return Ok(()),
+            JobState::Failed { error } => bail!(error),
+            JobState::Cancelled => bail!("the run was cancelled"),
+            JobState::Running | JobState::Paused => {}
+        }
+        match events.recv().await {
+            Ok(JobEvent { what: What::Progress(stage), .. }) => watch(&stage),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => bail!("the coordinator is gone"),
+        }
+    }
+}
+
+fn finished(folder: &RunFolder) -> Result<Finished> {
+    let win_rates = folder.finished("evaluate")?.context("the run has no evaluation")?;
+    let manifest = std::fs::read(folder.path("manifest.json")).context("reading the manifest")?;
+    let manifest = serde_json::from_slice(&manifest).context("reading the manifest")?;
+    Ok(Finished { win_rates, manifest, report: folder.path("report.html") })
+}

@@ -1,0 +1,71 @@
+//! Responses to prompts: pairs for the labeler to compare, and rollouts to learn from.
+
+use crate::prompts::encode;
+use rlaif_job::{Generate, Rollout, SamplingConfig, WorkResult, seed_for};
+use rlaif_models::LanguageModel;
+use rlaif_types::{Episode, Pair, Unscorable, UnscorableReason};
+use rlaif_worker::{Dialogue, Failure, JobResources};
+
+/// Two responses to each prompt.
+pub(crate) fn sample_pairs(job: &JobResources, generate: &Generate) -> Result<WorkResult, Failure> {
+    job.with_engine(&generate.policy.model, |engine| {
+        let dialogue = Dialogue::with(engine, generate.policy.chat)?;
+        let requests = encode(&dialogue, generate)?
+            .into_iter()
+            .zip(generate.first..)
+            .flat_map(|(tokens, number)| {
+                ["response a", "response b"].map(|purpose| {
+                    let seed = seed_for(generate.seed, purpose, number as u64);
+                    dialogue.request(tokens.clone(), &generate.sampling, seed)
+                })
+            })
+            .collect();
+        let responses: Vec<String> =
+            engine.generate(requests)?.iter().map(|g| dialogue.text(&g.tokens)).collect();
+        let pairs = generate.prompts.iter().zip(responses.chunks_exact(2));
+        let pairs = pairs.map(|(prompt, responses)| Pair {
+            prompt: prompt.clone(),
+            response_a: responses[0].clone(),
+            response_b: responses[1].clone(),
+        });
+        Ok(WorkResult::Pairs(pairs.collect()))
+    })
+}
+
+/// One response to each prompt, with log-probabilities.
+pub(crate) fn rollout(job: &JobResources, generate: &Generate) -> Result<WorkResult, Failure> {
+    job.with_engine(&generate.policy.model, |engine| {
+        let dialogue = Dialogue::with(engine, generate.policy.chat)?;
+        let tokens = encode(&dialogue, generate)?;
+        let (how, seed) = (&generate.sampling, generate.seed);
+        let episodes = draw(engine, &dialogue, how, seed, generate.first, tokens)?;
+        let rollouts = episodes.into_iter().map(|episode| {
+            let text = dialogue.text(&episode.response);
+            Rollout { episode, text }
+        });
+        Ok(WorkResult::Rollouts(rollouts.collect()))
+    })
+}
+
+/// Draws one response to each prompt; `first` is the number of the first.
+pub(crate) fn draw(
+    engine: &dyn LanguageModel,
+    dialogue: &Dialogue,
+    how: &SamplingConfig,
+    seed: u64,
+    first: usize,
+    prompts: Vec<Vec<u32>>,
+) -> Result<Vec<Episode>, Failure> {
+    let requests = prompts.iter().zip(first..).map(|(tokens, number)| {
+        dialogue.request(tokens.clone(), how, seed_for(seed, "rollout", number as u64))
+    });
+    let generations = engine.generate(requests.collect())?;
+    let pending = || Unscorable::new(UnscorableReason::NoVerdict, "not judged yet");
+    let episodes = prompts.into_iter().zip(generations).map(|(prompt, generation)| Episode {
+        prompt,
+        response: generation.tokens,
+        logprobs: generation.logprobs,
+        reward: Err(pending()),
+    });
+    Ok(episodes.collect())
+}
