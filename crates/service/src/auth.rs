@@ -84,8 +84,9 @@ impl AuthRules {
     /// When a method has no rule or several, or a rule has no method.
     pub fn new(descriptor: &[u8], rules: &[Rule]) -> Result<Self, Error> {
         let mut methods = methods(descriptor)?;
+        methods.extend(self::methods(tonic_health::pb::FILE_DESCRIPTOR_SET)?);
+        methods.extend(self::methods(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)?);
         let built_in = [HEALTH_RULES, REFLECTION_RULES].concat();
-        methods.extend(built_in.iter().map(|(path, _)| (*path).to_owned()));
         let mut table = HashMap::new();
         let mut repeated = Vec::new();
         for (path, access) in rules.iter().chain(&built_in) {

@@ -4,6 +4,8 @@
 //! The first task that fails or panics also cancels the token: a service that has lost a part of
 //! itself is restarted whole, not kept half alive.
 
+use crate::config::{Problems, Validate};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +13,21 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a service ends.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How long tasks may take to end after a signal.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Validate for Config {
+    fn validate(&self, problems: &mut Problems) {
+        problems.check(!self.grace.is_zero(), "grace", "must be longer than zero");
+    }
+}
 
 /// Why a service did not end well.
 #[derive(Debug, thiserror::Error)]

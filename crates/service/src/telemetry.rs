@@ -123,7 +123,7 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter of the logs is malformed.
-    #[error("telemetry.filter: {0}")]
+    #[error("telemetry.filter or RUST_LOG: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// The collector's address or certificates are unusable.
     #[error("telemetry.otlp: {0}")]

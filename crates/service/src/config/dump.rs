@@ -6,13 +6,32 @@ use toml_edit::{DocumentMut, Item, Table, Value};
 /// `config` written over the text of its `defaults`, whose comments and order stay.
 ///
 /// # Errors
-/// When `defaults` is not TOML or `config` cannot be written as TOML (a map with keys that are not
+/// When `defaults` are not TOML or `config` cannot be written as TOML (a map with keys that are not
 /// strings).
-pub fn dump(defaults: &str, config: &impl Serialize) -> Result<String, toml_edit::ser::Error> {
-    let mut document: DocumentMut = defaults.parse().map_err(toml_edit::ser::Error::from)?;
+pub fn dump(defaults: &[&str], config: &impl Serialize) -> Result<String, toml_edit::ser::Error> {
+    let mut document = DocumentMut::new();
+    for text in defaults {
+        lay_over(document.as_table_mut(), text.parse::<DocumentMut>()?.as_table());
+    }
     let resolved = toml_edit::ser::to_document(config)?;
     overwrite(document.as_table_mut(), resolved.as_table());
     Ok(document.to_string())
+}
+
+/// Adds a further layer of defaults with its comments.
+fn lay_over(table: &mut Table, layer: &Table) {
+    for (name, new) in layer {
+        match (table.get_mut(name), new) {
+            (Some(Item::Table(section)), Item::Table(new)) => lay_over(section, new),
+            // A key has its comment with it, so the old key goes.
+            _ => {
+                table.remove(name);
+                if let Some((key, _)) = layer.get_key_value(name) {
+                    table.insert_formatted(key, new.clone());
+                }
+            }
+        }
+    }
 }
 
 fn overwrite(table: &mut Table, resolved: &Table) {

@@ -1,5 +1,6 @@
-//! One configuration out of three layers: the service's embedded, commented `default.toml`, the file
-//! given with `--config`, and the environment, each overriding the one before.
+//! One configuration out of layers: what all services have ([`DEFAULTS`]), the service's embedded,
+//! commented `default.toml`, the file given with `--config`, and the environment, each overriding the
+//! one before.
 //!
 //! An environment variable names a value by its path: `RLAIF__SERVER__ADDRESS=127.0.0.1:7000` sets
 //! `server.address`. Its value is read as a number, a boolean, an array `[..]` or a table `{k = v}`
@@ -20,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// What a variable that sets a value begins with.
 pub const ENV_PREFIX: &str = "RLAIF__";
+
+/// The sections that all services have: `server`, `shutdown`, `metrics` and `telemetry`.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +54,12 @@ pub enum Error {
     Invalid(Problems),
 }
 
-/// Reads and validates the configuration of a service from its `defaults`, a `file` and the
-/// environment.
+/// Reads and validates the configuration of a service from its layers of `defaults`, a `file` and
+/// the environment.
 ///
 /// # Errors
 /// When a layer cannot be read, holds what the service does not know, or [`Validate`] finds problems.
-pub fn load<T>(defaults: &str, file: Option<&Path>) -> Result<T, Error>
+pub fn load<T>(defaults: &[&str], file: Option<&Path>) -> Result<T, Error>
 where
     T: DeserializeOwned + Validate,
 {
@@ -66,14 +70,17 @@ where
 }
 
 fn load_with<T>(
-    defaults: &str,
+    defaults: &[&str],
     file: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, Error>
 where
     T: DeserializeOwned + Validate,
 {
-    let mut layers = Figment::from(Layer::from_toml("built-in defaults", defaults)?);
+    let mut layers = Figment::new();
+    for text in defaults {
+        layers = layers.merge(Layer::from_toml("built-in defaults", text)?);
+    }
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
@@ -146,7 +153,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
     use std::time::Duration;
 
-    const DEFAULTS: &str = r#"
+    const OURS: &str = r#"
 # How long to wait.
 timeout = "30s"
 
@@ -197,20 +204,19 @@ model = "smollm2"
         let file = folder.path().join("labeler.toml");
         std::fs::write(&file, "timeout = \"1m 5s\"\n[labeler]\nbatch = 16\n").unwrap();
         let env = vars(&[("RLAIF__LABELER__BATCH", "32"), ("RLAIF_OTHER", "x"), ("HOME", "/")]);
-        let config: Config = load_with(DEFAULTS, Some(&file), env).unwrap();
+        let config: Config = load_with(&[OURS], Some(&file), env).unwrap();
         assert_eq!(config.timeout, Duration::from_secs(65));
         assert_eq!((config.labeler.batch, config.labeler.model.as_str()), (32, "smollm2"));
     }
 
     #[test]
     fn an_unknown_or_misfit_value_is_named_with_its_path_and_layer() {
-        let unknown = load_with::<Config>(DEFAULTS, None, vars(&[("RLAIF__LABELER__BATHC", "1")]))
+        let unknown = load_with::<Config>(&[OURS], None, vars(&[("RLAIF__LABELER__BATHC", "1")]))
             .unwrap_err();
         let text = unknown.to_string();
         assert!(text.contains("bathc") && text.contains("RLAIF__LABELER__BATHC"), "{text}");
-        let misfit =
-            load_with::<Config>(DEFAULTS, None, vars(&[("RLAIF__LABELER__BATCH", "many")]))
-                .unwrap_err();
+        let misfit = load_with::<Config>(&[OURS], None, vars(&[("RLAIF__LABELER__BATCH", "many")]))
+            .unwrap_err();
         assert!(misfit.to_string().contains("labeler.batch"), "{misfit}");
     }
 
@@ -221,7 +227,7 @@ model = "smollm2"
             ("RLAIF__LABELER__BATCH", "0"),
             ("RLAIF__LABELER__MODEL", "\"\""),
         ]);
-        let text = load_with::<Config>(DEFAULTS, None, env).unwrap_err().to_string();
+        let text = load_with::<Config>(&[OURS], None, env).unwrap_err().to_string();
         for path in ["timeout must", "labeler.batch must", "labeler.model must"] {
             assert!(text.contains(path), "{text}");
         }
@@ -230,7 +236,7 @@ model = "smollm2"
     #[test]
     fn a_syntax_error_names_the_line_and_shows_nothing_of_it() {
         let text = "timeout = \"1s\"\n[labeler]\ntoken = \"hunter2\" oops\n";
-        let error = load_with::<Config>(text, None, []).unwrap_err().to_string();
+        let error = load_with::<Config>(&[text], None, []).unwrap_err().to_string();
         assert!(error.contains("line 3") && !error.contains("hunter2"), "{error}");
     }
 
@@ -238,13 +244,68 @@ model = "smollm2"
     fn a_dump_keeps_comments_hides_secrets_and_shows_what_was_overridden() {
         let env =
             vars(&[("RLAIF__LABELER__BATCH", "16"), ("RLAIF__LABELER__TOKEN", "hunter2-hunter2")]);
-        let config: Config = load_with(DEFAULTS, None, env).unwrap();
-        let text = dump(DEFAULTS, &config).unwrap();
+        let config: Config = load_with(&[OURS], None, env).unwrap();
+        let text = dump(&[OURS], &config).unwrap();
         assert!(text.contains("# Items in one batch.\nbatch = 16  # a power of two"), "{text}");
         assert!(text.contains("timeout = \"30s\"") && text.contains("token = \"***\""), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
         // Stars are not a secret: who starts a service from the dump must fill them in.
-        let error = load_with::<Config>(&text, None, []).unwrap_err().to_string();
+        let error = load_with::<Config>(&[&text], None, []).unwrap_err().to_string();
         assert!(error.contains("labeler.token"), "{error}");
+    }
+
+    /// A service's configuration as services compose it.
+    #[derive(Debug, Deserialize, Serialize)]
+    #[serde(deny_unknown_fields)]
+    struct Service {
+        server: crate::server::Config,
+        shutdown: crate::shutdown::Config,
+        metrics: crate::metrics::Config,
+        telemetry: crate::telemetry::Config,
+        labeler: Labeler,
+    }
+
+    impl Validate for Service {
+        fn validate(&self, problems: &mut Problems) {
+            problems.section("server", &self.server);
+            problems.section("shutdown", &self.shutdown);
+            problems.section("metrics", &self.metrics);
+            problems.section("telemetry", &self.telemetry);
+            problems.section("labeler", &self.labeler);
+        }
+    }
+
+    #[test]
+    fn a_service_adds_to_what_all_have_and_changes_it() {
+        let own = "[server]\n# Ours.\naddress = \"127.0.0.1:7002\"\n\n[labeler]\nbatch = 8\nmodel = \"m\"\n";
+        let config: Service = load_with(&[DEFAULTS, own], None, []).unwrap();
+        assert_eq!(config.server.address.port(), 7002);
+        let text = dump(&[DEFAULTS, own], &config).unwrap();
+        assert!(text.contains("# Ours.\naddress = \"127.0.0.1:7002\""), "{text}");
+        assert!(text.contains("max_request_bytes = 16_777_216"), "{text}");
+        assert!(text.contains("[labeler]\nbatch = 8"), "{text}");
+        let again: Service = load_with(&[&text], None, []).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+    }
+
+    #[test]
+    fn what_the_defaults_show_as_comments_is_valid_too() {
+        let shown = DEFAULTS
+            .replace("# tls =", "tls =")
+            .replace("# [", "[")
+            .replace("# role", "role")
+            .replace(
+                "# token = { file = \"/run/secrets/labeler-1\" }",
+                "token = \"0123456789abcdef01234567\"",
+            )
+            .replace("# endpoint", "endpoint")
+            .replace("# timeout", "timeout")
+            .replace("# sample_ratio", "sample_ratio")
+            .replace("# max_queued_spans", "max_queued_spans")
+            .replace("# metrics_interval", "metrics_interval");
+        let own = "[labeler]\nbatch = 8\nmodel = \"m\"\n";
+        let config: Service = load_with(&[&shown, own], None, []).unwrap();
+        assert!(config.server.tls.is_some() && config.telemetry.otlp.is_some());
+        assert_eq!(config.server.auth.tokens.len(), 1);
     }
 }
