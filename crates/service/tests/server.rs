@@ -144,6 +144,18 @@ async fn a_handler_that_takes_too_long_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_panic_in_a_handler_is_an_error_of_its_call_only() {
+    let running = start(rlaif_service::server::Config { max_calls: 2, ..config() }).await;
+    let channel = running.channel();
+    let other = running.occupy(&channel).await;
+    for _ in 0..3 {
+        assert_eq!(say(&channel, "panic").await.unwrap_err().code(), Code::Internal);
+    }
+    running.echo.release.notify_one();
+    assert_eq!(other.await.unwrap().unwrap(), "released");
+}
+
+#[tokio::test]
 async fn the_callers_deadline_reaches_the_handler_and_ends_streams() {
     let running = start(config()).await;
     let channel = running.channel();

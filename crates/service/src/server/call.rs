@@ -6,10 +6,12 @@ use crate::auth::Guard;
 use crate::metrics::{self, ServerMetrics};
 use crate::status::overloaded;
 use crate::telemetry;
+use futures_util::FutureExt;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -102,11 +104,13 @@ impl Calls {
         let request = request.map(|body| Body::new(RequestLimit::new(body, limit)));
         let latest = Instant::now() + self.limits.handler_timeout;
         let until = deadline.map_or(latest, |at| at.min(latest));
-        let handled = tokio::time::timeout_at(until.into(), self.routes.call(request)).await;
-        let Ok(Ok(response)) = handled else {
-            return Err(Status::deadline_exceeded("the call's time passed on the server"));
-        };
-        Ok((response, place, deadline))
+        // The handler is gone after a panic, and what it shared guards itself (a poisoned lock).
+        let handling = AssertUnwindSafe(self.routes.call(request)).catch_unwind();
+        match tokio::time::timeout_at(until.into(), handling).await {
+            Ok(Ok(Ok(response))) => Ok((response, place, deadline)),
+            Ok(Err(_panic)) => Err(Status::internal("the handler panicked; see the server's log")),
+            Err(_) => Err(Status::deadline_exceeded("the call's time passed on the server")),
+        }
     }
 
     fn place(&self, method: &'static str) -> Result<OwnedSemaphorePermit, Status> {

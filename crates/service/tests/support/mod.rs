@@ -111,6 +111,7 @@ impl Echo {
                 self.release.notified().await;
                 "released".to_owned()
             }
+            "panic" => panic!("asked to"),
             "a lot" => "x".repeat(100_000),
             text => text.to_owned(),
         };
