@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("artifacts", &["types"]),
     ("pipeline", &["types", "template", "data", "hub", "models", "judge", "rl", "job"]),
     ("queue", &[]),
+    ("service", &[]),
     ("coordinator", &["types", "data", "job", "artifacts", "queue"]),
     // Only for tests.
     ("testkit", &[]),
@@ -39,6 +40,7 @@ const WITHOUT_BURN: &[&str] = &[
     "queue",
     "testkit",
     "coordinator",
+    "service",
 ];
 
 /// Crates that pure computation must stay free of: sockets, queues, runtimes.
@@ -51,7 +53,10 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("hub", &["hf-hub"], "pulls models"),
     ("proto", &["tonic"], "generated code, without transport"),
     ("queue", &["tokio", "redis"], "what is Redis is known to the queue alone"),
+    ("rlaif", &["tokio"], "the program"),
+    ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
     ("testkit", &["tokio", "redis"], "a Redis to kill"),
+    ("worker", &["tokio"], "waits for the queue"),
 ];
 
 fn packages() -> Vec<Package> {

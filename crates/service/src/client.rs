@@ -1,0 +1,382 @@
+//! Calls to other services: a channel that carries token and trace, and a policy that bounds a call
+//! in time and repeats it where that is safe.
+
+use crate::config::{Problems, Secret, Validate};
+use crate::telemetry;
+use crate::tls::{self, ClientTls};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tonic::body::Body;
+use tonic::transport::{self, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+use tower::Service;
+use tracing::Instrument;
+
+/// Where a service is and how to call it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `http://host:port`, or `https://host:port` with `tls`.
+    pub endpoint: String,
+    /// TLS, for an `https` endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
+    /// Our token there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// How long connecting may take.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// How often an idle connection is probed, so that a dead one is found before a call is.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive_interval: Duration,
+    /// Deadline and repetition of calls.
+    pub calls: CallPolicy,
+}
+
+/// Why there is no channel.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is malformed.
+    #[error("the endpoint {endpoint} is no address like http://host:port: {source}")]
+    Endpoint {
+        /// The address.
+        endpoint: String,
+        /// Why.
+        source: transport::Error,
+    },
+    /// A certificate or key is unusable.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The token has characters that no header can hold.
+    #[error("the token holds characters that cannot be sent; tokens are printable ASCII")]
+    Token,
+}
+
+impl Validate for Config {
+    fn validate(&self, problems: &mut Problems) {
+        validate_address(&self.endpoint, self.tls.as_ref(), self.token.is_some(), problems);
+        problems.check(!self.connect_timeout.is_zero(), "connect_timeout", "must not be zero");
+        problems.check(
+            !self.keep_alive_interval.is_zero(),
+            "keep_alive_interval",
+            "must not be zero",
+        );
+        problems.section("calls", &self.calls);
+    }
+}
+
+/// Whether `endpoint` is an address, and one over which what we send is safe.
+pub(crate) fn validate_address(
+    endpoint: &str,
+    tls: Option<&ClientTls>,
+    has_token: bool,
+    problems: &mut Problems,
+) {
+    if let Some(tls) = tls {
+        problems.section("tls", tls);
+    }
+    let uri = endpoint.parse::<Uri>().ok();
+    let Some(uri) = uri.filter(|uri| uri.host().is_some()) else {
+        return problems.add("endpoint", "must be an address like http://host:port");
+    };
+    match uri.scheme_str() {
+        Some("https") => problems.check(tls.is_some(), "tls.ca", "must be given for https"),
+        Some("http") => {
+            problems.check(tls.is_none(), "endpoint", "must be https where tls is given");
+            let exposed = has_token && !is_loopback(&uri);
+            problems.check(
+                !exposed,
+                "endpoint",
+                "must be https: a token would travel in the clear",
+            );
+        }
+        _ => problems.add("endpoint", "must begin with http:// or https://"),
+    }
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A connection that generated clients are made over, made when first needed and again when lost.
+/// Cheap to clone. Each call carries the token and the trace of its caller.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    inner: transport::Channel,
+    authorization: Option<HeaderValue>,
+}
+
+/// A channel to the service.
+///
+/// # Errors
+/// When address, certificates or token are unusable; that nobody answers there is none.
+pub fn channel(config: &Config) -> Result<Channel, Error> {
+    let authorization = config.token.as_ref().map(|token| {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))?;
+        value.set_sensitive(true);
+        Ok::<_, http::header::InvalidHeaderValue>(value)
+    });
+    let authorization = authorization.transpose().map_err(|_| Error::Token)?;
+    Ok(Channel { inner: plain_channel(config)?, authorization })
+}
+
+/// A channel without token and trace.
+pub(crate) fn plain_channel(config: &Config) -> Result<transport::Channel, Error> {
+    let malformed = |source| Error::Endpoint { endpoint: config.endpoint.clone(), source };
+    let mut endpoint = Endpoint::from_shared(config.endpoint.clone())
+        .map_err(malformed)?
+        .connect_timeout(config.connect_timeout)
+        .http2_keep_alive_interval(config.keep_alive_interval)
+        .keep_alive_while_idle(true);
+    if let Some(tls) = &config.tls {
+        endpoint = endpoint.tls_config(tls.load()?).map_err(malformed)?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = transport::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let method = request.uri().path().trim_start_matches('/');
+        let span = tracing::info_span!(
+            "call",
+            otel.name = method,
+            otel.kind = "client",
+            rpc.system.name = "grpc",
+            rpc.method = method,
+        );
+        for (name, value) in telemetry::headers(&span) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value.try_into()) {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        Box::pin(self.inner.call(request).instrument(span))
+    }
+}
+
+/// Deadline of a call, and how it is repeated when the server is away or overloaded.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallPolicy {
+    /// Time for the call with all its attempts; the server is told how much is left.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Attempts in all; 1 repeats nothing.
+    pub max_attempts: u32,
+    /// Pause before the second attempt; doubled for each one after, with jitter.
+    #[serde(with = "humantime_serde")]
+    pub first_backoff: Duration,
+    /// Longest such pause; a server's own hint may be longer.
+    #[serde(with = "humantime_serde")]
+    pub max_backoff: Duration,
+}
+
+impl Default for CallPolicy {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            max_attempts: 5,
+            first_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Validate for CallPolicy {
+    fn validate(&self, problems: &mut Problems) {
+        problems.check(!self.timeout.is_zero(), "timeout", "must be longer than zero");
+        problems.check(self.max_attempts > 0, "max_attempts", "must be at least 1");
+        let ordered = self.first_backoff <= self.max_backoff;
+        problems.check(ordered, "first_backoff", "must not be longer than max_backoff");
+    }
+}
+
+/// One attempt at a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// Counted from 1.
+    pub number: u32,
+    deadline: Instant,
+}
+
+impl Attempt {
+    /// The request for `message`, with what is left of the call's time and, as gRPC specifies for
+    /// retries (A6), the number of attempts before.
+    pub fn request<M>(&self, message: M) -> tonic::Request<M> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
+        if self.number > 1 {
+            request.metadata_mut().insert("grpc-previous-rpc-attempts", (self.number - 1).into());
+        }
+        request
+    }
+}
+
+/// Makes a call under `policy`: repeats it while the server is UNAVAILABLE or RESOURCE_EXHAUSTED,
+/// after the pause that the server asks for or a longer one of ours.
+///
+/// Only for calls that may be done twice: an answer can be lost after the work was done.
+///
+/// # Errors
+/// The status of the last attempt; DEADLINE_EXCEEDED when time is up during one.
+pub async fn retry<T, F>(
+    policy: &CallPolicy,
+    mut call: impl FnMut(Attempt) -> F,
+) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    let deadline = Instant::now() + policy.timeout;
+    let mut number = 1;
+    loop {
+        let attempt = call(Attempt { number, deadline });
+        let Ok(outcome) = tokio::time::timeout_at(deadline.into(), attempt).await else {
+            return Err(time_is_up(policy));
+        };
+        let status = match outcome {
+            Ok(response) => return Ok(response),
+            // How tonic's channel reports that the time in the request's header has passed.
+            Err(status) if status.code() == Code::Cancelled && deadline <= Instant::now() => {
+                return Err(time_is_up(policy));
+            }
+            Err(status) => status,
+        };
+        let pause = pause(policy, number, &status);
+        let in_time = Instant::now() + pause < deadline;
+        if !is_transient(&status) || number >= policy.max_attempts || !in_time {
+            return Err(status);
+        }
+        tracing::debug!(attempt = number, ?pause, "{status}; trying again");
+        tokio::time::sleep(pause).await;
+        number += 1;
+    }
+}
+
+fn time_is_up(policy: &CallPolicy) -> Status {
+    let timeout = humantime::format_duration(policy.timeout);
+    Status::deadline_exceeded(format!("no answer within {timeout}"))
+}
+
+fn is_transient(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+}
+
+/// Exponential, and at random between half and all of it, so that clients which failed together do
+/// not come back together; the same spread is put on top of a server's hint.
+fn pause(policy: &CallPolicy, attempt: u32, status: &Status) -> Duration {
+    let doubled = policy.first_backoff.saturating_mul(1 << (attempt - 1).min(16));
+    let backoff = doubled.min(policy.max_backoff).mul_f64(rand::random_range(0.5..=1.0));
+    match status.get_details_retry_info().and_then(|info| info.retry_delay) {
+        Some(hint) if hint > backoff => hint.mul_f64(rand::random_range(1.0..=1.2)),
+        _ => backoff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::overloaded;
+    use std::cell::RefCell;
+
+    fn policy() -> CallPolicy {
+        CallPolicy { timeout: Duration::from_secs(60), ..CallPolicy::default() }
+    }
+
+    /// Answers with these, one an attempt, and tells when each attempt was made.
+    async fn run(
+        policy: &CallPolicy,
+        answers: Vec<Result<u32, Status>>,
+    ) -> (Result<u32, Status>, Vec<Duration>) {
+        let start = tokio::time::Instant::now();
+        let times = RefCell::new(Vec::new());
+        let answers = RefCell::new(answers.into_iter());
+        let result = retry(policy, |_| {
+            times.borrow_mut().push(start.elapsed());
+            let answer = answers.borrow_mut().next().expect("no attempt more than expected");
+            async { answer }
+        })
+        .await;
+        (result, times.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_away_is_asked_again_after_growing_pauses() {
+        let away = || Err(Status::unavailable("away"));
+        let (result, times) = run(&policy(), vec![away(), away(), away(), Ok(1)]).await;
+        assert_eq!(result.unwrap(), 1);
+        for (pair, first) in times.windows(2).zip([50, 100, 200]) {
+            let pause = (pair[1] - pair[0]).as_millis();
+            // Between half and all of 100, 200, 400 ms; the timer rounds up by a millisecond.
+            assert!((first..=2 * first + 1).contains(&pause), "{times:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hint_of_the_server_is_honoured() {
+        let full = overloaded("full", Duration::from_secs(7));
+        let (result, times) = run(&policy(), vec![Err(full), Ok(1)]).await;
+        assert_eq!(result.unwrap(), 1);
+        assert!(times[1] >= Duration::from_secs(7), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_bounded_and_other_errors_are_final() {
+        let away = || Err(Status::unavailable("away"));
+        let (result, times) = run(&policy(), (0..5).map(|_| away()).collect()).await;
+        assert_eq!((result.unwrap_err().code(), times.len()), (Code::Unavailable, 5));
+        let (result, times) = run(&policy(), vec![Err(Status::internal("bug"))]).await;
+        assert_eq!((result.unwrap_err().code(), times.len()), (Code::Internal, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hint_beyond_the_deadline_ends_the_call_at_once() {
+        let full = overloaded("full", Duration::from_secs(120));
+        let (result, times) = run(&policy(), vec![Err(full)]).await;
+        assert_eq!((result.unwrap_err().code(), times.len()), (Code::ResourceExhausted, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_ends_at_the_deadline() {
+        let hangs = std::future::pending::<Result<u32, Status>>;
+        let status = retry(&policy(), |_| hangs()).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    #[test]
+    fn a_token_does_not_travel_in_the_clear() {
+        let config = |endpoint: &str| Config {
+            endpoint: endpoint.to_owned(),
+            tls: None,
+            token: Some(Secret::new("secret".to_owned())),
+            connect_timeout: Duration::from_secs(1),
+            keep_alive_interval: Duration::from_secs(1),
+            calls: policy(),
+        };
+        for allowed in ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"] {
+            let problems = Problems::of(&config(allowed));
+            assert!(problems.is_empty(), "{problems}");
+        }
+        for refused in ["http://10.0.0.1:1", "https://host:1", "host", "ftp://host"] {
+            assert!(!Problems::of(&config(refused)).is_empty(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Names of metrics and keys of attributes: OpenTelemetry's semantic conventions (1.42 for `rpc` and
+//! `messaging`; `gen_ai` is kept apart from them since) where they have one, ours below `rlaif.`
+//! otherwise. Units are seconds, tokens and items.
+
+/// Attribute: the service, as `rlaif-labeler`.
+pub const SERVICE_NAME: &str = "service.name";
+/// Attribute: its version.
+pub const SERVICE_VERSION: &str = "service.version";
+/// Attribute: which of several.
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+/// Attribute: the class of an error; absent where there was none.
+pub const ERROR_TYPE: &str = "error.type";
+/// Attribute: `grpc`.
+pub const RPC_SYSTEM_NAME: &str = "rpc.system.name";
+/// Attribute: the method as `package.Service/Method`.
+pub const RPC_METHOD: &str = "rpc.method";
+/// Attribute: the status code as `DEADLINE_EXCEEDED`.
+pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
+/// Histogram, seconds: calls that a server answered.
+pub const RPC_SERVER_CALL_DURATION: &str = "rpc.server.call.duration";
+/// Attribute: `redis`, or the queue's other implementation.
+pub const MESSAGING_SYSTEM: &str = "messaging.system";
+/// Attribute: `send`, `receive`, `process` or `settle`.
+pub const MESSAGING_OPERATION_NAME: &str = "messaging.operation.name";
+/// Attribute: the queue.
+pub const MESSAGING_DESTINATION_NAME: &str = "messaging.destination.name";
+/// Attribute: the group of consumers.
+pub const MESSAGING_CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
+/// Attribute, for spans: the message.
+pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
+/// Counter: messages queued.
+pub const MESSAGING_SENT: &str = "messaging.client.sent.messages";
+/// Counter: messages delivered.
+pub const MESSAGING_CONSUMED: &str = "messaging.client.consumed.messages";
+/// Histogram, seconds: operations on a queue.
+pub const MESSAGING_OPERATION_DURATION: &str = "messaging.client.operation.duration";
+/// Histogram, seconds: processing of a message.
+pub const MESSAGING_PROCESS_DURATION: &str = "messaging.process.duration";
+/// Attribute: `chat`, `text_completion`.
+pub const GEN_AI_OPERATION_NAME: &str = "gen_ai.operation.name";
+/// Attribute: the model.
+pub const GEN_AI_REQUEST_MODEL: &str = "gen_ai.request.model";
+/// Attribute: `input` or `output`.
+pub const GEN_AI_TOKEN_TYPE: &str = "gen_ai.token.type";
+/// Histogram: tokens of a request to a model elsewhere.
+pub const GEN_AI_CLIENT_TOKEN_USAGE: &str = "gen_ai.client.token.usage";
+/// Histogram, seconds: requests to a model of ours.
+pub const GEN_AI_SERVER_REQUEST_DURATION: &str = "gen_ai.server.request.duration";
+/// Histogram, seconds: to the first token.
+pub const GEN_AI_SERVER_TIME_TO_FIRST_TOKEN: &str = "gen_ai.server.time_to_first_token";
+/// Histogram, seconds: for each token after the first.
+pub const GEN_AI_SERVER_TIME_PER_OUTPUT_TOKEN: &str = "gen_ai.server.time_per_output_token";
+
+/// Attribute: which delivery of a message this is, counted from 1.
+pub const DELIVERY: &str = "rlaif.messaging.delivery";
+/// Attribute: which batcher.
+pub const ENGINE: &str = "rlaif.engine";
+/// Attribute: why a request was skipped.
+pub const REASON: &str = "rlaif.reason";
+
+/// Counter: calls refused because the server was full.
+pub const SERVER_SHED: &str = "rlaif.server.shed";
+/// Up-down counter: calls being answered.
+pub const SERVER_ACTIVE: &str = "rlaif.server.active_calls";
+/// Histogram, seconds: how long requests waited for their batch.
+pub const BATCHER_WAIT: &str = "rlaif.batcher.wait";
+/// Histogram, seconds: how long the engine took for a batch.
+pub const BATCHER_RUN: &str = "rlaif.batcher.run";
+/// Histogram: requests in a batch.
+pub const BATCHER_ITEMS: &str = "rlaif.batcher.batch_items";
+/// Histogram: tokens in a batch.
+pub const BATCHER_TOKENS: &str = "rlaif.batcher.batch_tokens";
+/// Counter: requests that were dropped before they were run.
+pub const BATCHER_SKIPPED: &str = "rlaif.batcher.skipped";
+/// Counter: requests that were refused because the queue was full.
+pub const BATCHER_SHED: &str = "rlaif.batcher.shed";

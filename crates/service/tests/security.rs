@@ -1,0 +1,131 @@
+//! TLS, client certificates and roles over real connections.
+
+mod support;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rlaif_service::auth::{self, Role, Token};
+use rlaif_service::client::{self, Channel};
+use rlaif_service::config::Secret;
+use rlaif_service::server::Config;
+use rlaif_service::tls::{ClientTls, ServerTls};
+use std::path::{Path, PathBuf};
+use support::*;
+use tempfile::TempDir;
+use tonic::{Code, Request};
+
+/// An authority with a certificate for `localhost` (`server.*`) and one for a client (`client.*`).
+struct Authority {
+    folder: TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.path().join("ca.crt"), ca.pem()).unwrap();
+        for name in ["server", "client"] {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            let certificate = params.signed_by(&key, &ca).unwrap();
+            write(folder.path(), name, &certificate.pem(), &key.serialize_pem());
+        }
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn server(&self, client_ca: bool) -> Config {
+        let tls = ServerTls {
+            certificate: self.file("server.crt"),
+            key: self.file("server.key"),
+            client_ca: client_ca.then(|| self.file("ca.crt")),
+        };
+        Config { tls: Some(tls), ..config() }
+    }
+
+    fn client(&self, with_certificate: bool) -> ClientTls {
+        ClientTls {
+            ca: self.file("ca.crt"),
+            certificate: with_certificate.then(|| self.file("client.crt")),
+            key: with_certificate.then(|| self.file("client.key")),
+            server_name: Some("localhost".to_owned()),
+        }
+    }
+}
+
+fn write(folder: &Path, name: &str, certificate: &str, key: &str) {
+    std::fs::write(folder.join(format!("{name}.crt")), certificate).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), key).unwrap();
+}
+
+fn channel(running: &Running, tls: Option<ClientTls>, token: Option<&str>) -> Channel {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut config = client_config(&format!("{scheme}://{}", running.address));
+    config.tls = tls;
+    config.token = token.map(|t| Secret::new(t.to_owned()));
+    client::channel(&config).unwrap()
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_those_who_trust_the_authority_only() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let running = start(ours.server(false)).await;
+    let trusting = channel(&running, Some(ours.client(false)), None);
+    assert_eq!(say(&trusting, "hello").await.unwrap(), "hello");
+    let distrusting = channel(&running, Some(other.client(false)), None);
+    assert_eq!(say(&distrusting, "hello").await.unwrap_err().code(), Code::Unavailable);
+    let in_the_clear = channel(&running, None, None);
+    assert!(say(&in_the_clear, "hello").await.is_err());
+}
+
+#[tokio::test]
+async fn with_a_client_authority_only_its_clients_connect() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let running = start(ours.server(true)).await;
+    let known = channel(&running, Some(ours.client(true)), None);
+    assert_eq!(say(&known, "hello").await.unwrap(), "hello");
+    let without = channel(&running, Some(ours.client(false)), None);
+    assert!(say(&without, "hello").await.is_err());
+    let mut foreign = other.client(true);
+    foreign.ca = ours.file("ca.crt");
+    assert!(say(&channel(&running, Some(foreign), None), "hello").await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_with_a_wrong_key_does_not_start() {
+    let authority = Authority::new();
+    let mut config = authority.server(false);
+    config.tls.as_mut().unwrap().key = authority.file("client.key");
+    let error = rlaif_service::server::Server::bind(config).await.unwrap_err().to_string();
+    assert!(error.contains("client.key") && error.contains("does not belong"), "{error}");
+}
+
+#[tokio::test]
+async fn every_method_asks_for_its_roles() {
+    let (client, worker) = ("client-client-client-client", "worker-worker-worker-worker");
+    let token = |role, t: &str| Token { role, token: Secret::new(t.to_owned()) };
+    let tokens = [
+        ("alice".to_owned(), token(Role::Client, client)),
+        ("labeler-1".to_owned(), token(Role::Worker, worker)),
+    ];
+    let auth = auth::Config { enabled: true, tokens: tokens.into() };
+    let running = start(Config { auth, ..config() }).await;
+
+    let alice = channel(&running, None, Some(client));
+    assert_eq!(say(&alice, "who am I").await.unwrap(), "alice Client");
+    let refused = listen(&alice, Request::new(String::new())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    let labeler = channel(&running, None, Some(worker));
+    assert_eq!(say(&labeler, "hello").await.unwrap_err().code(), Code::PermissionDenied);
+    assert!(listen(&labeler, Request::new(String::new())).await.is_ok());
+
+    for token in [None, Some("nobody-nobody-nobody-nobody")] {
+        let stranger = channel(&running, None, token);
+        assert_eq!(say(&stranger, "hello").await.unwrap_err().code(), Code::Unauthenticated);
+    }
+}
