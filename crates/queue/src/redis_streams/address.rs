@@ -26,7 +26,7 @@ impl Address {
     pub(super) fn client(&self) -> Result<Client, Error> {
         let wrong = |error: &dyn fmt::Display| Error::Configuration(error.to_string());
         let url = self.url.as_str();
-        if !url.starts_with("rediss:") {
+        if !url.starts_with("rediss:") && !url.starts_with("valkeys:") {
             return match &self.ca_file {
                 None => Client::open(url).map_err(|e| wrong(&e)),
                 Some(_) => Err(wrong(&"ca_file needs a rediss:// URL")),
