@@ -21,7 +21,7 @@ fn done_ids(process: &Process) -> Vec<String> {
 
 #[test]
 fn a_killed_redis_loses_nothing_acknowledged_and_its_consumers_go_on() {
-    let mut site = Site::redis(quick());
+    let mut site = Site::durable_redis(quick());
     let (worker, producer) = (site.process(), site.process());
     let mut consumer = worker.consumer("worker");
     producer.enqueue(&["held", "a", "b"]);
@@ -55,7 +55,7 @@ fn a_killed_redis_loses_nothing_acknowledged_and_its_consumers_go_on() {
 
 #[test]
 fn an_outage_longer_than_the_lease_takes_no_lease_from_the_living() {
-    let mut site = Site::redis(quick());
+    let mut site = Site::durable_redis(quick());
     let (worker, rival) = (site.process(), site.process());
     worker.enqueue(&["x"]);
     let mut consumer = worker.consumer("worker");
