@@ -6,7 +6,7 @@
 
 use redis::aio::ConnectionManager;
 use rlaif_queue::{Address, Consumer, Item, Lease, Options, Queue, Settlement};
-use rlaif_testkit::RedisServer;
+use rlaif_testkit::{RedisServer, free_port};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -20,7 +20,9 @@ const OUTSTANDING: usize = 1_000_000;
 
 #[tokio::main]
 async fn main() {
-    let server = RedisServer::start();
+    let port = free_port().to_string();
+    let _server = RedisServer::start_with(&["--port", &port]);
+    let server = Address::new(format!("redis://127.0.0.1:{port}/"));
     baseline(&server).await;
     commits(&server, "commits", commit_one_by_one).await;
     commits(&server, "commits pipelined", commit_together).await;
@@ -36,8 +38,8 @@ fn rate(measured: &str, count: usize, elapsed: Duration) {
     println!("{}", json!({"measured": measured, "count": count, "per_s": per_s}));
 }
 
-async fn baseline(server: &RedisServer) {
-    let client = redis::Client::open(server.url()).expect("url");
+async fn baseline(server: &Address) {
+    let client = redis::Client::open(server.url.as_str()).expect("url");
     let mut connection = ConnectionManager::new(client).await.expect("redis answers");
     let started = Instant::now();
     for _ in 0..COMMITS {
@@ -55,10 +57,10 @@ async fn baseline(server: &RedisServer) {
     let () = redis::cmd("DEL").arg("{bench}").exec_async(&mut connection).await.expect("deleted");
 }
 
-async fn queue(server: &RedisServer, name: &str) -> Queue {
+async fn queue(server: &Address, name: &str) -> Queue {
     let max_outstanding = OUTSTANDING as u64;
     let options = Options { max_outstanding, ..Options::default() };
-    Queue::redis(name, &Address::new(server.url()), options).await.expect("redis answers")
+    Queue::redis(name, server, options).await.expect("redis answers")
 }
 
 fn items(range: std::ops::Range<usize>) -> Vec<Item> {
@@ -66,11 +68,7 @@ fn items(range: std::ops::Range<usize>) -> Vec<Item> {
 }
 
 /// Commits per second of leases that were started before.
-async fn commits<F: Future>(
-    server: &RedisServer,
-    name: &str,
-    commit_all: impl Fn(Vec<Lease>) -> F,
-) {
+async fn commits<F: Future>(server: &Address, name: &str, commit_all: impl Fn(Vec<Lease>) -> F) {
     let queue = queue(server, &name.replace(' ', "-")).await;
     queue.enqueue(items(0..COMMITS)).await.expect("room");
     let mut consumer = queue.consumer("bench");
@@ -109,7 +107,7 @@ async fn commit_together(leases: Vec<Lease>) {
 
 /// The share of their time that workers with a fixed service time, one item at once, spend on
 /// items rather than on the queue.
-async fn workers(server: &RedisServer, service: Duration) {
+async fn workers(server: &Address, service: Duration) {
     let queue = queue(server, &format!("workers-{}", service.as_millis())).await;
     let per_worker = (Duration::from_secs(10).as_millis() / service.as_millis()) as usize;
     queue.enqueue(items(0..per_worker * WORKERS)).await.expect("room");
@@ -135,10 +133,11 @@ async fn workers(server: &RedisServer, service: Duration) {
 }
 
 /// Bytes of Redis per item that waits for a worker.
-async fn memory(server: &RedisServer) {
-    let used = || {
-        let info: String =
-            redis::cmd("INFO").arg("memory").query(&mut server.connection()).expect("info");
+async fn memory(server: &Address) {
+    let client = redis::Client::open(server.url.as_str()).expect("url");
+    let mut connection = client.get_connection().expect("redis answers");
+    let mut used = || {
+        let info: String = redis::cmd("INFO").arg("memory").query(&mut connection).expect("info");
         let bytes = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
         bytes.expect("redis tells its memory").trim().parse::<f64>().expect("a number")
     };

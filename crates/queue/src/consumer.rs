@@ -3,7 +3,7 @@
 
 use crate::delivery::Delivery;
 use crate::hands::Hands;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Store, Taken};
 use crate::{Error, Options};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Consumer {
     hands: Arc<Hands>,
     /// A suspect that waits for the hands to empty; nothing else is leased meanwhile.
     parked: Option<Delivery>,
+    /// When to look again for what others left; sooner would cost a busy worker a round trip an item.
+    next_reap: Instant,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -24,7 +26,7 @@ impl Consumer {
     pub(crate) fn new(store: Arc<dyn Store>, name: String, options: Arc<Options>) -> Self {
         let hands = Arc::new(Hands::new(store, name, options));
         let keeper = Some(tokio::spawn(hands.clone().keep()));
-        Self { hands, parked: None, keeper }
+        Self { hands, parked: None, next_reap: Instant::now(), keeper }
     }
 
     /// The name that attempts are recorded under.
@@ -57,7 +59,7 @@ impl Consumer {
                 }
                 continue;
             }
-            if let Some(taken) = self.hands.store.take(&self.hands.consumer).await? {
+            if let Some(taken) = self.reap().await? {
                 let must_wait = taken.suspect && self.hands.len() > 0;
                 let delivery = self.deliver(taken.entry, taken.suspect);
                 if must_wait {
@@ -66,8 +68,7 @@ impl Consumer {
                 }
                 return Ok(vec![delivery]);
             }
-            let slice = deadline.saturating_duration_since(Instant::now());
-            let slice = slice.min(self.hands.options.reap_every());
+            let slice = deadline.min(self.next_reap).saturating_duration_since(Instant::now());
             let entries = self.hands.store.read(&self.hands.consumer, max.max(1), slice).await?;
             if !entries.is_empty() || Instant::now() >= deadline {
                 return Ok(entries.into_iter().map(|entry| self.deliver(entry, false)).collect());
@@ -84,6 +85,18 @@ impl Consumer {
         {
             tracing::error!(consumer = self.name(), %error, "the keeper of leases panicked");
         }
+    }
+
+    /// Takes one item that others left, if it is time to look.
+    async fn reap(&mut self) -> Result<Option<Taken>, Error> {
+        if Instant::now() < self.next_reap {
+            return Ok(None);
+        }
+        let taken = self.hands.store.take(&self.hands.consumer).await?;
+        if taken.is_none() {
+            self.next_reap = Instant::now() + self.hands.options.reap_every();
+        }
+        Ok(taken)
     }
 
     fn deliver(&self, entry: Entry, suspect: bool) -> Delivery {

@@ -1,6 +1,7 @@
 //! The promises of the queue and the traps of Redis Streams, one test each.
 
 mod agreement;
+mod chaos;
 mod conformance;
 mod model;
 mod redis_streams;

@@ -5,4 +5,4 @@ mod eventually;
 mod redis_server;
 
 pub use eventually::eventually;
-pub use redis_server::RedisServer;
+pub use redis_server::{RedisServer, free_port};

@@ -1,5 +1,6 @@
-//! A redis-server of a test's own: a child process on a free port, with its data in a temporary
-//! folder, so that it can be killed and started again with what it had written.
+//! A redis-server of a test's own: a child process on a Unix socket, with its data in a temporary
+//! folder, so that it can be killed and started again with what it had written. No other test can
+//! take its socket, as it could take a port.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -9,13 +10,15 @@ use tempfile::TempDir;
 
 /// Starting may load an append-only file; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
+// In its folder.
+const LOG: &str = "redis.log";
+const SOCKET: &str = "redis.sock";
 
 /// A running redis-server with `appendonly yes` and `maxmemory-policy noeviction`; it ends with its
 /// value.
 pub struct RedisServer {
     child: Child,
     folder: TempDir,
-    port: u16,
     extra: Vec<String>,
 }
 
@@ -28,24 +31,22 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// Like [`start`](Self::start), with more command-line options; `{dir}` in one stands for the
-    /// server's folder.
+    /// Like [`start`](Self::start), with more command-line options.
     ///
     /// # Panics
     /// When redis-server is not installed or does not answer.
     pub fn start_with(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
         let extra = extra.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
-        let child = spawn(folder.path(), port, &extra);
-        let mut server = Self { child, folder, port, extra };
+        let child = spawn(folder.path(), &extra);
+        let mut server = Self { child, folder, extra };
         server.wait_until_it_answers();
         server
     }
 
     /// Where it listens, as the queue takes it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis+unix://{}", self.folder.path().join(SOCKET).display())
     }
 
     /// Ends it as `kill -9` does: what it had not written is lost.
@@ -57,13 +58,13 @@ impl RedisServer {
         self.child.wait().expect("a killed child ends");
     }
 
-    /// Starts it again on the same port with the data it had written, and waits until it answers.
+    /// Starts it again at the same place with the data it had written, and waits until it answers.
     ///
     /// # Panics
     /// When it does not answer.
     pub fn restart(&mut self) {
         self.kill();
-        self.child = spawn(self.folder.path(), self.port, &self.extra);
+        self.child = spawn(self.folder.path(), &self.extra);
         self.wait_until_it_answers();
     }
 
@@ -87,7 +88,8 @@ impl RedisServer {
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }
             if let Some(status) = self.child.try_wait().expect("our own child can be asked") {
-                panic!("redis-server ended with {status}; its log is on standard output");
+                let log = std::fs::read_to_string(self.folder.path().join(LOG));
+                panic!("redis-server ended with {status}: {}", log.unwrap_or_default());
             }
         }
     }
@@ -101,19 +103,23 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(folder: &Path, port: u16, extra: &[String]) -> Child {
-    let port = port.to_string();
+fn spawn(folder: &Path, extra: &[String]) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"]);
+    command.args(["--port", "0", "--bind", "127.0.0.1", "--save", ""]);
+    command.arg("--logfile").arg(folder.join(LOG));
+    command.arg("--unixsocket").arg(folder.join(SOCKET));
     command.args(["--appendonly", "yes", "--maxmemory-policy", "noeviction", "--dir"]).arg(folder);
-    command.args(extra.iter().map(|o| o.replace("{dir}", &folder.display().to_string())));
-    command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| {
+    command.args(extra);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap_or_else(|error| {
         panic!("redis-server does not start ({error}): apt-get install redis-server, or ./test")
     })
 }
 
-/// Free when asked; a stranger taking it before redis-server does would fail the test, not mislead it.
-fn free_port() -> u16 {
+/// A TCP port for what needs one. It is free now; nothing keeps others from taking it.
+///
+/// # Panics
+/// When the loopback interface has none.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -26,7 +26,7 @@ impl Address {
     pub(super) fn client(&self) -> Result<Client, Error> {
         let wrong = |error: &dyn fmt::Display| Error::Configuration(error.to_string());
         let url = self.url.as_str();
-        if !url.starts_with("rediss:") {
+        if !url.starts_with("rediss:") && !url.starts_with("valkeys:") {
             return match &self.ca_file {
                 None => Client::open(url).map_err(|e| wrong(&e)),
                 Some(_) => Err(wrong(&"ca_file needs a rediss:// URL")),
@@ -48,9 +48,11 @@ impl Address {
 /// Without the password.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match self.url.rsplit_once('@') {
+        // It stands before the host, or among the parameters of a Unix socket.
+        let url = self.url.split('?').next().unwrap_or_default();
+        let url = match url.rsplit_once('@') {
             Some((_, place)) => format!("***@{place}"),
-            None => self.url.clone(),
+            None => url.to_owned(),
         };
         f.debug_struct("Address").field("url", &url).field("ca_file", &self.ca_file).finish()
     }
@@ -62,8 +64,10 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        let shown = format!("{:?}", Address::new("rediss://worker:secret@queue:6379/0"));
-        assert!(!shown.contains("secret") && shown.contains("queue:6379"), "{shown}");
+        for url in ["rediss://worker:secret@queue:6379/0", "redis+unix:///queue?pass=secret"] {
+            let shown = format!("{:?}", Address::new(url));
+            assert!(!shown.contains("secret") && shown.contains("queue"), "{shown}");
+        }
     }
 
     #[test]

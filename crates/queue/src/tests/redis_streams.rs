@@ -4,7 +4,7 @@ use super::site::{PATIENCE, Process, Site, quick, unhurried};
 use crate::redis_streams::Address;
 use crate::{Error, Item, Position, Queue, Settlement, Warning};
 use redis::Value;
-use rlaif_testkit::{RedisServer, eventually};
+use rlaif_testkit::{RedisServer, eventually, free_port};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -21,7 +21,7 @@ fn done_ids(process: &Process) -> Vec<String> {
 
 #[test]
 fn a_killed_redis_loses_nothing_acknowledged_and_its_consumers_go_on() {
-    let mut site = Site::redis(quick());
+    let mut site = Site::durable_redis(quick());
     let (worker, producer) = (site.process(), site.process());
     let mut consumer = worker.consumer("worker");
     producer.enqueue(&["held", "a", "b"]);
@@ -55,7 +55,7 @@ fn a_killed_redis_loses_nothing_acknowledged_and_its_consumers_go_on() {
 
 #[test]
 fn an_outage_longer_than_the_lease_takes_no_lease_from_the_living() {
-    let mut site = Site::redis(quick());
+    let mut site = Site::durable_redis(quick());
     let (worker, rival) = (site.process(), site.process());
     worker.enqueue(&["x"]);
     let mut consumer = worker.consumer("worker");
@@ -229,9 +229,11 @@ fn one_item_there_and_back(address: &Address) -> Result<(), Error> {
 
 #[test]
 fn a_user_with_only_the_queues_rights_suffices() {
-    let user: Vec<&str> = std::iter::once("--user").chain(ACL_USER.split_whitespace()).collect();
-    let server = RedisServer::start_with(&user);
-    let url = server.url().replace("redis://", "redis://worker:secret@");
+    let port = free_port().to_string();
+    let mut options = vec!["--port", &port, "--user"];
+    options.extend(ACL_USER.split_whitespace());
+    let _server = RedisServer::start_with(&options);
+    let url = format!("redis://worker:secret@127.0.0.1:{port}/");
     one_item_there_and_back(&Address::new(&url)).unwrap();
     let wrong = Address::new(url.replace("secret", "wrong"));
     let error = one_item_there_and_back(&wrong).unwrap_err();
@@ -245,8 +247,7 @@ fn tls_is_spoken_and_an_unknown_server_refused() {
     let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
     std::fs::write(&certificate, certified.cert.pem()).unwrap();
     std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let (port, ca) = (port.to_string(), certificate.display().to_string());
+    let (port, ca) = (free_port().to_string(), certificate.display().to_string());
     let key = key.display().to_string();
     let _server = RedisServer::start_with(&[
         "--tls-port",

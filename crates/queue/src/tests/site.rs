@@ -20,6 +20,10 @@ pub fn unhurried() -> Options {
     Options { lease: Duration::from_secs(3600), retry_delay: Duration::ZERO, ..Options::default() }
 }
 
+/// For tests that kill Redis and then insist on what was answered. Under the default, `everysec`, it
+/// answers for up to two seconds before it writes while the disk is slow to sync.
+pub const ALWAYS_FSYNC: [&str; 2] = ["--appendfsync", "always"];
+
 pub enum Site {
     InMemory(Queue),
     Redis { server: RedisServer, options: Options },
@@ -34,6 +38,10 @@ impl Site {
         Self::Redis { server: RedisServer::start(), options }
     }
 
+    pub fn durable_redis(options: Options) -> Self {
+        Self::Redis { server: RedisServer::start_with(&ALWAYS_FSYNC), options }
+    }
+
     /// A process that lives all the time.
     pub fn process(&self) -> Process {
         self.on(Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
@@ -42,19 +50,22 @@ impl Site {
     /// A process that is frozen, as by SIGSTOP, except during [`Process::run`]. Dropping it then
     /// is SIGKILL: nothing of it gets to run.
     pub fn frozen_process(&self) -> Process {
-        self.on(Builder::new_current_thread().enable_all().build().unwrap())
+        self.on(frozen_runtime())
     }
 
     fn on(&self, runtime: Runtime) -> Process {
-        let queue = match self {
-            Self::InMemory(queue) => queue.clone(),
+        match self {
+            Self::InMemory(queue) => Process { runtime, queue: queue.clone() },
             Self::Redis { server, options } => {
-                let address = Address::new(server.url());
-                runtime.block_on(Queue::redis("test", &address, options.clone())).unwrap()
+                Process::connect(runtime, &Address::new(server.url()), options)
             }
-        };
-        Process { runtime, queue }
+        }
     }
+}
+
+/// Of a process that is frozen except during [`Process::run`].
+pub fn frozen_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 pub struct Process {
@@ -63,6 +74,11 @@ pub struct Process {
 }
 
 impl Process {
+    pub fn connect(runtime: Runtime, address: &Address, options: &Options) -> Self {
+        let queue = runtime.block_on(Queue::redis("test", address, options.clone())).unwrap();
+        Self { runtime, queue }
+    }
+
     pub fn run<F: Future>(&self, story: impl FnOnce(Queue) -> F) -> F::Output {
         self.runtime.block_on(story(self.queue.clone()))
     }
