@@ -16,6 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
     ("artifacts", &["types", "job"]),
+    ("worker", &["types", "data", "artifacts", "job", "models", "judge", "rl"]),
+    ("rollout", &["types", "job", "models", "worker"]),
+    ("labeler", &["types", "template", "job", "judge", "worker"]),
+    ("reward", &["types", "data", "job", "models", "rl", "worker"]),
+    ("learner", &["types", "data", "job", "models", "rl", "worker"]),
     ("pipeline", &["types", "template", "data", "models", "judge", "rl", "job"]),
 ];
 
@@ -26,7 +31,7 @@ const WITHOUT_BURN: &[&str] = &["types", "template", "stats", "report", "data", 
 const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq"];
 
 /// Who may have some of them nevertheless, and which: buckets are known to the artifact store alone.
-const IO: &[(&str, &[&str])] = &[("artifacts", &["tokio", "reqwest"])];
+const IO: &[(&str, &[&str])] = &[("artifacts", &["tokio", "reqwest"]), ("worker", &["tokio"])];
 
 fn packages() -> Vec<Package> {
     let metadata = MetadataCommand::new()
