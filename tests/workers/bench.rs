@@ -33,8 +33,12 @@ pub struct Process {
 impl Process {
     /// A process over the store in `root`, which one job has for itself.
     pub fn start(root: &Path) -> Self {
+        Self::over(ArtifactStore::open(&root.display().to_string(), root).unwrap())
+    }
+
+    /// A process over a store that one job has for itself.
+    pub fn over(store: ArtifactStore) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let store = ArtifactStore::open(&root.display().to_string(), root).unwrap();
         let artifacts = BlockingArtifacts::new(store.job("").unwrap(), runtime.handle().clone());
         let options = ResourceOptions::on(DeviceName::Cpu);
         let resources = Resources::new(store, runtime.handle().clone(), options).unwrap();

@@ -1,10 +1,11 @@
 //! Steps of reinforcement learning: whichever learner makes one makes the same version.
 
 use crate::bench::{Listener, Process, generate, lora, named, prompts, training};
-use rlaif_artifacts::Bytes;
+use rlaif_artifacts::{ArtifactStore, Bytes};
 use rlaif_job::{ModelRef, PolicyStep, Rollout, Stepped, TaskId, Training, Work, WorkResult};
 use rlaif_models::{CausalLm, ParamRef};
 use rlaif_types::{Episode, OptimizerConfig, ReinforceConfig, Unscorable, UnscorableReason};
+use std::sync::Arc;
 
 const STEPS: usize = 8;
 
@@ -147,6 +148,21 @@ fn a_published_version_is_the_learners_policy() {
         assert_eq!(published, load(&ModelRef::Saved("checkpoints/policy".into())));
         assert_ne!(published, load(&named()), "training changed nothing");
     }
+}
+
+#[test]
+fn a_bucket_serves_as_well_as_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = Arc::new(object_store::memory::InMemory::new());
+    let cache = dir.path().join("cache");
+    let bucket = ArtifactStore::over(bucket, "prefix".into(), &cache).unwrap();
+    let processes = [Process::start(&dir.path().join("folder")), Process::over(bucket)];
+    let training = training(Some(lora()));
+    let [folder, bucket] = processes.each_ref().map(|process| {
+        let steps = train(process, &training);
+        (steps, rollouts(process, 1, ModelRef::Saved("checkpoints/policy".into())))
+    });
+    assert_eq!(folder, bucket);
 }
 
 /// Every weight's bits by name.
