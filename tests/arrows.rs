@@ -18,10 +18,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
     ("artifacts", &["types"]),
-    ("pipeline", &["types", "template", "data", "hub", "models", "judge", "rl", "job"]),
     ("queue", &[]),
     ("service", &[]),
     ("coordinator", &["types", "data", "job", "artifacts", "queue"]),
+    ("worker", &["types", "data", "artifacts", "hub", "job", "queue", "models", "judge", "rl"]),
+    ("rollout", &["types", "data", "job", "models", "worker"]),
+    ("labeler", &["types", "template", "job", "judge", "worker"]),
+    ("reward", &["types", "data", "job", "models", "rl", "worker"]),
+    ("learner", &["types", "data", "job", "models", "rl", "worker"]),
     // Only for tests.
     ("testkit", &[]),
 ];
