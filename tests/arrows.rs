@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("artifacts", &["types"]),
     ("queue", &[]),
     ("service", &[]),
-    ("coordinator", &["types", "data", "job", "artifacts", "queue"]),
+    ("coordinator", &["types", "data", "job", "artifacts", "queue", "proto", "service"]),
     ("worker", &["types", "data", "artifacts", "hub", "job", "queue", "models", "judge", "rl"]),
     ("rollout", &["types", "data", "job", "models", "worker"]),
     ("labeler", &["types", "template", "job", "judge", "worker"]),
@@ -53,7 +53,7 @@ const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq", 
 /// Who may have them nevertheless, which, and why.
 const IO: &[(&str, &[&str], &str)] = &[
     ("artifacts", &["tokio", "reqwest"], "buckets are known to the artifact store alone"),
-    ("coordinator", &["tokio"], "waits for queues"),
+    ("coordinator", &["tokio", "tonic"], "serves jobs, and waits for queues"),
     ("hub", &["hf-hub"], "pulls models"),
     ("proto", &["tonic"], "generated code, without transport"),
     ("queue", &["tokio", "redis"], "what is Redis is known to the queue alone"),

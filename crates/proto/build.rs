@@ -15,6 +15,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // Comments stay in the set: reflection shows them, and the tests ask that they are there.
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    // A service reflects, and has access rules for, its own package alone.
+    for file in &files {
+        let mut one = protox::Compiler::new([&root])?;
+        one.include_source_info(true).include_imports(true).open_file(file)?;
+        let name = file.file_stem().ok_or("a proto has a name")?;
+        let path = out.join(name).with_extension("bin");
+        std::fs::write(path, one.encode_file_descriptor_set())?;
+    }
 
     tonic_prost_build::configure()
         // Sockets are opened by whoever uses a client or server, not here.

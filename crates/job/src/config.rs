@@ -1,7 +1,7 @@
 //! The job file: everything a run depends on.
 
 use crate::Error;
-use rlaif_types::{LoraConfig, OptimizerConfig, ReinforceConfig};
+use rlaif_types::{LoraConfig, OptimizerConfig, Problem, Problems, ReinforceConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -240,8 +240,8 @@ impl Job {
         }
         // One temperature: the policy trained is the one sampled from.
         job.rl.reinforce.temperature = job.sampling.temperature;
-        job.validate().map_err(bad)?;
-        Ok(job)
+        let problems = job.problems();
+        if problems.is_empty() { Ok(job) } else { Err(bad(problems.to_string())) }
     }
 
     /// Reads a job that [`Job::to_toml`] wrote.
@@ -250,10 +250,21 @@ impl Job {
     /// When it cannot be read, or says something senseless.
     pub fn parse(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let bad = |what: String| Error::Job { path: path.to_owned(), what };
-        let job: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
-        job.validate().map_err(bad)?;
-        Ok(job)
+        let bad =
+            |problems: Problems| Error::Job { path: path.to_owned(), what: problems.to_string() };
+        Self::from_toml(&text).map_err(bad)
+    }
+
+    /// Reads what [`Job::to_toml`] made.
+    ///
+    /// # Errors
+    /// All that is senseless, by the path of the setting; one without a path where it is not a job
+    /// at all.
+    pub fn from_toml(text: &str) -> Result<Self, Problems> {
+        let job: Self =
+            toml::from_str(text).map_err(|e| Problems(vec![Problem::new("", e.to_string())]))?;
+        let problems = job.problems();
+        if problems.is_empty() { Ok(job) } else { Err(problems) }
     }
 
     /// The job as TOML.
@@ -261,51 +272,68 @@ impl Job {
         toml::to_string_pretty(self).expect("a job has string keys and plain values")
     }
 
-    fn validate(&self) -> Result<(), String> {
-        let positive = |name: &str, n: usize| match n {
-            0 => Err(format!("{name} must be at least 1")),
-            _ => Ok(()),
-        };
-        positive("chunk_size", self.chunk_size)?;
-        positive("rl.batch_size", self.rl.batch_size)?;
-        positive("rl.micro_batch_tokens", self.rl.micro_batch_tokens)?;
-        positive("rl.checkpoint_every", self.rl.checkpoint_every)?;
-        positive("sampling.max_new_tokens", self.sampling.max_new_tokens)?;
-        positive("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt)?;
-        if self.sampling.stop.iter().any(String::is_empty) {
-            return Err("sampling.stop: an empty text would stop every response at once".into());
+    /// All that is senseless.
+    fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        for (field, count) in [
+            ("chunk_size", self.chunk_size),
+            ("rl.batch_size", self.rl.batch_size),
+            ("rl.micro_batch_tokens", self.rl.micro_batch_tokens),
+            ("rl.checkpoint_every", self.rl.checkpoint_every),
+            ("sampling.max_new_tokens", self.sampling.max_new_tokens),
+            ("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt),
+        ] {
+            problems.check_positive(field, count);
         }
-        self.rl.reinforce.validate().map_err(|e| format!("rl.reinforce: {e}"))?;
+        let stops = !self.sampling.stop.iter().any(String::is_empty);
+        let what = "holds an empty text, which would stop every response at once";
+        problems.check(stops, "sampling.stop", what);
+        problems.section("rl.reinforce", self.rl.reinforce.problems());
         if let Some(lora) = &self.lora {
-            positive("lora.rank", lora.rank)?;
-            positive("lora.targets", lora.targets.len())?;
+            problems.check_positive("lora.rank", lora.rank);
+            problems.check_positive("lora.targets", lora.targets.len());
         }
         if let Some(sft) = &self.sft {
-            positive("sft.epochs", sft.epochs)?;
-            positive("sft.batch_size", sft.batch_size)?;
-            sft.optimizer.validate().map_err(|e| format!("sft.optimizer: {e}"))?;
-            if self.data.demonstrations.is_none() {
-                return Err("sft needs data.demonstrations".into());
-            }
+            problems.section("sft", sft.problems());
+            let given = self.data.demonstrations.is_some();
+            problems.check(given, "sft", "needs data.demonstrations");
         }
         match (&self.reward_model, self.rl.reward) {
-            (Some(rm), RewardSource::Model) => {
-                positive("reward_model.pairs", rm.pairs)?;
-                positive("reward_model.epochs", rm.epochs)?;
-                positive("reward_model.batch_size", rm.batch_size)?;
-                if !(0.0..1.0).contains(&rm.heldout_fraction) {
-                    return Err("reward_model.heldout_fraction must be in [0, 1)".into());
-                }
-                rm.optimizer.validate().map_err(|e| format!("reward_model.optimizer: {e}"))
-            }
+            (Some(rm), RewardSource::Model) => problems.section("reward_model", rm.problems()),
             (None, RewardSource::Model) => {
-                Err("rl.reward = \"model\" needs a [reward_model] section".into())
+                let what = "= \"model\" needs a [reward_model] section";
+                problems.check(false, "rl.reward", what);
             }
             (Some(_), RewardSource::Labeler) => {
-                Err("rl.reward = \"labeler\" trains no [reward_model]; remove that section".into())
+                let what = "= \"labeler\" trains no [reward_model]; remove that section";
+                problems.check(false, "rl.reward", what);
             }
-            (None, RewardSource::Labeler) => Ok(()),
+            (None, RewardSource::Labeler) => {}
         }
+        problems
+    }
+}
+
+impl SftConfig {
+    fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.check_positive("epochs", self.epochs);
+        problems.check_positive("batch_size", self.batch_size);
+        problems.section("optimizer", self.optimizer.problems());
+        problems
+    }
+}
+
+impl RewardModelConfig {
+    fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.check_positive("pairs", self.pairs);
+        problems.check_positive("epochs", self.epochs);
+        problems.check_positive("batch_size", self.batch_size);
+        let fraction = (0.0..1.0).contains(&self.heldout_fraction);
+        problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
+        problems.section("optimizer", self.optimizer.problems());
+        problems
     }
 }
 
@@ -344,5 +372,15 @@ mod tests {
             let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
         }
+    }
+
+    #[test]
+    fn all_that_is_senseless_is_said_at_once() {
+        let text = DIRECT.replacen("name = 't'", "name = 't'\nchunk_size = 0", 1)
+            + "[rl.reinforce]\nbeta = 1.5\npolicy = { lr = -1.0 }\n[lora]\nrank = 0\n";
+        let problems = Job::from_toml(&text).unwrap_err();
+        let fields: Vec<&str> = problems.0.iter().map(|p| p.field.as_str()).collect();
+        let expected = ["chunk_size", "rl.reinforce.beta", "rl.reinforce.policy.lr", "lora.rank"];
+        assert_eq!(fields, expected);
     }
 }

@@ -5,7 +5,7 @@ use crate::machine::Inputs;
 use crate::{Error, Job, RunFolder};
 use rlaif_data::{Reader, prompt_of, write_atomic};
 use rlaif_template::Template;
-use rlaif_types::Prompt;
+use rlaif_types::{ContentHash, Hasher, Problems, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,6 +60,52 @@ impl Submission {
         Ok(Self { job, files })
     }
 
+    /// Puts together what another machine's [`Submission::read`] made: its job by
+    /// [`Job::to_toml`], and its files. Everything is checked again.
+    ///
+    /// # Errors
+    /// All that is wrong, by its path: `job_toml.rl.steps`, `attachments.data/prompts.jsonl`.
+    pub fn from_parts(job_toml: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let job = Job::from_toml(job_toml).map_err(|found| problems.section("job_toml", found));
+        let expected = [
+            (PROMPTS, true),
+            (HELDOUT, true),
+            (TEMPLATES, true),
+            (DEMONSTRATIONS, job.as_ref().is_ok_and(|job| job.sft.is_some())),
+        ];
+        let mut attachments = Problems::default();
+        for (name, needed) in expected {
+            match files.get(name) {
+                Some(bytes) => {
+                    let found = check_file(name, bytes);
+                    attachments.check(found.is_ok(), name, found.err().unwrap_or_default());
+                }
+                None => attachments.check(!needed, name, "is missing"),
+            }
+        }
+        for name in files.keys() {
+            let known = expected.iter().any(|(expected, _)| expected == name);
+            attachments.check(known, name, "is no file of a job");
+        }
+        problems.section("attachments", attachments);
+        match job {
+            Ok(job) if problems.is_empty() => Ok(Self { job, files }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Its hash: equal submissions have equal ones.
+    pub fn hash(&self) -> ContentHash {
+        let mut hasher = Hasher::new();
+        hasher.field(self.job.to_toml().as_bytes());
+        for (name, bytes) in &self.files {
+            hasher.field(name.as_bytes());
+            hasher.field(bytes);
+        }
+        hasher.finish()
+    }
+
     /// Writes the files into the run folder.
     ///
     /// # Errors
@@ -110,6 +156,18 @@ impl Submission {
     }
 }
 
+/// Complains in terms of the attachment.
+fn check_file(name: &str, bytes: &[u8]) -> Result<(), String> {
+    match name {
+        TEMPLATES => {
+            let templates: Templates = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+            let mut all = templates.evaluation.iter().chain([&templates.labeler]);
+            all.try_for_each(|t| t.check().map_err(|what| format!("{}: {what}", t.name)))
+        }
+        _ => check_records(name, Path::new(name), bytes).map_err(|e| e.to_string()),
+    }
+}
+
 /// Complains in terms of the user's own file.
 fn check_records(name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let shown = path.display().to_string();
@@ -138,4 +196,46 @@ fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
         }
     })?;
     Ok(read.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission() -> Submission {
+        let folder = tempfile::tempdir().unwrap();
+        let job = "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
+            template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\n\
+            heldout_prompts = 'p.jsonl'\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n";
+        fs::write(folder.path().join("job.toml"), job).unwrap();
+        fs::write(folder.path().join("p.jsonl"), "{\"prompt\": \"Hi\"}\n").unwrap();
+        Submission::read(Job::load(&folder.path().join("job.toml")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_one_machine_read_another_puts_together() {
+        let sent = submission();
+        let received = Submission::from_parts(&sent.job.to_toml(), sent.files.clone()).unwrap();
+        assert_eq!((&received, received.hash()), (&sent, sent.hash()));
+        let other = Submission { job: Job { seed: 7, ..sent.job.clone() }, ..sent.clone() };
+        assert_ne!(other.hash(), sent.hash());
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_the_parts_is_said_at_once() {
+        let mut sent = submission();
+        sent.job.rl.batch_size = 0;
+        sent.files.remove(HELDOUT);
+        sent.files.insert(PROMPTS.into(), b"{\"prompt\": 3}\n".to_vec());
+        sent.files.insert("../job.toml".into(), Vec::new());
+        let problems = Submission::from_parts(&sent.job.to_toml(), sent.files).unwrap_err();
+        let fields: Vec<&str> = problems.0.iter().map(|p| p.field.as_str()).collect();
+        let expected = [
+            "job_toml.rl.batch_size",
+            "attachments.data/prompts.jsonl",
+            "attachments.data/heldout_prompts.jsonl",
+            "attachments.../job.toml",
+        ];
+        assert_eq!(fields, expected, "{problems}");
+    }
 }

@@ -11,6 +11,11 @@ macro_rules! package {
             pub mod v1 {
                 include!(concat!(env!("OUT_DIR"), "/rlaif.", stringify!($name), ".v1.rs"));
             }
+
+            /// This package and what it imports, compiled and encoded, comments included: for gRPC
+            /// reflection and the access rules of its server.
+            pub const FILE_DESCRIPTOR_SET: &[u8] =
+                include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".bin"));
         }
     };
 }

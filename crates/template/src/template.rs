@@ -195,7 +195,11 @@ impl Template {
         ContentHash::of(serde_json::to_vec(self).expect("strings and numbers serialise"))
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks what the types cannot; [`Template::parse`] has done it.
+    ///
+    /// # Errors
+    /// At the first thing that is senseless.
+    pub fn check(&self) -> Result<(), String> {
         let responses: &[&str] = match self.kind {
             Kind::Compare => &["response_1", "response_2"],
             Kind::Rate | Kind::Rubric => &["response"],

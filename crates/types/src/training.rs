@@ -1,5 +1,6 @@
 //! Settings of what is trained: plain data that a job file holds and a learner obeys.
 
+use crate::Problems;
 use serde::{Deserialize, Serialize};
 
 /// Which rule turns gradients into updates.
@@ -48,22 +49,23 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// # Errors
-    /// When a setting makes no sense.
-    pub fn validate(&self) -> Result<(), String> {
-        let fraction = |name: &str, x: f64| match (0.0..1.0).contains(&x) {
-            true => Ok(()),
-            false => Err(format!("{name} must be in [0, 1), not {x}")),
-        };
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            return Err(format!("lr must be positive, not {}", self.lr));
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        problems.check(positive(self.lr), "lr", format!("must be positive, not {}", self.lr));
+        problems.check(
+            self.max_grad_norm > 0.0,
+            "max_grad_norm",
+            format!("must be positive, not {}", self.max_grad_norm),
+        );
+        for (field, x) in
+            [("beta1", self.beta1), ("beta2", self.beta2), ("weight_decay", self.weight_decay)]
+        {
+            let what = format!("must be in [0, 1), not {x}");
+            problems.check((0.0..1.0).contains(&x), field, what);
         }
-        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
-            return Err(format!("max_grad_norm must be positive, not {}", self.max_grad_norm));
-        }
-        fraction("beta1", self.beta1)?;
-        fraction("beta2", self.beta2)?;
-        fraction("weight_decay", self.weight_decay)
+        problems
     }
 }
 
@@ -145,16 +147,16 @@ impl Default for ReinforceConfig {
 }
 
 impl ReinforceConfig {
-    /// # Errors
-    /// When a setting makes no sense.
-    pub fn validate(&self) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&self.beta) {
-            return Err(format!("beta must be in [0, 1], not {}", self.beta));
-        }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(format!("temperature must be positive, not {}", self.temperature));
-        }
-        self.policy.validate().map_err(|e| format!("policy: {e}"))?;
-        self.value.validate().map_err(|e| format!("value: {e}"))
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let (beta, temperature) = (self.beta, self.temperature);
+        let what = format!("must be in [0, 1], not {beta}");
+        problems.check((0.0..=1.0).contains(&beta), "beta", what);
+        let what = format!("must be positive, not {temperature}");
+        problems.check(temperature > 0.0 && temperature.is_finite(), "temperature", what);
+        problems.section("policy", self.policy.problems());
+        problems.section("value", self.value.problems());
+        problems
     }
 }

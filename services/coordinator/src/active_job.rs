@@ -75,11 +75,14 @@ impl ActiveJob {
         Ok(())
     }
 
-    /// Takes in the result of one task, which the journal has already.
+    /// Takes in the result of one task, which the journal has already; the first counts.
     ///
     /// # Errors
     /// When the job cannot go on.
     pub async fn apply(&mut self, task: TaskId, answer: Answer) -> Result<Vec<What>, Error> {
+        if self.machine.has(task) {
+            return Ok(Vec::new());
+        }
         let (count, seconds) = (answer.result.count(), answer.seconds);
         let effects = self.machine.complete(task, answer.result)?;
         self.note_time(task.stage(), count, seconds, &answer.worker)?;
@@ -140,9 +143,9 @@ impl ActiveJob {
         self.machine.ready()
     }
 
-    /// Hands out anew what has no result, as when a queue has lost it.
-    pub fn forget_handed_out(&mut self) {
-        self.machine.forget_handed_out();
+    /// Hands out anew what has no result, as when a queue has lost it; what that is.
+    pub fn forget_handed_out(&mut self) -> Vec<TaskId> {
+        self.machine.forget_handed_out()
     }
 
     /// How far each stage is.

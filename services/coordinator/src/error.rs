@@ -1,5 +1,7 @@
 //! What stops the coordinator, or one of its calls.
 
+use crate::{JobRecord, JobState};
+
 /// An error of the coordinator.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,4 +41,48 @@ pub enum Error {
         /// How many.
         running: usize,
     },
+    /// The queues are full.
+    #[error("the queues are full; try again when workers have caught up")]
+    QueueFull,
+    /// A queue is away, and with it whatever takes it.
+    #[error("the queue does not answer; try again when it is back")]
+    QueueAway,
+    /// The job is not in a state for what was asked.
+    #[error("job {id} {state}: {what}")]
+    WrongState {
+        /// Which.
+        id: String,
+        /// Where it stands.
+        state: &'static str,
+        /// Why that does not do, or what would.
+        what: &'static str,
+    },
+    /// Items of the job were given up, and it cannot end without them.
+    #[error(
+        "items of job {0} were given up; mend what made them fail, then: rlaif dead-letters {0} requeue --all"
+    )]
+    DeadLetters(String),
+}
+
+impl Error {
+    pub(crate) fn wrong_state(job: &JobRecord, what: &'static str) -> Self {
+        let state = match job.state {
+            JobState::Running => "is running",
+            JobState::Paused => "is paused",
+            JobState::Cancelled => "was cancelled",
+            JobState::Failed { .. } => "has failed",
+            JobState::Succeeded => "has succeeded",
+        };
+        Self::WrongState { id: job.id.clone(), state, what }
+    }
+
+    /// Whether it passes by itself: something that the coordinator needs is away.
+    pub fn is_passing(&self) -> bool {
+        use rlaif_artifacts::Error as Store;
+        match self {
+            Self::Queue(_) | Self::QueueAway => true,
+            Self::Artifacts(error) => matches!(error, Store::Store { .. } | Store::Io { .. }),
+            _ => false,
+        }
+    }
 }

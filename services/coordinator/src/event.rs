@@ -1,4 +1,4 @@
-//! What watchers are told.
+//! What a watcher of a job is told.
 
 use crate::JobState;
 use rlaif_job::StageProgress;
@@ -9,6 +9,10 @@ use serde_json::Value;
 pub struct JobEvent {
     /// Its id.
     pub job: String,
+    /// Counts up within the job.
+    pub sequence: u64,
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
     /// What.
     pub what: What,
 }
@@ -16,8 +20,13 @@ pub struct JobEvent {
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
-    /// Its state is now this one.
-    State(JobState),
+    /// Its state is another.
+    State {
+        /// Until now.
+        before: JobState,
+        /// From now on.
+        now: JobState,
+    },
     /// A stage went on.
     Progress(StageProgress),
     /// A training step was measured.

@@ -5,7 +5,7 @@
 
 use crate::Error;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use rlaif_job::TaskId;
+use rlaif_job::{StageProgress, TaskId};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,12 @@ pub struct JobRecord {
     pub created_unix_ms: u64,
     /// When its state last changed.
     pub updated_unix_ms: u64,
+    /// How far each stage is, as of then in the journal.
+    #[serde(default)]
+    pub stages: Vec<StageProgress>,
+    /// Number of the event told last of it; not in the journal.
+    #[serde(skip)]
+    pub sequence: u64,
 }
 
 /// Where a job stands.
@@ -94,6 +100,16 @@ impl Journal {
             Ok(())
         })?;
         Ok(before)
+    }
+
+    /// The job that a submission key was used for.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn job_of(&self, key: &str) -> Result<Option<String>, Error> {
+        self.read(|transaction| {
+            Ok(transaction.open_table(KEYS)?.get(key)?.map(|id| id.value().to_owned()))
+        })
     }
 
     /// Replaces a job's record.
@@ -202,6 +218,8 @@ mod tests {
             state: JobState::Running,
             created_unix_ms: 1,
             updated_unix_ms: 1,
+            stages: Vec::new(),
+            sequence: 0,
         }
     }
 
@@ -211,6 +229,8 @@ mod tests {
         let journal = Journal::open(&folder.path().join("journal.redb")).unwrap();
         assert_eq!(journal.accept("key", &job("a")).unwrap(), None);
         assert_eq!(journal.accept("key", &job("b")).unwrap(), Some("a".into()));
+        assert_eq!(journal.job_of("key").unwrap(), Some("a".into()));
+        assert_eq!(journal.job_of("another").unwrap(), None);
         assert_eq!(journal.jobs().unwrap(), [job("a")]);
     }
 

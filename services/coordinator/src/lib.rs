@@ -4,15 +4,23 @@
 //! gives the machine a memory (the [`Journal`]), hands (the queues) and a voice (events).
 
 mod active_job;
+mod board;
 mod coordinator;
+mod dead_letters;
 mod error;
 mod event;
 mod exports;
+mod hand_out;
 mod journal;
 mod places;
+mod queues;
+pub mod service;
+mod take_in;
 
-pub use coordinator::{Coordinator, Queues};
+pub use coordinator::{Accepted, Coordinator, Limits};
+pub use dead_letters::{DeadItem, DeadItemCursor};
 pub use error::Error;
 pub use event::{JobEvent, What};
 pub use journal::{JobRecord, JobState, Journal};
 pub use places::Places;
+pub use queues::{Queues, Trouble, Troubles};

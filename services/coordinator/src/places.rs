@@ -58,6 +58,19 @@ impl Places {
         RunFolder::new(self.jobs.join(job))
     }
 
+    /// The folder of a job that the journal does not know yet. Of several jobs, what lies there is
+    /// left from a submission that was never acknowledged, and goes.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn begin(&self, job: &str) -> Result<RunFolder, Error> {
+        let folder = self.run_folder(job);
+        if self.only.is_none() && folder.root().exists() {
+            std::fs::remove_dir_all(folder.root()).map_err(rlaif_job::Error::io(folder.root()))?;
+        }
+        Ok(folder)
+    }
+
     /// The id of a new job.
     pub fn job_id(&self, name: &str, key: &ContentHash) -> String {
         self.only.clone().unwrap_or_else(|| format!("{}-{}", slug(name), key.short()))

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use rlaif_artifacts::ArtifactStore;
-use rlaif_coordinator::{Coordinator, JobEvent, JobState, Places, Queues, What};
+use rlaif_coordinator::{Coordinator, JobEvent, JobState, Limits, Places, Queues, What};
 use rlaif_job::{Job, Manifest, RunFolder, StageProgress, Submission, WinRate, WorkerKind};
 use rlaif_labeler::LabelerExecutor;
 use rlaif_learner::LearnerExecutor;
@@ -52,7 +52,8 @@ pub fn run(
     folder.prepare(&job.to_toml(), resume)?;
     let done = runtime.block_on(async {
         let queues = Queues::new(|_| Queue::in_memory(Options::default()))?;
-        let coordinator = Coordinator::open(places, queues.clone(), store.clone()).await?;
+        let limits = Limits::default();
+        let coordinator = Coordinator::open(places, queues.clone(), store.clone(), limits).await?;
         let events = coordinator.events();
         let id = take_up(&coordinator, &submission).await?;
         let stop = CancellationToken::new();
@@ -79,7 +80,7 @@ pub fn run(
 
 /// Submits the job, or resumes it where the journal knows it.
 async fn take_up(coordinator: &Coordinator, submission: &Submission) -> Result<String> {
-    let id = coordinator.submit(submission, "run").await?;
+    let id = coordinator.submit(submission, "run").await?.id;
     coordinator.resume(&id).await?;
     Ok(id)
 }
@@ -114,12 +115,12 @@ async fn follow(
     mut events: broadcast::Receiver<JobEvent>,
     mut watch: impl FnMut(&StageProgress),
 ) -> Result<()> {
-    for stage in coordinator.progress(id).await {
+    for stage in coordinator.progress(id) {
         watch(&stage);
     }
     loop {
         // Read each time, not only told: a slow watcher may miss events.
-        match coordinator.job(id).await?.state {
+        match coordinator.job(id)?.state {
             JobState::Succeeded => return Ok(()),
             JobState::Failed { error } => bail!(error),
             JobState::Cancelled => bail!("the run was cancelled"),

@@ -159,9 +159,15 @@ impl Machine {
         fresh.map(|(task, work)| WorkItem { job: self.id.clone(), task, work }).collect()
     }
 
-    /// Takes back what was handed out and not answered, as after a restart of the queue.
-    pub fn forget_handed_out(&mut self) {
-        self.handed_out.clear();
+    /// Takes back what was handed out and not answered, as after a restart of the queue; what that
+    /// was.
+    pub fn forget_handed_out(&mut self) -> Vec<TaskId> {
+        self.handed_out.drain().collect()
+    }
+
+    /// Whether the task's result was taken in.
+    pub fn has(&self, task: TaskId) -> bool {
+        self.applied.contains(&task)
     }
 
     fn candidates(&self, room: usize) -> Vec<(TaskId, Work)> {
@@ -250,7 +256,7 @@ impl Machine {
     /// # Errors
     /// When the job cannot go on; the machine is then as it was before.
     pub fn complete(&mut self, task: TaskId, result: WorkResult) -> Result<Vec<Effect>, Error> {
-        if self.applied.contains(&task) {
+        if self.has(task) {
             return Ok(Vec::new());
         }
         let effects = self.apply(task, result)?;

@@ -1,0 +1,137 @@
+//! Items that were given up: kept in their queue, with the job failed, until an operator has mended
+//! what made them fail and puts them back.
+
+use crate::take_in::split;
+use crate::{Coordinator, Error, JobState};
+use rlaif_job::{TaskId, WorkerKind};
+use rlaif_queue::{DeadLetter, ItemId, Position};
+use std::fmt;
+use std::str::FromStr;
+
+/// Dead letters read at once from a queue, which holds those of all jobs.
+const PAGE: usize = 256;
+
+/// A task that was given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadItem {
+    /// Which.
+    pub task: TaskId,
+    /// How it died.
+    pub letter: DeadLetter,
+    /// Where a listing goes on after it.
+    pub cursor: DeadItemCursor,
+}
+
+/// A place in the listing of a job's dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadItemCursor {
+    /// Index of the queue among [`WorkerKind::ALL`].
+    queue: usize,
+    after: Position,
+}
+
+impl DeadItemCursor {
+    /// Before the first.
+    pub const START: Self = Self { queue: 0, after: Position::START };
+}
+
+impl fmt::Display for DeadItemCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.queue, self.after)
+    }
+}
+
+impl FromStr for DeadItemCursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('.').and_then(|(queue, after)| {
+            Some(Self { queue: queue.parse().ok()?, after: after.parse().ok()? })
+        });
+        parts.ok_or_else(|| format!("{text:?} is not a place in a list of dead letters"))
+    }
+}
+
+impl Coordinator {
+    /// Up to `max` of a job's dead letters after a place, oldest first within each queue.
+    ///
+    /// # Errors
+    /// When there is no such job, or a queue is away.
+    pub async fn dead_letters(
+        &self,
+        job: &str,
+        from: DeadItemCursor,
+        max: usize,
+    ) -> Result<Vec<DeadItem>, Error> {
+        self.job(job)?;
+        let mut found = Vec::new();
+        for (queue, kind) in WorkerKind::ALL.into_iter().enumerate().skip(from.queue) {
+            let mut after = if queue == from.queue { from.after } else { Position::START };
+            loop {
+                let page = self.shared.queues.of(kind).dead_letters(after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.position;
+                for letter in page {
+                    let Some((_, task)) = split(&letter.item.id).filter(|(of, _)| of == job) else {
+                        continue;
+                    };
+                    let cursor = DeadItemCursor { queue, after: letter.position };
+                    found.push(DeadItem { task, letter, cursor });
+                    if found.len() == max {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn has_dead_letters(&self, job: &str) -> Result<bool, Error> {
+        Ok(!self.dead_letters(job, DeadItemCursor::START, 1).await?.is_empty())
+    }
+
+    /// Puts the dead letters of these tasks back to work, or all; how many there were. A job that
+    /// failed goes on once it has none left.
+    ///
+    /// # Errors
+    /// When there is no such job, or a queue is away.
+    pub async fn requeue(&self, job: &str, tasks: Option<&[TaskId]>) -> Result<usize, Error> {
+        let _turn = self.shared.steering.lock().await;
+        // A job has no more dead letters than items in the queues, which its machine bounds.
+        let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
+        let wanted = |task: TaskId| tasks.is_none_or(|tasks| tasks.contains(&task));
+        let (back, left): (Vec<_>, Vec<_>) = dead.into_iter().partition(|item| wanted(item.task));
+        let ids: Vec<ItemId> = back.into_iter().map(|item| item.letter.item.id).collect();
+        let mut requeued = 0;
+        for (_, queue) in self.shared.queues.each() {
+            requeued += queue.requeue(&ids).await?;
+        }
+        let failed = matches!(self.job(job)?.state, JobState::Failed { .. });
+        if failed && requeued > 0 && left.is_empty() {
+            self.resume_in_turn(job).await?;
+        }
+        Ok(requeued)
+    }
+
+    /// Removes a job's dead letters from the queues.
+    pub(crate) async fn drop_dead_letters(&self, job: &str) -> Result<(), Error> {
+        let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
+        let ids: Vec<ItemId> = dead.into_iter().map(|item| item.letter.item.id).collect();
+        for (_, queue) in self.shared.queues.each() {
+            queue.cancel(&ids).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_writing() {
+        let place = DeadItemCursor { queue: 2, after: "17-4".parse().unwrap() };
+        assert_eq!(place.to_string().parse(), Ok(place));
+        assert!("2/17".parse::<DeadItemCursor>().is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! From a job's tasks to the queues, and back out of them when a job stops.
+
+use crate::active_job::ActiveJob;
+use crate::coordinator::{Seat, Shared};
+use crate::queues::Trouble;
+use crate::{Error, JobRecord, JobState};
+use rlaif_artifacts::Payload;
+use rlaif_job::{TaskId, WorkItem, WorkerKind};
+use rlaif_queue::{Item, ItemId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::MutexGuard;
+use tokio_util::sync::CancellationToken;
+
+/// How often everything unanswered is offered to the queue again. The queue refuses what it has;
+/// what it lost, for example with its disk, is taken anew.
+const OFFER_AGAIN: Duration = Duration::from_secs(30);
+/// The same while a queue is full or away.
+const OFFER_AGAIN_IN_TROUBLE: Duration = Duration::from_secs(2);
+
+impl Shared {
+    /// Never held across an await; no code under it panics.
+    fn active(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seat>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the job sits, if it is worked on.
+    pub(crate) fn seat(&self, id: &str) -> Option<Seat> {
+        self.active().get(id).cloned()
+    }
+
+    fn seats(&self) -> Vec<(String, Seat)> {
+        self.active().iter().map(|(id, seat)| (id.clone(), seat.clone())).collect()
+    }
+
+    /// The job in `seat`, which the caller has emptied, is no longer worked on.
+    pub(crate) fn leave(&self, id: &str, seat: &Seat) {
+        let mut active = self.active();
+        if active.get(id).is_some_and(|known| Arc::ptr_eq(known, seat)) {
+            active.remove(id);
+        }
+    }
+
+    /// Opens a running job. One that cannot be opened fails, unless it is worth another try.
+    pub(crate) async fn take_up(&self, record: JobRecord) -> Result<(), Error> {
+        let (id, seat) = (record.id.clone(), Seat::default());
+        // Results that come while the journal is read wait here, so none is missed.
+        let mut seated = seat.lock().await;
+        self.active().insert(id.clone(), seat.clone());
+        match self.open(record).await {
+            Ok(Some(job)) => {
+                self.board.set_stages(&id, job.progress());
+                *seated = Some(job);
+                self.offer.notify_one();
+                Ok(())
+            }
+            Ok(None) => {
+                self.leave(&id, &seat);
+                self.board.set_state(&id, JobState::Succeeded).map(drop)
+            }
+            Err(error) => {
+                self.leave(&id, &seat);
+                if error.is_passing() || matches!(error, Error::Journal { .. }) {
+                    return Err(error);
+                }
+                self.failed(&id, &error.to_string())
+            }
+        }
+    }
+
+    /// None where everything is done already.
+    async fn open(&self, record: JobRecord) -> Result<Option<ActiveJob>, Error> {
+        let artifacts = self.artifacts.job(&record.id)?;
+        let mut job = ActiveJob::open(record, &self.places, artifacts, &self.journal).await?;
+        Ok(if job.finish_if_done().await? { None } else { Some(job) })
+    }
+
+    /// Offers tasks to the queues until `shutdown`: new ones at once, all unanswered ones now and
+    /// then.
+    pub(crate) async fn hand_out(&self, shutdown: CancellationToken) -> Result<(), Error> {
+        loop {
+            let well = self.standing.is_well();
+            let pause = if well { OFFER_AGAIN } else { OFFER_AGAIN_IN_TROUBLE };
+            let anew = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.offer.notified() => false,
+                () = tokio::time::sleep(pause) => true,
+            };
+            for (id, seat) in self.seats() {
+                let mut seat = seat.lock().await;
+                let Some(job) = seat.as_mut() else { continue };
+                if anew {
+                    job.forget_handed_out();
+                }
+                if let Err(error) = self.dispatch(job).await {
+                    self.fail_seated(&id, seat, &error.to_string(), &[]).await?;
+                }
+            }
+        }
+    }
+
+    /// Hands out whatever can be worked on; what a queue does not take is offered again later.
+    ///
+    /// # Errors
+    /// When an item can never be handed out.
+    pub(crate) async fn dispatch(&self, job: &mut ActiveJob) -> Result<(), Error> {
+        let mut by_kind: BTreeMap<WorkerKind, Vec<Item>> = BTreeMap::new();
+        for item in job.ready() {
+            let kind = item.work.worker();
+            match self.queue_item(item).await {
+                Ok(item) => by_kind.entry(kind).or_default().push(item),
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%error, "an item waits for the artifact store");
+                    job.forget_handed_out();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (kind, items) in by_kind {
+            match self.queues.of(kind).enqueue(items).await {
+                Ok(_) => self.standing.full(kind, false),
+                Err(rlaif_queue::Error::Full { .. }) => {
+                    self.standing.full(kind, true);
+                    job.forget_handed_out();
+                }
+                Err(
+                    error @ (rlaif_queue::Error::TooLarge { .. } | rlaif_queue::Error::ItemId(_)),
+                ) => return Err(error.into()),
+                Err(error) => {
+                    self.standing.away(kind, &error);
+                    job.forget_handed_out();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn queue_item(&self, item: WorkItem) -> Result<Item, Error> {
+        let id = format!("{}/{}", item.job, item.task);
+        let artifacts = self.artifacts.job(&item.job)?;
+        let bytes = serde_json::to_vec(&item).expect("work items are plain data");
+        Ok(Item::new(id, Payload::of(&artifacts, bytes).await?.to_wire()))
+    }
+
+    /// The job cannot go on; what it has done stays, and so do the dead letters of `dead`.
+    ///
+    /// # Errors
+    /// When the journal fails. That a queue is away does not keep a job from failing.
+    pub(crate) async fn fail(&self, id: &str, error: &str, dead: &[TaskId]) -> Result<(), Error> {
+        let Some(seat) = self.seat(id) else { return Ok(()) };
+        let seated = seat.lock().await;
+        self.fail_seated(id, seated, error, dead).await
+    }
+
+    /// Fails the job in a seat, which nobody else sees in between.
+    pub(crate) async fn fail_seated(
+        &self,
+        id: &str,
+        mut seated: MutexGuard<'_, Option<ActiveJob>>,
+        error: &str,
+        dead: &[TaskId],
+    ) -> Result<(), Error> {
+        let Some(mut job) = seated.take() else { return Ok(()) };
+        if let Err(error) = self.take_back(id, &mut job, dead).await {
+            tracing::warn!(job = id, %error, "items of a failed job stay in the queue");
+        }
+        if let Some(seat) = self.seat(id) {
+            self.leave(id, &seat);
+        }
+        self.failed(id, error)
+    }
+
+    fn failed(&self, id: &str, error: &str) -> Result<(), Error> {
+        tracing::warn!(job = id, error, "the job failed");
+        self.board.set_state(id, JobState::Failed { error: error.to_owned() }).map(drop)
+    }
+
+    /// Stops working on a job, whose items are taken back, and records its state.
+    ///
+    /// # Errors
+    /// When a queue is away: then the job goes on as it was.
+    pub(crate) async fn withdraw(&self, id: &str, state: JobState) -> Result<JobRecord, Error> {
+        if let Some(seat) = self.seat(id) {
+            let mut seated = seat.lock().await;
+            if let Some(job) = seated.as_mut() {
+                self.take_back(id, job, &[]).await?;
+            }
+            *seated = None;
+            self.leave(id, &seat);
+        }
+        self.board.set_state(id, state)
+    }
+
+    /// Takes all items of a job out of the queues, but for those of `keep`.
+    async fn take_back(&self, id: &str, job: &mut ActiveJob, keep: &[TaskId]) -> Result<(), Error> {
+        // Nobody is kept waiting for a queue that is known to be away.
+        if self.standing.any(Trouble::Away) {
+            return Err(Error::QueueAway);
+        }
+        let mut tasks: BTreeSet<String> =
+            job.forget_handed_out().iter().map(TaskId::to_string).collect();
+        tasks.extend(job.ready().iter().map(|item| item.task.to_string()));
+        for task in keep {
+            tasks.remove(&task.to_string());
+        }
+        let items: Vec<ItemId> =
+            tasks.iter().map(|task| ItemId::from(format!("{id}/{task}"))).collect();
+        for (_, queue) in self.queues.each() {
+            queue.cancel(&items).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! What a coordinator is told.
+
+use rlaif_queue::{Address, Options};
+use rlaif_service::config::{Problems, Secret, Validate};
+use rlaif_service::{metrics, server, shutdown, telemetry};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// The coordinator's layer over [`rlaif_service::config::DEFAULTS`].
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// A coordinator's configuration.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens.
+    pub server: server::Config,
+    /// How it ends.
+    pub shutdown: shutdown::Config,
+    /// Where it is measured.
+    pub metrics: metrics::Config,
+    /// Logs and traces.
+    pub telemetry: telemetry::Config,
+    /// The queues between it and the workers.
+    pub queue: QueueConfig,
+    /// Where artifacts are.
+    pub artifacts: ArtifactsConfig,
+    /// The coordinator itself.
+    pub coordinator: CoordinatorConfig,
+}
+
+/// The Redis that holds the queues.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueConfig {
+    /// `redis://[user@]host[:port][/db]`, `rediss://` for TLS, `redis+unix:///path`.
+    pub url: String,
+    /// Its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// PEM certificates that vouch for the server, instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Limits of each queue.
+    pub options: Options,
+}
+
+/// The artifact store.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArtifactsConfig {
+    /// Its address; the folder of run folders where it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Where folders of a bucket are downloaded; below the data folder where it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+}
+
+/// The coordinator itself.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoordinatorConfig {
+    /// Journal and run folders.
+    pub data_dir: PathBuf,
+    /// Jobs worked on at once.
+    pub max_running_jobs: usize,
+}
+
+impl Config {
+    /// Reads the configuration from the defaults, `file` and the environment.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something senseless.
+    pub fn load(file: Option<&Path>) -> Result<Self, rlaif_service::config::Error> {
+        rlaif_service::config::load(&[rlaif_service::config::DEFAULTS, DEFAULTS], file)
+    }
+
+    /// The configuration as commented TOML, without its secrets.
+    ///
+    /// # Panics
+    /// Never: the defaults are TOML, and every configuration can be written as such.
+    pub fn dump(&self) -> String {
+        rlaif_service::config::dump(&[rlaif_service::config::DEFAULTS, DEFAULTS], self)
+            .expect("a configuration has string keys and plain values")
+    }
+}
+
+impl QueueConfig {
+    /// Where Redis is, with the password.
+    pub fn address(&self) -> Address {
+        let url = match (&self.password, Url::parse(&self.url)) {
+            (Some(password), Ok(mut url)) => {
+                // A socket has no place for it but among its parameters.
+                if url.set_password(Some(password.expose())).is_err() {
+                    url.query_pairs_mut().append_pair("pass", password.expose());
+                }
+                url.into()
+            }
+            _ => self.url.clone(),
+        };
+        Address { url, ca_file: self.ca_file.clone() }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, problems: &mut Problems) {
+        problems.section("server", &self.server);
+        problems.section("shutdown", &self.shutdown);
+        problems.section("metrics", &self.metrics);
+        problems.section("telemetry", &self.telemetry);
+        problems.section("queue", &self.queue);
+        problems.section("coordinator", &self.coordinator);
+    }
+}
+
+impl Validate for QueueConfig {
+    fn validate(&self, problems: &mut Problems) {
+        match Url::parse(&self.url) {
+            Ok(url) => {
+                let pass = url.query_pairs().any(|(name, _)| name == "pass");
+                let hidden = url.password().is_none() && !pass;
+                let what = "must hold no password: give it as queue.password, which is never shown";
+                problems.check(hidden, "url", what);
+            }
+            Err(error) => problems.add("url", format!("is no address like redis://host: {error}")),
+        }
+        if let Err(error) = self.options.validate() {
+            problems.add("options", error);
+        }
+    }
+}
+
+impl Validate for CoordinatorConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.check(self.max_running_jobs > 0, "max_running_jobs", "must be at least 1");
+        let named = !self.data_dir.as_os_str().is_empty();
+        problems.check(named, "data_dir", "must name a folder");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_and_a_dump_of_them_reads_back() {
+        let config = Config::load(None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dumped.toml");
+        std::fs::write(&file, config.dump()).unwrap();
+        assert_eq!(format!("{:?}", Config::load(Some(&file)).unwrap()), format!("{config:?}"));
+        let patience = config.queue.options.patience;
+        let options = Options { patience, ..Options::default() };
+        assert_eq!(config.queue.options, options);
+    }
+
+    #[test]
+    fn a_password_is_given_apart_and_never_shown() {
+        let mut queue = Config::load(None).unwrap().queue;
+        queue.password = Some(Secret::new("se/cret".to_owned()));
+        assert_eq!(queue.address().url, "redis://:se%2Fcret@127.0.0.1:6379");
+        assert!(!format!("{queue:?}").contains("cret"));
+        queue.url = "redis+unix:///run/redis.sock".into();
+        assert_eq!(queue.address().url, "redis+unix:///run/redis.sock?pass=se%2Fcret");
+        for shown in ["redis://user:secret@host", "redis+unix:///run/redis.sock?pass=secret"] {
+            queue.url = shown.into();
+            let problems = Problems::of(&queue).to_string();
+            assert!(problems.contains("queue.password") && !problems.contains("secret"));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The coordinator as a network service: `JobService` over gRPC, queues in Redis.
+//!
+//! It answers from the start, that it waits, and is ready once its queues answer. A Redis that goes
+//! away later makes it unready until it is back; a journal that fails ends it.
+
+mod access;
+mod config;
+mod files;
+mod handler;
+mod watch;
+mod wire;
+
+pub use access::RULES;
+pub use config::{ArtifactsConfig, Config, CoordinatorConfig, DEFAULTS, QueueConfig};
+
+use crate::{Coordinator, Error as JobError, Limits, Places, Queues, Trouble};
+use handler::Handler;
+use rlaif_artifacts::ArtifactStore;
+use rlaif_proto::coordinator::FILE_DESCRIPTOR_SET;
+use rlaif_proto::coordinator::v1::job_service_server::JobServiceServer;
+use rlaif_service::server::{Api, Health, Server};
+use rlaif_service::shutdown::{self, Tasks};
+use rlaif_service::{metrics, server, telemetry};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// How long Redis may take at the start before it is said that it is waited for.
+const SAY_SO_AFTER: Duration = Duration::from_secs(3);
+/// Pause before what is away at the start is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// How long the last traces and metrics may take on their way.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Why the service did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Telemetry.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// The server.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// The endpoint for metrics.
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    /// The queues, the journal or the artifact store.
+    #[error(transparent)]
+    Coordinator(#[from] JobError),
+    /// A task.
+    #[error(transparent)]
+    Ended(#[from] shutdown::Error),
+}
+
+/// Runs a coordinator until `shutdown`.
+///
+/// # Errors
+/// When something that it cannot do without fails for good.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+    let who = telemetry::Identity {
+        service: "rlaif-coordinator",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: config.server.address.to_string(),
+    };
+    let telemetry = telemetry::init(&config.telemetry, &who)?;
+    let mut tasks = Tasks::new(shutdown, config.shutdown.grace);
+    let service = Service::bind(config.clone()).await?;
+    let scraped =
+        metrics::Endpoint::bind(&config.metrics, telemetry.registry(), service.health()).await?;
+    tracing::info!(address = %service.address(), "listening");
+    let drained = service.start(connect(config.queue), &mut tasks);
+    // The metrics endpoint ends after the server, so that the drain can be watched.
+    tasks.spawn("metrics", scraped.serve(drained));
+    let ended = tasks.join().await;
+    telemetry.shutdown(FLUSH).await;
+    Ok(ended?)
+}
+
+/// A coordinator that has its port and answers no calls yet.
+pub struct Service {
+    config: Config,
+    server: Server,
+}
+
+impl Service {
+    /// Takes the port, so that a mistake shows at once.
+    ///
+    /// # Errors
+    /// When the configuration is unsafe, or the port is not to be had.
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        let server = Server::bind(config.server.clone()).await?;
+        Ok(Self { config, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Whether it has started and is ready.
+    pub fn health(&self) -> Health {
+        self.server.health()
+    }
+
+    /// Starts the server, and the coordinator once there are `queues`. The token that is returned is
+    /// cancelled when the server has drained.
+    pub fn start(
+        self,
+        queues: impl Future<Output = Result<Queues, JobError>> + Send + 'static,
+        tasks: &mut Tasks,
+    ) -> CancellationToken {
+        let (config, health, drained) =
+            (self.config, self.server.health(), CancellationToken::new());
+        let (shutdown, coordinator) = (tasks.shutdown(), Arc::new(OnceLock::new()));
+        let handler = Handler { coordinator: coordinator.clone(), shutdown: shutdown.clone() };
+        let service = JobServiceServer::new(handler)
+            .max_decoding_message_size(config.server.max_request_bytes)
+            .max_encoding_message_size(config.server.max_response_bytes);
+        let api =
+            Api { routes: Routes::new(service), descriptor: FILE_DESCRIPTOR_SET, rules: RULES };
+        let (server, stop, end) = (self.server, shutdown.clone(), drained.clone().drop_guard());
+        tasks.spawn("server", async move {
+            let _end = end;
+            server.serve(api, stop).await
+        });
+        tasks.spawn("coordinator", async move {
+            let opened = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                opened = open(&config, queues) => opened?,
+            };
+            let opened = coordinator.get_or_init(|| opened);
+            health.set_started().await;
+            let ran = tokio::select! {
+                ran = opened.run(shutdown.child_token()) => ran,
+                () = show_readiness(opened, &health, &shutdown) => Ok(()),
+            };
+            ran
+        });
+        drained
+    }
+}
+
+/// Connects to Redis, however long that takes.
+async fn connect(config: QueueConfig) -> Result<Queues, JobError> {
+    let address = config.address();
+    let mut said = false;
+    loop {
+        let connecting = Queues::connect(&address, &config.options);
+        match tokio::time::timeout(SAY_SO_AFTER, connecting).await {
+            Ok(Ok(queues)) => {
+                tracing::info!(?address, "connected to the queue");
+                warn_of_broken_promises(&queues).await;
+                return Ok(queues);
+            }
+            Err(_) | Ok(Err(rlaif_queue::Error::Unavailable { .. })) if said => {}
+            Err(_) | Ok(Err(rlaif_queue::Error::Unavailable { .. })) => {
+                tracing::warn!(?address, "waiting for Redis; jobs are refused until it answers");
+                said = true;
+            }
+            Ok(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+async fn warn_of_broken_promises(queues: &Queues) {
+    // One Redis holds all queues.
+    let Some((_, queue)) = queues.each().next() else { return };
+    match queue.probe().await {
+        Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
+        Err(error) => tracing::warn!(%error, "cannot ask Redis how durable it is"),
+    }
+}
+
+/// Opens the journal and takes up running jobs; what is away is waited for.
+async fn open(
+    config: &Config,
+    queues: impl Future<Output = Result<Queues, JobError>>,
+) -> Result<Coordinator, JobError> {
+    let queues = queues.await?;
+    let places = Places::many_jobs(&config.coordinator.data_dir);
+    let url = config.artifacts.url.clone();
+    let url = url.unwrap_or_else(|| places.jobs().to_string_lossy().into_owned());
+    let cache = config.artifacts.cache.clone();
+    let cache = cache.unwrap_or_else(|| config.coordinator.data_dir.join("cache"));
+    let store = ArtifactStore::open(&url, &cache)?;
+    let limits = Limits { max_running_jobs: config.coordinator.max_running_jobs };
+    loop {
+        match Coordinator::open(places.clone(), queues.clone(), store.clone(), limits).await {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "running jobs cannot be taken up yet; trying again");
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Shows whether all queues answer; a full one does. Returns only at shutdown, when the server says
+/// itself that it is not ready.
+async fn show_readiness(coordinator: &Coordinator, health: &Health, shutdown: &CancellationToken) {
+    let mut troubles = coordinator.troubles();
+    loop {
+        let well = !troubles.borrow_and_update().values().any(|t| *t == Trouble::Away);
+        if health.is_ready() != well {
+            health.set_ready(well).await;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return std::future::pending().await,
+            changed = troubles.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! From the queues' results to the journal, and from there to the jobs.
+
+use crate::active_job::{ActiveJob, read_answer};
+use crate::coordinator::Shared;
+use crate::{Error, JobState, What};
+use bytes::Bytes;
+use rlaif_artifacts::Payload;
+use rlaif_job::{Answer, StageProgress, TaskId, WorkResult, WorkerKind};
+use rlaif_queue::{ItemId, Outcome, Position, ResultEntry};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Results taken in together: one fsync for all of them.
+const RESULT_BATCH: usize = 64;
+/// Pause before a queue that failed is asked again; the queue itself has been patient before.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a batch of results says.
+#[derive(Default)]
+struct Batch {
+    answers: Vec<(String, TaskId, Bytes, Answer)>,
+    /// Items that were given up, by job.
+    deaths: BTreeMap<String, Vec<(TaskId, String)>>,
+    /// Jobs with a result that nobody can read, and why.
+    unreadable: BTreeMap<String, String>,
+}
+
+impl Shared {
+    /// Takes in one kind's results until `shutdown`.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub(crate) async fn take_in_results(
+        &self,
+        kind: WorkerKind,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut after = Position::START;
+        loop {
+            let taken = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                taken = self.take_in_some(kind, &mut after) => taken,
+            };
+            match taken {
+                Ok(()) => self.standing.answered(kind),
+                Err(error) if error.is_passing() => {
+                    self.standing.away(kind, &error);
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn take_in_some(&self, kind: WorkerKind, after: &mut Position) -> Result<(), Error> {
+        let queue = self.queues.of(kind);
+        let entries = queue.results(*after, RESULT_BATCH, Duration::from_secs(1)).await?;
+        let Some(position) = entries.last().map(|last| last.position) else { return Ok(()) };
+        self.take_in(entries).await?;
+        queue.acknowledge(position).await?;
+        *after = position;
+        Ok(())
+    }
+
+    /// Records results, then lets them take effect. Doing it again changes nothing.
+    async fn take_in(&self, entries: Vec<ResultEntry>) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        for entry in entries {
+            self.read(entry, &mut batch).await?;
+        }
+        // What cannot be done is not a result: once the job is mended it is tried again.
+        let lasts = |answer: &Answer| !matches!(answer.result, WorkResult::Impossible(_));
+        let lasting = batch.answers.iter().filter(|(.., answer)| lasts(answer));
+        let record = |(job, task, bytes, _): &(String, TaskId, Bytes, Answer)| {
+            (job.clone(), *task, bytes.to_vec())
+        };
+        self.journal.record(&lasting.map(record).collect::<Vec<_>>())?;
+        for (job, task, _, answer) in batch.answers {
+            self.apply(&job, task, answer).await?;
+        }
+        for (job, error) in batch.unreadable {
+            self.fail(&job, &error, &[]).await?;
+        }
+        for (job, deaths) in batch.deaths {
+            let error: Vec<&str> = deaths.iter().map(|(_, error)| error.as_str()).collect();
+            let dead: Vec<TaskId> = deaths.iter().map(|(task, _)| *task).collect();
+            self.fail(&job, &error.join("; "), &dead).await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, entry: ResultEntry, batch: &mut Batch) -> Result<(), Error> {
+        let ResultEntry { item, outcome, .. } = entry;
+        let known = split(&item).filter(|(job, _)| self.board.job(job).is_ok());
+        let Some((job, task)) = known else {
+            tracing::error!(%item, "a result of an item this coordinator did not make");
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Done { payload, .. } => match self.unpack(&job, task, &payload).await {
+                Ok((bytes, answer)) => batch.answers.push((job, task, bytes, answer)),
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => {
+                    let error = format!("{task}: its result cannot be read: {error}");
+                    batch.unreadable.insert(job, error);
+                }
+            },
+            Outcome::Dead(death) => {
+                let starts = death.attempts.len();
+                let error = format!("{task}: given up after {starts} starts: {}", death.error);
+                batch.deaths.entry(job).or_default().push((task, error));
+            }
+            Outcome::Progress(payload) => {
+                if let Ok(progress) = serde_json::from_slice::<StageProgress>(&payload) {
+                    self.board.happened(&job, What::Progress(progress));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn unpack(
+        &self,
+        job: &str,
+        task: TaskId,
+        payload: &[u8],
+    ) -> Result<(Bytes, Answer), Error> {
+        let artifacts = self.artifacts.job(job)?;
+        let bytes = Payload::from_wire(payload)?.message(&artifacts).await?;
+        let answer = read_answer(job, task, &bytes)?;
+        Ok((bytes, answer))
+    }
+
+    async fn apply(&self, id: &str, task: TaskId, answer: Answer) -> Result<(), Error> {
+        // A job that was paused or has failed reads the journal when it is resumed.
+        let Some(seat) = self.seat(id) else { return Ok(()) };
+        let mut seated = seat.lock().await;
+        let Some(job) = seated.as_mut() else { return Ok(()) };
+        match self.go_on(id, job, task, answer).await {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                *seated = None;
+                self.leave(id, &seat);
+                self.board.set_state(id, JobState::Succeeded).map(drop)
+            }
+            Err(error) => self.fail_seated(id, seated, &error.to_string(), &[]).await,
+        }
+    }
+
+    /// True where the job is done.
+    async fn go_on(
+        &self,
+        id: &str,
+        job: &mut ActiveJob,
+        task: TaskId,
+        answer: Answer,
+    ) -> Result<bool, Error> {
+        for what in job.apply(task, answer).await? {
+            self.board.happened(id, what);
+        }
+        if job.finish_if_done().await? {
+            return Ok(true);
+        }
+        self.dispatch(job).await?;
+        Ok(false)
+    }
+}
+
+/// Job and task of an item's id.
+pub(crate) fn split(item: &ItemId) -> Option<(String, TaskId)> {
+    let (job, task) = item.as_str().split_once('/')?;
+    Some((job.to_owned(), task.parse().ok()?))
+}
