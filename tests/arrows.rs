@@ -25,7 +25,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "types", "data", "hub", "models", "judge", "rl", "job", "artifacts", "queue", "proto",
+            "types",
+            "data",
+            "hub",
+            "models",
+            "judge",
+            "rl",
+            "job",
+            "artifacts",
+            "queue",
+            "proto",
             "service",
         ],
     ),

@@ -88,7 +88,7 @@ impl<S: Service> Host<S> {
             S::build(config.direct, &resources)
         };
         let parts = tokio::task::spawn_blocking(load).await;
-        let Parts { executor, api, engines } =
+        let Parts { executor, api, engines, tasks: further } =
             parts.map_err(|panic| Error::Load(panic.to_string()))?.map_err(Error::Load)?;
 
         let stop = tasks.shutdown();
@@ -98,6 +98,9 @@ impl<S: Service> Host<S> {
             end(engines).await;
             served
         });
+        for (name, task) in further {
+            tasks.spawn(name, task(tasks.shutdown()));
+        }
         health.set_loaded().await;
         let worker = config.worker.name();
         tracing::info!("{} {worker} answers on {address}", S::NAME);

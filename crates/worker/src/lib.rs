@@ -31,5 +31,5 @@ pub use progress::{Advance, Progress};
 pub use resources::{JobResources, ResourceOptions, Resources};
 pub use rlaif_artifacts::BlockingArtifacts;
 pub use serve::serve;
-pub use service::{Parts, Service};
+pub use service::{Parts, Service, Task};
 pub use training::{LongTraining, Resumable, load_state, save_model, step_record, trainable};

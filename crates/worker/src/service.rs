@@ -7,7 +7,15 @@ use rlaif_service::config::Validate;
 use rlaif_service::server::Api;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::pin::Pin;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A further task of a worker's process, ended by its token.
+pub type Task = Box<
+    dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
+        + Send,
+>;
 
 /// A kind of worker, as a [`Host`](crate::Host) runs it.
 pub trait Service: 'static {
@@ -35,4 +43,6 @@ pub struct Parts {
     pub api: Api,
     /// Threads of the batchers behind it, which end after the server.
     pub engines: Vec<EngineThread>,
+    /// Further ways to reach it, by name.
+    pub tasks: Vec<(&'static str, Task)>,
 }

@@ -56,6 +56,11 @@ impl Service for Labeler {
         // The server bounds what it reads; tonic's own bound would be a second one.
         let service = LabelServiceServer::new(handler).max_decoding_message_size(usize::MAX);
         let api = Api { routes: Routes::new(service), descriptor: DESCRIPTOR_SET, rules: RULES };
-        Ok(Parts { executor: Arc::new(LabelerExecutor::new(resources.clone())), api, engines })
+        Ok(Parts {
+            executor: Arc::new(LabelerExecutor::new(resources.clone())),
+            api,
+            engines,
+            tasks: Vec::new(),
+        })
     }
 }

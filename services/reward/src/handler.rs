@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 const BATCHER: &str = "scores";
 
 /// A reward and the version of the model that gave it.
-type Scored = (Judgement<f32>, u64);
+pub(crate) type Scored = (Judgement<f32>, u64);
 
 /// Answers direct callers with one reward model. Clones share it.
 #[derive(Clone)]
@@ -94,9 +94,24 @@ impl Handler {
         deadline: Option<Instant>,
     ) -> Result<ScoreAnswer, Status> {
         let (asked, cost) = self.read(question.input).map_err(|e| invalid(e.within(&path)))?;
-        let scored = self.desk()?.batcher.submit(asked, cost, deadline).await?;
-        let (judgement, model_version) = scored.map_err(unserved)?;
+        let (judgement, model_version) = self.score_one(asked, cost, deadline).await?;
         Ok(ScoreAnswer { id: question.id, result: Some(judgement.into()), model_version })
+    }
+
+    /// The reward of one question, batched with those of others.
+    pub(crate) async fn score_one(
+        &self,
+        asked: Asked,
+        cost: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Scored, Status> {
+        let scored = self.desk()?.batcher.submit(asked, cost, deadline).await?;
+        scored.map_err(unserved)
+    }
+
+    /// What `bytes` of text cost.
+    pub(crate) fn cost(&self, bytes: usize) -> usize {
+        self.batching.cost(bytes)
     }
 
     /// What is asked, and what it costs.
@@ -105,7 +120,7 @@ impl Handler {
             Input::Item(item) => {
                 let item: rlaif_types::Item = field(Some(item), "item")?;
                 let bytes = item.prompt.as_context().len() + item.response.len();
-                Ok((Asked::Item(item), self.batching.cost(bytes)))
+                Ok((Asked::Item(item), self.cost(bytes)))
             }
             Input::Tokens(tokens) => {
                 let mut all = required(tokens.prompt, "tokens.prompt")?.ids;

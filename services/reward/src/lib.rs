@@ -1,6 +1,7 @@
 //! The reward worker: trains reward models on labels and asks them for rewards.
 
 mod ask;
+mod get_reward;
 mod handler;
 mod score;
 mod scorer;

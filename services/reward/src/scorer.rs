@@ -14,6 +14,9 @@ pub(crate) enum Asked {
     Item(Item),
     /// Prompt and response in the model's own tokens.
     Tokens(Vec<u32>),
+    /// A prompt as a chat template rendered it, whose special tokens are meant, and the response to
+    /// it, in which nothing is special.
+    Rendered { prompt: String, response: String },
 }
 
 /// The model that answered.
@@ -47,6 +50,16 @@ impl Scorer {
             let read = asked.iter().map(|asked| match asked {
                 Asked::Item(item) => sequence(&dialogue, item),
                 Asked::Tokens(tokens) => checked(engine, tokens),
+                Asked::Rendered { prompt, response } => {
+                    // Without a response the prompt holds it, with the mark of its end.
+                    let prompt = match response.is_empty() {
+                        true => &without_end(engine, prompt),
+                        false => prompt,
+                    };
+                    let mut tokens = engine.tokenizer().encode_with_specials(prompt);
+                    tokens.extend(dialogue.response(&without_end(engine, response)));
+                    checked(engine, &tokens)
+                }
             });
             let judged = judge(engine, read.collect(), self.mean, self.std)?;
             let narrowed = judged.into_iter().map(|judged| judged.map(|reward| reward as f32));
@@ -78,6 +91,13 @@ impl Scorer {
             }
         }
     }
+}
+
+/// A response as text, the marks of its end taken off: each model is given its own.
+fn without_end(engine: &dyn LanguageModel, response: &str) -> String {
+    let tokenizer = engine.tokenizer();
+    let ends = tokenizer.eos_ids().iter().filter_map(|id| tokenizer.token_text(*id));
+    ends.fold(response.to_owned(), |text, end| text.trim_end_matches(&end).to_owned())
 }
 
 /// Tokens that the model can read. The engine refuses a whole batch for one that it cannot.

@@ -1,12 +1,13 @@
 //! The reward worker as a network service: its queue, and rewards for direct callers.
 
-use crate::RewardExecutor;
 use crate::handler::Handler;
+use crate::{RewardExecutor, get_reward};
 use rlaif_job::{ModelRef, WorkerKind};
 use rlaif_proto::reward::DESCRIPTOR_SET;
 use rlaif_proto::reward::v1::reward_service_server::RewardServiceServer;
 use rlaif_service::auth::{Access, Role, Rule};
 use rlaif_service::config::{Problems, Validate};
+use rlaif_service::http;
 use rlaif_service::server::Api;
 use rlaif_worker::direct::Batching;
 use rlaif_worker::{Parts, Resources, Service};
@@ -44,6 +45,9 @@ pub struct Direct {
     pub std: f64,
     /// How callers are batched.
     pub batching: Batching,
+    /// Where trainers of OpenRLHF ask, over plain HTTP; nowhere where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<http::Config>,
 }
 
 impl Direct {
@@ -65,6 +69,9 @@ impl Validate for Direct {
         let divisor = self.std.is_finite() && self.std > 0.0;
         problems.check(divisor, "std", "must be a number above 0");
         problems.section("batching", &self.batching);
+        if let Some(http) = &self.http {
+            problems.section("http", http);
+        }
     }
 }
 
@@ -75,10 +82,14 @@ impl Service for Reward {
     type Direct = Direct;
 
     fn build(direct: Direct, resources: &Resources) -> Result<Parts, String> {
+        let http = direct.http.clone();
         let (handler, engines) = Handler::start(direct, resources)?;
+        let remote = http.map(|http| get_reward::task(&http, handler.clone())).transpose()?;
         // The server bounds what it reads; tonic's own bound would be a second one.
         let service = RewardServiceServer::new(handler).max_decoding_message_size(usize::MAX);
         let api = Api { routes: Routes::new(service), descriptor: DESCRIPTOR_SET, rules: RULES };
-        Ok(Parts { executor: Arc::new(RewardExecutor::new(resources.clone())), api, engines })
+        let executor = Arc::new(RewardExecutor::new(resources.clone()));
+        let tasks = remote.map(|task| ("get_reward", task)).into_iter().collect();
+        Ok(Parts { executor, api, engines, tasks })
     }
 }

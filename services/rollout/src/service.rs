@@ -30,6 +30,6 @@ impl Service for Rollout {
     fn build(_: Direct, resources: &Resources) -> Result<Parts, String> {
         let api = Api { routes: Routes::default(), descriptor: &[], rules: &[] };
         let executor = Arc::new(RolloutExecutor::new(resources.clone()));
-        Ok(Parts { executor, api, engines: Vec::new() })
+        Ok(Parts { executor, api, engines: Vec::new(), tasks: Vec::new() })
     }
 }
