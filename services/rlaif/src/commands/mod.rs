@@ -11,6 +11,7 @@ mod progress;
 mod quickstart;
 mod rate;
 mod run;
+mod worker;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -32,6 +33,22 @@ enum Command {
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
+    /// Serve the labeler's queue, and judgements for direct callers.
+    Labeler(worker::Args),
+    /// Serve the rollout queue.
+    Rollout(worker::Args),
+    /// Serve the reward queue, and rewards for direct callers.
+    Reward(worker::Args),
+    /// Serve the learner's queue.
+    Learner(worker::Args),
+}
+
+impl Cli {
+    /// Whether the command is a service, which has logs as its configuration says.
+    pub fn is_a_service(&self) -> bool {
+        use Command::{Labeler, Learner, Reward, Rollout};
+        matches!(self.command, Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
+    }
 }
 
 /// Runs the chosen command.
@@ -44,5 +61,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),
         Command::Models(args) => models::run(args),
+        Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
+        Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
+        Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),
+        Command::Learner(args) => worker::run::<rlaif_learner::Learner>(args),
     }
 }
