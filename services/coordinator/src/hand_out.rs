@@ -120,9 +120,9 @@ impl Shared {
         }
         for (kind, items) in by_kind {
             match self.queues.of(kind).enqueue(items).await {
-                Ok(_) => self.standing.full(kind, false),
+                Ok(_) => self.standing.took_all(kind),
                 Err(rlaif_queue::Error::Full { .. }) => {
-                    self.standing.full(kind, true);
+                    self.standing.full(kind);
                     job.forget_handed_out();
                 }
                 Err(

@@ -85,17 +85,23 @@ impl Standing {
         }
     }
 
-    /// The queue answered.
+    /// The queue answered; whether it is full is not known by that.
     pub fn answered(&self, kind: WorkerKind) {
-        let away = self.0.borrow().get(&kind) == Some(&Trouble::Away);
-        if away && self.set(kind, None) {
-            tracing::info!(queue = kind.queue(), "the queue is back");
+        if self.0.borrow().get(&kind) == Some(&Trouble::Away) {
+            self.took_all(kind);
         }
     }
 
-    /// The queue refused items, or took all.
-    pub fn full(&self, kind: WorkerKind, full: bool) {
-        if self.set(kind, full.then_some(Trouble::Full)) && full {
+    /// The queue took all that it was given.
+    pub fn took_all(&self, kind: WorkerKind) {
+        if self.set(kind, None) {
+            tracing::info!(queue = kind.queue(), "the queue is well again");
+        }
+    }
+
+    /// The queue refused items.
+    pub fn full(&self, kind: WorkerKind) {
+        if self.set(kind, Some(Trouble::Full)) {
             tracing::warn!(queue = kind.queue(), "the queue is full; offering again later");
         }
     }

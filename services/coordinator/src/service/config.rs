@@ -5,6 +5,7 @@ use rlaif_service::config::{Problems, Secret, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use url::Url;
 
 /// The coordinator's layer over [`rlaif_service::config::DEFAULTS`].
@@ -126,6 +127,9 @@ impl Validate for QueueConfig {
             }
             Err(error) => problems.add("url", format!("is no address like redis://host: {error}")),
         }
+        let patient = self.options.patience > Duration::from_secs(2);
+        let what = "must be longer than 2s: Redis may take that long to say that there is nothing";
+        problems.check(patient, "options.patience", what);
         if let Err(error) = self.options.validate() {
             problems.add("options", error);
         }

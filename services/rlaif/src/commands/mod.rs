@@ -1,7 +1,11 @@
 //! The command line: one file per command.
 
+mod coordinator;
+mod dead_letters;
 mod download;
+mod export;
 mod generate;
+mod jobs;
 mod jsonl;
 mod label;
 mod logprobs;
@@ -10,7 +14,12 @@ mod models;
 mod progress;
 mod quickstart;
 mod rate;
+mod remote;
+mod report;
 mod run;
+mod steer;
+mod submit;
+mod watch;
 mod worker;
 
 use anyhow::Result;
@@ -33,6 +42,7 @@ enum Command {
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
+    Coordinator(coordinator::Args),
     /// Serve the labeler's queue, and judgements for direct callers.
     Labeler(worker::Args),
     /// Serve the rollout queue.
@@ -41,13 +51,25 @@ enum Command {
     Reward(worker::Args),
     /// Serve the learner's queue.
     Learner(worker::Args),
+    Submit(submit::Args),
+    Jobs(jobs::Args),
+    Watch(watch::Args),
+    /// Pause a job: nothing more of it is handed out, what was begun is finished.
+    Pause(steer::Args),
+    /// Go on with a job that was paused or has failed.
+    Resume(steer::Args),
+    /// End a job for good; what it made stays.
+    Cancel(steer::Args),
+    Report(report::Args),
+    Export(export::Args),
+    DeadLetters(dead_letters::Args),
 }
 
 impl Cli {
-    /// Whether the command is a service, which has logs as its configuration says.
+    /// Whether the command is a service, which logs as its configuration says.
     pub fn is_a_service(&self) -> bool {
-        use Command::{Labeler, Learner, Reward, Rollout};
-        matches!(self.command, Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
+        use Command::{Coordinator, Labeler, Learner, Reward, Rollout};
+        matches!(self.command, Coordinator(_) | Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
     }
 }
 
@@ -61,9 +83,19 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),
         Command::Models(args) => models::run(args),
+        Command::Coordinator(args) => coordinator::run(args),
         Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
         Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
         Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),
         Command::Learner(args) => worker::run::<rlaif_learner::Learner>(args),
+        Command::Submit(args) => submit::run(args),
+        Command::Jobs(args) => jobs::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Pause(args) => steer::pause(args),
+        Command::Resume(args) => steer::resume(args),
+        Command::Cancel(args) => steer::cancel(args),
+        Command::Report(args) => report::run(args),
+        Command::Export(args) => export::run(args),
+        Command::DeadLetters(args) => dead_letters::run(args),
     }
 }

@@ -1,0 +1,76 @@
+//! The whole service over a real Redis that is not there at first, and goes away in the middle.
+
+mod support;
+
+use rlaif_artifacts::ArtifactStore;
+use rlaif_coordinator::{Places, Queues, service};
+use rlaif_proto::coordinator::v1::{JobState, ListJobsRequest};
+use rlaif_queue::{Address, Options};
+use rlaif_testkit::{RedisServer, eventually, free_port};
+use std::net::SocketAddr;
+use std::time::Duration;
+use support::*;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    config.server.address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    config.queue.url = redis.url();
+    // The shortest there is; the outage below lasts until it is over.
+    config.queue.options = Options { patience: Duration::from_millis(2100), ..options() };
+    let (address, options) = (config.server.address, config.queue.options.clone());
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(service::run(config, shutdown.clone()));
+
+    let mut client = client_of(address, None);
+    let answer = async || {
+        let answer = client.clone().list_jobs(ListJobsRequest::default()).await;
+        answer.map_or_else(|status| status.code(), |_| Code::Ok)
+    };
+    // Both that nobody listens and that it waits are UNAVAILABLE; only the latter says so.
+    eventually("it says that it waits", async || {
+        let answer = client.clone().list_jobs(ListJobsRequest::default()).await;
+        answer.err().filter(|status| status.message().contains("waits for its queue"))
+    })
+    .await;
+    redis.restart();
+    eventually("it is ready", async || (answer().await == Code::Ok).then_some(())).await;
+
+    let queues = Queues::connect(&Address::new(redis.url()), &options).await.unwrap();
+    let jobs = Places::many_jobs(folder.path()).jobs().to_owned();
+    let store = ArtifactStore::open(&jobs.to_string_lossy(), folder.path()).unwrap();
+    let workers = Workers::start(&queues, &store);
+    let sent = submission("outlives", false);
+    let id = submit(&mut client, &sent, "key").await;
+    workers.allow(5);
+    eventually("a part is done", async || (workers.left() == 0).then_some(())).await;
+
+    redis.kill();
+    eventually("it is not ready", async || (!is_ready(address).await).then_some(())).await;
+    // Who asks is answered all the same.
+    assert_eq!(job(&mut client, &id).await.state(), JobState::Running);
+    redis.restart();
+    eventually("it is ready again", async || is_ready(address).await.then_some(())).await;
+    workers.allow_all();
+    until(&mut client, &id, JobState::Succeeded).await;
+
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+/// As an orchestrator asks.
+async fn is_ready(address: SocketAddr) -> bool {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let endpoint = format!("http://{address}");
+    let channel = tonic::transport::Endpoint::from_shared(endpoint).unwrap();
+    let mut health = HealthClient::new(channel.connect_lazy());
+    let request = HealthCheckRequest { service: "readiness".into() };
+    let answer = health.check(request).await.unwrap().into_inner();
+    answer.status() == ServingStatus::Serving
+}

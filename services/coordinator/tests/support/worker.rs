@@ -1,0 +1,238 @@
+//! Workers without models.
+
+use rlaif_artifacts::{ArtifactStore, Artifacts, Payload, StoredPayload};
+use rlaif_coordinator::Queues;
+use rlaif_job::*;
+use rlaif_queue::{Lease, Queue};
+use rlaif_types::{
+    Comparison, ContentHash, Episode, LabelId, OrderScores, Pair, Prompt, SoftLabel,
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What a worker does instead of its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trick {
+    /// It fails, every time.
+    Fail,
+    /// Its result refers to an artifact that is not there.
+    LoseResult,
+}
+
+/// One worker of each kind; they end with this value.
+pub struct Workers {
+    /// Items that they may still do.
+    budget: Arc<Semaphore>,
+    tricks: Arc<Mutex<BTreeMap<String, Trick>>>,
+    running: tokio::task::JoinSet<()>,
+}
+
+impl Workers {
+    pub fn start(queues: &Queues, store: &ArtifactStore) -> Self {
+        let (budget, tricks) = (Arc::new(Semaphore::new(0)), Arc::default());
+        let mut running = tokio::task::JoinSet::new();
+        for kind in WorkerKind::ALL {
+            let queue = queues.of(kind).clone();
+            let bench =
+                Bench { budget: budget.clone(), tricks: Arc::clone(&tricks), store: store.clone() };
+            running.spawn(bench.serve(queue));
+        }
+        Self { budget, tricks, running }
+    }
+
+    /// Lets them do this many items more.
+    pub fn allow(&self, items: usize) {
+        self.budget.add_permits(items);
+    }
+
+    /// Lets them do whatever comes.
+    pub fn allow_all(&self) {
+        self.allow(1_000_000);
+    }
+
+    /// Lets them do nothing more.
+    pub fn stop(&self) {
+        self.budget.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Items that they may still do.
+    pub fn left(&self) -> usize {
+        self.budget.available_permits()
+    }
+
+    /// What they do with the item of this id.
+    pub fn play(&self, item: &str, trick: Trick) {
+        self.tricks.lock().unwrap().insert(item.to_owned(), trick);
+    }
+
+    /// From now on they do their work.
+    pub fn behave(&self) {
+        self.tricks.lock().unwrap().clear();
+    }
+}
+
+struct Bench {
+    budget: Arc<Semaphore>,
+    tricks: Arc<Mutex<BTreeMap<String, Trick>>>,
+    store: ArtifactStore,
+}
+
+impl Bench {
+    /// A queue that is away is asked again.
+    async fn serve(self, queue: Queue) {
+        let mut consumer = queue.consumer("fake");
+        loop {
+            let permit = self.budget.acquire().await.unwrap();
+            let leased = consumer.lease(1, Duration::from_millis(100)).await.unwrap_or_default();
+            for delivery in leased {
+                if let Ok(Some(lease)) = delivery.start().await {
+                    permit.forget();
+                    // What was not settled is handed out again.
+                    let _ = self.settle(lease).await;
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn settle(&self, lease: Lease) -> Result<(), rlaif_queue::Error> {
+        let trick = self.tricks.lock().unwrap().get(lease.id().as_str()).copied();
+        let payload = match trick {
+            Some(Trick::Fail) => return lease.fail("the device is on fire").await.map(drop),
+            Some(Trick::LoseResult) => Payload::Stored(StoredPayload {
+                name: "payloads/lost".into(),
+                sha256: ContentHash::of("lost"),
+                bytes: 4,
+            }),
+            None => self.answer(lease.payload()).await,
+        };
+        lease.commit(payload.to_wire()).await.map(drop)
+    }
+
+    async fn answer(&self, payload: &[u8]) -> Payload {
+        let Payload::Inline(message) = Payload::from_wire(payload).unwrap() else {
+            panic!("the test's items are small")
+        };
+        let item: WorkItem = serde_json::from_slice(&message).unwrap();
+        let artifacts = self.store.job(&item.job).unwrap();
+        let result = work(&item.work, &artifacts).await;
+        let answer = Answer { result, seconds: 0.5, worker: "fake".into() };
+        Payload::of(&artifacts, serde_json::to_vec(&answer).unwrap()).await.unwrap()
+    }
+}
+
+/// The work, done without a model.
+async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
+    match work {
+        Work::CheckPolicy(_) => checked("policy"),
+        Work::CheckLabeler(_) => checked("labeler"),
+        Work::FineTune(_) => WorkResult::FineTuned(train("sft", artifacts).await),
+        Work::SamplePairs(asked) => WorkResult::Pairs(each(asked, pair)),
+        Work::Label(asked) => {
+            WorkResult::Labels(asked.pairs.iter().map(|pair| label(&asked.labeler, pair)).collect())
+        }
+        Work::TrainReward(_) => WorkResult::RewardTrained {
+            trained: train("reward", artifacts).await,
+            summary: RewardSummary {
+                quality: reward_quality(&[(0.75, SoftLabel::new(0.75).unwrap())]),
+                trained_on: 7,
+                mean: 0.0,
+                std: 1.0,
+            },
+        },
+        Work::Rollout(asked) => WorkResult::Rollouts(each(asked, rollout)),
+        Work::Rate(asked) => WorkResult::Rewards(vec![Ok(0.5); asked.items.len()]),
+        Work::Score(asked) => WorkResult::Rewards(vec![Ok(0.25); asked.items.len()]),
+        Work::PolicyStep(asked) => WorkResult::Stepped(step(asked, artifacts).await),
+        Work::Respond(asked) => WorkResult::Contests(each(&asked.trained, contest)),
+        Work::Judge(asked) => {
+            WorkResult::Evaluations(asked.contests.iter().map(|c| judge(asked, c)).collect())
+        }
+    }
+}
+
+fn each<T>(asked: &Generate, make: fn(&Prompt, usize) -> T) -> Vec<T> {
+    let numbered = asked.prompts.iter().zip(asked.first..);
+    numbered.map(|(prompt, number)| make(prompt, number)).collect()
+}
+
+fn checked(name: &str) -> WorkResult {
+    WorkResult::Checked(CheckedModel { name: name.into(), hash: ContentHash::of(name) })
+}
+
+async fn train(stage: &str, artifacts: &Artifacts) -> Trained {
+    let model = format!("checkpoints/{stage}");
+    artifacts.put(&format!("{model}/model.safetensors"), stage.as_bytes().to_vec()).await.unwrap();
+    let metrics = vec![json!({"stage": stage, "step": 1, "loss": 0.5})];
+    Trained { model, metrics, examples: 6 }
+}
+
+fn pair(prompt: &Prompt, number: usize) -> Pair {
+    Pair {
+        prompt: prompt.clone(),
+        response_a: format!("{number} is nice."),
+        response_b: format!("{number} is not."),
+    }
+}
+
+fn label(labeler: &Labeler, pair: &Pair) -> LabelRecord {
+    let order = |p: f64| OrderScores {
+        verdict_logprobs: [p.ln(), (1.0 - p).ln()],
+        prefers_first: SoftLabel::new(p).unwrap(),
+        prompt_tokens: 10,
+    };
+    let (ab, ba) = (order(0.75), order(0.5));
+    let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
+    LabelRecord {
+        label_id: LabelId(ContentHash::of(serde_json::to_vec(pair).unwrap())),
+        pair: pair.clone(),
+        comparison: Some(Comparison { label, ab, ba }),
+        unscorable: None,
+        template: labeler.template.name.clone(),
+        template_hash: labeler.template.hash(),
+        labeler: "labeler".into(),
+        labeler_hash: ContentHash::of("labeler"),
+    }
+}
+
+fn rollout(_: &Prompt, number: usize) -> Rollout {
+    let episode = Episode {
+        prompt: vec![1, 2],
+        response: vec![number as u32],
+        logprobs: vec![-0.5],
+        reward: Ok(0.0),
+    };
+    Rollout { episode, text: format!("{number} it is.") }
+}
+
+async fn step(asked: &PolicyStep, artifacts: &Artifacts) -> Stepped {
+    for batch in &asked.batches {
+        let bytes = artifacts.get(batch).await.unwrap();
+        let episodes: Vec<Episode> = serde_json::from_slice(&bytes).unwrap();
+        assert!(episodes.iter().all(|episode| episode.reward.is_ok()));
+    }
+    let last = asked.step == asked.steps;
+    let model = match last {
+        true => Some(train("policy", artifacts).await.model),
+        false => None,
+    };
+    let metrics = json!({"stage": "policy", "step": asked.step, "reward": 0.5, "kl": 0.125});
+    let parameters = format!("versions/policy-{:08}.safetensors", asked.step);
+    Stepped { metrics, parameters, checkpointed: last, model }
+}
+
+fn contest(prompt: &Prompt, number: usize) -> Contest {
+    let (trained, start) = (format!("{number}, gladly."), format!("{number}."));
+    Contest { prompt: prompt.clone(), trained, start }
+}
+
+fn judge(asked: &JudgeContests, contest: &Contest) -> EvaluationRecord {
+    let verdict = |template: &rlaif_template::Template| {
+        (template.name.clone(), Judged::Verdict(Verdict::of_scores(0.75, 0.25)))
+    };
+    let verdicts = asked.templates.iter().map(verdict).collect();
+    EvaluationRecord { contest: contest.clone(), verdicts }
+}
