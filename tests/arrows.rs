@@ -18,10 +18,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
     ("artifacts", &["types"]),
-    ("pipeline", &["types", "template", "data", "hub", "models", "judge", "rl", "job"]),
     ("queue", &[]),
     ("service", &[]),
     ("coordinator", &["types", "data", "job", "artifacts", "queue", "proto", "service"]),
+    (
+        "worker",
+        &[
+            "types",
+            "data",
+            "hub",
+            "models",
+            "judge",
+            "rl",
+            "job",
+            "artifacts",
+            "queue",
+            "proto",
+            "service",
+        ],
+    ),
+    ("labeler", &["types", "template", "models", "judge", "job", "proto", "service", "worker"]),
+    ("rollout", &["types", "data", "models", "job", "service", "worker"]),
+    ("reward", &["types", "data", "models", "rl", "job", "proto", "service", "worker"]),
+    ("learner", &["types", "data", "models", "rl", "job", "service", "worker"]),
     // Only for tests.
     ("testkit", &[]),
 ];
@@ -53,10 +72,14 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("hub", &["hf-hub"], "pulls models"),
     ("proto", &["tonic"], "generated code, without transport"),
     ("queue", &["tokio", "redis"], "what is Redis is known to the queue alone"),
+    ("labeler", &["tonic"], "answers direct callers"),
+    ("learner", &["tonic"], "has a server for its health"),
+    ("reward", &["tokio", "tonic"], "answers direct callers"),
     ("rlaif", &["tokio"], "the program"),
+    ("rollout", &["tonic"], "has a server for its health"),
     ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
     ("testkit", &["tokio", "redis"], "a Redis to kill"),
-    ("worker", &["tokio"], "waits for the queue"),
+    ("worker", &["tokio", "tonic"], "waits for the queue, answers direct callers"),
 ];
 
 fn packages() -> Vec<Package> {

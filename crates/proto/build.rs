@@ -24,6 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::write(path, one.encode_file_descriptor_set())?;
     }
 
+    for file in &files {
+        write_own_descriptors(&root, file, &out)?;
+    }
+
     tonic_prost_build::configure()
         // Sockets are opened by whoever uses a client or server, not here.
         .build_transport(false)
@@ -33,6 +37,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// One package and what it imports, as `<name>.bin`: what a server of it alone serves.
+fn write_own_descriptors(root: &Path, file: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
+    let mut compiler = protox::Compiler::new([root])?;
+    compiler.include_source_info(true).include_imports(true).open_file(file)?;
+    let name = file.with_extension("bin");
+    let name = name.file_name().ok_or("a proto file has a name")?;
+    Ok(std::fs::write(out.join(name), compiler.encode_file_descriptor_set())?)
 }
 
 /// All `.proto` files under `folder`.

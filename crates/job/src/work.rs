@@ -85,6 +85,24 @@ pub enum Work {
 }
 
 impl Work {
+    /// Name of the kind of work, as it is written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CheckPolicy(_) => "check_policy",
+            Self::CheckLabeler(_) => "check_labeler",
+            Self::FineTune(_) => "fine_tune",
+            Self::SamplePairs(_) => "sample_pairs",
+            Self::Label(_) => "label",
+            Self::TrainReward(_) => "train_reward",
+            Self::Rollout(_) => "rollout",
+            Self::Rate(_) => "rate",
+            Self::Score(_) => "score",
+            Self::PolicyStep(_) => "policy_step",
+            Self::Respond(_) => "respond",
+            Self::Judge(_) => "judge",
+        }
+    }
+
     /// Who does it.
     pub fn worker(&self) -> WorkerKind {
         match self {

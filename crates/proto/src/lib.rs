@@ -5,6 +5,11 @@ macro_rules! package {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         pub mod $name {
+            /// The package's protos and what they import, compiled and encoded, comments included:
+            /// for the reflection and the access rules of a server of this package alone.
+            pub const DESCRIPTOR_SET: &[u8] =
+                include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".bin"));
+
             /// Version 1, which only grows.
             // Messages and fields carry the protos' comments; what prost adds around them has none.
             #[allow(missing_docs, clippy::all)]

@@ -53,6 +53,7 @@ pub mod auth;
 pub mod batcher;
 pub mod client;
 pub mod config;
+pub mod http;
 pub mod metrics;
 pub mod server;
 pub mod shutdown;

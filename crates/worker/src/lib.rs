@@ -1,26 +1,35 @@
 //! What workers share: how work is executed and fails, models and engines, prompts as tokens, long
 //! training that survives its worker.
 //!
-//! A worker is an [`Executor`] for its kinds of work over the [`Resources`] of its process. Nothing
-//! here knows where work comes from.
+//! A worker is an [`Executor`] for its kinds of work over the [`Resources`] of its process. [`serve`]
+//! gives it the items of a queue, and a [`Host`] makes a network [`Service`] of it.
 
+pub mod config;
 mod dialogue;
+pub mod direct;
 mod engines;
 mod executor;
 mod failure;
+mod host;
 mod lru;
 mod model_cache;
 mod progress;
+mod queue_work;
 mod resources;
 mod serve;
+mod service;
 mod training;
+mod work_metrics;
 
+pub use config::Config;
 pub use dialogue::{Dialogue, PromptError};
 pub use executor::{Executor, Retry, settle};
 pub use failure::Failure;
+pub use host::{Error, Host};
 pub use model_cache::{Loaded, ModelCache};
 pub use progress::{Advance, Progress};
 pub use resources::{JobResources, ResourceOptions, Resources};
 pub use rlaif_artifacts::BlockingArtifacts;
 pub use serve::serve;
+pub use service::{Parts, Service, Task};
 pub use training::{LongTraining, Resumable, load_state, save_model, step_record, trainable};

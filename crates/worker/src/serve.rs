@@ -1,5 +1,6 @@
 //! The loop between a queue and an executor.
 
+use crate::work_metrics::{Outcome, WorkMetrics};
 use crate::{Advance, Executor, Progress};
 use rlaif_artifacts::{ArtifactStore, Payload};
 use rlaif_job::{Answer, StageProgress, WorkItem, WorkResult};
@@ -27,6 +28,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), rlaif_queue::Error> {
     let mut consumer = queue.consumer(worker);
+    let metrics = WorkMetrics::new();
     loop {
         let leased = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -34,7 +36,8 @@ pub async fn serve(
         };
         for delivery in leased {
             let Some(lease) = delivery.start().await? else { continue };
-            let bench = Bench { worker, executor: executor.clone(), store: &store };
+            let bench =
+                Bench { worker, executor: executor.clone(), store: &store, metrics: &metrics };
             bench.work_on(lease, &shutdown).await?;
         }
     }
@@ -47,6 +50,7 @@ struct Bench<'a> {
     worker: &'a str,
     executor: Arc<dyn Executor>,
     store: &'a ArtifactStore,
+    metrics: &'a WorkMetrics,
 }
 
 impl Bench<'_> {
@@ -60,32 +64,47 @@ impl Bench<'_> {
             Err(why) => return lease.fail(&why).await.map(drop),
         };
         let (sender, mut messages) = mpsc::channel(PROGRESS_BUFFER);
-        let (executor, task) = (self.executor.clone(), item.clone());
+        let (executor, task, kind) = (self.executor.clone(), item.clone(), item.work.kind());
         let started = Instant::now();
         let mut work =
             tokio::task::spawn_blocking(move || executor.execute(&task, &ToQueue { sender }));
         let outcome = loop {
             tokio::select! {
-                () = shutdown.cancelled() => return lease.release().await.map(drop),
+                () = shutdown.cancelled() => {
+                    self.metrics.item(kind, Outcome::Released, started.elapsed());
+                    return lease.release().await.map(drop);
+                }
                 // Another worker has the item; whatever comes of this one would be refused.
                 () = lease.lost().cancelled() => {
                     tracing::warn!(item = %lease.id(), "the lease was lost");
+                    self.metrics.item(kind, Outcome::Lost, started.elapsed());
                     return Ok(());
                 }
                 Some(message) = messages.recv() => {
-                    lease.progress(&message).await?;
+                    // Advisory: the work goes on where it cannot be told.
+                    if let Err(error) = lease.progress(&message).await {
+                        tracing::debug!(%error, "progress was not told");
+                    }
                 }
                 outcome = &mut work => break outcome,
             }
         };
         let failure = match outcome {
-            Ok(Ok(result)) => match self.pack(&item, result, started).await {
-                Ok(payload) => return lease.commit(payload).await.map(drop),
-                Err(why) => why,
-            },
+            Ok(Ok(result)) => {
+                let outcome = Outcome::of(&result);
+                self.metrics.tokens(kind, &result);
+                match self.pack(&item, result, started).await {
+                    Ok(payload) => {
+                        self.metrics.item(kind, outcome, started.elapsed());
+                        return lease.commit(payload).await.map(drop);
+                    }
+                    Err(why) => why,
+                }
+            }
             Ok(Err(retry)) => retry.to_string(),
             Err(panic) => format!("the worker's thread panicked: {panic}"),
         };
+        self.metrics.item(kind, Outcome::Failed, started.elapsed());
         tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {failure}");
         lease.fail(&failure).await.map(drop)
     }

@@ -2,8 +2,13 @@
 
 mod check;
 mod contests;
+mod handler;
 mod label;
+mod panel;
 mod rate;
+mod service;
+
+pub use service::{Direct, Labeler, RULES};
 
 use rlaif_job::{ModelRef, Work, WorkItem, WorkResult};
 use rlaif_judge::Judge;

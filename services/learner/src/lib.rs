@@ -2,7 +2,10 @@
 
 mod fine_tune;
 mod policy_step;
+mod service;
 mod versions;
+
+pub use service::{Direct, Learner};
 
 use policy_step::Held;
 use rlaif_job::{Work, WorkItem, WorkResult};

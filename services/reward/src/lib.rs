@@ -1,8 +1,14 @@
 //! The reward worker: trains reward models on labels and asks them for rewards.
 
 mod ask;
+mod get_reward;
+mod handler;
 mod score;
+mod scorer;
+mod service;
 mod train;
+
+pub use service::{Direct, RULES, Reward};
 
 use rlaif_job::{Work, WorkItem, WorkResult};
 use rlaif_worker::{Executor, Failure, Progress, Resources, Retry, settle};

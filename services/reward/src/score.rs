@@ -3,32 +3,42 @@
 
 use crate::ask::rewards;
 use rlaif_job::{Score, WorkResult};
+use rlaif_models::LanguageModel;
 use rlaif_types::{Item, Judgement, Unscorable, UnscorableReason};
 use rlaif_worker::{Dialogue, Failure, JobResources, PromptError};
 
 pub(crate) fn score(job: &JobResources, score: &Score) -> Result<WorkResult, Failure> {
     job.with_reward_engine(&score.reward_model.model, |engine| {
         let dialogue = Dialogue::with(engine, score.reward_model.chat)?;
-        let read: Vec<Judgement<Vec<u32>>> =
-            score.items.iter().map(|item| sequence(&dialogue, item)).collect();
-        let mut rewards = rewards(engine, read.iter().flatten().cloned().collect())?.into_iter();
-        let judged = read.into_iter().map(|read| {
-            read?;
-            let reward = rewards.next().expect("one reward for each sequence asked about");
-            match reward.is_finite() {
-                true => Ok((f64::from(reward) - score.mean) / score.std),
-                false => Err(Unscorable::new(
-                    UnscorableReason::NoVerdict,
-                    "the reward model's output is not a number",
-                )),
-            }
-        });
-        Ok(WorkResult::Rewards(judged.collect()))
+        let read = score.items.iter().map(|item| sequence(&dialogue, item)).collect();
+        Ok(WorkResult::Rewards(judge(engine, read, score.mean, score.std)?))
     })
 }
 
+/// Rewards of the sequences that could be read.
+pub(crate) fn judge(
+    engine: &dyn LanguageModel,
+    read: Vec<Judgement<Vec<u32>>>,
+    mean: f64,
+    std: f64,
+) -> Result<Vec<Judgement<f64>>, Failure> {
+    let mut rewards = rewards(engine, read.iter().flatten().cloned().collect())?.into_iter();
+    let judged = read.into_iter().map(|read| {
+        read?;
+        let reward = rewards.next().expect("one reward for each sequence asked about");
+        match reward.is_finite() {
+            true => Ok((f64::from(reward) - mean) / std),
+            false => Err(Unscorable::new(
+                UnscorableReason::NoVerdict,
+                "the reward model's output is not a number",
+            )),
+        }
+    });
+    Ok(judged.collect())
+}
+
 /// An item as in training: the prompt, the response's text, the token that ends a text.
-fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
+pub(crate) fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
     let response = dialogue.response(&item.response);
     let prompt = dialogue.prompt(&item.prompt, response.len()).map_err(|what| {
         let reason = match what {

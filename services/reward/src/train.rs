@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::io::Cursor;
 
 /// Where the trained model is kept.
-const MODEL: &str = "checkpoints/reward";
+pub(crate) const MODEL: &str = "checkpoints/reward";
 
 pub(crate) fn train_reward(
     job: &JobResources,

@@ -4,6 +4,9 @@ mod check;
 mod generate;
 mod prompts;
 mod respond;
+mod service;
+
+pub use service::{Direct, Rollout};
 
 use rlaif_job::{Work, WorkItem, WorkResult};
 use rlaif_worker::{Executor, Failure, Progress, Resources, Retry, settle};

@@ -8,9 +8,11 @@ mod endpoint;
 pub mod names;
 
 pub use endpoint::{Config, Endpoint, Error};
+/// Where instruments are gathered for the [`Endpoint`].
+pub use prometheus::Registry;
 
 use crate::batcher::{BatchReport, Observer, Skipped};
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 use std::time::Duration;
 
@@ -52,6 +54,11 @@ pub fn counts(name: &'static str, unit: &'static str, description: &'static str)
 /// A counter, whose `unit` is written like `{request}`.
 pub fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Counter<u64> {
     meter().u64_counter(name).with_unit(unit).with_description(description).build()
+}
+
+/// A gauge of a number of things, whose `unit` is written like `{item}`.
+pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Gauge<u64> {
+    meter().u64_gauge(name).with_unit(unit).with_description(description).build()
 }
 
 /// Of the calls that a server answers.

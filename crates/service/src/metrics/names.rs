@@ -74,3 +74,12 @@ pub const BATCHER_TOKENS: &str = "rlaif.batcher.batch_tokens";
 pub const BATCHER_SKIPPED: &str = "rlaif.batcher.skipped";
 /// Counter: requests that were refused because the queue was full.
 pub const BATCHER_SHED: &str = "rlaif.batcher.shed";
+
+/// Attribute: the kind of work that an item of a queue is.
+pub const WORK_KIND: &str = "rlaif.work.kind";
+/// Attribute: what came of it: `done`, `impossible`, `failed`, `released` or `lost`.
+pub const WORK_OUTCOME: &str = "rlaif.work.outcome";
+/// Counter: tokens that models read and wrote for items of a queue.
+pub const WORK_TOKENS: &str = "rlaif.work.tokens";
+/// Gauge: items of a queue that are accepted and not settled.
+pub const QUEUE_OUTSTANDING: &str = "rlaif.queue.outstanding";

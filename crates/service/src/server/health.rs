@@ -37,8 +37,13 @@ impl Health {
 
     /// The service has loaded what it needs and is ready.
     pub async fn set_started(&self) {
-        self.reporter.set_service_status(STARTUP, ServingStatus::Serving).await;
+        self.set_loaded().await;
         self.set_ready(true).await;
+    }
+
+    /// The service has loaded what it needs; whether it is ready depends on others.
+    pub async fn set_loaded(&self) {
+        self.reporter.set_service_status(STARTUP, ServingStatus::Serving).await;
     }
 
     /// Whether the service can do its work now.

@@ -20,6 +20,7 @@ mod run;
 mod steer;
 mod submit;
 mod watch;
+mod worker;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -42,6 +43,14 @@ enum Command {
     Logprobs(logprobs::Args),
     Models(models::Args),
     Coordinator(coordinator::Args),
+    /// Serve the labeler's queue, and judgements for direct callers.
+    Labeler(worker::Args),
+    /// Serve the rollout queue.
+    Rollout(worker::Args),
+    /// Serve the reward queue, and rewards for direct callers.
+    Reward(worker::Args),
+    /// Serve the learner's queue.
+    Learner(worker::Args),
     Submit(submit::Args),
     Jobs(jobs::Args),
     Watch(watch::Args),
@@ -59,7 +68,9 @@ enum Command {
 impl Cli {
     /// Whether the command is a service, which logs as its configuration says.
     pub fn is_a_service(&self) -> bool {
-        matches!(self.command, Command::Coordinator(_))
+        use Command::{Coordinator, Labeler, Learner, Reward, Rollout};
+        let command = &self.command;
+        matches!(command, Coordinator(_) | Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
     }
 }
 
@@ -83,5 +94,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),
+        Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
+        Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
+        Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),
+        Command::Learner(args) => worker::run::<rlaif_learner::Learner>(args),
     }
 }

@@ -1,0 +1,143 @@
+//! Plain HTTP/1 for clients that do not speak gRPC: bounded, and without TLS or tokens, so it stays
+//! within a machine or a cluster's own network.
+
+use crate::config::{Problems, Validate};
+use crate::server::incoming::{Connection, Incoming};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming as RequestBody;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a request's head may take, and how long a connection may idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where it listens and what it allows.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Allows an address that other machines reach. There is neither TLS nor a token here, so keep
+    /// it within the cluster's network.
+    pub allow_remote: bool,
+    /// Connections, and so requests, at once; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// Size of a request's body.
+    pub max_request_bytes: usize,
+}
+
+impl Validate for Config {
+    fn validate(&self, problems: &mut Problems) {
+        problems.check(
+            self.allow_remote || self.address.ip().is_loopback(),
+            "address",
+            "is reachable from other machines; set allow_remote = true if that is meant",
+        );
+        problems.check(self.max_connections > 0, "max_connections", "must be at least 1");
+        problems.check(self.max_request_bytes > 0, "max_request_bytes", "must be at least 1");
+    }
+}
+
+/// The port is taken or not ours to take.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for HTTP: {source}; choose another address")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// A bound server.
+#[derive(Debug)]
+pub struct HttpServer {
+    incoming: Incoming,
+    address: SocketAddr,
+    max_request_bytes: usize,
+}
+
+impl HttpServer {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn bind(config: &Config) -> Result<Self, BindError> {
+        let address = config.address;
+        let (incoming, address) = Incoming::bind(address, config.max_connections)
+            .await
+            .map_err(|source| BindError { address, source })?;
+        Ok(Self { incoming, address, max_request_bytes: config.max_request_bytes })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers with `handler` until `shutdown`, which cuts what is in progress: whoever asks over
+    /// plain HTTP asks again.
+    ///
+    /// # Errors
+    /// None; the type is that of a [task](crate::shutdown::Tasks::spawn).
+    pub async fn serve<F>(
+        self,
+        handler: impl Fn(Request<Bytes>) -> F + Clone + Send + 'static,
+        shutdown: CancellationToken,
+    ) -> Result<(), Infallible>
+    where
+        F: Future<Output = Response<String>> + Send + 'static,
+    {
+        let _cut = self.incoming.cut_on_drop();
+        loop {
+            let connection = tokio::select! {
+                connection = self.incoming.accept() => connection,
+                () = shutdown.cancelled() => return Ok(()),
+            };
+            tokio::spawn(answer(connection, handler.clone(), self.max_request_bytes));
+        }
+    }
+}
+
+async fn answer<F>(
+    connection: Connection,
+    handler: impl Fn(Request<Bytes>) -> F + Clone + Send + 'static,
+    max_bytes: usize,
+) where
+    F: Future<Output = Response<String>> + Send + 'static,
+{
+    let respond = service_fn(move |request: Request<RequestBody>| {
+        let handler = handler.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            Ok::<_, Infallible>(match Limited::new(body, max_bytes).collect().await {
+                Ok(body) => handler(Request::from_parts(head, body.to_bytes())).await,
+                Err(error) if error.is::<LengthLimitError>() => {
+                    let what = format!("the body has more than {max_bytes} bytes\n");
+                    status(StatusCode::PAYLOAD_TOO_LARGE, what)
+                }
+                Err(error) => status(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            })
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(connection), respond)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("HTTP connection: {error}");
+    }
+}
+
+/// A response with this status and body.
+pub fn status(status: StatusCode, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}

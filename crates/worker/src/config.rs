@@ -1,0 +1,204 @@
+//! How a worker is configured: where its work and its artifacts are, what it may hold, and what it
+//! shares with every service. What direct callers are served is each worker's own section.
+
+use crate::ResourceOptions;
+use rlaif_models::{DeviceName, EngineOptions};
+use rlaif_queue::{Address, Options};
+use rlaif_service::config::{Problems, Secret, Validate};
+use rlaif_service::{metrics, server, shutdown, telemetry};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Commented defaults of the sections `queue`, `artifacts` and `worker`.
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// A worker's configuration, `D` being its section for direct callers.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config<D> {
+    /// Where work comes from.
+    pub queue: QueueConfig,
+    /// Where artifacts are.
+    pub artifacts: ArtifactsConfig,
+    /// Who works, on what, and within which bounds.
+    pub worker: WorkerConfig,
+    /// What direct callers are served.
+    pub direct: D,
+    /// Where direct callers are served.
+    pub server: server::Config,
+    /// How it ends.
+    pub shutdown: shutdown::Config,
+    /// Where its metrics are shown.
+    pub metrics: metrics::Config,
+    /// Logs, traces and metrics.
+    pub telemetry: telemetry::Config,
+}
+
+impl<D: Validate> Validate for Config<D> {
+    fn validate(&self, problems: &mut Problems) {
+        problems.section("queue", &self.queue);
+        problems.section("artifacts", &self.artifacts);
+        problems.section("worker", &self.worker);
+        problems.section("direct", &self.direct);
+        problems.section("server", &self.server);
+        problems.section("shutdown", &self.shutdown);
+        problems.section("metrics", &self.metrics);
+        problems.section("telemetry", &self.telemetry);
+    }
+}
+
+/// The Redis that holds the queues, and their limits.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueConfig {
+    /// Its address; a secret, for it may hold a password.
+    pub url: Secret,
+    /// PEM certificates that vouch for the server, instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Limits and patience.
+    pub options: Options,
+}
+
+impl QueueConfig {
+    pub(crate) fn address(&self) -> Address {
+        Address { url: self.url.expose().clone(), ca_file: self.ca_file.clone() }
+    }
+}
+
+impl Validate for QueueConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(error) = self.options.validate() {
+            problems.add("options", format!("are wrong: {error}"));
+        }
+    }
+}
+
+/// The artifact store.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactsConfig {
+    /// A path, `file://`, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    pub url: String,
+    /// Where folders of a bucket are downloaded to.
+    pub cache: PathBuf,
+}
+
+impl Validate for ArtifactsConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.check(!self.url.is_empty(), "url", "must be a path or an address");
+    }
+}
+
+/// Who works, on what, and within which bounds.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// What results and attempts are recorded under; the machine's name where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Models kept in memory, of each kind.
+    pub max_models: usize,
+    /// Engines kept running.
+    pub max_engines: usize,
+    /// Bounds of each engine.
+    pub engine: EngineConfig,
+}
+
+/// Bounds of an engine.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Tokens of one pass.
+    pub max_batch_tokens: usize,
+    /// Sequences generated together.
+    pub max_sequences: usize,
+    /// Tokens whose keys and values are kept while generating.
+    pub max_kv_tokens: usize,
+}
+
+impl WorkerConfig {
+    /// The configured name, or the machine's.
+    pub fn name(&self) -> String {
+        let machine = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        self.name.clone().or_else(machine).unwrap_or_else(|| "worker".to_owned())
+    }
+
+    pub(crate) fn resources(&self) -> Result<ResourceOptions, String> {
+        let EngineConfig { max_batch_tokens, max_sequences, max_kv_tokens } = self.engine;
+        Ok(ResourceOptions {
+            device: self.device.parse()?,
+            max_models: self.max_models,
+            max_engines: self.max_engines,
+            engine: EngineOptions { max_batch_tokens, max_sequences, max_kv_tokens },
+        })
+    }
+}
+
+impl Validate for WorkerConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(what) = self.device.parse::<DeviceName>() {
+            problems.add("device", format!("is wrong: {what}"));
+        }
+        let named = self.name.as_ref().is_none_or(|name| !name.is_empty());
+        problems.check(named, "name", "must not be empty; leave it out for the machine's name");
+        for (field, bound) in [
+            ("max_models", self.max_models),
+            ("max_engines", self.max_engines),
+            ("engine.max_batch_tokens", self.engine.max_batch_tokens),
+            ("engine.max_sequences", self.engine.max_sequences),
+            ("engine.max_kv_tokens", self.engine.max_kv_tokens),
+        ] {
+            problems.check(bound > 0, field, "must be at least 1");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif_service::config;
+
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Section {
+        queue: QueueConfig,
+        artifacts: ArtifactsConfig,
+        worker: WorkerConfig,
+    }
+
+    impl Validate for Section {
+        fn validate(&self, problems: &mut Problems) {
+            problems.section("queue", &self.queue);
+            problems.section("worker", &self.worker);
+        }
+    }
+
+    #[test]
+    fn the_file_of_defaults_says_what_the_types_default_to() {
+        let section: Section = config::load(&[DEFAULTS], None).unwrap();
+        assert_eq!(section.queue.options, Options::default());
+        let expected = ResourceOptions::on(DeviceName::Cpu);
+        assert_eq!(section.worker.resources().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_password_in_the_queues_address_is_never_shown() {
+        let url = "[queue]\nurl = \"redis://:hunter2@queue:6379\"\n";
+        let section: Section = config::load(&[DEFAULTS, url], None).unwrap();
+        let shown = [format!("{section:?}"), config::dump(&[DEFAULTS], &section).unwrap()];
+        assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
+        assert!(section.queue.address().url.contains("hunter2"));
+    }
+
+    #[test]
+    fn every_wrong_value_is_named() {
+        let wrong =
+            "[queue.options]\nretry_delay = \"1h\"\n[worker]\ndevice = \"tpu\"\nmax_models = 0\n";
+        let error = config::load::<Section>(&[DEFAULTS, wrong], None).unwrap_err().to_string();
+        for field in ["retry_delay", "worker.device", "worker.max_models"] {
+            assert!(error.contains(field), "{error}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Questions of many direct callers, put to the labeler in batches.
+
+use crate::with_judges;
+use rlaif_job::ModelRef;
+use rlaif_judge::Judge;
+use rlaif_service::batcher::{self, Batcher, EngineThread};
+use rlaif_service::metrics::BatcherMetrics;
+use rlaif_template::Template;
+use rlaif_worker::direct::{Batching, unserved};
+use rlaif_worker::{Failure, JobResources};
+use std::collections::BTreeMap;
+use std::slice;
+use std::time::Instant;
+use tonic::Status;
+
+/// What judges a batch of questions by one template.
+type Ask<Q, A> = fn(&Judge, &[Q]) -> Result<Vec<A>, Failure>;
+
+/// One kind of question to one model. Clones share the batcher.
+pub(crate) struct Panel<Q, A> {
+    batcher: Batcher<Question<Q>, Result<A, Failure>>,
+}
+
+impl<Q, A> Clone for Panel<Q, A> {
+    fn clone(&self) -> Self {
+        Self { batcher: self.batcher.clone() }
+    }
+}
+
+struct Question<Q> {
+    template: Template,
+    asked: Q,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Panel<Q, A> {
+    /// Starts a batcher named `name` before the engine of `model`.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(crate) fn start(
+        name: &'static str,
+        batching: &Batching,
+        job: JobResources,
+        model: ModelRef,
+        ask: Ask<Q, A>,
+    ) -> Result<(Self, EngineThread), String> {
+        let engine = move |questions| judge(&job, &model, ask, questions);
+        let metrics = BatcherMetrics::new(name);
+        let started = batcher::start(name, batching.batcher.clone(), metrics, engine);
+        let (batcher, thread) = started.map_err(|e| format!("the thread {name}: {e}"))?;
+        Ok((Self { batcher }, thread))
+    }
+
+    /// The answer to one question, batched with those of others.
+    pub(crate) async fn ask(
+        &self,
+        template: Template,
+        asked: Q,
+        cost: usize,
+        deadline: Option<Instant>,
+    ) -> Result<A, Status> {
+        let question = Question { template, asked };
+        self.batcher.submit(question, cost, deadline).await?.map_err(unserved)
+    }
+}
+
+/// Judges a batch, the questions of each template together; the answers are in the questions' order.
+fn judge<Q, A>(
+    job: &JobResources,
+    model: &ModelRef,
+    ask: Ask<Q, A>,
+    questions: Vec<Question<Q>>,
+) -> Vec<Result<A, Failure>> {
+    let mut by_template = BTreeMap::new();
+    for (place, Question { template, asked }) in questions.into_iter().enumerate() {
+        let group = by_template.entry(template.name.clone());
+        let (_, places, group) = group.or_insert_with(|| (template, Vec::new(), Vec::new()));
+        places.push(place);
+        group.push(asked);
+    }
+    let mut answers = BTreeMap::new();
+    for (template, places, asked) in by_template.into_values() {
+        let judged =
+            with_judges(job, model, slice::from_ref(&template), |judges| ask(&judges[0], &asked));
+        match judged {
+            Ok(judged) => answers.extend(places.into_iter().zip(judged.into_iter().map(Ok))),
+            Err(why) => answers.extend(places.into_iter().map(|place| (place, Err(why.clone())))),
+        }
+    }
+    answers.into_values().collect()
+}

@@ -1,0 +1,472 @@
+//! Workers as network services, as their callers, their queue and their operators meet them: real
+//! gRPC, a real Redis, tiny models.
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use rlaif_artifacts::Payload;
+use rlaif_job::{Answer, CheckLabeler, ModelRef, TaskId, Work, WorkItem, WorkResult};
+use rlaif_labeler::Labeler;
+use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
+use rlaif_proto::common::v1 as common;
+use rlaif_proto::labeler::v1::label_service_client::LabelServiceClient;
+use rlaif_proto::labeler::v1::{
+    CompareRequest, CompareStreamRequest, ComparisonAnswer, ComparisonQuestion, RateRequest,
+    RatingQuestion,
+};
+use rlaif_proto::reward::v1::reward_service_client::RewardServiceClient;
+use rlaif_proto::reward::v1::score_question::Input;
+use rlaif_proto::reward::v1::{
+    GetModelInfoRequest, ScoreQuestion, ScoreRequest, ScoreStreamRequest, TokenSequence,
+};
+use rlaif_queue::{Address, Item, Options, Outcome, Position, Queue};
+use rlaif_reward::Reward;
+use rlaif_service::auth::{Role, Token};
+use rlaif_service::client::{self, CallPolicy, Channel};
+use rlaif_service::config::{self, Secret};
+use rlaif_service::metrics::Registry;
+use rlaif_template::Template;
+use rlaif_testkit::{RedisServer, eventually};
+use rlaif_types::{Pair, UnscorableReason};
+use rlaif_worker::{Config, Error, Host, Service};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
+const TEMPLATE: &str = "sentiment/compare";
+/// A score alone and in a batch differ by how sums are taken in f32; as for golden values.
+const TOLERANCE: f32 = 1e-4;
+
+/// A worker of this process.
+struct Running {
+    address: SocketAddr,
+    metrics: SocketAddr,
+    shutdown: CancellationToken,
+    ended: JoinHandle<Result<(), Error>>,
+}
+
+/// The built-in configuration with a queue at `redis`, artifacts in `folder` and what `change` does.
+fn config<S: Service>(
+    redis: &str,
+    folder: &Path,
+    change: impl FnOnce(&mut Config<S::Direct>),
+) -> Config<S::Direct> {
+    let defaults = [config::DEFAULTS, rlaif_worker::config::DEFAULTS, S::DEFAULTS];
+    let mut config: Config<S::Direct> = config::load(&defaults, None).unwrap();
+    config.queue.url = Secret::new(redis.to_owned());
+    config.artifacts.url = folder.join("artifacts").display().to_string();
+    config.artifacts.cache = folder.join("cache");
+    change(&mut config);
+    config
+}
+
+async fn start<S: Service>(config: Config<S::Direct>) -> Running {
+    let host = Host::<S>::bind(config, Registry::new()).await.unwrap();
+    let (address, metrics) = (host.address(), host.metrics_address());
+    let shutdown = CancellationToken::new();
+    let ended = tokio::spawn(host.run(shutdown.clone()));
+    Running { address, metrics, shutdown, ended }
+}
+
+impl Running {
+    fn channel(&self, token: Option<&str>) -> Channel {
+        let config = client::Config {
+            endpoint: format!("http://{}", self.address),
+            tls: None,
+            token: token.map(|token| Secret::new(token.to_owned())),
+            connect_timeout: Duration::from_secs(30),
+            keep_alive_interval: Duration::from_secs(30),
+            calls: CallPolicy::default(),
+        };
+        client::channel(&config).unwrap()
+    }
+
+    /// What `/readyz` says.
+    fn is_ready(&self) -> bool {
+        use std::io::Read;
+        let Ok(mut stream) = std::net::TcpStream::connect(self.metrics) else { return false };
+        let request = "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let asked = stream.write_all(request.as_bytes());
+        asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok()
+            && answer.starts_with("HTTP/1.1 200")
+    }
+
+    async fn until_ready(&self, ready: bool) {
+        eventually("readiness", async || (self.is_ready() == ready).then_some(())).await;
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.ended.await.unwrap().unwrap();
+    }
+}
+
+/// Nobody listens there: direct callers are served whether or not the queue answers.
+fn no_redis(folder: &Path) -> String {
+    format!("redis+unix://{}", folder.join("none.sock").display())
+}
+
+async fn labeler(folder: &Path) -> Running {
+    let config = config::<Labeler>(&no_redis(folder), folder, |config| {
+        config.direct.model = Some(MODEL.to_owned());
+    });
+    start::<Labeler>(config).await
+}
+
+fn pair(a: &str, b: &str) -> Pair {
+    let prompt = rlaif_types::Prompt::Text("Say something.".to_owned());
+    Pair { prompt, response_a: a.to_owned(), response_b: b.to_owned() }
+}
+
+fn question(id: &str, pair: Pair) -> ComparisonQuestion {
+    let (id, template) = (id.to_owned(), TEMPLATE.to_owned());
+    ComparisonQuestion { id, template, pair: Some(pair.into()) }
+}
+
+async fn compare(channel: &Channel, a: &str, b: &str) -> ComparisonAnswer {
+    let request = CompareRequest { question: Some(question("q", pair(a, b))) };
+    let mut client = LabelServiceClient::new(channel.clone());
+    client.compare(request).await.unwrap().into_inner().answer.unwrap()
+}
+
+/// What `rlaif label` says about the same pair.
+fn label_command(a: &str, b: &str) -> Value {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rlaif"))
+        .args(["label", "--model", MODEL, "--template", TEMPLATE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let record = json!({"prompt": "Say something.", "response_a": a, "response_b": b});
+    writeln!(child.stdin.take().unwrap(), "{record}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_over_the_wire_is_the_commands_bit_for_bit_and_exchanges_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = labeler(folder.path()).await;
+    let channel = worker.channel(None);
+    for (a, b) in [("A fine day.", "A grim day."), ("x", "naïve 🚀")] {
+        let forward = compare(&channel, a, b).await;
+        let label = forward.judgement().unwrap().unwrap().label;
+        // Alone in its batch, as in the command's.
+        let expected = label_command(a, b);
+        assert_eq!(label.value(), expected["soft_label"].as_f64().unwrap());
+        assert_eq!(forward.label_id, expected["label_id"].as_str().unwrap());
+        assert_eq!(forward.template.unwrap().hash, expected["template_hash"].as_str().unwrap());
+        assert_eq!(forward.model.unwrap().hash, expected["model_hash"].as_str().unwrap());
+
+        let backward = compare(&channel, b, a).await.judgement().unwrap().unwrap().label;
+        assert_eq!(label.value(), 1.0 - backward.value());
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_answers_every_question_and_what_cannot_be_judged_has_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = labeler(folder.path()).await;
+    let asked = [
+        ("fine", pair("fine", "good")),
+        ("empty", pair("", "good")),
+        ("long", pair("bad", &"long ".repeat(600))),
+    ];
+    let questions =
+        asked.map(|(id, pair)| CompareStreamRequest { question: Some(question(id, pair)) });
+    let mut client = LabelServiceClient::new(worker.channel(None));
+    let answers = client.compare_stream(tokio_stream::iter(questions)).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap().answer.unwrap()).collect().await;
+    assert_eq!(answers.len(), 3);
+    for answer in answers {
+        let reason = answer.judgement().unwrap().err().map(|unscorable| unscorable.reason);
+        let expected = match answer.id.as_str() {
+            "fine" => None,
+            "empty" => Some(UnscorableReason::BadItem),
+            _ => Some(UnscorableReason::PromptTooLong),
+        };
+        assert_eq!(reason, expected, "{}", answer.id);
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_template_is_built_in_and_of_the_right_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = labeler(folder.path()).await;
+    let mut client = LabelServiceClient::new(worker.channel(None));
+    // A path is no name; a rating is no comparison.
+    for template in ["/etc/passwd", "helpful/rating", ""] {
+        let question =
+            ComparisonQuestion { template: template.to_owned(), ..question("", pair("a", "b")) };
+        let refused =
+            client.compare(CompareRequest { question: Some(question) }).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{template}");
+        let violations =
+            refused.get_error_details().bad_request().unwrap().field_violations.clone();
+        assert_eq!(violations[0].field, "question.template");
+    }
+    let item = rlaif_types::Item { prompt: pair("", "").prompt, response: "Hello".to_owned() };
+    let question = RatingQuestion {
+        id: "r".to_owned(),
+        template: "helpful/rating".to_owned(),
+        item: Some(item.into()),
+    };
+    let rated = client.rate(RateRequest { question: Some(question) }).await.unwrap().into_inner();
+    let rating = rated.answer.unwrap().judgement().unwrap().unwrap();
+    assert!((-1.0..=1.0).contains(&rating.reward), "{rating:?}");
+    worker.stop().await;
+}
+
+/// A reward model with a head of its own seed.
+fn reward_model(folder: &Path) -> String {
+    let checkpoint = Checkpoint::open(Path::new(MODEL)).unwrap();
+    let device = DeviceName::Cpu;
+    let backbone =
+        CausalLm::load(&checkpoint, &device.open().unwrap(), device.default_dtype()).unwrap();
+    let path = folder.join("reward-model");
+    std::fs::create_dir_all(&path).unwrap();
+    ScalarModel::new(backbone, 7).save(&path, &checkpoint).unwrap();
+    path.display().to_string()
+}
+
+fn score_of(text: &str) -> ScoreQuestion {
+    let item = rlaif_types::Item { prompt: pair("", "").prompt, response: text.to_owned() };
+    ScoreQuestion { id: text.to_owned(), input: Some(Input::Item(item.into())) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_is_the_same_alone_in_a_batch_and_in_a_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.model = Some(reward_model(folder.path()));
+        (config.direct.mean, config.direct.std) = (0.5, 2.0);
+    });
+    let worker = start::<Reward>(config).await;
+    let mut client = RewardServiceClient::new(worker.channel(None));
+    let texts = ["Yes.", "A much longer answer, with reasons.", "naïve 🚀"];
+    let questions: Vec<_> = texts.map(score_of).into();
+    let together = ScoreRequest { questions: questions.clone() };
+    let together = client.score(together).await.unwrap().into_inner().answers;
+    let stream = questions.clone().into_iter();
+    let stream = stream.map(|question| ScoreStreamRequest { question: Some(question) });
+    let streamed = client.score_stream(tokio_stream::iter(stream)).await.unwrap().into_inner();
+    let streamed: Vec<_> = streamed.map(|answer| answer.unwrap().answer.unwrap()).collect().await;
+    for (question, answer) in questions.iter().zip(&together) {
+        let reward = answer.judgement().unwrap().unwrap();
+        let alone = ScoreRequest { questions: vec![question.clone()] };
+        let alone = client.score(alone).await.unwrap().into_inner().answers.remove(0);
+        let in_stream = streamed.iter().find(|streamed| streamed.id == question.id).unwrap();
+        for other in [&alone, in_stream] {
+            let difference = (other.judgement().unwrap().unwrap() - reward).abs();
+            assert!(difference <= TOLERANCE, "{}: {difference}", question.id);
+        }
+        assert_eq!((answer.id.as_str(), answer.model_version), (question.id.as_str(), 1));
+    }
+    let info = client.get_model_info(GetModelInfoRequest {}).await.unwrap().into_inner();
+    assert_eq!((info.model_version, info.context_length_tokens), (1, 512));
+    assert_eq!(info.normalisation.unwrap().std, Some(2.0));
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_the_model_cannot_read_are_unscorable_and_cost_their_neighbours_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.model = Some(reward_model(folder.path()));
+    });
+    let worker = start::<Reward>(config).await;
+    let tokens = |ids: Vec<u32>| {
+        let response = Some(common::TokenIds { ids });
+        let prompt = Some(common::TokenIds { ids: vec![5] });
+        let input = Some(Input::Tokens(TokenSequence { prompt, response }));
+        ScoreQuestion { id: String::new(), input }
+    };
+    let questions = vec![tokens(vec![7, 8]), tokens(vec![1_000_000]), tokens(vec![6; 600])];
+    let mut client = RewardServiceClient::new(worker.channel(None));
+    let answers = client.score(ScoreRequest { questions }).await.unwrap().into_inner().answers;
+    let reasons: Vec<_> =
+        answers.iter().map(|a| a.judgement().unwrap().err().map(|u| u.reason)).collect();
+    let expected = [None, Some(UnscorableReason::BadItem), Some(UnscorableReason::PromptTooLong)];
+    assert_eq!(reasons, expected);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_the_queue_is_refused_with_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.model = Some(reward_model(folder.path()));
+        config.direct.batching.batcher.max_batch_items = 1;
+        config.direct.batching.batcher.max_queued_items = 2;
+    });
+    let worker = start::<Reward>(config).await;
+    let mut client = RewardServiceClient::new(worker.channel(None));
+    // One call asks for far more than wait and run at once.
+    let questions = (0..500).map(|i| score_of(&format!("answer {i}"))).collect();
+    let refused = client.score(ScoreRequest { questions }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    // What was refused left nothing behind that would keep others out.
+    eventually("the queue has room again", async || {
+        let questions = vec![score_of("one")];
+        client.clone().score(ScoreRequest { questions }).await.ok()
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_model_for_direct_callers_they_are_told_what_to_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker =
+        start::<Reward>(config::<Reward>(&no_redis(folder.path()), folder.path(), |_| {})).await;
+    let mut client = RewardServiceClient::new(worker.channel(None));
+    let request = ScoreRequest { questions: vec![score_of("x")] };
+    let refused = client.score(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("direct.model"), "{}", refused.message());
+    worker.stop().await;
+}
+
+/// Calls `path` with an empty message.
+async fn call(channel: &Channel, path: &str) -> Code {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let path = path.parse().unwrap();
+    let answer = grpc.unary(tonic::Request::new(()), path, codec).await;
+    answer.err().map_or(Code::Ok, |status| status.code())
+}
+
+/// Every method of a descriptor, as a path.
+fn methods(descriptor: &[u8]) -> Vec<String> {
+    let set = FileDescriptorSet::decode(descriptor).unwrap();
+    let services = set.file.iter().flat_map(|f| f.service.iter().map(move |s| (f.package(), s)));
+    services
+        .flat_map(|(package, service)| {
+            let methods = service.method.iter();
+            methods.map(move |m| format!("/{package}.{}/{}", service.name(), m.name()))
+        })
+        .collect()
+}
+
+/// Every method is refused without a token and with an unknown one, and admits each role.
+async fn guards<S: Service>(descriptor: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, worker) = ("client-client-client-client", "worker-worker-worker-worker");
+    let config = config::<S>(&no_redis(folder.path()), folder.path(), |config| {
+        config.server.auth.enabled = true;
+        for (role, token) in [(Role::Client, client), (Role::Worker, worker)] {
+            let token = Token { role, token: Secret::new(token.to_owned()) };
+            config.server.auth.tokens.insert(format!("{role:?}"), token);
+        }
+    });
+    let running = start::<S>(config).await;
+    let methods = methods(descriptor);
+    assert!(!methods.is_empty());
+    for method in methods {
+        for token in [None, Some("nobody-nobody-nobody-nobody")] {
+            let code = call(&running.channel(token), &method).await;
+            assert_eq!(code, Code::Unauthenticated, "{method}");
+        }
+        for token in [client, worker] {
+            let code = call(&running.channel(Some(token)), &method).await;
+            let admitted = !matches!(code, Code::Unauthenticated | Code::PermissionDenied);
+            assert!(admitted, "{method}: {code:?}");
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_asks_for_a_token() {
+    guards::<Labeler>(rlaif_proto::labeler::DESCRIPTOR_SET).await;
+    guards::<Reward>(rlaif_proto::reward::DESCRIPTOR_SET).await;
+}
+
+/// Work for a labeler that needs no more than to be loaded.
+async fn enqueue(queue: &Queue, folder: &Path, job: &str) {
+    let artifacts = rlaif_artifacts::ArtifactStore::open(
+        &folder.join("artifacts").display().to_string(),
+        &folder.join("cache"),
+    );
+    let templates = vec![Template::load(TEMPLATE).unwrap()];
+    let work = Work::CheckLabeler(CheckLabeler { model: ModelRef::Named(MODEL.into()), templates });
+    let item = WorkItem { job: job.to_owned(), task: TaskId::CheckLabeler, work };
+    let message = serde_json::to_vec(&item).unwrap();
+    let payload = Payload::of(&artifacts.unwrap().job(job).unwrap(), message).await.unwrap();
+    let id = format!("{job}/{}", item.task);
+    queue.enqueue(vec![Item::new(id, payload.to_wire())]).await.unwrap();
+}
+
+async fn result(queue: &Queue) -> WorkResult {
+    let entry = eventually("a result", async || {
+        let results = queue.results(Position::START, 1, Duration::from_secs(1)).await.ok()?;
+        results.into_iter().find(|entry| matches!(entry.outcome, Outcome::Done { .. }))
+    })
+    .await;
+    queue.acknowledge(entry.position).await.unwrap();
+    let Outcome::Done { payload, .. } = entry.outcome else { unreachable!("just found") };
+    let Payload::Inline(message) = Payload::from_wire(&payload).unwrap() else {
+        panic!("a small result travels inline")
+    };
+    serde_json::from_slice::<Answer>(&message).unwrap().result
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_does_what_is_queued_and_outlives_its_redis() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    // The worker comes first: it waits.
+    redis.kill();
+    let config = config::<Labeler>(&url, folder.path(), |config| {
+        config.queue.options.patience = Duration::from_secs(1);
+    });
+    let worker = start::<Labeler>(config).await;
+    assert!(!worker.is_ready());
+    redis.restart();
+    worker.until_ready(true).await;
+
+    let queue = Queue::redis("label", &Address::new(&url), Options::default()).await.unwrap();
+    enqueue(&queue, folder.path(), "job-1").await;
+    assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
+
+    // Longer than its patience, which readiness tells: the watch waits for two seconds.
+    redis.kill();
+    worker.until_ready(false).await;
+    assert!(!worker.ended.is_finished());
+    redis.restart();
+    worker.until_ready(true).await;
+    enqueue(&queue, folder.path(), "job-2").await;
+    assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
+    worker.stop().await;
+}
+
+#[test]
+fn a_dumped_configuration_is_whole_and_shows_no_secret() {
+    for kind in ["labeler", "rollout", "reward", "learner"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_rlaif"))
+            .args([kind, "--dump-config"])
+            .env("RLAIF__QUEUE__URL", "redis://:hunter2@queue:6379")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        for expected in ["[queue]", "[artifacts]", "[worker]", "[direct]", "[server]", "patience"] {
+            assert!(text.contains(expected), "{kind}: no {expected} in\n{text}");
+        }
+        assert!(!text.contains("hunter2"), "{kind}");
+    }
+}
