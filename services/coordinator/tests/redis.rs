@@ -2,10 +2,10 @@
 
 mod support;
 
-use rlaif_artifacts::ArtifactStore;
-use rlaif_coordinator::{Places, Queues, service};
+use rlaif_coordinator::{Queues, service};
 use rlaif_proto::coordinator::v1::{JobState, ListJobsRequest};
 use rlaif_queue::{Address, Options};
+use rlaif_service::config::Secret;
 use rlaif_testkit::{RedisServer, eventually, free_port};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path());
     config.server.address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    config.queue.url = redis.url();
+    config.queue.url = Secret::new(redis.url());
     // The shortest there is; the outage below lasts until it is over.
     config.queue.options = Options { patience: Duration::from_millis(2100), ..options() };
     let (address, options) = (config.server.address, config.queue.options.clone());
@@ -42,9 +42,7 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
     eventually("it is ready", async || (answer().await == Code::Ok).then_some(())).await;
 
     let queues = Queues::connect(&Address::new(redis.url()), &options).await.unwrap();
-    let jobs = Places::many_jobs(folder.path()).jobs().to_owned();
-    let store = ArtifactStore::open(&jobs.to_string_lossy(), folder.path()).unwrap();
-    let workers = Workers::start(&queues, &store);
+    let workers = Workers::start(&queues, &store(folder.path()));
     let sent = submission("outlives", false);
     let id = submit(&mut client, &sent, "key").await;
     workers.allow(5);

@@ -6,7 +6,6 @@ use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use url::Url;
 
 /// The coordinator's layer over [`rlaif_service::config::DEFAULTS`].
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -35,11 +34,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueConfig {
-    /// `redis://[user@]host[:port][/db]`, `rediss://` for TLS, `redis+unix:///path`.
-    pub url: String,
-    /// Its password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<Secret>,
+    /// `redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS, `redis+unix:///path`.
+    pub url: Secret,
     /// PEM certificates that vouch for the server, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -48,15 +44,13 @@ pub struct QueueConfig {
 }
 
 /// The artifact store.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ArtifactsConfig {
-    /// Its address; the folder of run folders where it is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Where folders of a bucket are downloaded; below the data folder where it is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<PathBuf>,
+    /// A folder, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    pub url: String,
+    /// Where folders of a bucket are downloaded.
+    pub cache: PathBuf,
 }
 
 /// The coordinator itself.
@@ -89,19 +83,9 @@ impl Config {
 }
 
 impl QueueConfig {
-    /// Where Redis is, with the password.
+    /// Where Redis is.
     pub fn address(&self) -> Address {
-        let url = match (&self.password, Url::parse(&self.url)) {
-            (Some(password), Ok(mut url)) => {
-                // A socket has no place for it but among its parameters.
-                if url.set_password(Some(password.expose())).is_err() {
-                    url.query_pairs_mut().append_pair("pass", password.expose());
-                }
-                url.into()
-            }
-            _ => self.url.clone(),
-        };
-        Address { url, ca_file: self.ca_file.clone() }
+        Address { url: self.url.expose().clone(), ca_file: self.ca_file.clone() }
     }
 }
 
@@ -112,21 +96,13 @@ impl Validate for Config {
         problems.section("metrics", &self.metrics);
         problems.section("telemetry", &self.telemetry);
         problems.section("queue", &self.queue);
+        problems.check(!self.artifacts.url.is_empty(), "artifacts.url", "must name a folder");
         problems.section("coordinator", &self.coordinator);
     }
 }
 
 impl Validate for QueueConfig {
     fn validate(&self, problems: &mut Problems) {
-        match Url::parse(&self.url) {
-            Ok(url) => {
-                let pass = url.query_pairs().any(|(name, _)| name == "pass");
-                let hidden = url.password().is_none() && !pass;
-                let what = "must hold no password: give it as queue.password, which is never shown";
-                problems.check(hidden, "url", what);
-            }
-            Err(error) => problems.add("url", format!("is no address like redis://host: {error}")),
-        }
         let patient = self.options.patience > Duration::from_secs(2);
         let what = "must be longer than 2s: Redis may take that long to say that there is nothing";
         problems.check(patient, "options.patience", what);
@@ -149,11 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_hold_and_a_dump_of_them_reads_back() {
+    fn the_defaults_hold_and_a_dump_of_them_reads_back_but_for_the_address_of_redis() {
         let config = Config::load(None).unwrap();
+        let dumped = config.dump();
+        assert!(dumped.contains("url = \"***\"") && !dumped.contains("6379"), "{dumped}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("dumped.toml");
-        std::fs::write(&file, config.dump()).unwrap();
+        std::fs::write(&file, dumped.replace("***", "redis://127.0.0.1:6379")).unwrap();
         assert_eq!(format!("{:?}", Config::load(Some(&file)).unwrap()), format!("{config:?}"));
         let patience = config.queue.options.patience;
         let options = Options { patience, ..Options::default() };
@@ -161,17 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_given_apart_and_never_shown() {
+    fn patience_shorter_than_a_read_is_refused() {
         let mut queue = Config::load(None).unwrap().queue;
-        queue.password = Some(Secret::new("se/cret".to_owned()));
-        assert_eq!(queue.address().url, "redis://:se%2Fcret@127.0.0.1:6379");
-        assert!(!format!("{queue:?}").contains("cret"));
-        queue.url = "redis+unix:///run/redis.sock".into();
-        assert_eq!(queue.address().url, "redis+unix:///run/redis.sock?pass=se%2Fcret");
-        for shown in ["redis://user:secret@host", "redis+unix:///run/redis.sock?pass=secret"] {
-            queue.url = shown.into();
-            let problems = Problems::of(&queue).to_string();
-            assert!(problems.contains("queue.password") && !problems.contains("secret"));
-        }
+        queue.options.patience = Duration::from_secs(1);
+        assert!(Problems::of(&queue).to_string().contains("options.patience"));
     }
 }

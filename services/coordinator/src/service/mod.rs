@@ -180,11 +180,7 @@ async fn open(
 ) -> Result<Coordinator, JobError> {
     let queues = queues.await?;
     let places = Places::many_jobs(&config.coordinator.data_dir);
-    let url = config.artifacts.url.clone();
-    let url = url.unwrap_or_else(|| places.jobs().to_string_lossy().into_owned());
-    let cache = config.artifacts.cache.clone();
-    let cache = cache.unwrap_or_else(|| config.coordinator.data_dir.join("cache"));
-    let store = ArtifactStore::open(&url, &cache)?;
+    let store = ArtifactStore::open(&config.artifacts.url, &config.artifacts.cache)?;
     let limits = Limits { max_running_jobs: config.coordinator.max_running_jobs };
     loop {
         match Coordinator::open(places.clone(), queues.clone(), store.clone(), limits).await {

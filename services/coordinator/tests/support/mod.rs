@@ -96,8 +96,7 @@ impl Cluster {
     pub fn with(options: Options) -> Self {
         let queues = Queues::new(|_| Queue::in_memory(options.clone())).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let jobs = Places::many_jobs(folder.path()).jobs().to_owned();
-        let store = ArtifactStore::open(&jobs.to_string_lossy(), folder.path()).unwrap();
+        let store = store(folder.path());
         let workers = Workers::start(&queues, &store);
         Self { folder, queues, store, workers }
     }
@@ -134,6 +133,15 @@ impl Cluster {
     }
 }
 
+fn artifacts(folder: &Path) -> String {
+    folder.join("artifacts").display().to_string()
+}
+
+/// The artifacts of a coordinator with its data in `folder`.
+pub fn store(folder: &Path) -> ArtifactStore {
+    ArtifactStore::open(&artifacts(folder), folder).unwrap()
+}
+
 /// On a free port, with its data in `folder`.
 pub fn config(folder: &Path) -> Config {
     let mut config = Config::load(None).unwrap();
@@ -141,6 +149,8 @@ pub fn config(folder: &Path) -> Config {
     config.metrics.address = SocketAddr::from(([127, 0, 0, 1], 0));
     config.server.drain_timeout = Duration::from_secs(5);
     config.coordinator.data_dir = folder.to_owned();
+    config.artifacts.url = artifacts(folder);
+    config.artifacts.cache = folder.join("cache");
     config.queue.options = options();
     config
 }

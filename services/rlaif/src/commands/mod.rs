@@ -69,7 +69,8 @@ impl Cli {
     /// Whether the command is a service, which logs as its configuration says.
     pub fn is_a_service(&self) -> bool {
         use Command::{Coordinator, Labeler, Learner, Reward, Rollout};
-        matches!(self.command, Coordinator(_) | Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
+        let command = &self.command;
+        matches!(command, Coordinator(_) | Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
     }
 }
 
@@ -84,10 +85,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Logprobs(args) => logprobs::run(args),
         Command::Models(args) => models::run(args),
         Command::Coordinator(args) => coordinator::run(args),
-        Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
-        Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
-        Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),
-        Command::Learner(args) => worker::run::<rlaif_learner::Learner>(args),
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),
         Command::Watch(args) => watch::run(args),
@@ -97,5 +94,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),
+        Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
+        Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
+        Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),
+        Command::Learner(args) => worker::run::<rlaif_learner::Learner>(args),
     }
 }
