@@ -145,4 +145,22 @@ mod tests {
         let error = open("ftp://host/x").unwrap_err().to_string();
         assert!(error.contains("s3://"), "{error}");
     }
+
+    #[test]
+    fn a_bucket_opens_where_it_is_built_in_and_else_says_how_to_build_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let features = [("s3", cfg!(feature = "s3")), ("gcs", cfg!(feature = "gcs"))];
+        for ((feature, built_in), url) in features.into_iter().zip(["s3://b/runs", "gs://b/runs"]) {
+            match ArtifactStore::open(url, dir.path()) {
+                Ok(_) => assert!(built_in, "{url} opened without {feature}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(
+                        !built_in && error.contains(&format!("--features {feature}")),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use crate::model_cache::Loaded;
 use crate::{Failure, ModelCache};
 use rlaif_artifacts::{ArtifactStore, BlockingArtifacts};
 use rlaif_job::ModelRef;
-use rlaif_models::{CausalLm, DeviceName, Engine, EngineOptions, LanguageModel};
+use rlaif_models::{CausalLm, DeviceName, Engine, EngineOptions};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -104,9 +104,9 @@ impl JobResources {
     pub fn with_reward_engine<T>(
         &self,
         which: &ModelRef,
-        work: impl FnOnce(&dyn LanguageModel) -> Result<T, Failure>,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let Resources { models, engines, .. } = &self.shared;
-        engines.reward(models, &self.artifacts, which, |engine| work(engine))
+        engines.reward(models, &self.artifacts, which, work)
     }
 }

@@ -1,0 +1,218 @@
+//! What follows from results does not depend on the order in which they come, on how often, or on how
+//! often the machine is built anew from them.
+
+use proptest::prelude::*;
+use rlaif_job::{
+    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, Machine,
+    RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work, WorkItem, WorkResult,
+    reward_quality,
+};
+use rlaif_template::Template;
+use rlaif_types::{
+    Comparison, ContentHash, Episode, LabelId, OrderScores, Pair, Prompt, SoftLabel, Unscorable,
+    UnscorableReason,
+};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PAIRS: usize = 10;
+const STEPS: usize = 3;
+
+fn machine() -> Machine {
+    let text = format!(
+        "name = 't'\nchunk_size = 4\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
+         template = 'sentiment/compare'\n[data]\nprompts = 'p'\nheldout_prompts = 'h'\n\
+         [reward_model]\npairs = {PAIRS}\n[rl]\nreward = 'model'\nsteps = {STEPS}\nbatch_size = 6\n\
+         [evaluate]\ntemplates = ['sentiment/compare']\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.toml");
+    std::fs::write(&path, text).unwrap();
+    let prompts = |word: &str| (0..7).map(|i| Prompt::Text(format!("{word} {i}"))).collect();
+    let template = Template::load("sentiment/compare").unwrap();
+    let inputs = Inputs {
+        prompts: prompts("train"),
+        heldout: prompts("held out"),
+        template: template.clone(),
+        evaluation_templates: vec![template],
+    };
+    Machine::new("job", Job::load(&path).unwrap(), inputs)
+}
+
+/// A worker without a model: its answers depend on the item alone, as a real one's do.
+fn answer(item: &WorkItem) -> WorkResult {
+    let trained = |model: &str| Trained {
+        model: model.into(),
+        metrics: vec![json!({"stage": model, "step": 1})],
+        examples: 1,
+    };
+    match &item.work {
+        Work::CheckPolicy(_) | Work::CheckLabeler(_) => {
+            WorkResult::Checked(CheckedModel { name: "m".into(), hash: ContentHash::of("m") })
+        }
+        Work::FineTune(_) => WorkResult::FineTuned(trained("sft")),
+        Work::SamplePairs(work) => {
+            let pair = |prompt: &Prompt| Pair {
+                prompt: prompt.clone(),
+                response_a: format!("a{}", work.first),
+                response_b: "b".into(),
+            };
+            WorkResult::Pairs(work.prompts.iter().map(pair).collect())
+        }
+        Work::Label(work) => WorkResult::Labels(work.pairs.iter().map(label).collect()),
+        Work::TrainReward(_) => WorkResult::RewardTrained {
+            trained: trained("reward"),
+            summary: RewardSummary {
+                quality: reward_quality(&[(0.7, SoftLabel::new(0.75).unwrap())]),
+                trained_on: 9,
+                mean: 0.0,
+                std: 1.0,
+            },
+        },
+        Work::Rollout(work) => {
+            let rollout = |(i, _): (usize, &Prompt)| Rollout {
+                episode: Episode {
+                    prompt: vec![1],
+                    response: vec![(work.first + i) as u32],
+                    logprobs: vec![-1.0],
+                    reward: Err(Unscorable::new(UnscorableReason::NoVerdict, "not judged yet")),
+                },
+                text: format!("{}", work.first + i),
+            };
+            WorkResult::Rollouts(work.prompts.iter().enumerate().map(rollout).collect())
+        }
+        Work::Score(work) => {
+            WorkResult::Rewards(work.items.iter().map(|i| Ok(i.response.len() as f64)).collect())
+        }
+        Work::Rate(work) => WorkResult::Rewards(work.items.iter().map(|_| Ok(0.0)).collect()),
+        Work::PolicyStep(work) => WorkResult::Stepped(Stepped {
+            metrics: json!({"stage": "policy", "step": work.step, "batches": work.batches}),
+            parameters: format!("versions/{}", work.step),
+            checkpointed: work.step % 2 == 0 || work.step == work.steps,
+            model: (work.step == work.steps).then(|| "checkpoints/policy".into()),
+        }),
+        Work::Respond(work) => {
+            let contest = |prompt: &Prompt| Contest {
+                prompt: prompt.clone(),
+                trained: "better".into(),
+                start: "good".into(),
+            };
+            WorkResult::Contests(work.trained.prompts.iter().map(contest).collect())
+        }
+        Work::Judge(work) => {
+            let record = |contest: &Contest| EvaluationRecord {
+                contest: contest.clone(),
+                verdicts: work
+                    .templates
+                    .iter()
+                    .map(|t| (t.name.clone(), Judged::Verdict(Verdict::of_scores(0.6, 0.4))))
+                    .collect(),
+            };
+            WorkResult::Evaluations(work.contests.iter().map(record).collect())
+        }
+    }
+}
+
+fn label(pair: &Pair) -> LabelRecord {
+    let half = SoftLabel::new(0.5).unwrap();
+    let order =
+        OrderScores { verdict_logprobs: [-1.0, -1.0], prefers_first: half, prompt_tokens: 9 };
+    let comparison = Comparison { label: half, ab: order.clone(), ba: order };
+    LabelRecord {
+        label_id: LabelId(ContentHash::of(format!("{pair:?}"))),
+        pair: pair.clone(),
+        comparison: Some(comparison),
+        unscorable: None,
+        template: "t".into(),
+        template_hash: ContentHash::of("t"),
+        labeler: "m".into(),
+        labeler_hash: ContentHash::of("m"),
+    }
+}
+
+/// Everything a finished job leaves: its files' records, and the artifacts that remain.
+#[derive(Debug, Default, PartialEq)]
+struct Left {
+    files: BTreeMap<&'static str, Vec<Value>>,
+    artifacts: BTreeMap<String, Vec<u8>>,
+    stages: BTreeMap<&'static str, Value>,
+}
+
+impl Left {
+    fn take_in(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Append { file, records } => {
+                    self.files.entry(file).or_default().extend(records);
+                }
+                Effect::Put { artifact, bytes } => drop(self.artifacts.insert(artifact, bytes)),
+                Effect::Delete { artifact } => drop(self.artifacts.remove(&artifact)),
+                Effect::Finished { stage, summary } => drop(self.stages.insert(stage, summary)),
+                Effect::Publish { .. } => {}
+            }
+        }
+    }
+}
+
+/// Runs a job whose items are answered in the order `choose` says; after every `rebuild_every`
+/// results the machine is thrown away and built anew from the results so far.
+fn run(choose: &mut dyn FnMut(usize) -> usize, rebuild_every: usize) -> (Left, BTreeSet<String>) {
+    let (mut machine, mut left) = (machine(), Left::default());
+    let mut results: BTreeMap<String, (TaskId, WorkResult)> = BTreeMap::new();
+    let mut waiting: Vec<WorkItem> = Vec::new();
+    while machine.outcome().is_none() {
+        waiting.extend(machine.ready());
+        let item = waiting.swap_remove(choose(waiting.len()));
+        let result = answer(&item);
+        left.take_in(machine.complete(item.task, result.clone()).unwrap());
+        let again = machine.complete(item.task, result.clone()).unwrap();
+        assert!(again.is_empty(), "{} counted twice", item.task);
+        let new = results.insert(item.task.to_string(), (item.task, result)).is_none();
+        assert!(new, "{} was handed out again", item.task);
+        if results.len().is_multiple_of(rebuild_every) {
+            (machine, left) = (self::machine(), Left::default());
+            // As from the journal, whose keys are the tasks' names.
+            for (task, result) in results.values() {
+                left.take_in(machine.complete(*task, result.clone()).unwrap());
+            }
+            waiting.clear();
+        }
+    }
+    assert!(machine.ready().is_empty(), "a finished job has nothing to do");
+    (left, results.into_keys().collect())
+}
+
+#[test]
+fn a_job_is_done_with_every_task_done_once() {
+    let (left, tasks) = run(&mut |_| 0, usize::MAX);
+    assert_eq!(left.files["labels.jsonl"].len(), PAIRS);
+    assert_eq!(left.files["samples.jsonl"].len(), 6 * STEPS);
+    assert_eq!(left.files["evaluation.jsonl"].len(), 7);
+    // 2 checks, 3 chunks sampled and labelled, the reward model, per step 2 chunks drawn and scored
+    // and the step itself, 2 chunks answered and judged.
+    assert_eq!(tasks.len(), 2 + 2 * 3 + 1 + STEPS * (2 * 2 + 1) + 2 * 2);
+    assert!(left.artifacts.is_empty(), "batches that a checkpoint covers are deleted");
+    assert!(["label", "reward", "policy", "evaluate"].iter().all(|s| left.stages.contains_key(s)));
+}
+
+#[test]
+fn a_step_repeats_the_batches_since_the_checkpoint() {
+    let (left, _) = run(&mut |_| 0, usize::MAX);
+    let steps = left.files["metrics.jsonl"].iter().filter(|m| m["stage"] == "policy");
+    let batches: Vec<usize> = steps.map(|m| m["batches"].as_array().unwrap().len()).collect();
+    // Step 2 is checkpointed.
+    assert_eq!(batches, [1, 2, 1]);
+}
+
+proptest! {
+    #[test]
+    fn neither_order_nor_restarts_change_what_a_job_leaves(
+        choices in prop::collection::vec(any::<prop::sample::Index>(), 64),
+        rebuild_every in 1usize..40,
+    ) {
+        let expected = run(&mut |_| 0, usize::MAX);
+        let mut choices = choices.into_iter();
+        let mut choose = |count: usize| choices.next().map_or(0, |choice| choice.index(count));
+        prop_assert_eq!(run(&mut choose, rebuild_every), expected);
+    }
+}

@@ -1,0 +1,110 @@
+//! Training in one long piece of work: an attempt that dies costs the steps since the last saved
+//! state, and nothing else.
+
+use crate::bench::{Listener, Process, demonstrations, generate, lora, named, prompts, training};
+use rlaif_job::{
+    FineTune, Label, LabelRecord, Labeler, RewardModelConfig, RewardSummary, SftConfig, TaskId,
+    TrainReward, Trained, Work, WorkResult,
+};
+use rlaif_template::Template;
+use rlaif_types::OptimizerConfig;
+use std::path::Path;
+
+fn optimizer() -> OptimizerConfig {
+    OptimizerConfig { lr: 1e-3, ..OptimizerConfig::default() }
+}
+
+/// Eight steps.
+fn fine_tune() -> Work {
+    Work::FineTune(FineTune {
+        training: training(Some(lora())),
+        config: SftConfig { epochs: 4, batch_size: 6, optimizer: optimizer() },
+        demonstrations: "data/demonstrations.jsonl".into(),
+    })
+}
+
+/// Eight steps, in whole weights.
+fn train_reward() -> Work {
+    let config = RewardModelConfig {
+        heldout_fraction: 0.25,
+        epochs: 4,
+        batch_size: 6,
+        optimizer: optimizer(),
+        ..RewardModelConfig::default()
+    };
+    Work::TrainReward(TrainReward {
+        training: training(None),
+        config,
+        labels: "labels.jsonl".into(),
+    })
+}
+
+fn labels(process: &Process) -> Vec<LabelRecord> {
+    let sample = Work::SamplePairs(generate(named(), 0, prompts(16)));
+    let WorkResult::Pairs(pairs) = process.done(TaskId::Sample(0), sample) else {
+        panic!("sampling gives pairs")
+    };
+    let template = Template::load("sentiment/compare").unwrap();
+    let label = Label { labeler: Labeler { model: named(), template }, pairs };
+    match process.done(TaskId::Label(0), Work::Label(label)) {
+        WorkResult::Labels(labels) => labels,
+        other => panic!("labeling gave {other:?}"),
+    }
+}
+
+/// A process over a store that holds the data of both kinds of training.
+fn prepared(root: &Path) -> Process {
+    let process = Process::start(root);
+    process.artifacts.put("data/demonstrations.jsonl", demonstrations()).unwrap();
+    let labels = labels(&process);
+    assert!(labels.iter().all(|label| label.comparison.is_some()), "{labels:?}");
+    let lines = labels.iter().map(|label| serde_json::to_string(label).unwrap() + "\n");
+    process.artifacts.put("labels.jsonl", lines.collect::<String>()).unwrap();
+    process
+}
+
+fn trained(result: WorkResult) -> (Trained, Option<RewardSummary>) {
+    match result {
+        WorkResult::FineTuned(trained) => (trained, None),
+        WorkResult::RewardTrained { trained, summary } => (trained, Some(summary)),
+        other => panic!("training gave {other:?}"),
+    }
+}
+
+#[test]
+fn a_retry_goes_on_from_the_saved_state_and_ends_with_the_same_bits() {
+    for (task, work) in [(TaskId::FineTune, fine_tune()), (TaskId::Reward, train_reward())] {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+        let never_stopped = trained(prepared(&whole).done(task, work.clone()));
+
+        let killed = prepared(&broken).attempt(task, work.clone(), &Listener::killing_at(8));
+        assert!(killed.unwrap_err().0.contains("killed at step 8"));
+        // Another process, as after a crash.
+        let (process, listener) = (Process::start(&broken), Listener::default());
+        let retried = trained(process.attempt(task, work, &listener).unwrap());
+
+        assert_eq!(*listener.begun_at.lock().unwrap(), Some(6), "it went on from the saved state");
+        assert_eq!(retried, never_stopped);
+        let steps: Vec<u64> =
+            retried.0.metrics.iter().map(|record| record["step"].as_u64().unwrap()).collect();
+        assert_eq!(steps, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let weights = |root: &Path| {
+            std::fs::read(root.join(&retried.0.model).join("model.safetensors")).unwrap()
+        };
+        assert_eq!(weights(&whole), weights(&broken));
+        assert!(process.artifacts.list("state").unwrap().is_empty(), "the state was for retries");
+    }
+}
+
+#[test]
+fn a_state_without_the_records_of_its_steps_is_not_gone_on_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = prepared(dir.path());
+    process.attempt(TaskId::FineTune, fine_tune(), &Listener::killing_at(7)).unwrap_err();
+    process.artifacts.put("state/sft.jsonl", "{\"stage\":\"sft\",\"step\":1}\n").unwrap();
+    let listener = Listener::default();
+    let result = process.attempt(TaskId::FineTune, fine_tune(), &listener).unwrap();
+    assert_eq!(*listener.begun_at.lock().unwrap(), Some(0));
+    assert_eq!(trained(result).0.metrics.len(), 8);
+}
