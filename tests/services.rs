@@ -26,7 +26,7 @@ use rlaif_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use rlaif_queue::{Address, Item, Options, Outcome, Position, Queue};
 use rlaif_reward::Reward;
 use rlaif_rollout::Rollout;
-use rlaif_service::auth::{Role, Token};
+use rlaif_service::auth::{Access, Role, Rule, Token};
 use rlaif_service::client::{self, CallPolicy, Channel};
 use rlaif_service::config::{self, Secret};
 use rlaif_service::http;
@@ -377,16 +377,19 @@ async fn a_trainer_of_openrlhf_gets_the_rewards_that_grpc_gives() {
     let answer = client.score(request).await.unwrap().into_inner().answers.remove(0);
     let expected = answer.judgement().unwrap().unwrap();
 
-    // The trainer's queries end as its own tokenizer does, or not.
+    // The trainer's queries hold the mark of their end where one was drawn.
+    let tokenizer = Checkpoint::open(Path::new(MODEL)).unwrap().tokenizer;
+    let end = tokenizer.token_text(tokenizer.eos_ids()[0]).unwrap();
     let prompt = "Say something.";
-    let queries = [format!("{prompt} Yes."), format!("{prompt} Yes.</s>")];
+    let queries = [format!("{prompt} Yes."), format!("{prompt} Yes.{end}")];
     let (status, body) =
         post(address, &json!({"query": queries, "prompts": [prompt, prompt], "labels": ["", ""]}));
     assert!(status.contains("200"), "{status}: {body}");
     let rewards = serde_json::from_str::<Value>(&body).unwrap()["rewards"].clone();
     let rewards: Vec<f32> = serde_json::from_value(rewards).unwrap();
     assert_eq!(rewards.len(), 2);
-    assert!((rewards[0] - expected).abs() <= TOLERANCE, "{rewards:?} {expected}");
+    let near = |reward: &f32| (reward - expected).abs() <= TOLERANCE;
+    assert!(rewards.iter().all(near), "{rewards:?} {expected}");
 
     // What has no reward refuses the request: no number stands for it.
     let (status, body) = post(address, &json!({"query": ["fine", "long ".repeat(600)]}));
@@ -502,14 +505,16 @@ fn methods(descriptor: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Every method is refused without a token and with an unknown one, and admits each role.
-async fn guards<S: Service>(descriptor: &[u8]) {
+/// Every method has a rule, is refused without a token, with an unknown one and with that of a role
+/// which may not call it, and admits the others.
+async fn guards<S: Service>(descriptor: &[u8], rules: &[Rule]) {
     let folder = tempfile::tempdir().unwrap();
-    let (client, worker) = ("client-client-client-client", "worker-worker-worker-worker");
+    let roles = [Role::Client, Role::Worker, Role::Admin];
+    let token = |role: Role| format!("{role:?}").repeat(8);
     let config = config::<S>(&no_redis(folder.path()), folder.path(), |config| {
         config.server.auth.enabled = true;
-        for (role, token) in [(Role::Client, client), (Role::Worker, worker)] {
-            let token = Token { role, token: Secret::new(token.to_owned()) };
+        for role in roles {
+            let token = Token { role, token: Secret::new(token(role)) };
             config.server.auth.tokens.insert(format!("{role:?}"), token);
         }
     });
@@ -517,25 +522,27 @@ async fn guards<S: Service>(descriptor: &[u8]) {
     let methods = methods(descriptor);
     assert!(!methods.is_empty());
     for method in methods {
-        for token in [None, Some("nobody-nobody-nobody-nobody")] {
-            let code = call(&running.channel(token), &method).await;
+        for stranger in [None, Some("nobody-nobody-nobody-nobody")] {
+            let code = call(&running.channel(stranger), &method).await;
             assert_eq!(code, Code::Unauthenticated, "{method}");
         }
-        for token in [client, worker] {
-            let code = call(&running.channel(Some(token)), &method).await;
-            let admitted = !matches!(code, Code::Unauthenticated | Code::PermissionDenied);
-            assert!(admitted, "{method}: {code:?}");
+        let (_, access) = rules.iter().find(|(path, _)| *path == method).unwrap();
+        let Access::Roles(allowed) = access else { panic!("{method} is open to everybody") };
+        for role in roles {
+            let code = call(&running.channel(Some(&token(role))), &method).await;
+            let refused = matches!(code, Code::Unauthenticated | Code::PermissionDenied);
+            assert_eq!(refused, !allowed.contains(&role), "{method} by {role:?}: {code:?}");
         }
     }
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_method_asks_for_a_token() {
-    guards::<Labeler>(rlaif_proto::labeler::DESCRIPTOR_SET).await;
-    guards::<Reward>(rlaif_proto::reward::DESCRIPTOR_SET).await;
-    guards::<Rollout>(rlaif_proto::rollout::DESCRIPTOR_SET).await;
-    guards::<Learner>(rlaif_proto::learner::DESCRIPTOR_SET).await;
+async fn every_method_asks_for_a_token_of_its_roles() {
+    guards::<Labeler>(rlaif_proto::labeler::DESCRIPTOR_SET, rlaif_labeler::RULES).await;
+    guards::<Reward>(rlaif_proto::reward::DESCRIPTOR_SET, rlaif_reward::RULES).await;
+    guards::<Rollout>(rlaif_proto::rollout::DESCRIPTOR_SET, rlaif_rollout::RULES).await;
+    guards::<Learner>(rlaif_proto::learner::DESCRIPTOR_SET, rlaif_learner::RULES).await;
 }
 
 /// Work for a labeler that needs no more than to be loaded.

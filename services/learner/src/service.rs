@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tonic::service::Routes;
 
-const CALLERS: Access = Access::Roles(&[Role::Client, Role::Worker, Role::Admin]);
+const WATCHERS: Access = Access::Roles(&[Role::Client, Role::Admin]);
+const READERS: Access = Access::Roles(&[Role::Client, Role::Worker, Role::Admin]);
 
 /// Who may call each method.
 pub const RULES: &[Rule] = &[
-    ("/rlaif.learner.v1.LearnerService/GetStatus", CALLERS),
-    ("/rlaif.learner.v1.LearnerService/ListVersions", CALLERS),
+    ("/rlaif.learner.v1.LearnerService/GetStatus", WATCHERS),
+    ("/rlaif.learner.v1.LearnerService/ListVersions", READERS),
 ];
 
 /// The learner, for a [`Host`](rlaif_worker::Host).
