@@ -6,6 +6,7 @@ use prost_types::FileDescriptorSet;
 use rlaif_artifacts::Payload;
 use rlaif_job::{Answer, CheckLabeler, ModelRef, TaskId, Work, WorkItem, WorkResult};
 use rlaif_labeler::Labeler;
+use rlaif_learner::Learner;
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
 use rlaif_proto::common::v1 as common;
 use rlaif_proto::labeler::v1::label_service_client::LabelServiceClient;
@@ -13,24 +14,30 @@ use rlaif_proto::labeler::v1::{
     CompareRequest, CompareStreamRequest, ComparisonAnswer, ComparisonQuestion, RateRequest,
     RatingQuestion,
 };
+use rlaif_proto::learner::v1::learner_service_client::LearnerServiceClient;
+use rlaif_proto::learner::v1::{GetStatusRequest, ListVersionsRequest};
 use rlaif_proto::reward::v1::reward_service_client::RewardServiceClient;
 use rlaif_proto::reward::v1::score_question::Input;
 use rlaif_proto::reward::v1::{
     GetModelInfoRequest, ScoreQuestion, ScoreRequest, ScoreStreamRequest, TokenSequence,
 };
+use rlaif_proto::rollout::v1 as rollout;
+use rlaif_proto::rollout::v1::rollout_service_client::RolloutServiceClient;
 use rlaif_queue::{Address, Item, Options, Outcome, Position, Queue};
 use rlaif_reward::Reward;
-use rlaif_service::auth::{Role, Token};
+use rlaif_rollout::Rollout;
+use rlaif_service::auth::{Access, Role, Rule, Token};
 use rlaif_service::client::{self, CallPolicy, Channel};
 use rlaif_service::config::{self, Secret};
+use rlaif_service::http;
 use rlaif_service::metrics::Registry;
 use rlaif_template::Template;
-use rlaif_testkit::{RedisServer, eventually};
+use rlaif_testkit::{RedisServer, eventually, free_port};
 use rlaif_types::{Pair, UnscorableReason};
 use rlaif_worker::{Config, Error, Host, Service};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -91,8 +98,7 @@ impl Running {
 
     /// What `/readyz` says.
     fn is_ready(&self) -> bool {
-        use std::io::Read;
-        let Ok(mut stream) = std::net::TcpStream::connect(self.metrics) else { return false };
+        let Ok(mut stream) = TcpStream::connect(self.metrics) else { return false };
         let request = "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
         let mut answer = String::new();
         let asked = stream.write_all(request.as_bytes());
@@ -339,6 +345,144 @@ async fn without_a_model_for_direct_callers_they_are_told_what_to_set() {
     worker.stop().await;
 }
 
+/// Status line and body of an answer to a POST.
+fn post(address: SocketAddr, body: &Value) -> (String, String) {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let head = "POST /get_reward HTTP/1.1\r\nhost: test\r\nconnection: close";
+    write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_of_openrlhf_gets_the_rewards_that_grpc_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.model = Some(reward_model(folder.path()));
+        config.direct.http = Some(http::Config {
+            address,
+            allow_remote: false,
+            max_connections: 4,
+            max_request_bytes: 10_000,
+        });
+    });
+    let worker = start::<Reward>(config).await;
+    let mut client = RewardServiceClient::new(worker.channel(None));
+    let request = ScoreRequest { questions: vec![score_of(" Yes.")] };
+    let answer = client.score(request).await.unwrap().into_inner().answers.remove(0);
+    let expected = answer.judgement().unwrap().unwrap();
+
+    // The trainer's queries hold the mark of their end where one was drawn.
+    let tokenizer = Checkpoint::open(Path::new(MODEL)).unwrap().tokenizer;
+    let end = tokenizer.token_text(tokenizer.eos_ids()[0]).unwrap();
+    let prompt = "Say something.";
+    let queries = [format!("{prompt} Yes."), format!("{prompt} Yes.{end}")];
+    let (status, body) =
+        post(address, &json!({"query": queries, "prompts": [prompt, prompt], "labels": ["", ""]}));
+    assert!(status.contains("200"), "{status}: {body}");
+    let rewards = serde_json::from_str::<Value>(&body).unwrap()["rewards"].clone();
+    let rewards: Vec<f32> = serde_json::from_value(rewards).unwrap();
+    assert_eq!(rewards.len(), 2);
+    let near = |reward: &f32| (reward - expected).abs() <= TOLERANCE;
+    assert!(rewards.iter().all(near), "{rewards:?} {expected}");
+
+    // What has no reward refuses the request: no number stands for it.
+    let (status, body) = post(address, &json!({"query": ["fine", "long ".repeat(600)]}));
+    assert!(status.contains("422") && body.contains("query[1]"), "{status}: {body}");
+    let (status, _) = post(address, &json!({"query": "no list"}));
+    assert!(status.contains("400"), "{status}");
+    let (status, _) = post(address, &json!({"query": ["x".repeat(20_000)]}));
+    assert!(status.contains("413"), "{status}");
+    worker.stop().await;
+}
+
+fn completion(text: &str, seed: u64) -> rollout::GenerateRequest {
+    let prompt = rlaif_types::Prompt::Text(text.to_owned());
+    rollout::GenerateRequest {
+        input: Some(rollout::generate_request::Input::Prompt(prompt.into())),
+        sampling: Some(rollout::Sampling {
+            max_new_tokens: 8,
+            temperature: Some(1.0),
+            seed,
+            ..Default::default()
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_depends_on_its_own_seed_and_not_on_its_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Rollout>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.model = Some(MODEL.to_owned());
+        config.direct.chat = false;
+    });
+    let worker = start::<Rollout>(config).await;
+    let client = RolloutServiceClient::new(worker.channel(None));
+    let draw = async |request| client.clone().generate(request).await;
+    let alone = draw(completion("Once", 3)).await.unwrap().into_inner();
+    let logprobs = alone.logprobs.as_ref().unwrap().to_f32s().unwrap();
+    assert_eq!((logprobs.len(), alone.policy_version), (alone.tokens.len(), 0));
+
+    // Beside a prompt that does not fit, and another that does.
+    let (again, refused, other) = tokio::join!(
+        draw(completion("Once", 3)),
+        draw(completion(&"long ".repeat(600), 4)),
+        draw(completion("Once upon", 5)),
+    );
+    assert_eq!(again.unwrap().into_inner().tokens, alone.tokens);
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    other.unwrap();
+
+    let mut forgotten = completion("Once", 3);
+    forgotten.sampling.as_mut().unwrap().temperature = None;
+    let refused = draw(forgotten).await.unwrap_err();
+    let violations = refused.get_error_details().bad_request().unwrap().field_violations.clone();
+    assert_eq!(violations[0].field, "sampling.temperature");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learners_versions_come_newest_first_and_page_by_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Learner>(&no_redis(folder.path()), folder.path(), |_| {});
+    let store = config.artifacts.clone();
+    let store = rlaif_artifacts::ArtifactStore::open(&store.url, &store.cache).unwrap();
+    let job = store.job("job-1").unwrap();
+    for step in [8, 9, 10] {
+        job.put(&format!("versions/policy-{step:08}.safetensors"), "weights").await.unwrap();
+    }
+    let worker = start::<Learner>(config).await;
+    let mut client = LearnerServiceClient::new(worker.channel(None));
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListVersionsRequest { job_id: "job-1".to_owned(), page_size: 2, page_token };
+        let page = client.list_versions(request).await.unwrap().into_inner();
+        assert!(page.versions.len() <= 2);
+        found.extend(page.versions);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let versions: Vec<_> = found.iter().map(|version| version.policy_version).collect();
+    assert_eq!(versions, [10, 9, 8]);
+    assert_eq!(found[0].artifact_uri, "job-1/versions/policy-00000010.safetensors");
+    for job_id in ["", "../job-1"] {
+        let request = ListVersionsRequest { job_id: job_id.to_owned(), ..Default::default() };
+        let refused = client.list_versions(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{job_id:?}");
+    }
+    let status = client.get_status(GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.job_id.as_str(), status.policy_version), ("", 0));
+    worker.stop().await;
+}
+
 /// Calls `path` with an empty message.
 async fn call(channel: &Channel, path: &str) -> Code {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
@@ -361,14 +505,16 @@ fn methods(descriptor: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Every method is refused without a token and with an unknown one, and admits each role.
-async fn guards<S: Service>(descriptor: &[u8]) {
+/// Every method has a rule, is refused without a token, with an unknown one and with that of a role
+/// which may not call it, and admits the others.
+async fn guards<S: Service>(descriptor: &[u8], rules: &[Rule]) {
     let folder = tempfile::tempdir().unwrap();
-    let (client, worker) = ("client-client-client-client", "worker-worker-worker-worker");
+    let roles = [Role::Client, Role::Worker, Role::Admin];
+    let token = |role: Role| format!("{role:?}").repeat(8);
     let config = config::<S>(&no_redis(folder.path()), folder.path(), |config| {
         config.server.auth.enabled = true;
-        for (role, token) in [(Role::Client, client), (Role::Worker, worker)] {
-            let token = Token { role, token: Secret::new(token.to_owned()) };
+        for role in roles {
+            let token = Token { role, token: Secret::new(token(role)) };
             config.server.auth.tokens.insert(format!("{role:?}"), token);
         }
     });
@@ -376,23 +522,27 @@ async fn guards<S: Service>(descriptor: &[u8]) {
     let methods = methods(descriptor);
     assert!(!methods.is_empty());
     for method in methods {
-        for token in [None, Some("nobody-nobody-nobody-nobody")] {
-            let code = call(&running.channel(token), &method).await;
+        for stranger in [None, Some("nobody-nobody-nobody-nobody")] {
+            let code = call(&running.channel(stranger), &method).await;
             assert_eq!(code, Code::Unauthenticated, "{method}");
         }
-        for token in [client, worker] {
-            let code = call(&running.channel(Some(token)), &method).await;
-            let admitted = !matches!(code, Code::Unauthenticated | Code::PermissionDenied);
-            assert!(admitted, "{method}: {code:?}");
+        let (_, access) = rules.iter().find(|(path, _)| *path == method).unwrap();
+        let Access::Roles(allowed) = access else { panic!("{method} is open to everybody") };
+        for role in roles {
+            let code = call(&running.channel(Some(&token(role))), &method).await;
+            let refused = matches!(code, Code::Unauthenticated | Code::PermissionDenied);
+            assert_eq!(refused, !allowed.contains(&role), "{method} by {role:?}: {code:?}");
         }
     }
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_method_asks_for_a_token() {
-    guards::<Labeler>(rlaif_proto::labeler::DESCRIPTOR_SET).await;
-    guards::<Reward>(rlaif_proto::reward::DESCRIPTOR_SET).await;
+async fn every_method_asks_for_a_token_of_its_roles() {
+    guards::<Labeler>(rlaif_proto::labeler::DESCRIPTOR_SET, rlaif_labeler::RULES).await;
+    guards::<Reward>(rlaif_proto::reward::DESCRIPTOR_SET, rlaif_reward::RULES).await;
+    guards::<Rollout>(rlaif_proto::rollout::DESCRIPTOR_SET, rlaif_rollout::RULES).await;
+    guards::<Learner>(rlaif_proto::learner::DESCRIPTOR_SET, rlaif_learner::RULES).await;
 }
 
 /// Work for a labeler that needs no more than to be loaded.

@@ -40,8 +40,13 @@ impl Batching {
     /// What `bytes` of text cost in the batcher's budget. None costs more than a batch: what is too
     /// long for the model has a typed answer, not a refusal.
     pub fn cost(&self, bytes: usize) -> usize {
-        bytes.div_ceil(BYTES_PER_TOKEN).clamp(1, self.batcher.max_batch_tokens)
+        estimated_tokens(bytes).clamp(1, self.batcher.max_batch_tokens)
     }
+}
+
+/// About as many tokens as `bytes` of text are.
+pub fn estimated_tokens(bytes: usize) -> usize {
+    bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
 /// When the caller stops waiting.

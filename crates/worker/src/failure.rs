@@ -21,6 +21,13 @@ impl Failure {
         Self::Impossible(what.into())
     }
 
+    /// What it says.
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Impossible(why) | Self::Retry(why) => why,
+        }
+    }
+
     fn of_file(error: &io::Error, message: String) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Impossible(message),

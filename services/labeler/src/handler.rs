@@ -47,9 +47,7 @@ impl Handler {
         let Some(model) = model else {
             return Ok((Self { batching, panels: None }, Vec::new()));
         };
-        let why = |failure| match failure {
-            Failure::Impossible(why) | Failure::Retry(why) => format!("direct.model: {why}"),
-        };
+        let why = |failure: Failure| format!("direct.model: {}", failure.into_message());
         // A name among a job's artifacts has no meaning to direct callers, so any job will do.
         let job = || resources.job("").map_err(why);
         job()?.language_model(&model).map_err(why)?;

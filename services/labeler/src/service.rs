@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tonic::service::Routes;
 
-const CALLERS: Access = Access::Roles(&[Role::Client, Role::Worker, Role::Admin]);
+// Workers reach labelers through the queue.
+const CALLERS: Access = Access::Roles(&[Role::Client, Role::Admin]);
 
 /// Who may call each method.
 pub const RULES: &[Rule] = &[

@@ -1,15 +1,18 @@
 //! The learner: trains policies, by demonstrations and by reinforcement.
 
 mod fine_tune;
+mod handler;
 mod policy_step;
 mod service;
+mod status;
 mod versions;
 
-pub use service::{Direct, Learner};
+pub use service::{Direct, Learner, RULES};
 
 use policy_step::Held;
 use rlaif_job::{Work, WorkItem, WorkResult};
 use rlaif_worker::{Executor, Failure, Progress, Resources, Retry, settle};
+use status::{Noted, Status};
 use std::sync::Mutex;
 
 /// Does what trains a policy.
@@ -17,18 +20,21 @@ pub struct LearnerExecutor {
     resources: Resources,
     /// The trainer of the job that stepped last.
     held: Mutex<Option<Held>>,
+    status: Status,
 }
 
 impl LearnerExecutor {
     /// An executor over a process's resources.
     pub fn new(resources: Resources) -> Self {
-        Self { resources, held: Mutex::new(None) }
+        Self { resources, held: Mutex::new(None), status: Status::default() }
     }
 }
 
 impl Executor for LearnerExecutor {
     fn execute(&self, item: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
-        settle(|| {
+        self.status.begin(item);
+        let progress: &dyn Progress = &Noted { status: &self.status, progress };
+        let settled = settle(|| {
             let job = self.resources.job(&item.job)?;
             let stage = item.task.stage();
             match &item.work {
@@ -38,6 +44,8 @@ impl Executor for LearnerExecutor {
                 }
                 _ => Err(Failure::impossible(format!("{} is no learner's task", item.task))),
             }
-        })
+        });
+        self.status.end(&item.work, settled.as_ref().ok());
+        settled
     }
 }

@@ -1,13 +1,26 @@
-//! The learner as a network service: its queue, with health and metrics. It has no direct callers.
+//! The learner as a network service: its queue, and what it does and published for who asks.
 
 use crate::LearnerExecutor;
+use crate::handler::Handler;
 use rlaif_job::WorkerKind;
+use rlaif_proto::learner::DESCRIPTOR_SET;
+use rlaif_proto::learner::v1::learner_service_server::LearnerServiceServer;
+use rlaif_service::auth::{Access, Role, Rule};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::server::Api;
 use rlaif_worker::{Parts, Resources, Service};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tonic::service::Routes;
+
+const WATCHERS: Access = Access::Roles(&[Role::Client, Role::Admin]);
+const READERS: Access = Access::Roles(&[Role::Client, Role::Worker, Role::Admin]);
+
+/// Who may call each method.
+pub const RULES: &[Rule] = &[
+    ("/rlaif.learner.v1.LearnerService/GetStatus", WATCHERS),
+    ("/rlaif.learner.v1.LearnerService/ListVersions", READERS),
+];
 
 /// The learner, for a [`Host`](rlaif_worker::Host).
 pub struct Learner;
@@ -28,8 +41,10 @@ impl Service for Learner {
     type Direct = Direct;
 
     fn build(_: Direct, resources: &Resources) -> Result<Parts, String> {
-        let api = Api { routes: Routes::default(), descriptor: &[], rules: &[] };
         let executor = Arc::new(LearnerExecutor::new(resources.clone()));
+        let handler = Handler { status: executor.status.clone(), resources: resources.clone() };
+        let routes = Routes::new(LearnerServiceServer::new(handler));
+        let api = Api { routes, descriptor: DESCRIPTOR_SET, rules: RULES };
         Ok(Parts { executor, api, engines: Vec::new(), tasks: Vec::new() })
     }
 }

@@ -27,6 +27,16 @@ pub(crate) fn publish(
     Ok(name)
 }
 
+/// The versions that are kept, oldest first, by the step that made them and their artifact.
+pub(crate) fn kept(artifacts: &BlockingArtifacts) -> Result<Vec<(u64, String)>, Failure> {
+    let names = artifacts.list("versions")?.into_iter();
+    let numbered = names.filter_map(|name| {
+        let step = name.strip_prefix("versions/policy-")?.strip_suffix(".safetensors")?;
+        Some((step.parse().ok()?, name))
+    });
+    Ok(numbered.collect())
+}
+
 /// Deletes all but the newest versions and states. What cannot be deleted now is with the next step;
 /// the step itself is done.
 pub(crate) fn forget_old(artifacts: &BlockingArtifacts) {

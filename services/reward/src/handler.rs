@@ -54,9 +54,7 @@ impl Handler {
         let Some((model, job)) = direct.source() else {
             return Ok((Self { batching: direct.batching, desk: None }, Vec::new()));
         };
-        let why = |failure| match failure {
-            Failure::Impossible(why) | Failure::Retry(why) => format!("direct: {why}"),
-        };
+        let why = |failure: Failure| format!("direct: {}", failure.into_message());
         let scorer = Arc::new(Scorer {
             job: resources.job(job).map_err(why)?,
             model,

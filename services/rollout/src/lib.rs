@@ -1,12 +1,14 @@
 //! The rollout worker: generates with policies, whichever version is asked for.
 
 mod check;
+mod direct_policy;
 mod generate;
+mod handler;
 mod prompts;
 mod respond;
 mod service;
 
-pub use service::{Direct, Rollout};
+pub use service::{Direct, RULES, Rollout};
 
 use rlaif_job::{Work, WorkItem, WorkResult};
 use rlaif_worker::{Executor, Failure, Progress, Resources, Retry, settle};

@@ -1,7 +1,12 @@
-//! The rollout worker as a network service: its queue, with health and metrics. It has no direct callers.
+//! The rollout worker as a network service: its queue, and completions for direct callers.
 
 use crate::RolloutExecutor;
-use rlaif_job::WorkerKind;
+use crate::handler::Handler;
+use rlaif_job::{ModelRef, WorkerKind};
+use rlaif_proto::rollout::DESCRIPTOR_SET;
+use rlaif_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
+use rlaif_service::auth::{Access, Role, Rule};
+use rlaif_service::batcher;
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::server::Api;
 use rlaif_worker::{Parts, Resources, Service};
@@ -9,27 +14,70 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tonic::service::Routes;
 
+const CALLERS: Access = Access::Roles(&[Role::Client, Role::Worker, Role::Admin]);
+
+/// Who may call each method.
+pub const RULES: &[Rule] = &[
+    ("/rlaif.rollout.v1.RolloutService/Generate", CALLERS),
+    ("/rlaif.rollout.v1.RolloutService/GetPolicyInfo", CALLERS),
+];
+
+/// Where a job's final policy is kept.
+const POLICY: &str = "checkpoints/policy";
+
 /// The rollout worker, for a [`Host`](rlaif_worker::Host).
 pub struct Rollout;
 
-/// Nothing is configured for direct callers.
+/// What direct callers are served.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Direct {}
+pub struct Direct {
+    /// A folder, a `.gguf` file or a pulled name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The job whose final policy it is, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Prompts go through the policy's chat template.
+    pub chat: bool,
+    /// Longest completion, in tokens.
+    pub max_new_tokens: usize,
+    /// How callers are batched.
+    pub batcher: batcher::Options,
+}
+
+impl Direct {
+    /// The policy, and the job among whose artifacts it is looked for.
+    pub(crate) fn source(&self) -> Option<(ModelRef, &str)> {
+        match (&self.model, &self.job) {
+            (Some(model), _) => Some((ModelRef::Named(model.clone()), "")),
+            (None, Some(job)) => Some((ModelRef::Saved(POLICY.to_owned()), job)),
+            (None, None) => None,
+        }
+    }
+}
 
 impl Validate for Direct {
-    fn validate(&self, _: &mut Problems) {}
+    fn validate(&self, problems: &mut Problems) {
+        let both = self.model.is_some() && self.job.is_some();
+        problems.check(!both, "job", "must be left out where a model is given");
+        problems.check(self.max_new_tokens > 0, "max_new_tokens", "must be at least 1");
+        problems.section("batcher", &self.batcher);
+    }
 }
 
 impl Service for Rollout {
     const NAME: &'static str = "rlaif-rollout";
     const KIND: WorkerKind = WorkerKind::Rollout;
-    const DEFAULTS: &'static str = "[direct]\n";
+    const DEFAULTS: &'static str = include_str!("default.toml");
     type Direct = Direct;
 
-    fn build(_: Direct, resources: &Resources) -> Result<Parts, String> {
-        let api = Api { routes: Routes::default(), descriptor: &[], rules: &[] };
+    fn build(direct: Direct, resources: &Resources) -> Result<Parts, String> {
+        let (handler, engines) = Handler::start(direct, resources)?;
+        // The server bounds what it reads; tonic's own bound would be a second one.
+        let service = RolloutServiceServer::new(handler).max_decoding_message_size(usize::MAX);
+        let api = Api { routes: Routes::new(service), descriptor: DESCRIPTOR_SET, rules: RULES };
         let executor = Arc::new(RolloutExecutor::new(resources.clone()));
-        Ok(Parts { executor, api, engines: Vec::new(), tasks: Vec::new() })
+        Ok(Parts { executor, api, engines, tasks: Vec::new() })
     }
 }

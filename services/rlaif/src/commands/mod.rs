@@ -45,11 +45,11 @@ enum Command {
     Coordinator(coordinator::Args),
     /// Serve the labeler's queue, and judgements for direct callers.
     Labeler(worker::Args),
-    /// Serve the rollout queue.
+    /// Serve the rollout queue, and completions for direct callers.
     Rollout(worker::Args),
     /// Serve the reward queue, and rewards for direct callers.
     Reward(worker::Args),
-    /// Serve the learner's queue.
+    /// Serve the learner's queue, and how far it is.
     Learner(worker::Args),
     Submit(submit::Args),
     Jobs(jobs::Args),
