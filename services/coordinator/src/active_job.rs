@@ -49,6 +49,7 @@ impl ActiveJob {
     /// Gives the machine all recorded results. Artifacts are put once, at the end, as they are left.
     async fn replay(&mut self, journal: &Journal) -> Result<(), Error> {
         let mut artifacts: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+        let mut published = Vec::new();
         let id = self.record.id.clone();
         journal.results(&id, |task, bytes| {
             let answer = read_answer(&id, task, bytes)?;
@@ -60,11 +61,14 @@ impl ActiveJob {
                     Effect::Delete { artifact } => drop(artifacts.insert(artifact, None)),
                     Effect::Append { file, records } => self.exports.append(file, &records)?,
                     Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
-                    Effect::Publish { .. } => {}
+                    Effect::Publish { file } => published.push(file),
                 }
             }
             Ok::<_, Error>(())
         })?;
+        for file in published {
+            self.publish(file).await?;
+        }
         for (artifact, bytes) in artifacts {
             match bytes {
                 Some(bytes) => self.artifacts.put(&artifact, bytes).await?,
@@ -97,17 +101,20 @@ impl ActiveJob {
                 }
                 Effect::Put { artifact, bytes } => self.artifacts.put(&artifact, bytes).await?,
                 Effect::Delete { artifact } => self.artifacts.delete(&artifact).await?,
-                Effect::Publish { file } => {
-                    self.exports.sync()?;
-                    let path = self.folder.path(file);
-                    let bytes = std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?;
-                    self.artifacts.put(file, bytes).await?;
-                }
+                Effect::Publish { file } => self.publish(file).await?,
                 Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
             }
         }
         told.extend(self.progress_since_told());
         Ok(told)
+    }
+
+    /// Gives workers a file of the run folder.
+    async fn publish(&mut self, file: &str) -> Result<(), Error> {
+        self.exports.sync()?;
+        let path = self.folder.path(file);
+        let bytes = std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?;
+        Ok(self.artifacts.put(file, bytes).await?)
     }
 
     /// Stages that moved since watchers were last told.
@@ -163,7 +170,18 @@ impl ActiveJob {
         let manifest = self.manifest(&outcome).await?;
         let (job, folder) = (self.machine.job().clone(), self.folder.clone());
         write_report(&job, &folder, &manifest)?;
+        self.delete_what_only_work_needed().await?;
         Ok(true)
+    }
+
+    /// Training states, versions and messages of a finished job: most of its bytes, and of no use.
+    async fn delete_what_only_work_needed(&self) -> Result<(), Error> {
+        for folder in ["state", "versions", "batches", "payloads"] {
+            for artifact in self.artifacts.list(folder).await? {
+                self.artifacts.delete(&artifact).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn manifest(&self, outcome: &JobOutcome) -> Result<Manifest, Error> {
