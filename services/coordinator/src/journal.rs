@@ -4,10 +4,14 @@
 //! them. One transaction is one fsync, so results are recorded by the batch.
 
 use crate::Error;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{StageProgress, TaskId};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a killed predecessor may still hold the journal.
+const PREDECESSOR: Duration = Duration::from_secs(3);
 
 const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
@@ -73,7 +77,7 @@ impl Journal {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
         }
-        let database = Database::create(path).map_err(|e| fail(&e))?;
+        let database = open_patiently(path).map_err(|e| fail(&e))?;
         let journal = Self { database, path: path.to_owned() };
         journal.write(|transaction| {
             transaction.open_table(JOBS)?;
@@ -196,6 +200,19 @@ impl Journal {
 
     fn fail(&self, error: &dyn std::fmt::Display) -> Error {
         Error::Journal { path: self.path.clone(), what: error.to_string() }
+    }
+}
+
+/// Opens the database, waiting a moment for a process that was killed just now to let go of it.
+fn open_patiently(path: &Path) -> Result<Database, DatabaseError> {
+    let started = Instant::now();
+    loop {
+        match Database::create(path) {
+            Err(DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < PREDECESSOR => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            opened => return opened,
+        }
     }
 }
 
