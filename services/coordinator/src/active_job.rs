@@ -18,6 +18,8 @@ pub struct ActiveJob {
     folder: RunFolder,
     exports: Exports,
     artifacts: Artifacts,
+    /// `journal.jsonl`: what took how long.
+    times: JsonlAppender,
     told: Vec<StageProgress>,
 }
 
@@ -41,7 +43,9 @@ impl ActiveJob {
         for (name, bytes) in submission.files {
             artifacts.put(&name, bytes).await?;
         }
-        let mut job = Self { record, machine, folder, exports, artifacts, told: Vec::new() };
+        let times = JsonlAppender::open(&folder.path("journal.jsonl"));
+        let times = times.map_err(rlaif_job::Error::from)?;
+        let mut job = Self { record, machine, folder, exports, artifacts, times, told: Vec::new() };
         job.replay(journal).await?;
         Ok(job)
     }
@@ -127,22 +131,20 @@ impl ActiveJob {
     }
 
     fn note_time(
-        &self,
+        &mut self,
         stage: &str,
         count: usize,
         seconds: f64,
         worker: &str,
     ) -> Result<(), Error> {
-        let mut journal = JsonlAppender::open(&self.folder.path("journal.jsonl"))
-            .map_err(rlaif_job::Error::from)?;
-        journal.push(&serde_json::json!({
+        self.times.push(&serde_json::json!({
             "unix_ms": crate::coordinator::unix_ms(),
             "stage": stage,
             "count": count,
             "seconds": seconds,
             "worker": worker,
         }));
-        Ok(journal.sync().map_err(rlaif_job::Error::from)?)
+        Ok(self.times.sync().map_err(rlaif_job::Error::from)?)
     }
 
     /// Tasks to hand out now.

@@ -1,7 +1,7 @@
 //! Pairs sampled and labelled, chunk by chunk; a chunk is labelled as soon as it is sampled.
 
 use super::in_order::InOrder;
-use super::{Effect, Inputs, Machine, StageProgress, plain};
+use super::{Effect, Machine, StageProgress, plain};
 use crate::work::{Generate, Label, ModelRef, Work};
 use crate::{Error, Job, LabelRecord, TaskId, shuffled};
 use rlaif_data::{Record, preference_record};
@@ -21,7 +21,7 @@ pub(super) struct Labeling {
 }
 
 impl Labeling {
-    pub(super) fn new(job: &Job, _inputs: &Inputs) -> Self {
+    pub(super) fn new(job: &Job) -> Self {
         Self {
             pairs: job.reward_model.as_ref().map_or(0, |rm| rm.pairs),
             chunk_size: job.chunk_size,

@@ -124,7 +124,7 @@ pub struct Machine {
 impl Machine {
     /// A job before its first task. `id` names it in its items.
     pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
-        let labeling = (job.rl.reward == RewardSource::Model).then(|| Labeling::new(&job, &inputs));
+        let labeling = (job.rl.reward == RewardSource::Model).then(|| Labeling::new(&job));
         let training = PolicyTraining::new(&job);
         let evaluation = Evaluation::new(&job, &inputs);
         Self {
