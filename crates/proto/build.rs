@@ -4,7 +4,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked for at run time: two checkouts that share a target directory may share this program.
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     collect(&root, &mut files)?;
@@ -16,14 +17,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Comments stay in the set: reflection shows them, and the tests ask that they are there.
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     // A service reflects, and has access rules for, its own package alone.
-    for file in &files {
-        let mut one = protox::Compiler::new([&root])?;
-        one.include_source_info(true).include_imports(true).open_file(file)?;
-        let name = file.file_stem().ok_or("a proto has a name")?;
-        let path = out.join(name).with_extension("bin");
-        std::fs::write(path, one.encode_file_descriptor_set())?;
-    }
-
     for file in &files {
         write_own_descriptors(&root, file, &out)?;
     }
