@@ -49,7 +49,8 @@ fn write_job(folder: &Path) {
         steps = 20
         batch_size = 8
         checkpoint_every = 3
-        reinforce = {{ policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
+        # Steps are learned from while the next one's rollouts are drawn.
+        reinforce = {{ max_off_policy_steps = 1, policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
         "#
     );
     std::fs::write(folder.join("job.toml"), job).unwrap();

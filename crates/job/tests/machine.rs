@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use rlaif_job::{
     CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, Machine,
-    RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work, WorkItem, WorkResult,
-    reward_quality,
+    ModelRef, RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work, WorkItem,
+    WorkResult, reward_quality,
 };
 use rlaif_template::Template;
 use rlaif_types::{
@@ -18,11 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const PAIRS: usize = 10;
 const STEPS: usize = 3;
 
-fn machine() -> Machine {
+/// A job whose rollouts may be drawn `ahead` steps before they are learned from.
+fn machine(ahead: usize) -> Machine {
     let text = format!(
         "name = 't'\nchunk_size = 4\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
          template = 'sentiment/compare'\n[data]\nprompts = 'p'\nheldout_prompts = 'h'\n\
          [reward_model]\npairs = {PAIRS}\n[rl]\nreward = 'model'\nsteps = {STEPS}\nbatch_size = 6\n\
+         reinforce.max_off_policy_steps = {ahead}\n\
          [evaluate]\ntemplates = ['sentiment/compare']\n"
     );
     let folder = tempfile::tempdir().unwrap();
@@ -72,10 +74,11 @@ fn answer(item: &WorkItem) -> WorkResult {
         Work::Rollout(work) => {
             let rollout = |(i, _): (usize, &Prompt)| Rollout {
                 episode: Episode {
-                    prompt: vec![1],
+                    prompt: vec![version(&work.policy.model)],
                     response: vec![(work.first + i) as u32],
                     logprobs: vec![-1.0],
                     reward: Err(Unscorable::new(UnscorableReason::NoVerdict, "not judged yet")),
+                    off_policy_steps: 0,
                 },
                 text: format!("{}", work.first + i),
             };
@@ -110,6 +113,16 @@ fn answer(item: &WorkItem) -> WorkResult {
             };
             WorkResult::Evaluations(work.contests.iter().map(record).collect())
         }
+    }
+}
+
+/// Steps made by a policy.
+fn version(model: &ModelRef) -> u32 {
+    match model {
+        ModelRef::Version { parameters, .. } => {
+            parameters.strip_prefix("versions/").unwrap().parse().unwrap()
+        }
+        _ => 0,
     }
 }
 
@@ -156,8 +169,12 @@ impl Left {
 
 /// Runs a job whose items are answered in the order `choose` says; after every `rebuild_every`
 /// results the machine is thrown away and built anew from the results so far.
-fn run(choose: &mut dyn FnMut(usize) -> usize, rebuild_every: usize) -> (Left, BTreeSet<String>) {
-    let (mut machine, mut left) = (machine(), Left::default());
+fn run(
+    ahead: usize,
+    choose: &mut dyn FnMut(usize) -> usize,
+    rebuild_every: usize,
+) -> (Left, BTreeSet<String>) {
+    let (mut machine, mut left) = (machine(ahead), Left::default());
     let mut results: BTreeMap<String, (TaskId, WorkResult)> = BTreeMap::new();
     let mut waiting: Vec<WorkItem> = Vec::new();
     while machine.outcome().is_none() {
@@ -170,7 +187,7 @@ fn run(choose: &mut dyn FnMut(usize) -> usize, rebuild_every: usize) -> (Left, B
         let new = results.insert(item.task.to_string(), (item.task, result)).is_none();
         assert!(new, "{} was handed out again", item.task);
         if results.len().is_multiple_of(rebuild_every) {
-            (machine, left) = (self::machine(), Left::default());
+            (machine, left) = (self::machine(ahead), Left::default());
             // As from the journal, whose keys are the tasks' names.
             for (task, result) in results.values() {
                 left.take_in(machine.complete(*task, result.clone()).unwrap());
@@ -184,7 +201,7 @@ fn run(choose: &mut dyn FnMut(usize) -> usize, rebuild_every: usize) -> (Left, B
 
 #[test]
 fn a_job_is_done_with_every_task_done_once() {
-    let (left, tasks) = run(&mut |_| 0, usize::MAX);
+    let (left, tasks) = run(0, &mut |_| 0, usize::MAX);
     assert_eq!(left.files["labels.jsonl"].len(), PAIRS);
     assert_eq!(left.files["samples.jsonl"].len(), 6 * STEPS);
     assert_eq!(left.files["evaluation.jsonl"].len(), 7);
@@ -197,11 +214,58 @@ fn a_job_is_done_with_every_task_done_once() {
 
 #[test]
 fn a_step_repeats_the_batches_since_the_checkpoint() {
-    let (left, _) = run(&mut |_| 0, usize::MAX);
+    let (left, _) = run(0, &mut |_| 0, usize::MAX);
     let steps = left.files["metrics.jsonl"].iter().filter(|m| m["stage"] == "policy");
     let batches: Vec<usize> = steps.map(|m| m["batches"].as_array().unwrap().len()).collect();
     // Step 2 is checkpointed.
     assert_eq!(batches, [1, 2, 1]);
+}
+
+/// The batches that the steps learn from, as they are put.
+fn batches(ahead: usize) -> Vec<Vec<Episode>> {
+    let mut machine = machine(ahead);
+    let mut batches = BTreeMap::new();
+    let mut waiting: Vec<WorkItem> = Vec::new();
+    while machine.outcome().is_none() {
+        waiting.extend(machine.ready());
+        let item = waiting.remove(0);
+        for effect in machine.complete(item.task, answer(&item)).unwrap() {
+            if let Effect::Put { artifact, bytes } = effect {
+                batches.insert(artifact, serde_json::from_slice(&bytes).unwrap());
+            }
+        }
+    }
+    batches.into_values().collect()
+}
+
+#[test]
+fn rollouts_are_drawn_as_far_ahead_as_is_allowed_and_say_so() {
+    for ahead in 0..3 {
+        for (step, batch) in batches(ahead).iter().enumerate() {
+            assert_eq!(batch.len(), 6);
+            for episode in batch {
+                assert_eq!(episode.off_policy_steps, step.min(ahead));
+                assert_eq!(episode.prompt[0] as usize, step - step.min(ahead), "who drew it");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_next_steps_rollouts_do_not_wait_for_the_step() {
+    let mut machine = machine(1);
+    let mut waiting: Vec<WorkItem> = Vec::new();
+    // Everything but policy steps is answered.
+    loop {
+        waiting.extend(machine.ready());
+        let next = waiting.iter().position(|item| !matches!(item.work, Work::PolicyStep(_)));
+        let Some(next) = next else { break };
+        let item = waiting.remove(next);
+        machine.complete(item.task, answer(&item)).unwrap();
+    }
+    assert_eq!(waiting.iter().map(|item| item.task).collect::<Vec<_>>(), [TaskId::Step(0)]);
+    assert!(machine.has(TaskId::Score { step: 1, chunk: 1 }), "step 1 waits with its batch");
+    assert!(!machine.has(TaskId::Rollout { step: 2, chunk: 0 }), "that would be too far ahead");
 }
 
 proptest! {
@@ -209,10 +273,11 @@ proptest! {
     fn neither_order_nor_restarts_change_what_a_job_leaves(
         choices in prop::collection::vec(any::<prop::sample::Index>(), 64),
         rebuild_every in 1usize..40,
+        ahead in 0usize..3,
     ) {
-        let expected = run(&mut |_| 0, usize::MAX);
+        let expected = run(ahead, &mut |_| 0, usize::MAX);
         let mut choices = choices.into_iter();
         let mut choose = |count: usize| choices.next().map_or(0, |choice| choice.index(count));
-        prop_assert_eq!(run(&mut choose, rebuild_every), expected);
+        prop_assert_eq!(run(ahead, &mut choose, rebuild_every), expected);
     }
 }

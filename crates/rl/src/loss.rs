@@ -18,6 +18,19 @@ pub fn soft_label_cross_entropy(a: Tensor<1>, b: Tensor<1>, labels: &[SoftLabel]
     -(prefer_a + prefer_b).sum()
 }
 
+/// Truncated importance weights of drawn tokens, `min(pi / pi_drawn, cap)`: with them, gradients of
+/// tokens that an older policy drew are those of tokens of `pi`, up to the truncation (IMPALA,
+/// Espeholt et al. 2018, section 4.1).
+///
+/// `logprobs` under the policy that learns, `drawn` under the one that drew.
+pub fn importance_weights<'a>(
+    logprobs: &'a [f32],
+    drawn: &'a [f32],
+    cap: f32,
+) -> impl Iterator<Item = f32> + 'a {
+    logprobs.iter().zip(drawn).map(move |(now, then)| (now - then).exp().min(cap))
+}
+
 /// REINFORCE, summed over tokens: `-log pi(a_t | x_t) · stopgrad(advantage_t)` (paper section 3).
 ///
 /// # Shapes
@@ -43,10 +56,11 @@ pub fn value_regression(values: Tensor<1>, returns: &[f32]) -> Tensor<1> {
 /// plain log-ratio is not (that one's is zero): Schulman, "Approximating KL divergence", 2020.
 ///
 /// # Shapes
-/// `logprobs` `[tokens]`, one reference log-probability for each. Result `[1]`.
-pub fn kl_penalty(logprobs: Tensor<1>, reference: &[f32]) -> Tensor<1> {
-    let reference = constant(reference, &logprobs);
-    (logprobs - reference).powf_scalar(2.0).sum() * 0.5
+/// `logprobs` `[tokens]`, one reference log-probability and one importance weight for each. Result
+/// `[1]`.
+pub fn kl_penalty(logprobs: Tensor<1>, reference: &[f32], weights: &[f32]) -> Tensor<1> {
+    let (reference, weights) = (constant(reference, &logprobs), constant(weights, &logprobs));
+    ((logprobs - reference).powf_scalar(2.0) * weights).sum() * 0.5
 }
 
 /// Negative log-likelihood, summed over tokens.
@@ -63,6 +77,7 @@ fn constant(values: &[f32], like: &Tensor<1>) -> Tensor<1> {
 mod tests {
     use super::*;
     use burn::tensor::Device;
+    use burn::tensor::activation::log_softmax;
 
     fn tracked(values: &[f32]) -> Tensor<1> {
         let data = TensorData::new(values.to_vec(), [values.len()]);
@@ -118,7 +133,43 @@ mod tests {
     #[test]
     fn the_kl_penalty_pulls_each_token_towards_the_reference() {
         let logprobs = tracked(&[-1.0, -2.0]);
-        let grads = kl_penalty(logprobs.clone(), &[-1.5, -1.0]).backward();
-        assert_eq!(values(logprobs.grad(&grads).unwrap()), [0.5, -1.0]);
+        let grads = kl_penalty(logprobs.clone(), &[-1.5, -1.0], &[1.0, 0.5]).backward();
+        assert_eq!(values(logprobs.grad(&grads).unwrap()), [0.5, -0.5]);
+    }
+
+    /// A policy over three actions; the expectation is over every action that `drawn` can take.
+    fn expected_policy_gradient(logits: [f32; 3], drawn: [f32; 3], cap: f32) -> Vec<f32> {
+        let advantages = [1.0, -0.5, 2.0];
+        let logits = tracked(&logits);
+        let logprobs = log_softmax(logits.clone(), 0);
+        let now = values(logprobs.clone().inner());
+        let drawn = values(log_softmax(tracked(&drawn), 0).inner());
+        let weighted: Vec<f32> = importance_weights(&now, &drawn, cap)
+            .zip(&drawn)
+            .zip(advantages)
+            .map(|((weight, drawn), advantage)| drawn.exp() * weight * advantage)
+            .collect();
+        let grads = policy_gradient(logprobs, &weighted).backward();
+        values(logits.grad(&grads).unwrap())
+    }
+
+    #[test]
+    fn importance_weights_turn_an_older_policys_draws_into_todays() {
+        let (now, then) = ([0.3, -1.0, 0.9], [1.2, 0.1, -0.4]);
+        let on_policy = expected_policy_gradient(now, now, 1.0);
+        let off_policy = expected_policy_gradient(now, then, 1e6);
+        for (on, off) in on_policy.iter().zip(&off_policy) {
+            assert!((on - off).abs() < 1e-6, "{on_policy:?} against {off_policy:?}");
+        }
+        let truncated = expected_policy_gradient(now, then, 1.0);
+        assert!((truncated[2] - on_policy[2]).abs() > 0.1, "truncation is felt where pi grew most");
+    }
+
+    #[test]
+    fn importance_weights_are_truncated_above_alone() {
+        let weights: Vec<f32> =
+            importance_weights(&[-1.0, -1.0, -5.0], &[-1.0, -3.0, -1.0], 2.0).collect();
+        assert_eq!(weights[..2], [1.0, 2.0]);
+        assert!((weights[2] - (-4.0_f32).exp()).abs() < 1e-7);
     }
 }

@@ -5,7 +5,7 @@
 //! difference here.
 
 use crate::gradients::GradientSum;
-use crate::loss::{kl_penalty, policy_gradient, value_regression};
+use crate::loss::{importance_weights, kl_penalty, policy_gradient, value_regression};
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
 use crate::response_batch::ResponseBatch;
@@ -23,6 +23,12 @@ pub struct ReinforceMetrics {
     pub episodes: usize,
     /// Episodes left out because they could not be judged.
     pub unscorable: usize,
+    /// Episodes left out because their policy was more than `max_off_policy_steps` behind.
+    pub too_old: usize,
+    /// Mean steps that the policy is ahead of the one that drew.
+    pub off_policy_steps: f64,
+    /// Share of the tokens whose importance weight was truncated.
+    pub truncated: f64,
     /// Mean reward.
     pub reward: f64,
     /// Standard deviation of the reward.
@@ -38,7 +44,7 @@ pub struct ReinforceMetrics {
     pub explained_variance: f64,
     /// Mean response tokens.
     pub response_tokens: f64,
-    /// Largest difference between a rollout's log-probability and the learner's.
+    /// Largest difference between a rollout's log-probability and the learner's, on-policy.
     pub logprob_mismatch: f64,
     /// Norm of the policy's gradient before clipping.
     pub policy_grad_norm: f64,
@@ -87,13 +93,19 @@ impl Reinforce {
         }
     }
 
-    /// One step on fresh rollouts; none where not a single episode could be judged, and then
+    /// One step on rollouts; none where not a single episode is fit to learn from, and then
     /// nothing changes.
+    ///
+    /// Rollouts of an older policy are weighted by truncated importance weights; the baseline learns
+    /// their returns as they are.
     pub fn step(&mut self, episodes: &[Episode]) -> Option<ReinforceMetrics> {
-        let scored: Vec<(&Episode, f64)> = episodes
+        let oldest = self.config.max_off_policy_steps;
+        let recent: Vec<&Episode> =
+            episodes.iter().filter(|e| e.off_policy_steps <= oldest).collect();
+        let scored: Vec<(&Episode, f64)> = recent
             .iter()
             .filter(|e| !e.response.is_empty())
-            .filter_map(|e| e.reward.as_ref().ok().map(|reward| (e, *reward)))
+            .filter_map(|e| e.reward.as_ref().ok().map(|reward| (*e, *reward)))
             .collect();
         if scored.is_empty() {
             return None;
@@ -116,7 +128,11 @@ impl Reinforce {
         let count = scored.len() as f64;
         Some(ReinforceMetrics {
             episodes: scored.len(),
-            unscorable: episodes.len() - scored.len(),
+            unscorable: recent.len() - scored.len(),
+            too_old: episodes.len() - recent.len(),
+            off_policy_steps: scored.iter().map(|(e, _)| e.off_policy_steps as f64).sum::<f64>()
+                / count,
+            truncated: pass.truncated as f64 / pass.returns.len() as f64,
             reward,
             reward_std: variance.sqrt(),
             kl: pass.kl / count,
@@ -178,21 +194,46 @@ impl Reinforce {
             let advantages = &advantages[first..first + packed.targets.len()];
             first += packed.targets.len();
             let logprobs = self.logprobs(&self.policy, packed);
-            let drawn = scored[piece.clone()].iter().flat_map(|(e, _)| &e.logprobs);
-            for (learner, rollout) in host(logprobs.clone().inner()).iter().zip(drawn) {
-                pass.mismatch = pass.mismatch.max(f64::from((learner - rollout).abs()));
-            }
-            let reward_weighted = policy_gradient(logprobs.clone(), advantages);
+            let now = host(logprobs.clone().inner());
+            let weights = self.weights(&mut pass, &scored[piece.clone()], packed, &now);
+            let weighted: Vec<f32> = advantages.iter().zip(&weights).map(|(a, w)| a * w).collect();
+            let reward_weighted = policy_gradient(logprobs.clone(), &weighted);
             let loss = match self.config.kl_placement {
                 KlPlacement::Reward => reward_weighted,
                 KlPlacement::Loss => {
-                    reward_weighted + kl_penalty(logprobs, reference) * self.config.beta as f32
+                    let kl = kl_penalty(logprobs, reference, &weights);
+                    reward_weighted + kl * self.config.beta as f32
                 }
             } * per_episode;
             pass.policy_loss += f64::from(loss.clone().into_scalar::<f32>());
             pass.policy.add(&self.policy, &loss.backward());
         }
         pass
+    }
+
+    /// The weight of every token: 1 where the policy itself drew it.
+    fn weights(
+        &self,
+        pass: &mut StepPass,
+        scored: &[(&Episode, f64)],
+        packed: &ResponseBatch,
+        now: &[f32],
+    ) -> Vec<f32> {
+        let mut weights = Vec::with_capacity(now.len());
+        for ((episode, _), span) in scored.iter().zip(&packed.spans) {
+            let now = &now[span.clone()];
+            if episode.off_policy_steps > 0 {
+                let cap = self.config.importance_cap;
+                weights.extend(importance_weights(now, &episode.logprobs, cap));
+                pass.truncated += weights[span.clone()].iter().filter(|w| **w >= cap).count();
+                continue;
+            }
+            for (learner, rollout) in now.iter().zip(&episode.logprobs) {
+                pass.mismatch = pass.mismatch.max(f64::from((learner - rollout).abs()));
+            }
+            weights.resize(span.end, 1.0);
+        }
+        weights
     }
 
     /// `Z_t - V(x_t)` of every token, less the batch's mean where that is asked for.
@@ -243,6 +284,7 @@ struct StepPass {
     policy_loss: f64,
     kl: f64,
     mismatch: f64,
+    truncated: usize,
     returns: Vec<f64>,
     values: Vec<f64>,
 }

@@ -6,7 +6,7 @@ use rlaif_models::{
     CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest, LanguageModel,
     ParamRef, Parameters, Sampling, ScalarModel, Trainable,
 };
-use rlaif_rl::Reinforce;
+use rlaif_rl::{Reinforce, ReinforceMetrics};
 use rlaif_types::{Episode, KlPlacement, LoraConfig, OptimizerConfig, ReinforceConfig};
 use rlaif_types::{Unscorable, UnscorableReason};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn config(beta: f64, kl_placement: KlPlacement) -> ReinforceConfig {
         policy: optimizer.clone(),
         value: optimizer,
         value_warmup_steps: 0,
-        center_advantages: false,
+        ..ReinforceConfig::default()
     }
 }
 
@@ -67,6 +67,7 @@ fn rollouts(engine: &Engine, trainer: &Reinforce, step: usize, count: usize) -> 
         reward: Ok(evenness(&generation.tokens)),
         response: generation.tokens,
         logprobs: generation.logprobs,
+        off_policy_steps: 0,
     });
     episodes.collect()
 }
@@ -103,6 +104,44 @@ fn it_reaches_the_optimum_with_either_kl_placement() {
         let last = trainer.step(&rollouts(&engine, &trainer, 60, 64)).unwrap();
         assert!(last.reward > 0.97, "{placement:?}: reward {}", last.reward);
     }
+}
+
+/// The same rollouts, met by the learner after `steps` further steps.
+fn aged(mut episodes: Vec<Episode>, steps: usize) -> Vec<Episode> {
+    episodes.iter_mut().for_each(|e| e.off_policy_steps = steps);
+    episodes
+}
+
+#[test]
+fn it_reaches_the_optimum_on_rollouts_of_older_policies() {
+    let engine = engine();
+    let config = ReinforceConfig { max_off_policy_steps: 2, ..config(0.001, KlPlacement::Loss) };
+    let mut trainer = trainer(config, &Trainable::Full);
+    let mut drawn: Vec<_> = (0..2).map(|step| rollouts(&engine, &trainer, step, 32)).collect();
+    for step in 2..60 {
+        drawn.push(rollouts(&engine, &trainer, step, 32));
+        let steps = (step - 1).min(2);
+        let metrics = trainer.step(&aged(drawn.remove(0), steps)).unwrap();
+        assert_eq!(metrics.off_policy_steps, steps as f64);
+    }
+    let last = trainer.step(&rollouts(&engine, &trainer, 60, 64)).unwrap();
+    assert!(last.reward > 0.97, "reward {}", last.reward);
+}
+
+#[test]
+fn rollouts_that_are_too_old_are_left_out_and_counted() {
+    let engine = engine();
+    let config = ReinforceConfig { max_off_policy_steps: 1, ..config(0.05, KlPlacement::Reward) };
+    let mut alone = trainer(config.clone(), &Trainable::Full);
+    let mut mixed = trainer(config, &Trainable::Full);
+    let fresh = rollouts(&engine, &alone, 0, 8);
+    let old = aged(rollouts(&engine, &alone, 1, 8), 2);
+    let both: Vec<Episode> = fresh.iter().chain(&old).cloned().collect();
+    let (expected, metrics) = (alone.step(&fresh).unwrap(), mixed.step(&both).unwrap());
+    assert_eq!((metrics.episodes, metrics.too_old, metrics.unscorable), (8, 8, 0));
+    assert_eq!(ReinforceMetrics { too_old: 0, ..metrics }, expected);
+    assert_eq!(parameters(&alone.policy), parameters(&mixed.policy));
+    assert!(mixed.step(&old).is_none(), "nothing to learn from");
 }
 
 #[test]

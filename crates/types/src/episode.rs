@@ -16,4 +16,6 @@ pub struct Episode {
     /// The judgement at the end. An unscorable episode takes no part in loss, advantage or
     /// baseline.
     pub reward: Judgement<f64>,
+    /// Steps that the policy learned from has made since the policy that drew it; 0 on-policy.
+    pub off_policy_steps: usize,
 }

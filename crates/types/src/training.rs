@@ -130,6 +130,12 @@ pub struct ReinforceConfig {
     /// makes them all negative or all positive, which moves the policy away from, or towards,
     /// whatever it happened to draw. The paper does not do it.
     pub center_advantages: bool,
+    /// Steps that the policy may be ahead of the one that drew a step's rollouts. With 1, a step's
+    /// rollouts are drawn while the step before it is learned. What is older is left out.
+    pub max_off_policy_steps: usize,
+    /// Largest importance weight `pi / pi_drawn` of a token of an older policy; at least 1. Truncation
+    /// bounds the variance at the price of some bias (IMPALA, Espeholt et al. 2018, section 4.1).
+    pub importance_cap: f32,
 }
 
 impl Default for ReinforceConfig {
@@ -142,6 +148,8 @@ impl Default for ReinforceConfig {
             value: OptimizerConfig::default(),
             value_warmup_steps: 0,
             center_advantages: false,
+            max_off_policy_steps: 0,
+            importance_cap: 2.0,
         }
     }
 }
@@ -155,6 +163,9 @@ impl ReinforceConfig {
         problems.check((0.0..=1.0).contains(&beta), "beta", what);
         let what = format!("must be positive, not {temperature}");
         problems.check(temperature > 0.0 && temperature.is_finite(), "temperature", what);
+        let cap = self.importance_cap;
+        let what = format!("must be at least 1, not {cap}");
+        problems.check(cap >= 1.0 && cap.is_finite(), "importance_cap", what);
         problems.section("policy", self.policy.problems());
         problems.section("value", self.value.problems());
         problems

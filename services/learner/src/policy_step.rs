@@ -122,9 +122,9 @@ impl Held {
         let metrics = self.trainer.step(&episodes).ok_or_else(|| {
             let reason = episodes.iter().find_map(|e| e.reward.as_ref().err());
             Failure::impossible(format!(
-                "policy step {}: not one rollout could be judged; the first: {}",
+                "policy step {}: not one rollout is fit to learn from; the first: {}",
                 self.step + 1,
-                reason.map_or("an empty response".into(), ToString::to_string)
+                reason.map_or("an empty response or too old".into(), ToString::to_string)
             ))
         })?;
         self.step += 1;
@@ -151,7 +151,8 @@ impl Held {
             let state = self.trainer.save().to_bytes();
             job.artifacts.put(&versions::state_name(self.step), state)?;
         }
-        versions::forget_old(&job.artifacts);
+        // The next steps' rollouts may still be drawn with these.
+        versions::forget_old(&job.artifacts, self.reinforce.max_off_policy_steps + 2);
         Ok(Stepped {
             metrics: step_record(item.task.stage(), self.step, metrics),
             parameters,

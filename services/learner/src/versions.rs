@@ -5,9 +5,9 @@ use rlaif_models::CausalLm;
 use rlaif_rl::TrainerState;
 use rlaif_worker::{BlockingArtifacts, Failure};
 
-/// Versions, and states, kept of a job. The newest may be one that its coordinator has not heard
-/// of, so the one before it stays.
-const KEPT: usize = 2;
+/// Training states kept of a job. The newest may be one that its coordinator has not heard of, so the
+/// one before it stays.
+const STATES: usize = 2;
 
 /// Artifact of the training state after a step. Numbers are padded: names sort as steps do.
 pub(crate) fn state_name(step: usize) -> String {
@@ -37,14 +37,14 @@ pub(crate) fn kept(artifacts: &BlockingArtifacts) -> Result<Vec<(u64, String)>, 
     Ok(numbered.collect())
 }
 
-/// Deletes all but the newest versions and states. What cannot be deleted now is with the next step;
-/// the step itself is done.
-pub(crate) fn forget_old(artifacts: &BlockingArtifacts) {
-    for folder in ["versions", "state"] {
+/// Deletes all but the newest states and the newest `versions` versions. What cannot be deleted now
+/// is with the next step; the step itself is done.
+pub(crate) fn forget_old(artifacts: &BlockingArtifacts, versions: usize) {
+    for (folder, kept) in [("versions", versions), ("state", STATES)] {
         let deleted = artifacts.list(folder).and_then(|names| {
             let prefix = format!("{folder}/policy-");
             let ours: Vec<_> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
-            let old = &ours[..ours.len().saturating_sub(KEPT)];
+            let old = &ours[..ours.len().saturating_sub(kept)];
             old.iter().try_for_each(|name| artifacts.delete(name))
         });
         if let Err(error) = deleted {

@@ -66,6 +66,7 @@ pub(crate) fn draw(
         response: generation.tokens,
         logprobs: generation.logprobs,
         reward: Err(pending()),
+        off_policy_steps: 0,
     });
     Ok(episodes.collect())
 }

@@ -297,11 +297,11 @@ impl Machine {
                 finished_training("reward", trained, |_| summary_json)
             }
             (TaskId::Rollout { step, chunk }, WorkResult::Rollouts(rollouts)) => {
-                self.training.rolled_out(step, chunk, rollouts);
+                self.training.rolled_out((&self.job, &self.inputs), (step, chunk), rollouts);
                 Vec::new()
             }
             (TaskId::Score { step, chunk }, WorkResult::Rewards(rewards)) => {
-                self.training.scored(step, chunk, rewards)
+                self.training.scored((&self.job, &self.inputs), (step, chunk), rewards)
             }
             (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
                 self.training.stepped(&self.job, &self.inputs, step, stepped)

@@ -15,23 +15,31 @@ pub(super) struct PolicyTraining {
     learned: usize,
     /// Steps covered by the newest saved training state.
     checkpoint: usize,
-    /// Artifact of the newest version's parameters.
-    parameters: Option<String>,
+    /// Artifacts of the newest versions' parameters, by the steps they have made: those that rollouts
+    /// may still be drawn with.
+    versions: BTreeMap<usize, String>,
     /// Artifact folder of the trained policy.
     model: Option<String>,
-    /// Of steps not yet made.
+    /// Of steps not yet made that something is known of.
     batches: BTreeMap<usize, Batch>,
     note: String,
 }
 
 /// What has come of one step.
-#[derive(Default)]
 struct Batch {
+    prompts: Vec<Prompt>,
     rollouts: BTreeMap<usize, Vec<Rollout>>,
     rewards: BTreeMap<usize, Vec<Judgement<f64>>>,
 }
 
 impl Batch {
+    fn new(job: &Job, inputs: &Inputs, step: usize) -> Self {
+        let (all, size) = (&inputs.prompts, job.rl.batch_size);
+        let chosen = batch_of_step(all.len(), size, step, job.seed, "rollout prompts");
+        let prompts = chosen.into_iter().map(|i| all[i].clone()).collect();
+        Self { prompts, rollouts: BTreeMap::new(), rewards: BTreeMap::new() }
+    }
+
     fn rewarded(&self) -> impl Iterator<Item = (&Rollout, &Judgement<f64>)> {
         self.rollouts
             .iter()
@@ -52,7 +60,7 @@ impl PolicyTraining {
             chunks: job.rl.batch_size.div_ceil(job.chunk_size),
             learned: 0,
             checkpoint: 0,
-            parameters: None,
+            versions: BTreeMap::new(),
             model: None,
             batches: BTreeMap::new(),
             note: String::new(),
@@ -65,52 +73,82 @@ impl PolicyTraining {
 
     /// The policy as it is now.
     pub(super) fn version(&self, machine: &Machine, start: &ModelRef) -> ModelRef {
-        match (&self.model, &self.parameters) {
-            (Some(model), _) => ModelRef::Saved(model.clone()),
-            (None, Some(parameters)) => ModelRef::Version {
+        match &self.model {
+            Some(model) => ModelRef::Saved(model.clone()),
+            None => self.version_after(self.learned, machine, start),
+        }
+    }
+
+    /// The policy after `steps` steps.
+    fn version_after(&self, steps: usize, machine: &Machine, start: &ModelRef) -> ModelRef {
+        match self.versions.get(&steps) {
+            Some(parameters) => ModelRef::Version {
                 start: Box::new(start.clone()),
                 lora: machine.job.lora.clone(),
                 parameters: parameters.clone(),
             },
-            (None, None) => start.clone(),
+            None => start.clone(),
         }
     }
 
+    /// The next step once its batch is whole; until then, and while it is made, rollouts and rewards
+    /// of it and of the steps that may be drawn ahead.
     pub(super) fn candidates(
         &self,
         machine: &Machine,
         start: &ModelRef,
         room: usize,
     ) -> Vec<(TaskId, Work)> {
-        let step = self.learned;
-        let empty = Batch::default();
-        let batch = self.batches.get(&step).unwrap_or(&empty);
-        if batch.rewards.len() == self.chunks {
-            return vec![(TaskId::Step(step), self.learn(machine, start, step))];
+        let ahead = machine.job.rl.reinforce.max_off_policy_steps;
+        let window = self.learned..self.steps.min(self.learned + ahead + 1);
+        let mut tasks = Vec::new();
+        for step in window {
+            let opened;
+            let batch = match self.batches.get(&step) {
+                Some(batch) => batch,
+                None => {
+                    opened = Batch::new(&machine.job, &machine.inputs, step);
+                    &opened
+                }
+            };
+            if step == self.learned && batch.rewards.len() == self.chunks {
+                tasks.push((TaskId::Step(step), self.learn(machine, start, step)));
+            }
+            let chunks = batch.prompts.chunks(machine.job.chunk_size).enumerate();
+            tasks.extend(chunks.filter_map(|(chunk, prompts)| match batch.rollouts.get(&chunk) {
+                None => {
+                    let rollout = self.rollout(machine, start, step, chunk, prompts);
+                    Some((TaskId::Rollout { step, chunk }, Work::Rollout(rollout)))
+                }
+                Some(rollouts) if !batch.rewards.contains_key(&chunk) => {
+                    let score = score(machine, prompts, rollouts);
+                    Some((TaskId::Score { step, chunk }, score))
+                }
+                Some(_) => None,
+            }));
         }
-        let tasks = (0..self.chunks).filter_map(|chunk| match batch.rollouts.get(&chunk) {
-            None => {
-                let rollout = self.rollout(machine, start, step, chunk);
-                Some((TaskId::Rollout { step, chunk }, Work::Rollout(rollout)))
-            }
-            Some(rollouts) if !batch.rewards.contains_key(&chunk) => {
-                let prompts = chunk_prompts(&machine.job, &machine.inputs, step, chunk);
-                let score = score(machine, prompts, rollouts);
-                Some((TaskId::Score { step, chunk }, score))
-            }
-            Some(_) => None,
-        });
-        tasks.take(room).collect()
+        tasks.truncate(room);
+        tasks
     }
 
-    fn rollout(&self, machine: &Machine, start: &ModelRef, step: usize, chunk: usize) -> Generate {
+    /// Draws with the policy exactly as far behind as is allowed, never with whichever is newest when
+    /// a worker is free: what a job leaves would depend on who was fast.
+    fn rollout(
+        &self,
+        machine: &Machine,
+        start: &ModelRef,
+        step: usize,
+        chunk: usize,
+        prompts: &[Prompt],
+    ) -> Generate {
         let job = &machine.job;
+        let version = self.version_after(drawn_after(job, step), machine, start);
         Generate {
-            policy: machine.policy_of(self.version(machine, start)),
+            policy: machine.policy_of(version),
             sampling: job.sampling.clone(),
             seed: job.seed,
             first: step * job.rl.batch_size + chunk * job.chunk_size,
-            prompts: chunk_prompts(job, &machine.inputs, step, chunk),
+            prompts: prompts.to_vec(),
         }
     }
 
@@ -125,26 +163,39 @@ impl PolicyTraining {
         })
     }
 
-    pub(super) fn rolled_out(&mut self, step: usize, chunk: usize, rollouts: Vec<Rollout>) {
-        self.batches.entry(step).or_default().rollouts.insert(chunk, rollouts);
+    fn batch(&mut self, job: &Job, inputs: &Inputs, step: usize) -> &mut Batch {
+        self.batches.entry(step).or_insert_with(|| Batch::new(job, inputs, step))
+    }
+
+    pub(super) fn rolled_out(
+        &mut self,
+        (job, inputs): (&Job, &Inputs),
+        (step, chunk): (usize, usize),
+        rollouts: Vec<Rollout>,
+    ) {
+        self.batch(job, inputs, step).rollouts.insert(chunk, rollouts);
     }
 
     /// The last chunk's rewards make the batch that the learner reads.
     pub(super) fn scored(
         &mut self,
-        step: usize,
-        chunk: usize,
+        (job, inputs): (&Job, &Inputs),
+        (step, chunk): (usize, usize),
         rewards: Vec<Judgement<f64>>,
     ) -> Vec<Effect> {
-        let batch = self.batches.entry(step).or_default();
+        let chunks = self.chunks;
+        let batch = self.batch(job, inputs, step);
         batch.rewards.insert(chunk, rewards);
-        if batch.rewards.len() < self.chunks {
+        if batch.rewards.len() < chunks {
             return Vec::new();
         }
-        let episodes: Vec<Episode> = batch
-            .rewarded()
-            .map(|(rollout, reward)| Episode { reward: reward.clone(), ..rollout.episode.clone() })
-            .collect();
+        let off_policy_steps = step - drawn_after(job, step);
+        let episode = |(rollout, reward): (&Rollout, &Judgement<f64>)| Episode {
+            reward: reward.clone(),
+            off_policy_steps,
+            ..rollout.episode.clone()
+        };
+        let episodes: Vec<Episode> = batch.rewarded().map(episode).collect();
         let bytes = serde_json::to_vec(&episodes).expect("episodes are plain data");
         vec![Effect::Put { artifact: batch_artifact(step), bytes }]
     }
@@ -156,21 +207,22 @@ impl PolicyTraining {
         step: usize,
         stepped: Stepped,
     ) -> Vec<Effect> {
-        let batch = self.batches.remove(&step).unwrap_or_default();
-        let prompts = step_prompts(job, inputs, step);
-        let samples =
-            prompts.into_iter().zip(batch.rewarded()).map(|(prompt, (rollout, reward))| {
-                plain(&SampleRecord {
-                    stage: "policy".into(),
-                    step: step + 1,
-                    prompt,
-                    response: rollout.text.clone(),
-                    reward: reward.as_ref().ok().copied(),
-                })
-            });
+        let batch = self.batches.remove(&step).unwrap_or_else(|| Batch::new(job, inputs, step));
+        let samples = batch.prompts.iter().zip(batch.rewarded()).map(|(prompt, drawn)| {
+            let (rollout, reward) = drawn;
+            plain(&SampleRecord {
+                stage: "policy".into(),
+                step: step + 1,
+                prompt: prompt.clone(),
+                response: rollout.text.clone(),
+                reward: reward.as_ref().ok().copied(),
+            })
+        });
         let samples = samples.collect();
         self.learned = step + 1;
-        self.parameters = Some(stepped.parameters);
+        self.versions.insert(self.learned, stepped.parameters);
+        let needed = drawn_after(job, self.learned);
+        self.versions.retain(|steps, _| *steps >= needed);
         self.model = stepped.model;
         let figure = |name: &str| stepped.metrics[name].as_f64().unwrap_or(f64::NAN);
         self.note = format!("reward {:.3} KL {:.2}", figure("reward"), figure("kl"));
@@ -196,22 +248,15 @@ impl PolicyTraining {
     }
 }
 
-fn step_prompts(job: &Job, inputs: &Inputs, step: usize) -> Vec<Prompt> {
-    let prompts = &inputs.prompts;
-    let chosen = batch_of_step(prompts.len(), job.rl.batch_size, step, job.seed, "rollout prompts");
-    chosen.into_iter().map(|i| prompts[i].clone()).collect()
+/// Steps made by the policy that draws a step's rollouts.
+fn drawn_after(job: &Job, step: usize) -> usize {
+    step.saturating_sub(job.rl.reinforce.max_off_policy_steps)
 }
 
-fn chunk_prompts(job: &Job, inputs: &Inputs, step: usize, chunk: usize) -> Vec<Prompt> {
-    let all = step_prompts(job, inputs, step);
-    all.chunks(job.chunk_size).nth(chunk).unwrap_or_default().to_vec()
-}
-
-fn score(machine: &Machine, prompts: Vec<Prompt>, rollouts: &[Rollout]) -> Work {
-    let items = prompts
-        .into_iter()
-        .zip(rollouts)
-        .map(|(prompt, rollout)| Item { prompt, response: rollout.text.clone() })
+fn score(machine: &Machine, prompts: &[Prompt], rollouts: &[Rollout]) -> Work {
+    let items = prompts.iter().zip(rollouts);
+    let items = items
+        .map(|(prompt, rollout)| Item { prompt: prompt.clone(), response: rollout.text.clone() })
         .collect();
     match (machine.job.rl.reward, &machine.reward) {
         (RewardSource::Model, Some((trained, summary))) => Work::Score(Score {

@@ -204,6 +204,7 @@ fn rollout(_: &Prompt, number: usize) -> Rollout {
         response: vec![number as u32],
         logprobs: vec![-0.5],
         reward: Ok(0.0),
+        off_policy_steps: 0,
     };
     Rollout { episode, text: format!("{number} it is.") }
 }
