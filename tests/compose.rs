@@ -29,8 +29,6 @@ struct Compose {
 struct Service {
     image: String,
     #[serde(default)]
-    build: Value,
-    #[serde(default)]
     profiles: Vec<String>,
     #[serde(default)]
     entrypoint: Vec<String>,
@@ -56,7 +54,7 @@ struct Service {
     secrets: Vec<String>,
     #[serde(default)]
     deploy: Value,
-    /// What would undo the confinement, among what is not listed here.
+    /// The rest, among it what would undo the confinement.
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
 }
@@ -161,15 +159,22 @@ fn only_the_coordinator_is_published_and_only_on_this_machine() {
 }
 
 #[test]
-fn images_are_pinned_and_ours_has_our_version() {
+fn images_are_pinned_and_ours_has_our_version_and_is_built_once() {
     let ours = format!("rlaif:{}", env!("CARGO_PKG_VERSION"));
+    let mut built = Vec::new();
     for (name, service) in compose().services {
         let (_, tag) = service.image.split_once(':').expect("a tag");
         assert!(!tag.contains("latest"), "{name} is whatever is newest");
-        if !service.build.is_null() {
-            assert!(service.image.starts_with(&ours), "{name} is {}, not {ours}", service.image);
+        if name == "redis" {
+            continue;
+        }
+        assert!(service.image.starts_with(&ours), "{name} is {}, not {ours}", service.image);
+        assert_eq!(service.rest["pull_policy"], "never", "{name} may be somebody else's image");
+        if service.rest.contains_key("build") {
+            built.push(service.image);
         }
     }
+    assert_eq!(built, [ours.clone(), format!("{ours}-cuda")]);
     for file in ["deploy/docker/Dockerfile", "deploy/docker/prebuilt"] {
         assert!(read(file).contains(&ours), "{file} names another version than {ours}");
     }
