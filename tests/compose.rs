@@ -2,6 +2,7 @@
 //! it runs takes a Docker: deploy/compose/check.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -89,16 +90,20 @@ impl Service {
     }
 }
 
-/// The file as Compose reads it where none of its variables is set.
-fn compose() -> Compose {
-    let mut text = read("docker-compose.yml");
+/// A file as Compose reads it where only the variables are set that must be.
+fn load<T: DeserializeOwned>(path: &str) -> T {
+    let mut text = read(path);
     while let Some(start) = text.find("${") {
         let length = text[start..].find('}').expect("a variable ends");
-        let variable = text[start + 2..start + length].to_owned();
-        let (_, default) = variable.split_once(":-").expect("every variable has a default");
-        text.replace_range(start..=start + length, default);
+        let default = text[start..start + length].split_once(":-");
+        let value = default.map_or("set", |(_, value)| value).to_owned();
+        text.replace_range(start..=start + length, &value);
     }
-    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("docker-compose.yml: {e}"))
+    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn compose() -> Compose {
+    load("docker-compose.yml")
 }
 
 /// Services that run the program, by its subcommand.
@@ -191,6 +196,29 @@ fn every_service_accepts_its_settings() {
         checked += 1;
     }
     assert_eq!(checked, 1 + 2 * WORKERS.len());
+}
+
+#[test]
+fn rewards_for_trainers_are_published_on_this_machine_only() {
+    #[derive(Deserialize)]
+    struct Overlay {
+        services: BTreeMap<String, Added>,
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        environment: BTreeMap<String, String>,
+        ports: Vec<String>,
+    }
+    let overlay: Overlay = load("deploy/compose/get-reward.yml");
+    let (mut compose, folder) = (compose(), secrets());
+    for (name, added) in overlay.services {
+        assert_eq!(added.ports, ["127.0.0.1:7410:7410"], "{name}");
+        let service = compose.services.get_mut(&name).unwrap();
+        service.environment.extend(added.environment);
+        let dumped = dump_config(&name, service, folder.path());
+        let why = String::from_utf8_lossy(&dumped.stderr);
+        assert!(dumped.status.success(), "{name} refuses its settings: {why}");
+    }
 }
 
 #[test]
