@@ -56,12 +56,12 @@ pub enum Error {
         source: redis::RedisError,
     },
     /// Redis answered with an error that trying again does not mend.
-    #[error("redis refused {operation}")]
+    #[error("redis refused {operation}: {answer}")]
     Refused {
         /// What was asked.
         operation: &'static str,
         /// Its answer.
-        source: redis::RedisError,
+        answer: redis::RedisError,
     },
     /// What lies under the queue's keys was not written by this protocol.
     #[error("an entry of the queue is unreadable ({0}): do other programs write to its keys?")]

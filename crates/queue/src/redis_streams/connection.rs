@@ -90,7 +90,7 @@ impl Connections {
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&self.work_key).arg(GROUP).arg("0").arg("MKSTREAM");
         match self.ask("XGROUP CREATE", &Request::Command(command)).await {
-            Err(Error::Refused { source, .. }) if source.code() == Some("BUSYGROUP") => Ok(()),
+            Err(Error::Refused { answer, .. }) if answer.code() == Some("BUSYGROUP") => Ok(()),
             answer => answer,
         }
     }
@@ -116,7 +116,7 @@ impl Connections {
                 // The data was wiped under us. Boxed because it asks, too.
                 Box::pin(self.create_group()).await?;
             } else if !passes_by_itself(&error) {
-                return Err(Error::Refused { operation, source: error });
+                return Err(Error::Refused { operation, answer: error });
             }
             if Instant::now() + pause >= deadline {
                 return Err(Error::Unavailable { patience: self.patience, source: error });

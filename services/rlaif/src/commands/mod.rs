@@ -5,6 +5,7 @@ mod dead_letters;
 mod download;
 mod export;
 mod generate;
+mod health;
 mod jobs;
 mod jsonl;
 mod label;
@@ -63,6 +64,7 @@ enum Command {
     Report(report::Args),
     Export(export::Args),
     DeadLetters(dead_letters::Args),
+    Health(health::Args),
 }
 
 impl Cli {
@@ -94,6 +96,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),
+        Command::Health(args) => health::run(args),
         Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
         Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
         Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),

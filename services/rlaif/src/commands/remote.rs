@@ -19,7 +19,7 @@ pub struct Server {
     #[arg(long, env = "RLAIF_SERVER", default_value = "http://127.0.0.1:7400")]
     server: String,
     /// File that holds our token; without it the token is in RLAIF_TOKEN.
-    #[arg(long)]
+    #[arg(long, env = "RLAIF_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// PEM file with the authorities of an https server.
     #[arg(long, env = "RLAIF_CA_FILE")]
