@@ -35,6 +35,7 @@ use rlaif_template::Template;
 use rlaif_testkit::{RedisServer, eventually, free_port};
 use rlaif_types::{Pair, UnscorableReason};
 use rlaif_worker::{Config, Error, Host, Service};
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -234,7 +235,7 @@ async fn a_callers_template_is_built_in_and_of_the_right_kind() {
     worker.stop().await;
 }
 
-/// A reward model with a head of its own seed.
+/// A reward model whose head adds up the hidden state: a fresh one says 0 of everything.
 fn reward_model(folder: &Path) -> String {
     let checkpoint = Checkpoint::open(Path::new(MODEL)).unwrap();
     let device = DeviceName::Cpu;
@@ -242,8 +243,20 @@ fn reward_model(folder: &Path) -> String {
         CausalLm::load(&checkpoint, &device.open().unwrap(), device.default_dtype()).unwrap();
     let path = folder.join("reward-model");
     std::fs::create_dir_all(&path).unwrap();
-    ScalarModel::new(backbone, 7).save(&path, &checkpoint).unwrap();
+    ScalarModel::zero(backbone).save(&path, &checkpoint).unwrap();
+    fill_with_ones(&path.join("model.safetensors"), "score.weight");
     path.display().to_string()
+}
+
+fn fill_with_ones(file: &Path, tensor: &str) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let (header, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let (begin, end) = metadata.info(tensor).unwrap().data_offsets;
+    let data = header + size_of::<u64>();
+    for value in bytes[data + begin..data + end].chunks_exact_mut(4) {
+        value.copy_from_slice(&1.0_f32.to_le_bytes());
+    }
+    std::fs::write(file, bytes).unwrap();
 }
 
 fn score_of(text: &str) -> ScoreQuestion {

@@ -6,9 +6,7 @@ use crate::kernels;
 use crate::packed::PackedBatch;
 use crate::parameters::{ParamMut, ParamRef, Parameters};
 use crate::transformer::{CausalLm, Reader, Trainable};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use burn::tensor::{DType, Device, Tensor};
 
 /// Name of the head in HF's sequence-classification checkpoints.
 pub const SCORE: &str = "score.weight";
@@ -23,20 +21,9 @@ pub struct ScalarModel {
 }
 
 impl ScalarModel {
-    /// A new head on `backbone`, drawn from `N(0, 1 / (hidden + 1))` as TRL draws it.
-    pub fn new(backbone: CausalLm, seed: u64) -> Self {
-        let hidden = backbone.config.hidden_size;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut uniform = || (rng.next_u32() as f32 + 0.5) / (u32::MAX as f32 + 1.0);
-        let std = 1.0 / ((hidden + 1) as f32).sqrt();
-        let normal =
-            |u: f32, v: f32| (-2.0 * u.ln()).sqrt() * (2.0 * std::f32::consts::PI * v).cos() * std;
-        let values: Vec<f32> = (0..hidden).map(|_| normal(uniform(), uniform())).collect();
-        let score = Tensor::from_data(TensorData::new(values, [1, hidden]), &backbone.device());
-        Self { backbone, score }
-    }
-
-    /// A head of zeros on `backbone`: a value network that predicts 0 until it has learned.
+    /// A head of zeros on `backbone`: it says 0 of everything until it has learned. (TRL draws a reward
+    /// model's head at random; with soft labels near one half, most of the training then goes into
+    /// unlearning it.)
     pub fn zero(backbone: CausalLm) -> Self {
         let score = Tensor::zeros([1, backbone.config.hidden_size], &backbone.device());
         Self { backbone, score }

@@ -4,7 +4,7 @@ use crate::ask::rewards;
 use rlaif_data::Reader;
 use rlaif_job::{
     LabelRecord, RewardSummary, TrainReward, Trained, WorkResult, batch_of_step, reward_quality,
-    seed_for, shuffled,
+    shuffled,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::{LabelledPair, PairScores, RewardTrainer};
@@ -33,8 +33,7 @@ pub(crate) fn train_reward(
              reasons",
         ));
     }
-    let head = seed_for(training.seed, "reward head", 0);
-    let fresh = ScalarModel::new(start.model.clone(), head);
+    let fresh = ScalarModel::zero(start.model.clone());
     let mut trainer = RewardTrainer::new(
         fresh.trainable(&trainable(training.lora.as_ref())),
         config.optimizer.clone(),
