@@ -78,7 +78,7 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("rlaif", &["tokio"], "the program"),
     ("rollout", &["tokio", "tonic"], "answers direct callers"),
     ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
-    ("testkit", &["tokio", "redis"], "a Redis to kill"),
+    ("testkit", &["tokio", "redis", "tonic"], "a Redis to kill, a collector to fill"),
     ("worker", &["tokio", "tonic"], "waits for the queue, answers direct callers"),
 ];
 

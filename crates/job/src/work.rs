@@ -12,6 +12,7 @@ use rlaif_types::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::ops::AddAssign;
 
 /// The kinds of worker. Each has a queue of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -307,6 +308,32 @@ pub struct Answer {
     pub seconds: f64,
     /// Who made it.
     pub worker: String,
+    /// What models read and wrote for it; nothing in journals from before this was counted.
+    #[serde(default)]
+    pub tokens: Tokens,
+}
+
+/// Tokens that models read and wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Of prompts, each as often as it was asked about.
+    pub read: u64,
+    /// Of responses.
+    pub written: u64,
+}
+
+impl Tokens {
+    /// Tokens that were only read.
+    pub fn read(tokens: usize) -> Self {
+        Self { read: tokens as u64, written: 0 }
+    }
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, more: Self) {
+        self.read += more.read;
+        self.written += more.written;
+    }
 }
 
 /// What a worker answers.

@@ -6,6 +6,7 @@ use crate::queues::{Standing, Trouble, Troubles};
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_job::{RunFolder, StageProgress, Submission, WorkerKind};
+use rlaif_service::telemetry;
 use rlaif_types::ContentHash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,7 +95,8 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Accepts a job; the same key gives the same job, however often it is submitted. When this
+    /// Accepts a job, whose work belongs to the trace of the span that this is called in, also after
+    /// a restart; the same key gives the same job, however often it is submitted. When this
     /// returns, the job is on disk.
     ///
     /// # Errors
@@ -124,6 +126,7 @@ impl Coordinator {
             created_unix_ms: now,
             updated_unix_ms: now,
             stages: Vec::new(),
+            trace: telemetry::headers(&tracing::Span::current()).into_iter().collect(),
             sequence: 0,
         };
         shared.journal.accept(key, &record)?;

@@ -7,6 +7,7 @@ use crate::Error;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{StageProgress, TaskId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,10 @@ pub struct JobRecord {
     /// How far each stage is, as of then in the journal.
     #[serde(default)]
     pub stages: Vec<StageProgress>,
+    /// Headers with the trace context of its submission, which all its work is done in; none where
+    /// that was not traced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trace: BTreeMap<String, String>,
     /// Number of the event told last of it; not in the journal.
     #[serde(skip)]
     pub sequence: u64,
@@ -236,6 +241,7 @@ mod tests {
             created_unix_ms: 1,
             updated_unix_ms: 1,
             stages: Vec::new(),
+            trace: BTreeMap::new(),
             sequence: 0,
         }
     }
