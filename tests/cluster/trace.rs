@@ -15,6 +15,14 @@ const WORK: [(&str, &str, &str); 5] = [
     ("rlaif-learner", "policy_step", "train policy"),
 ];
 
+const COORDINATOR_METRICS: [&str; 5] = [
+    "messaging.client.sent.messages",
+    "rlaif.items.settled",
+    "rlaif.jobs",
+    "rlaif.journal.commit.duration",
+    "rlaif.queue.outstanding",
+];
+
 impl Cluster {
     /// Items of the labelers' queue that somebody has started.
     fn labeling_started(&self) -> usize {
@@ -63,6 +71,11 @@ fn a_job_is_one_trace_from_its_submission_to_the_learners_steps_with_a_link_for_
         let spans = collector.spans();
         WORK.iter().all(|(service, kind, _)| processing(&spans, service, kind).is_some())
     });
+
+    for metric in COORDINATOR_METRICS {
+        let named = ("rlaif-coordinator".to_owned(), metric.to_owned());
+        cluster.wait_until(metric, |_| collector.metrics().contains(&named));
+    }
 
     let spans = collector.spans();
     let submit = spans.iter().find(|exported| exported.span.name == SUBMIT).unwrap();

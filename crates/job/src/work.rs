@@ -4,7 +4,9 @@
 //! often, makes the same [`WorkResult`]. It is computed in one call of an engine, because the last
 //! bits of a number depend on what else is in the batch.
 
-use crate::{Contest, EvaluationRecord, LabelRecord, RewardModelConfig, RewardSummary, SftConfig};
+use crate::{
+    Contest, EvaluationRecord, Judged, LabelRecord, RewardModelConfig, RewardSummary, SftConfig,
+};
 use crate::{SamplingConfig, TaskId};
 use rlaif_template::Template;
 use rlaif_types::{
@@ -380,6 +382,21 @@ impl WorkResult {
             Self::Labels(labels) => labels.len(),
             Self::Stepped(_) => 1,
             Self::Evaluations(records) => records.len(),
+        }
+    }
+}
+
+impl WorkResult {
+    /// Items of it that could not be judged.
+    pub fn unscorable(&self) -> usize {
+        let has_none = |record: &&EvaluationRecord| {
+            record.verdicts.values().any(|verdict| matches!(verdict, Judged::Unscorable(_)))
+        };
+        match self {
+            Self::Labels(labels) => labels.iter().filter(|l| l.comparison.is_none()).count(),
+            Self::Rewards(rewards) => rewards.iter().filter(|reward| reward.is_err()).count(),
+            Self::Evaluations(records) => records.iter().filter(has_none).count(),
+            _ => 0,
         }
     }
 }

@@ -177,12 +177,9 @@ impl ToQueue {
 
 impl Progress for ToQueue {
     fn advance(&self, advance: &Advance<'_>) {
-        let progress = StageProgress {
-            stage: advance.stage.to_owned(),
-            done: advance.done,
-            total: advance.total,
-            note: advance.note.to_owned(),
-        };
+        let note = advance.note.to_owned();
+        let progress = StageProgress::new(advance.stage, advance.done, advance.total);
+        let progress = StageProgress { note, ..progress };
         let bytes = serde_json::to_vec(&progress).expect("progress is plain data");
         let _ = self.sender.try_send(bytes);
     }

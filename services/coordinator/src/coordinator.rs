@@ -2,6 +2,7 @@
 
 use crate::active_job::ActiveJob;
 use crate::board::Board;
+use crate::metrics::CoordinatorMetrics;
 use crate::queues::{Standing, Trouble, Troubles};
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
 use rlaif_artifacts::ArtifactStore;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub artifacts: ArtifactStore,
     pub limits: Limits,
     pub board: Board,
+    pub metrics: CoordinatorMetrics,
     /// Jobs that are worked on. Never locked across an await.
     pub active: std::sync::Mutex<BTreeMap<String, Seat>>,
     /// Submitting and steering take turns, so that no job is opened twice.
@@ -82,6 +84,7 @@ impl Coordinator {
             artifacts,
             limits,
             board,
+            metrics: CoordinatorMetrics::new(),
             active: std::sync::Mutex::default(),
             steering: Mutex::default(),
             offer: Notify::new(),
@@ -118,16 +121,10 @@ impl Coordinator {
         let folder = shared.places.begin(&id)?;
         folder.prepare(&submission.job.to_toml(), true)?;
         submission.save(&folder)?;
-        let now = unix_ms();
         let record = JobRecord {
-            id: id.clone(),
-            name: submission.job.name.clone(),
-            state: JobState::Running,
-            created_unix_ms: now,
-            updated_unix_ms: now,
-            stages: Vec::new(),
+            price_per_1k_input: submission.job.labeler.price_per_1k_input,
             trace: telemetry::headers(&tracing::Span::current()).into_iter().collect(),
-            sequence: 0,
+            ..JobRecord::accepted(&id, &submission.job.name, unix_ms())
         };
         shared.journal.accept(key, &record)?;
         shared.board.add(record.clone());
@@ -206,9 +203,9 @@ impl Coordinator {
             JobState::Cancelled => Ok(record),
             JobState::Succeeded => Err(Error::wrong_state(&record, "its report is there")),
             JobState::Running | JobState::Paused | JobState::Failed { .. } => {
-                let record = self.shared.withdraw(id, JobState::Cancelled).await?;
+                self.shared.withdraw(id, JobState::Cancelled).await?;
                 self.drop_dead_letters(id).await?;
-                Ok(record)
+                self.shared.board.without_dead(id, None)
             }
         }
     }
@@ -253,6 +250,11 @@ impl Coordinator {
         }
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move { shared.hand_out(stop).await });
+        let (shared, stop) = (self.shared.clone(), shutdown.clone());
+        loops.spawn(async move {
+            shared.measure(stop).await;
+            Ok(())
+        });
         let mut outcome = Ok(());
         while let Some(ended) = loops.join_next().await {
             // The first to fail ends all.

@@ -6,7 +6,7 @@ use crate::queues::Trouble;
 use crate::{Error, JobRecord, JobState};
 use rlaif_artifacts::Payload;
 use rlaif_job::{TaskId, WorkItem, WorkerKind};
-use rlaif_queue::{Headers, Item, ItemId, Queue};
+use rlaif_queue::{Enqueued, Headers, Item, ItemId, Queue};
 use rlaif_service::metrics::names;
 use rlaif_service::telemetry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +94,7 @@ impl Shared {
         self.active().insert(id.clone(), seat.clone());
         match self.open(record).await {
             Ok(Some(job)) => {
-                self.board.set_stages(&id, job.progress());
+                self.board.taken_up(&id, job.progress(), job.labeler_tokens());
                 *seated = Some(job);
                 self.offer.notify_one();
                 Ok(())
@@ -177,7 +177,11 @@ impl Shared {
             let with_headers = |item| Item { headers: headers.clone(), ..item };
             let items = items.into_iter().map(with_headers).collect();
             match queue.enqueue(items).instrument(span).await {
-                Ok(_) => self.standing.took_all(kind),
+                Ok(taken) => {
+                    let added = taken.iter().filter(|taken| **taken == Enqueued::Added).count();
+                    self.metrics.sent(&self.queues, kind, added);
+                    self.standing.took_all(kind);
+                }
                 Err(rlaif_queue::Error::Full { .. }) => {
                     self.standing.full(kind);
                     job.forget_handed_out();

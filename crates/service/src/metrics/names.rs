@@ -97,5 +97,13 @@ pub const WORK_KIND: &str = "rlaif.work.kind";
 pub const WORK_OUTCOME: &str = "rlaif.work.outcome";
 /// Counter: tokens that models read and wrote for items of a queue.
 pub const WORK_TOKENS: &str = "rlaif.work.tokens";
+/// Counter: items whose results, or deaths, a coordinator has taken in.
+pub const ITEMS_SETTLED: &str = "rlaif.items.settled";
+/// Gauge: jobs of a coordinator.
+pub const JOBS: &str = "rlaif.jobs";
+/// Attribute: where jobs stand: `running`, `paused`, `cancelled`, `failed` or `succeeded`.
+pub const JOB_STATE: &str = "rlaif.job.state";
+/// Histogram, seconds: until what a coordinator's journal was given is on disk.
+pub const JOURNAL_COMMIT_DURATION: &str = "rlaif.journal.commit.duration";
 /// Gauge: items of a queue that are accepted and not settled.
 pub const QUEUE_OUTSTANDING: &str = "rlaif.queue.outstanding";

@@ -1,9 +1,10 @@
 //! A run's progress on the terminal: one bar a stage, or one line now and then where there is none.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rlaif_job::StageProgress;
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 /// Bars on standard error.
 pub struct Bars {
@@ -25,7 +26,8 @@ impl Bars {
 
     /// Shows how far a stage is. One that was finished before this process began is not shown.
     pub fn show(&mut self, stage: &StageProgress) {
-        let StageProgress { stage, done, total, note } = stage;
+        let left = left(stage);
+        let StageProgress { stage, done, total, note, .. } = stage;
         if !self.bars.contains_key(stage) {
             if *done == 0 || done == total && *total > 1 && self.bars.is_empty() {
                 return;
@@ -41,11 +43,10 @@ impl Bars {
             return;
         }
         bar.set_length(*total as u64);
-        bar.set_message(note.clone());
+        bar.set_message(format!("{note}{left}"));
         bar.set_position(*done as u64);
         if self.lines && known.0 != *done as u64 {
-            let left = bar.eta().as_secs_f64();
-            eprintln!("{stage} {done}/{total} {note} ({left:.0} s left)");
+            eprintln!("{stage} {done}/{total} {note}{left}");
         }
         if done == total {
             bar.finish();
@@ -53,9 +54,16 @@ impl Bars {
     }
 }
 
+/// The time to a stage's end, as the coordinator measures it, with a comma before; empty where it
+/// does not know yet.
+pub fn left(stage: &StageProgress) -> String {
+    let eta = stage.eta_seconds.and_then(|eta| Duration::try_from_secs_f64(eta).ok());
+    eta.map(|eta| format!(", {:#} left", HumanDuration(eta))).unwrap_or_default()
+}
+
 fn new_bar(stage: &str, total: usize) -> ProgressBar {
     let style = ProgressStyle::with_template(
-        "{prefix:>9} {wide_bar} {human_pos}/{human_len}  {msg}  {elapsed} elapsed, {eta} left",
+        "{prefix:>9} {wide_bar} {human_pos}/{human_len}  {msg}  {elapsed} elapsed",
     )
     .expect("the template is a constant");
     let bar = ProgressBar::new(total as u64).with_prefix(stage.to_owned());
