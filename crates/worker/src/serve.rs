@@ -4,12 +4,12 @@ use crate::work_metrics::{Outcome, WorkMetrics};
 use crate::{Advance, Executor, Progress, spans};
 use rlaif_artifacts::{ArtifactStore, Payload};
 use rlaif_job::{Answer, StageProgress, Tokens, WorkItem, WorkResult, WorkerKind};
-use rlaif_queue::{Lease, Queue};
+use rlaif_queue::{Delivery, Lease, OneByOne, Queue};
 use rlaif_service::metrics::names;
 use rlaif_service::telemetry;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -37,7 +37,7 @@ impl Bench {
     }
 
     /// Takes work from a queue until `shutdown`, one item at a time: a device does one thing at a
-    /// time.
+    /// time. The next is fetched meanwhile.
     ///
     /// An item in hand at shutdown is given back at once, for another worker to begin anew.
     ///
@@ -48,92 +48,9 @@ impl Bench {
         queue: &Queue,
         shutdown: CancellationToken,
     ) -> Result<(), rlaif_queue::Error> {
-        let mut consumer = queue.consumer(&self.worker);
         let metrics = WorkMetrics::of(queue, self.kind.queue());
-        loop {
-            let leased = tokio::select! {
-                () = shutdown.cancelled() => break,
-                leased = consumer.lease(1, Duration::from_secs(1)) => leased?,
-            };
-            for delivery in leased {
-                let span = spans::processing(queue, self.kind.queue(), &delivery);
-                let trace = telemetry::traceparent(&span).unwrap_or_default();
-                let Some(lease) = delivery.start_in(&trace).await? else { continue };
-                spans::started(&span, &lease);
-                self.work_on(lease, &metrics, &shutdown).instrument(span).await?;
-            }
-        }
-        consumer.shutdown().await;
-        Ok(())
-    }
-
-    async fn work_on(
-        &self,
-        lease: Lease,
-        metrics: &WorkMetrics,
-        shutdown: &CancellationToken,
-    ) -> Result<(), rlaif_queue::Error> {
-        let span = Span::current();
-        let item = match self.read(&lease).await {
-            Ok(item) => item,
-            Err(why) => {
-                span.record("otel.status_code", "ERROR");
-                return lease.fail(&why).await.map(drop);
-            }
-        };
-        let (kind, started) = (item.work.kind(), Instant::now());
-        span.record(names::WORK_KIND, kind);
-        let note = |outcome: Outcome| {
-            span.record(names::WORK_OUTCOME, outcome.name());
-            metrics.item(kind, outcome, started.elapsed());
-        };
-        let (sender, mut messages) = mpsc::channel(PROGRESS_BUFFER);
-        let told = Arc::new(ToQueue { sender, used: Mutex::default() });
-        let mut work = tokio::task::spawn_blocking({
-            let (executor, item, told, span) =
-                (self.executor.clone(), item.clone(), told.clone(), span.clone());
-            move || span.in_scope(|| executor.execute(&item, &*told))
-        });
-        let outcome = loop {
-            tokio::select! {
-                () = shutdown.cancelled() => {
-                    note(Outcome::Released);
-                    return lease.release().await.map(drop);
-                }
-                // Another worker has the item; whatever comes of this one would be refused.
-                () = lease.lost().cancelled() => {
-                    tracing::warn!(item = %lease.id(), "the lease was lost");
-                    note(Outcome::Lost);
-                    return Ok(());
-                }
-                Some(message) = messages.recv() => {
-                    // Advisory: the work goes on where it cannot be told.
-                    if let Err(error) = lease.progress(&message).await {
-                        tracing::debug!(%error, "progress was not told");
-                    }
-                }
-                outcome = &mut work => break outcome,
-            }
-        };
-        let failure = match outcome {
-            Ok(Ok(result)) => {
-                let (outcome, tokens) = (Outcome::of(&result), told.used());
-                metrics.tokens(kind, tokens);
-                match self.pack(&item, result, tokens, started).await {
-                    Ok(payload) => {
-                        note(outcome);
-                        return lease.commit(payload).await.map(drop);
-                    }
-                    Err(why) => why,
-                }
-            }
-            Ok(Err(retry)) => retry.to_string(),
-            Err(panic) => format!("the worker's thread panicked: {panic}"),
-        };
-        note(Outcome::Failed);
-        span.record("otel.status_code", "ERROR");
-        tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {failure}");
-        lease.fail(&failure).await.map(drop)
+        let at_queue = AtQueue { bench: self, queue, metrics, shutdown: &shutdown };
+        queue.consumer(&self.worker).one_by_one(&at_queue, &shutdown).await
     }
 
     async fn read(&self, lease: &Lease) -> Result<WorkItem, String> {
@@ -158,6 +75,107 @@ impl Bench {
         let artifacts = self.store.job(&item.job).map_err(|e| e.to_string())?;
         let payload = Payload::of(&artifacts, bytes).await.map_err(|e| e.to_string())?;
         Ok(payload.to_wire())
+    }
+}
+
+/// A bench at its queue.
+struct AtQueue<'a> {
+    bench: &'a Bench,
+    queue: &'a Queue,
+    metrics: WorkMetrics,
+    shutdown: &'a CancellationToken,
+}
+
+impl OneByOne for AtQueue<'_> {
+    /// The span is the item's, from before its start to after its settling.
+    type Begun = (Lease, Span);
+
+    async fn start(&self, delivery: Delivery) -> Result<Option<Self::Begun>, rlaif_queue::Error> {
+        let span = spans::processing(self.queue, self.bench.kind.queue(), &delivery);
+        let trace = telemetry::traceparent(&span).unwrap_or_default();
+        let Some(lease) = delivery.start_in(&trace).await? else { return Ok(None) };
+        spans::started(&span, &lease);
+        Ok(Some((lease, span)))
+    }
+
+    async fn work(
+        &self,
+        (lease, span): Self::Begun,
+        worked: &CancellationToken,
+    ) -> Result<(), rlaif_queue::Error> {
+        self.work_on(lease, worked).instrument(span).await
+    }
+}
+
+impl AtQueue<'_> {
+    async fn work_on(
+        &self,
+        lease: Lease,
+        worked: &CancellationToken,
+    ) -> Result<(), rlaif_queue::Error> {
+        let span = Span::current();
+        let item = match self.bench.read(&lease).await {
+            Ok(item) => item,
+            Err(why) => {
+                span.record("otel.status_code", "ERROR");
+                return lease.fail(&why).await.map(drop);
+            }
+        };
+        let (kind, started) = (item.work.kind(), Instant::now());
+        span.record(names::WORK_KIND, kind);
+        let note = |outcome: Outcome| {
+            span.record(names::WORK_OUTCOME, outcome.name());
+            self.metrics.item(kind, outcome, started.elapsed());
+        };
+        let (sender, mut messages) = mpsc::channel(PROGRESS_BUFFER);
+        let told = Arc::new(ToQueue { sender, used: Mutex::default() });
+        let mut work = tokio::task::spawn_blocking({
+            let (executor, item, told, span) =
+                (self.bench.executor.clone(), item.clone(), told.clone(), span.clone());
+            move || span.in_scope(|| executor.execute(&item, &*told))
+        });
+        let outcome = loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => {
+                    note(Outcome::Released);
+                    return lease.release().await.map(drop);
+                }
+                // Another worker has the item; whatever comes of this one would be refused.
+                () = lease.lost().cancelled() => {
+                    tracing::warn!(item = %lease.id(), "the lease was lost");
+                    note(Outcome::Lost);
+                    return Ok(());
+                }
+                Some(message) = messages.recv() => {
+                    // Advisory: the work goes on where it cannot be told.
+                    if let Err(error) = lease.progress(&message).await {
+                        tracing::debug!(%error, "progress was not told");
+                    }
+                }
+                outcome = &mut work => break outcome,
+            }
+        };
+        let failure = match outcome {
+            Ok(Ok(result)) => {
+                let (outcome, tokens) = (Outcome::of(&result), told.used());
+                self.metrics.tokens(kind, tokens);
+                match self.bench.pack(&item, result, tokens, started).await {
+                    Ok(payload) => {
+                        note(outcome);
+                        worked.cancel();
+                        return lease.commit(payload).await.map(drop);
+                    }
+                    Err(why) => why,
+                }
+            }
+            Ok(Err(retry)) => retry.to_string(),
+            Err(panic) => format!("the worker's thread panicked: {panic}"),
+        };
+        note(Outcome::Failed);
+        span.record("otel.status_code", "ERROR");
+        tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {failure}");
+        worked.cancel();
+        lease.fail(&failure).await.map(drop)
     }
 }
 
