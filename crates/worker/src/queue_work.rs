@@ -1,10 +1,10 @@
 //! The queue's side of a worker's process: waits for Redis however long it is away, serves the queue,
 //! and keeps readiness and the number of outstanding items up to date.
 
-use crate::config::QueueConfig;
 use crate::{Bench, Executor};
 use opentelemetry::KeyValue;
 use rlaif_artifacts::ArtifactStore;
+use rlaif_cluster::QueueConfig;
 use rlaif_job::WorkerKind;
 use rlaif_queue::{Error, Options, Queue};
 use rlaif_service::metrics::{self, names};
