@@ -108,6 +108,14 @@ impl Cluster {
         self.coordinator = Some(Service(command.spawn().unwrap()));
     }
 
+    /// Asks the coordinator to end (SIGTERM), and waits until it has.
+    pub fn stop_coordinator(&mut self) {
+        let mut coordinator = self.coordinator.take().unwrap();
+        let id = coordinator.0.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        assert!(coordinator.0.wait().unwrap().success());
+    }
+
     pub fn start_worker(&mut self, service: &str) {
         self.workers.push(Service(self.service(service).spawn().unwrap()));
     }

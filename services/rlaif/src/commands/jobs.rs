@@ -1,6 +1,6 @@
 //! `rlaif jobs`: what a coordinator works on.
 
-use super::progress::left;
+use super::progress::detail;
 use super::remote::{Remote, Server, progress, state};
 use anyhow::Result;
 use rlaif_proto::coordinator::v1::{Job, ListJobsRequest};
@@ -48,5 +48,5 @@ pub fn list(remote: &Remote, limit: usize) -> Result<Vec<Job>> {
 fn stage(job: &Job) -> String {
     let open = job.stages.iter().find(|stage| stage.done < stage.total);
     let Some(open) = open.cloned().map(progress) else { return String::new() };
-    format!("{} {}/{} {}{}", open.stage, open.done, open.total, open.note, left(&open))
+    format!("{} {}/{} {}", open.stage, open.done, open.total, detail(&open))
 }

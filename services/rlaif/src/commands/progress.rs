@@ -26,8 +26,8 @@ impl Bars {
 
     /// Shows how far a stage is. One that was finished before this process began is not shown.
     pub fn show(&mut self, stage: &StageProgress) {
-        let left = left(stage);
-        let StageProgress { stage, done, total, note, .. } = stage;
+        let detail = detail(stage);
+        let StageProgress { stage, done, total, .. } = stage;
         if !self.bars.contains_key(stage) {
             if *done == 0 || done == total && *total > 1 && self.bars.is_empty() {
                 return;
@@ -43,10 +43,10 @@ impl Bars {
             return;
         }
         bar.set_length(*total as u64);
-        bar.set_message(format!("{note}{left}"));
+        bar.set_message(detail.clone());
         bar.set_position(*done as u64);
         if self.lines && known.0 != *done as u64 {
-            eprintln!("{stage} {done}/{total} {note}{left}");
+            eprintln!("{stage} {done}/{total} {detail}");
         }
         if done == total {
             bar.finish();
@@ -54,11 +54,12 @@ impl Bars {
     }
 }
 
-/// The time to a stage's end, as the coordinator measures it, with a comma before; empty where it
-/// does not know yet.
-pub fn left(stage: &StageProgress) -> String {
+/// The latest figure of a stage and, once the coordinator knows it, the time to its end.
+pub fn detail(stage: &StageProgress) -> String {
     let eta = stage.eta_seconds.and_then(|eta| Duration::try_from_secs_f64(eta).ok());
-    eta.map(|eta| format!(", {:#} left", HumanDuration(eta))).unwrap_or_default()
+    let left = eta.map(|eta| format!("{:#} left", HumanDuration(eta))).unwrap_or_default();
+    let parts = [stage.note.clone(), left].into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn new_bar(stage: &str, total: usize) -> ProgressBar {
@@ -69,4 +70,23 @@ fn new_bar(stage: &str, total: usize) -> ProgressBar {
     let bar = ProgressBar::new(total as u64).with_prefix(stage.to_owned());
     bar.set_style(style);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_the_end_follows_the_figure_where_both_are_known() {
+        let stage = |note: &str, eta_seconds| {
+            detail(&StageProgress { note: note.into(), eta_seconds, ..StageProgress::default() })
+        };
+        assert_eq!(stage("loss 0.5", Some(7200.0)), "loss 0.5, 2h left");
+        assert_eq!(
+            (stage("", Some(30.2)), stage("loss 0.5", None)),
+            ("30s left".into(), "loss 0.5".into())
+        );
+        // What no clock can hold is not shown.
+        assert_eq!(stage("", Some(f64::INFINITY)), "");
+    }
 }
