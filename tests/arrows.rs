@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("artifacts", &["types"]),
     ("queue", &[]),
     ("service", &[]),
-    ("coordinator", &["types", "data", "job", "artifacts", "queue", "proto", "service"]),
+    ("cluster", &["queue", "service"]),
+    ("coordinator", &["types", "data", "job", "artifacts", "queue", "proto", "service", "cluster"]),
     (
         "worker",
         &[
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "queue",
             "proto",
             "service",
+            "cluster",
         ],
     ),
     ("labeler", &["types", "template", "models", "judge", "job", "proto", "service", "worker"]),
@@ -58,6 +60,7 @@ const WITHOUT_BURN: &[&str] = &[
     "artifacts",
     "queue",
     "testkit",
+    "cluster",
     "coordinator",
     "service",
 ];
@@ -78,7 +81,7 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("rlaif", &["tokio"], "the program"),
     ("rollout", &["tokio", "tonic"], "answers direct callers"),
     ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
-    ("testkit", &["tokio", "redis"], "a Redis to kill"),
+    ("testkit", &["tokio", "redis", "tonic"], "a Redis to kill, a collector to fill"),
     ("worker", &["tokio", "tonic"], "waits for the queue, answers direct callers"),
 ];
 

@@ -2,8 +2,8 @@
 
 use rlaif_artifacts::{ArtifactStore, BlockingArtifacts};
 use rlaif_job::{
-    Generate, ModelRef, Policy, SamplingConfig, TaskId, Training, Work, WorkItem, WorkResult,
-    WorkerKind,
+    Generate, ModelRef, Policy, SamplingConfig, TaskId, Tokens, Training, Work, WorkItem,
+    WorkResult, WorkerKind,
 };
 use rlaif_labeler::LabelerExecutor;
 use rlaif_learner::LearnerExecutor;
@@ -112,6 +112,8 @@ impl Progress for Listener {
             panic!("killed at step {}", record["step"]);
         }
     }
+
+    fn used(&self, _: Tokens) {}
 }
 
 pub fn named() -> ModelRef {

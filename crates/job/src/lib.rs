@@ -38,6 +38,6 @@ pub use submission::Submission;
 pub use task_id::TaskId;
 pub use work::{
     Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
-    Labeler, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, TrainReward,
-    Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
+    Labeler, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, Tokens,
+    TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
 };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// One task of a job. Chunks and steps count from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TaskId {
     /// Look the policy over.

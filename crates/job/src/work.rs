@@ -4,7 +4,9 @@
 //! often, makes the same [`WorkResult`]. It is computed in one call of an engine, because the last
 //! bits of a number depend on what else is in the batch.
 
-use crate::{Contest, EvaluationRecord, LabelRecord, RewardModelConfig, RewardSummary, SftConfig};
+use crate::{
+    Contest, EvaluationRecord, Judged, LabelRecord, RewardModelConfig, RewardSummary, SftConfig,
+};
 use crate::{SamplingConfig, TaskId};
 use rlaif_template::Template;
 use rlaif_types::{
@@ -12,6 +14,7 @@ use rlaif_types::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::ops::AddAssign;
 
 /// The kinds of worker. Each has a queue of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -307,6 +310,32 @@ pub struct Answer {
     pub seconds: f64,
     /// Who made it.
     pub worker: String,
+    /// What models read and wrote for it; nothing in journals from before this was counted.
+    #[serde(default)]
+    pub tokens: Tokens,
+}
+
+/// Tokens that models read and wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Of prompts, each as often as it was asked about.
+    pub read: u64,
+    /// Of responses.
+    pub written: u64,
+}
+
+impl Tokens {
+    /// Tokens that were only read.
+    pub fn read(tokens: usize) -> Self {
+        Self { read: tokens as u64, written: 0 }
+    }
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, more: Self) {
+        self.read += more.read;
+        self.written += more.written;
+    }
 }
 
 /// What a worker answers.
@@ -353,6 +382,21 @@ impl WorkResult {
             Self::Labels(labels) => labels.len(),
             Self::Stepped(_) => 1,
             Self::Evaluations(records) => records.len(),
+        }
+    }
+}
+
+impl WorkResult {
+    /// Items of it that could not be judged.
+    pub fn unscorable(&self) -> usize {
+        let has_none = |record: &&EvaluationRecord| {
+            record.verdicts.values().any(|verdict| matches!(verdict, Judged::Unscorable(_)))
+        };
+        match self {
+            Self::Labels(labels) => labels.iter().filter(|l| l.comparison.is_none()).count(),
+            Self::Rewards(rewards) => rewards.iter().filter(|reward| reward.is_err()).count(),
+            Self::Evaluations(records) => records.iter().filter(has_none).count(),
+            _ => 0,
         }
     }
 }

@@ -213,6 +213,35 @@ fn a_job_is_done_with_every_task_done_once() {
 }
 
 #[test]
+fn what_could_not_be_judged_is_counted_by_stage() {
+    let mut machine = machine();
+    let unjudged = || Unscorable::new(UnscorableReason::NoVerdict, "it said neither");
+    while machine.outcome().is_none() {
+        let item = machine.ready().swap_remove(0);
+        let mut result = answer(&item);
+        match &mut result {
+            WorkResult::Labels(labels) => {
+                (labels[0].comparison, labels[0].unscorable) = (None, Some(unjudged()));
+            }
+            WorkResult::Rewards(rewards) => rewards[0] = Err(unjudged()),
+            WorkResult::Evaluations(records) => {
+                for verdict in records[0].verdicts.values_mut() {
+                    *verdict = Judged::Unscorable(unjudged());
+                }
+            }
+            _ => {}
+        }
+        machine.complete(item.task, result).unwrap();
+        machine.forget_handed_out();
+    }
+    let counts = machine.progress().into_iter().map(|stage| (stage.stage, stage.unscorable));
+    // One in each chunk: three of labels, two of each step, two of contests.
+    let expected =
+        [("sample", 0), ("label", 3), ("reward", 0), ("policy", 2 * STEPS), ("evaluate", 2)];
+    assert!(counts.eq(expected.map(|(stage, count)| (stage.to_owned(), count))));
+}
+
+#[test]
 fn a_step_repeats_the_batches_since_the_checkpoint() {
     let (left, _) = run(0, &mut |_| 0, usize::MAX);
     let steps = left.files["metrics.jsonl"].iter().filter(|m| m["stage"] == "policy");

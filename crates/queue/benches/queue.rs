@@ -5,11 +5,16 @@
 //! `cargo bench -p rlaif-queue` prints one JSON line a measurement. See benches/README.md.
 
 use redis::aio::ConnectionManager;
-use rlaif_queue::{Address, Consumer, Item, Lease, Options, Queue, Settlement};
+use rlaif_queue::{
+    Address, Consumer, Delivery, Error, Item, Lease, OneByOne, Options, Queue, Settlement,
+};
 use rlaif_testkit::{RedisServer, free_port};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 const PAYLOAD: [u8; 200] = [b'x'; 200];
 const COMMITS: usize = 20_000;
@@ -23,14 +28,22 @@ async fn main() {
     let port = free_port().to_string();
     let _server = RedisServer::start_with(&["--port", &port]);
     let server = Address::new(format!("redis://127.0.0.1:{port}/"));
+    // How busy workers are depends most on what else this machine does; alone it is quickly repeated.
+    if std::env::args().any(|arg| arg == "workers") {
+        return busy(&server).await;
+    }
     baseline(&server).await;
     commits(&server, "commits", commit_one_by_one).await;
     commits(&server, "commits pipelined", commit_together).await;
-    for service in [Duration::from_millis(50), Duration::from_millis(200)] {
-        workers(&server, service).await;
-    }
+    busy(&server).await;
     baseline(&server).await;
     memory(&server).await;
+}
+
+async fn busy(server: &Address) {
+    for service in [Duration::from_millis(50), Duration::from_millis(200)] {
+        workers(server, service).await;
+    }
 }
 
 fn rate(measured: &str, count: usize, elapsed: Duration) {
@@ -105,27 +118,49 @@ async fn commit_together(leases: Vec<Lease>) {
     leases.into_iter().map(commit).collect::<JoinSet<()>>().join_all().await;
 }
 
+/// A worker with a fixed service time; the one that does the last item ends all.
+struct Worker {
+    service: Duration,
+    left: Arc<AtomicUsize>,
+    end: CancellationToken,
+}
+
+impl OneByOne for Worker {
+    type Begun = Lease;
+
+    async fn start(&self, delivery: Delivery) -> Result<Option<Lease>, Error> {
+        delivery.start().await
+    }
+
+    async fn work(&self, lease: Lease, worked: &CancellationToken) -> Result<(), Error> {
+        tokio::time::sleep(self.service).await;
+        worked.cancel();
+        commit(lease).await;
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.end.cancel();
+        }
+        Ok(())
+    }
+}
+
 /// The share of their time that workers with a fixed service time, one item at once, spend on
 /// items rather than on the queue.
 async fn workers(server: &Address, service: Duration) {
     let queue = queue(server, &format!("workers-{}", service.as_millis())).await;
     let per_worker = (Duration::from_secs(10).as_millis() / service.as_millis()) as usize;
     queue.enqueue(items(0..per_worker * WORKERS)).await.expect("room");
+    let left = Arc::new(AtomicUsize::new(per_worker * WORKERS));
+    let end = CancellationToken::new();
     let work = |worker: usize| {
-        let mut consumer = queue.consumer(&worker.to_string());
-        async move {
-            loop {
-                let batch = consumer.lease(1, Duration::from_millis(1)).await.expect("redis");
-                let Some(delivery) = batch.into_iter().next() else { return };
-                let lease = delivery.start().await.expect("redis").expect("nobody interferes");
-                tokio::time::sleep(service).await;
-                commit(lease).await;
-            }
-        }
+        let consumer = queue.consumer(&worker.to_string());
+        let worker = Worker { service, left: left.clone(), end: end.clone() };
+        async move { consumer.one_by_one(&worker, &worker.end).await.expect("redis answers") }
     };
     let started = Instant::now();
-    (0..WORKERS).map(work).collect::<JoinSet<()>>().join_all().await;
+    let working = (0..WORKERS).map(work).collect::<JoinSet<()>>();
+    end.cancelled().await;
     let elapsed = started.elapsed();
+    working.join_all().await;
     let efficiency = service.as_secs_f64() * per_worker as f64 / elapsed.as_secs_f64();
     let line = json!({"measured": "workers", "workers": WORKERS, "service_ms": service.as_millis(),
         "items": per_worker * WORKERS, "seconds": elapsed.as_secs_f64(), "efficiency": efficiency});

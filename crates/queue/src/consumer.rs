@@ -76,6 +76,11 @@ impl Consumer {
         }
     }
 
+    /// Hands back a suspect that waits for the hands to empty.
+    pub(crate) fn give_up_parked(&mut self) {
+        self.parked = None;
+    }
+
     /// Hands back everything in hand, started or not, for others to take at once; whoever holds a
     /// lease sees it lost. Settle first what is about to finish.
     pub async fn shutdown(mut self) {

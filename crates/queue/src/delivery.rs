@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest reason of a failure that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
+/// Longest trace context that is kept, in bytes; a `traceparent` of version 00 has 55.
+const MAX_TRACE_BYTES: usize = 128;
 
 /// An item in the hands of a consumer, not started. Dropping it hands it back at no cost to it.
 pub struct Delivery {
@@ -41,15 +43,28 @@ impl Delivery {
     /// # Errors
     /// When Redis stays away.
     pub async fn start(self) -> Result<Option<Lease>, Error> {
+        self.start_in("").await
+    }
+
+    /// Like [`start`](Self::start), and keeps `trace`, the W3C `traceparent` of the span that the
+    /// work is done in, beside the fencing token: whoever starts the item next is told it, also when
+    /// this worker never comes back. Contexts of more than 128 bytes are not kept.
+    ///
+    /// # Errors
+    /// When Redis stays away.
+    pub async fn start_in(self, trace: &str) -> Result<Option<Lease>, Error> {
+        let trace = if trace.len() <= MAX_TRACE_BYTES { trace } else { "" };
         let Self { entry, hold } = self;
         if !hold.in_hand() {
             return Ok(None);
         }
         let hands = &hold.hands;
-        match hands.store.start(&hands.consumer, entry.position, rand::random()).await? {
-            Started::Token(token) if hold.started(token) => Ok(Some(Lease { entry, hold, token })),
+        match hands.store.start(&hands.consumer, entry.position, rand::random(), trace).await? {
+            Started::Token { token, before } if hold.started(token) => {
+                Ok(Some(Lease { entry, hold, token, before }))
+            }
             // A shutdown handed it back without this token while it was being taken.
-            Started::Token(token) => {
+            Started::Token { token, .. } => {
                 let held = InHand { entry: entry.position, token: Some(token) };
                 let given = [Handback { held, returns_start: true }];
                 hands.store.release(&hands.consumer, &given).await?;
@@ -93,6 +108,7 @@ pub struct Lease {
     entry: Entry,
     hold: Hold,
     token: Token,
+    before: Option<String>,
 }
 
 impl Lease {
@@ -114,6 +130,12 @@ impl Lease {
     /// Which start of the item this is, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.token.start
+    }
+
+    /// Trace context of the item's start before this one, if both were started
+    /// [in one](Delivery::start_in).
+    pub fn trace_before(&self) -> Option<&str> {
+        self.before.as_deref()
     }
 
     /// Cancelled when the lease was lost: another has the item, it was cancelled, or the consumer

@@ -82,6 +82,10 @@ impl InMemory {
 
 #[async_trait]
 impl Store for InMemory {
+    fn system(&self) -> &'static str {
+        "memory"
+    }
+
     async fn enqueue(&self, items: &[Item]) -> Result<Vec<Enqueued>, Error> {
         Ok(self.step(|machine, _| machine.enqueue(items)))
     }
@@ -94,8 +98,14 @@ impl Store for InMemory {
         Ok(self.step(|machine, now| machine.take(consumer, now)))
     }
 
-    async fn start(&self, consumer: &str, entry: Position, nonce: u64) -> Result<Started, Error> {
-        Ok(self.step(|machine, now| machine.start(consumer, entry, nonce, now)))
+    async fn start(
+        &self,
+        consumer: &str,
+        entry: Position,
+        nonce: u64,
+        trace: &str,
+    ) -> Result<Started, Error> {
+        Ok(self.step(|machine, now| machine.start(consumer, entry, nonce, trace, now)))
     }
 
     async fn heartbeat(&self, consumer: &str, held: &[InHand]) -> Result<Vec<Standing>, Error> {

@@ -34,6 +34,7 @@ mod error;
 mod hands;
 mod in_memory;
 mod item;
+mod one_by_one;
 mod options;
 mod queue;
 mod redis_streams;
@@ -47,6 +48,7 @@ pub use error::Error;
 pub use item::{
     Attempt, DeadLetter, Death, Enqueued, Headers, Item, ItemId, Outcome, Position, ResultEntry,
 };
+pub use one_by_one::OneByOne;
 pub use options::Options;
 pub use queue::Queue;
 pub use redis_streams::{Address, Warning};

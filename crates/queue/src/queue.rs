@@ -40,6 +40,11 @@ impl Queue {
         Ok(Self { store: Arc::new(store), options })
     }
 
+    /// What keeps the queue, as OpenTelemetry's attribute `messaging.system` has it.
+    pub fn system(&self) -> &'static str {
+        self.store.system()
+    }
+
     /// Adds items in order; an id that the queue knows is a duplicate, whatever its payload.
     ///
     /// # Errors

@@ -83,6 +83,10 @@ impl RedisStreams {
 
 #[async_trait]
 impl Store for RedisStreams {
+    fn system(&self) -> &'static str {
+        "redis"
+    }
+
     async fn enqueue(&self, items: &[Item]) -> Result<Vec<Enqueued>, Error> {
         let mut answers = Vec::with_capacity(items.len());
         let mut rest = items;
@@ -118,15 +122,20 @@ impl Store for RedisStreams {
         consumer: &str,
         position: Position,
         nonce: u64,
+        trace: &str,
     ) -> Result<Started, Error> {
         let mut call = self.scripts.start();
         call.arg(consumer).arg(position.to_string()).arg(format!("{nonce:x}"));
-        call.arg(self.options.max_starts);
-        match self.run::<String>("START", call).await?.as_str() {
+        call.arg(self.options.max_starts).arg(trace);
+        let (answer, before): (String, String) = self.run("START", call).await?;
+        match answer.as_str() {
             "dead" => Ok(Started::Dead),
             "fenced" => Ok(Started::Fenced),
             "gone" => Ok(Started::Gone),
-            token => Ok(Started::Token(token.parse()?)),
+            token => {
+                let before = (!before.is_empty()).then_some(before);
+                Ok(Started::Token { token: token.parse()?, before })
+            }
         }
     }
 

@@ -71,9 +71,13 @@ pub(crate) enum Standing {
 }
 
 /// Answer to START.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Started {
-    Token(Token),
+    Token {
+        token: Token,
+        /// Trace context of the start before, where both are traced. Lost with a lost answer.
+        before: Option<String>,
+    },
     /// It had used up its starts and is a dead letter now.
     Dead,
     Fenced,
@@ -101,6 +105,9 @@ pub(crate) const DROPPED: &str = "dropped by its worker without a result";
 
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
+    /// What keeps it, as OpenTelemetry's `messaging.system`.
+    fn system(&self) -> &'static str;
+
     /// Adds items in order until the queue is full; answers for those it took.
     async fn enqueue(&self, items: &[Item]) -> Result<Vec<Enqueued>, Error>;
 
@@ -110,7 +117,14 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Takes one entry that is released or whose lease is over.
     async fn take(&self, consumer: &str) -> Result<Option<Taken>, Error>;
 
-    async fn start(&self, consumer: &str, entry: Position, nonce: u64) -> Result<Started, Error>;
+    /// `trace` is the context that this start is done in; empty where it is not traced.
+    async fn start(
+        &self,
+        consumer: &str,
+        entry: Position,
+        nonce: u64,
+        trace: &str,
+    ) -> Result<Started, Error>;
 
     /// Renews what still holds; entries not started are renewed by ownership alone.
     async fn heartbeat(&self, consumer: &str, held: &[InHand]) -> Result<Vec<Standing>, Error>;

@@ -4,5 +4,6 @@ mod agreement;
 mod chaos;
 mod conformance;
 mod model;
+mod one_by_one;
 mod redis_streams;
 mod site;

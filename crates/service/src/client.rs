@@ -2,6 +2,7 @@
 //! in time and repeats it where that is safe.
 
 use crate::config::{Problems, Secret, Validate};
+use crate::metrics::names;
 use crate::telemetry;
 use crate::tls::{self, ClientTls};
 use http::header::AUTHORIZATION;
@@ -158,8 +159,8 @@ impl Service<Request<Body>> for Channel {
             "call",
             otel.name = method,
             otel.kind = "client",
-            rpc.system.name = "grpc",
-            rpc.method = method,
+            { names::RPC_SYSTEM_NAME } = "grpc",
+            { names::RPC_METHOD } = method,
         );
         for (name, value) in telemetry::headers(&span) {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value.try_into()) {

@@ -30,6 +30,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+const TRACEPARENT: &str = "traceparent";
+
 /// Logs, traces and metrics of a service.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -63,14 +65,16 @@ pub struct Otlp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
     /// How long one export may take.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "humantime_serde", default = "Otlp::default_timeout")]
     pub timeout: Duration,
     /// Share of the traces begun here that is recorded, 0 to 1; others follow their caller.
+    #[serde(default = "Otlp::default_sample_ratio")]
     pub sample_ratio: f64,
     /// Spans that may wait for the collector; more are dropped.
+    #[serde(default = "Otlp::default_max_queued_spans")]
     pub max_queued_spans: usize,
     /// How often metrics are sent.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "humantime_serde", default = "Otlp::default_metrics_interval")]
     pub metrics_interval: Duration,
 }
 
@@ -96,6 +100,34 @@ impl Validate for Otlp {
 }
 
 impl Otlp {
+    /// A collector at `endpoint`, with everything else as it is by default.
+    pub fn at(endpoint: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            tls: None,
+            timeout: Self::default_timeout(),
+            sample_ratio: Self::default_sample_ratio(),
+            max_queued_spans: Self::default_max_queued_spans(),
+            metrics_interval: Self::default_metrics_interval(),
+        }
+    }
+
+    fn default_timeout() -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn default_sample_ratio() -> f64 {
+        1.0
+    }
+
+    fn default_max_queued_spans() -> usize {
+        4096
+    }
+
+    fn default_metrics_interval() -> Duration {
+        Duration::from_secs(30)
+    }
+
     fn client(&self) -> client::Config {
         client::Config {
             endpoint: self.endpoint.clone(),
@@ -289,21 +321,18 @@ pub fn continue_from<'a>(span: &Span, header: impl Fn(&str) -> Option<&'a str>) 
     }
 }
 
-/// Relates `span`, the processing of a queued message, to the span that queued it.
-///
-/// The first delivery continues the sender's trace. A redelivery may come hours later, when that
-/// trace is long complete: it begins a trace of its own, with a link back.
-pub fn continue_delivery<'a>(span: &Span, header: impl Fn(&str) -> Option<&'a str>, delivery: u32) {
-    if delivery <= 1 {
-        return continue_from(span, header);
-    }
-    let context = context_in(header);
-    let sender = context.span().span_context().clone();
-    if sender.is_valid() {
-        let attempt = KeyValue::new(names::DELIVERY, i64::from(delivery));
-        let _ = span.set_parent(Context::new());
-        span.add_link_with_attributes(sender, vec![attempt]);
-    }
+/// `span`'s context as a `traceparent` alone, for places that hold one text; none when nothing is
+/// traced.
+pub fn traceparent(span: &Span) -> Option<String> {
+    headers(span).into_iter().find_map(|(name, value)| (name == TRACEPARENT).then_some(value))
+}
+
+/// Links `span`, a message's redelivery, to the span of the delivery before it, whose context
+/// `traceparent` is. That span is never seen if its process was killed; the link then still says
+/// that there was one, and in which process's logs to look for it.
+pub fn link_to_delivery_before(span: &Span, traceparent: &str) {
+    let context = context_in(|name| (name == TRACEPARENT).then_some(traceparent));
+    link(span, context.span().span_context());
 }
 
 /// Links `span` to another, as a batch to the requests in it.

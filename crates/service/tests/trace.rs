@@ -2,82 +2,43 @@
 
 mod support;
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rlaif_service::batcher::{self, Options};
 use rlaif_service::telemetry::{self, Config, Format, Identity, Otlp};
+use rlaif_testkit::{Collector, Span, SpanKind};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::*;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 /// Spans of rlaif's crates are exported, and this test is none.
 const TARGET: &str = "rlaif_test";
 
-#[derive(Clone, Default)]
-struct Collector {
-    spans: Arc<Mutex<Vec<Span>>>,
+fn span(collector: &Collector, name: &str, kind: SpanKind) -> Span {
+    let spans = collector.spans();
+    let found = spans.iter().find(|s| s.span.name == name && s.span.kind() == kind);
+    found.unwrap_or_else(|| panic!("no {kind:?} span {name} in {spans:#?}")).span.clone()
 }
 
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request.into_inner().resource_spans.into_iter().flat_map(|r| r.scope_spans);
-        self.spans.lock().unwrap().extend(scopes.flat_map(|s| s.spans));
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-impl Collector {
-    async fn start() -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let collector = Self::default();
-        let service = TraceServiceServer::new(collector.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        (collector, endpoint)
-    }
-
-    fn span(&self, name: &str, kind: SpanKind) -> Span {
-        let spans = self.spans.lock().unwrap();
-        let found = spans.iter().find(|s| s.name == name && s.kind() == kind);
-        found.unwrap_or_else(|| panic!("no {kind:?} span {name} in {spans:#?}")).clone()
-    }
-}
-
-/// A consumer's span for a message with these headers.
-fn deliver(name: &'static str, headers: &HashMap<String, String>, delivery: u32) {
+/// A consumer's span for a message with these headers, and its context for the delivery after it.
+fn deliver(
+    name: &'static str,
+    headers: &HashMap<String, String>,
+    before: Option<&str>,
+) -> Option<String> {
     let span =
         tracing::info_span!(target: TARGET, "process", otel.name = name, otel.kind = "consumer");
-    telemetry::continue_delivery(&span, |key| headers.get(key).map(String::as_str), delivery);
+    telemetry::continue_from(&span, |key| headers.get(key).map(String::as_str));
+    if let Some(before) = before {
+        telemetry::link_to_delivery_before(&span, before);
+    }
     span.in_scope(|| {});
+    telemetry::traceparent(&span)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_crosses_client_server_queue_and_batch() {
-    let (collector, endpoint) = Collector::start().await;
-    let otlp = Otlp {
-        endpoint,
-        tls: None,
-        timeout: Duration::from_secs(10),
-        sample_ratio: 1.0,
-        max_queued_spans: 1000,
-        metrics_interval: Duration::from_secs(3600),
-    };
+    let collector = Collector::start().await;
+    let otlp = Otlp::at(collector.endpoint());
     // Traces do not depend on what is logged.
     let config = Config { filter: "error".to_owned(), format: Format::Json, otlp: Some(otlp) };
     let identity = Identity { service: "rlaif-test", version: "1", instance: "test".to_owned() };
@@ -99,26 +60,31 @@ async fn one_trace_crosses_client_server_queue_and_batch() {
     }
     .instrument(root)
     .await;
-    deliver("first delivery", &headers, 1);
-    deliver("second delivery", &headers, 2);
+    let first = deliver("first delivery", &headers, None).expect("it is traced");
+    deliver("second delivery", &headers, Some(&first));
+    deliver("third delivery", &headers, Some("not a context"));
     thread.drain(Duration::from_secs(60)).await;
     running.shutdown.cancel();
     running.ended.await.unwrap().unwrap();
     telemetry.shutdown(Duration::from_secs(60)).await;
 
-    let root = collector.span("root", SpanKind::Internal);
-    let client = collector.span("test.v1.EchoService/Echo", SpanKind::Client);
-    let server = collector.span("test.v1.EchoService/Echo", SpanKind::Server);
+    let span = |name, kind| span(&collector, name, kind);
+    let root = span("root", SpanKind::Internal);
+    let client = span("test.v1.EchoService/Echo", SpanKind::Client);
+    let server = span("test.v1.EchoService/Echo", SpanKind::Server);
     assert_eq!((&client.trace_id, &client.parent_span_id), (&root.trace_id, &root.span_id));
     assert_eq!((&server.trace_id, &server.parent_span_id), (&root.trace_id, &client.span_id));
 
-    let first = collector.span("first delivery", SpanKind::Consumer);
-    assert_eq!((&first.trace_id, &first.parent_span_id), (&root.trace_id, &root.span_id));
-    let second = collector.span("second delivery", SpanKind::Consumer);
-    let batch = collector.span("engine batch", SpanKind::Internal);
-    for linked in [second, batch] {
-        assert_ne!(linked.trace_id, root.trace_id);
-        assert_eq!(linked.links.len(), 1, "{linked:#?}");
-        assert_eq!(linked.links[0].span_id, root.span_id);
+    let deliveries = ["first delivery", "second delivery", "third delivery"];
+    let [first, second, third] = deliveries.map(|name| span(name, SpanKind::Consumer));
+    for delivery in [&first, &second, &third] {
+        assert_eq!((&delivery.trace_id, &delivery.parent_span_id), (&root.trace_id, &root.span_id));
     }
+    let links = |span: &Span| span.links.iter().map(|l| l.span_id.clone()).collect::<Vec<_>>();
+    assert_eq!((links(&first).len(), links(&third).len()), (0, 0));
+    assert_eq!(links(&second), std::slice::from_ref(&first.span_id));
+
+    let batch = span("engine batch", SpanKind::Internal);
+    assert_ne!(batch.trace_id, root.trace_id);
+    assert_eq!(links(&batch), [root.span_id]);
 }

@@ -2,12 +2,11 @@
 //! shares with every service. What direct callers are served is each worker's own section.
 
 use crate::ResourceOptions;
+use rlaif_cluster::{ArtifactsConfig, QueueConfig};
 use rlaif_models::{DeviceName, EngineOptions};
-use rlaif_queue::{Address, Options};
-use rlaif_service::config::{Problems, Secret, Validate};
+use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 /// Commented defaults of the sections `queue`, `artifacts` and `worker`.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
@@ -44,49 +43,6 @@ impl<D: Validate> Validate for Config<D> {
         problems.section("shutdown", &self.shutdown);
         problems.section("metrics", &self.metrics);
         problems.section("telemetry", &self.telemetry);
-    }
-}
-
-/// The Redis that holds the queues, and their limits.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct QueueConfig {
-    /// Its address; a secret, for it may hold a password.
-    pub url: Secret,
-    /// PEM certificates that vouch for the server, instead of the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// Limits and patience.
-    pub options: Options,
-}
-
-impl QueueConfig {
-    pub(crate) fn address(&self) -> Address {
-        Address { url: self.url.expose().clone(), ca_file: self.ca_file.clone() }
-    }
-}
-
-impl Validate for QueueConfig {
-    fn validate(&self, problems: &mut Problems) {
-        if let Err(error) = self.options.validate() {
-            problems.add("options", format!("are wrong: {error}"));
-        }
-    }
-}
-
-/// The artifact store.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArtifactsConfig {
-    /// A path, `file://`, `s3://bucket/prefix` or `gs://bucket/prefix`.
-    pub url: String,
-    /// Where folders of a bucket are downloaded to.
-    pub cache: PathBuf,
-}
-
-impl Validate for ArtifactsConfig {
-    fn validate(&self, problems: &mut Problems) {
-        problems.check(!self.url.is_empty(), "url", "must be a path or an address");
     }
 }
 
@@ -159,6 +115,7 @@ impl Validate for WorkerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_queue::Options;
     use rlaif_service::config;
 
     #[derive(Debug, Deserialize, Serialize)]

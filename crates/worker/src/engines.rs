@@ -6,10 +6,10 @@
 
 use crate::lru::Lru;
 use crate::model_cache::{Loaded, locate, locked};
-use crate::{Failure, ModelCache};
+use crate::{Failure, ModelCache, spans};
 use rlaif_artifacts::BlockingArtifacts;
 use rlaif_job::ModelRef;
-use rlaif_models::{Engine, EngineModel, EngineOptions};
+use rlaif_models::{Engine, EngineModel, EngineOptions, LanguageModel};
 use rlaif_types::LoraConfig;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,16 @@ pub(crate) enum Role {
     Reward(PathBuf),
     /// Whichever version of one job's policy is asked for.
     Versions { job: String, start: PathBuf, lora: Option<LoraConfig> },
+}
+
+impl Role {
+    /// What an engine does in this role, in the conventions' words where they have one.
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Language(_) | Self::Versions { .. } => "text_completion",
+            Self::Reward(_) => "score",
+        }
+    }
 }
 
 /// Where an engine of one role runs, once it is started.
@@ -85,6 +95,7 @@ impl Engines {
         load: impl FnOnce() -> Result<Loaded<M>, Failure>,
         work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let operation = role.operation();
         let seat = locked(&self.seats).get_or_make(role, || Ok::<_, Failure>(Arc::default()))?;
         let mut seat = locked(&seat);
         let running = match seat.take() {
@@ -100,7 +111,8 @@ impl Engines {
             }
         };
         // An engine in the middle of a failure is not kept: the seat is empty until the work is done.
-        let done = work(&running.engine)?;
+        let span = spans::model_call(operation, &running.engine.info().name);
+        let done = span.in_scope(|| work(&running.engine))?;
         *seat = Some(running);
         Ok(done)
     }

@@ -1,8 +1,8 @@
 //! What workers share: how work is executed and fails, models and engines, prompts as tokens, long
 //! training that survives its worker.
 //!
-//! A worker is an [`Executor`] for its kinds of work over the [`Resources`] of its process. [`serve`]
-//! gives it the items of a queue, and a [`Host`] makes a network [`Service`] of it.
+//! A worker is an [`Executor`] for its kinds of work over the [`Resources`] of its process. A
+//! [`Bench`] gives it the items of a queue, and a [`Host`] makes a network [`Service`] of it.
 
 pub mod config;
 mod dialogue;
@@ -18,6 +18,7 @@ mod queue_work;
 mod resources;
 mod serve;
 mod service;
+mod spans;
 mod training;
 mod work_metrics;
 
@@ -30,6 +31,6 @@ pub use model_cache::{Loaded, ModelCache};
 pub use progress::{Advance, Progress};
 pub use resources::{JobResources, ResourceOptions, Resources};
 pub use rlaif_artifacts::BlockingArtifacts;
-pub use serve::serve;
+pub use serve::Bench;
 pub use service::{Parts, Service, Task};
 pub use training::{LongTraining, Resumable, load_state, save_model, step_record, trainable};

@@ -1,5 +1,6 @@
 //! What a worker tells whoever is watching. Nothing depends on it: the result holds everything.
 
+use rlaif_job::Tokens;
 use serde_json::Value;
 
 /// How far a piece of work is.
@@ -21,4 +22,7 @@ pub trait Progress: Sync {
     fn advance(&self, advance: &Advance<'_>);
     /// What it measured, as it will stand in the job's metrics.
     fn measured(&self, record: &Value);
+    /// Tokens that a model has read and written. Called while the model is lent, so that the use's
+    /// span is known by it.
+    fn used(&self, tokens: Tokens);
 }

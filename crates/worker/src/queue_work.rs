@@ -1,10 +1,10 @@
 //! The queue's side of a worker's process: waits for Redis however long it is away, serves the queue,
 //! and keeps readiness and the number of outstanding items up to date.
 
-use crate::config::QueueConfig;
-use crate::{Executor, serve};
+use crate::{Bench, Executor};
 use opentelemetry::KeyValue;
 use rlaif_artifacts::ArtifactStore;
+use rlaif_cluster::QueueConfig;
 use rlaif_job::WorkerKind;
 use rlaif_queue::{Error, Options, Queue};
 use rlaif_service::metrics::{self, names};
@@ -109,14 +109,12 @@ impl QueueWork {
 
     /// Serves the queue again and again: what fails at Redis is tried until it does not.
     async fn serve(&self, queue: &Queue, shutdown: &CancellationToken) {
+        let (executor, store) = (self.executor.clone(), self.store.clone());
+        let bench = Bench::new(self.kind, &self.worker, executor, store);
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            let (executor, store) = (self.executor.clone(), self.store.clone());
-            let Err(error) = serve(queue, &self.worker, executor, store, shutdown.clone()).await
-            else {
-                return;
-            };
+            let Err(error) = bench.serve(queue, shutdown.clone()).await else { return };
             if began.elapsed() > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }

@@ -1,83 +1,149 @@
 //! The loop between a queue and an executor.
 
 use crate::work_metrics::{Outcome, WorkMetrics};
-use crate::{Advance, Executor, Progress};
+use crate::{Advance, Executor, Progress, spans};
 use rlaif_artifacts::{ArtifactStore, Payload};
-use rlaif_job::{Answer, StageProgress, WorkItem, WorkResult};
-use rlaif_queue::{Lease, Queue};
+use rlaif_job::{Answer, StageProgress, Tokens, WorkItem, WorkResult, WorkerKind};
+use rlaif_queue::{Delivery, Lease, OneByOne, Queue};
+use rlaif_service::metrics::names;
+use rlaif_service::telemetry;
 use serde_json::Value;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 /// Progress messages on their way to the queue; more than that and the newest are dropped.
 const PROGRESS_BUFFER: usize = 64;
 
-/// Takes work from a queue until `shutdown`, one item at a time: a device does one thing at a time.
-///
-/// An item in hand at shutdown is given back at once, for another worker to begin anew.
-///
-/// # Errors
-/// When the queue fails for good.
-pub async fn serve(
-    queue: &Queue,
-    worker: &str,
+/// Where one kind of worker works on the items of its queue.
+pub struct Bench {
+    kind: WorkerKind,
+    worker: String,
     executor: Arc<dyn Executor>,
     store: ArtifactStore,
-    shutdown: CancellationToken,
-) -> Result<(), rlaif_queue::Error> {
-    let mut consumer = queue.consumer(worker);
-    let metrics = WorkMetrics::new();
-    loop {
-        let leased = tokio::select! {
-            () = shutdown.cancelled() => break,
-            leased = consumer.lease(1, Duration::from_secs(1)) => leased?,
-        };
-        for delivery in leased {
-            let Some(lease) = delivery.start().await? else { continue };
-            let bench =
-                Bench { worker, executor: executor.clone(), store: &store, metrics: &metrics };
-            bench.work_on(lease, &shutdown).await?;
-        }
+}
+
+impl Bench {
+    /// A bench for `executor`. `worker` is what results and attempts are recorded under.
+    pub fn new(
+        kind: WorkerKind,
+        worker: impl Into<String>,
+        executor: Arc<dyn Executor>,
+        store: ArtifactStore,
+    ) -> Self {
+        Self { kind, worker: worker.into(), executor, store }
     }
-    consumer.shutdown().await;
-    Ok(())
+
+    /// Takes work from a queue until `shutdown`, one item at a time: a device does one thing at a
+    /// time. The next is fetched meanwhile.
+    ///
+    /// An item in hand at shutdown is given back at once, for another worker to begin anew.
+    ///
+    /// # Errors
+    /// When the queue fails for good.
+    pub async fn serve(
+        &self,
+        queue: &Queue,
+        shutdown: CancellationToken,
+    ) -> Result<(), rlaif_queue::Error> {
+        let metrics = WorkMetrics::of(queue, self.kind.queue());
+        let at_queue = AtQueue { bench: self, queue, metrics, shutdown: &shutdown };
+        queue.consumer(&self.worker).one_by_one(&at_queue, &shutdown).await
+    }
+
+    async fn read(&self, lease: &Lease) -> Result<WorkItem, String> {
+        let artifacts =
+            self.store.job(spans::job_of(lease.id().as_str())).map_err(|e| e.to_string())?;
+        let payload = Payload::from_wire(lease.payload()).map_err(|e| e.to_string())?;
+        let message = payload.message(&artifacts).await.map_err(|e| e.to_string())?;
+        serde_json::from_slice(&message)
+            .map_err(|e| format!("the item is unreadable: {e}; do all services have this version?"))
+    }
+
+    async fn pack(
+        &self,
+        item: &WorkItem,
+        result: WorkResult,
+        tokens: Tokens,
+        started: Instant,
+    ) -> Result<Vec<u8>, String> {
+        let seconds = started.elapsed().as_secs_f64();
+        let answer = Answer { result, seconds, worker: self.worker.clone(), tokens };
+        let bytes = serde_json::to_vec(&answer).expect("answers are plain data");
+        let artifacts = self.store.job(&item.job).map_err(|e| e.to_string())?;
+        let payload = Payload::of(&artifacts, bytes).await.map_err(|e| e.to_string())?;
+        Ok(payload.to_wire())
+    }
 }
 
-/// Where one item is worked on.
-struct Bench<'a> {
-    worker: &'a str,
-    executor: Arc<dyn Executor>,
-    store: &'a ArtifactStore,
-    metrics: &'a WorkMetrics,
+/// A bench at its queue.
+struct AtQueue<'a> {
+    bench: &'a Bench,
+    queue: &'a Queue,
+    metrics: WorkMetrics,
+    shutdown: &'a CancellationToken,
 }
 
-impl Bench<'_> {
+impl OneByOne for AtQueue<'_> {
+    /// The span is the item's, from before its start to after its settling.
+    type Begun = (Lease, Span);
+
+    async fn start(&self, delivery: Delivery) -> Result<Option<Self::Begun>, rlaif_queue::Error> {
+        let span = spans::processing(self.queue, self.bench.kind.queue(), &delivery);
+        let trace = telemetry::traceparent(&span).unwrap_or_default();
+        let Some(lease) = delivery.start_in(&trace).await? else { return Ok(None) };
+        spans::started(&span, &lease);
+        Ok(Some((lease, span)))
+    }
+
+    async fn work(
+        &self,
+        (lease, span): Self::Begun,
+        worked: &CancellationToken,
+    ) -> Result<(), rlaif_queue::Error> {
+        self.work_on(lease, worked).instrument(span).await
+    }
+}
+
+impl AtQueue<'_> {
     async fn work_on(
         &self,
         lease: Lease,
-        shutdown: &CancellationToken,
+        worked: &CancellationToken,
     ) -> Result<(), rlaif_queue::Error> {
-        let item = match self.read(&lease).await {
+        let span = Span::current();
+        let item = match self.bench.read(&lease).await {
             Ok(item) => item,
-            Err(why) => return lease.fail(&why).await.map(drop),
+            Err(why) => {
+                span.record("otel.status_code", "ERROR");
+                return lease.fail(&why).await.map(drop);
+            }
+        };
+        let (kind, started) = (item.work.kind(), Instant::now());
+        span.record(names::WORK_KIND, kind);
+        let note = |outcome: Outcome| {
+            span.record(names::WORK_OUTCOME, outcome.name());
+            self.metrics.item(kind, outcome, started.elapsed());
         };
         let (sender, mut messages) = mpsc::channel(PROGRESS_BUFFER);
-        let (executor, task, kind) = (self.executor.clone(), item.clone(), item.work.kind());
-        let started = Instant::now();
-        let mut work =
-            tokio::task::spawn_blocking(move || executor.execute(&task, &ToQueue { sender }));
+        let told = Arc::new(ToQueue { sender, used: Mutex::default() });
+        let mut work = tokio::task::spawn_blocking({
+            let (executor, item, told, span) =
+                (self.bench.executor.clone(), item.clone(), told.clone(), span.clone());
+            move || span.in_scope(|| executor.execute(&item, &*told))
+        });
         let outcome = loop {
             tokio::select! {
-                () = shutdown.cancelled() => {
-                    self.metrics.item(kind, Outcome::Released, started.elapsed());
+                () = self.shutdown.cancelled() => {
+                    note(Outcome::Released);
                     return lease.release().await.map(drop);
                 }
                 // Another worker has the item; whatever comes of this one would be refused.
                 () = lease.lost().cancelled() => {
                     tracing::warn!(item = %lease.id(), "the lease was lost");
-                    self.metrics.item(kind, Outcome::Lost, started.elapsed());
+                    note(Outcome::Lost);
                     return Ok(());
                 }
                 Some(message) = messages.recv() => {
@@ -91,11 +157,12 @@ impl Bench<'_> {
         };
         let failure = match outcome {
             Ok(Ok(result)) => {
-                let outcome = Outcome::of(&result);
-                self.metrics.tokens(kind, &result);
-                match self.pack(&item, result, started).await {
+                let (outcome, tokens) = (Outcome::of(&result), told.used());
+                self.metrics.tokens(kind, tokens);
+                match self.bench.pack(&item, result, tokens, started).await {
                     Ok(payload) => {
-                        self.metrics.item(kind, outcome, started.elapsed());
+                        note(outcome);
+                        worked.cancel();
                         return lease.commit(payload).await.map(drop);
                     }
                     Err(why) => why,
@@ -104,52 +171,44 @@ impl Bench<'_> {
             Ok(Err(retry)) => retry.to_string(),
             Err(panic) => format!("the worker's thread panicked: {panic}"),
         };
-        self.metrics.item(kind, Outcome::Failed, started.elapsed());
+        note(Outcome::Failed);
+        span.record("otel.status_code", "ERROR");
         tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {failure}");
+        worked.cancel();
         lease.fail(&failure).await.map(drop)
-    }
-
-    async fn read(&self, lease: &Lease) -> Result<WorkItem, String> {
-        let job = lease.id().as_str().split('/').next().unwrap_or_default();
-        let artifacts = self.store.job(job).map_err(|e| e.to_string())?;
-        let payload = Payload::from_wire(lease.payload()).map_err(|e| e.to_string())?;
-        let message = payload.message(&artifacts).await.map_err(|e| e.to_string())?;
-        serde_json::from_slice(&message)
-            .map_err(|e| format!("the item is unreadable: {e}; do all services have this version?"))
-    }
-
-    async fn pack(
-        &self,
-        item: &WorkItem,
-        result: WorkResult,
-        started: Instant,
-    ) -> Result<Vec<u8>, String> {
-        let seconds = started.elapsed().as_secs_f64();
-        let answer = Answer { result, seconds, worker: self.worker.to_owned() };
-        let bytes = serde_json::to_vec(&answer).expect("answers are plain data");
-        let artifacts = self.store.job(&item.job).map_err(|e| e.to_string())?;
-        let payload = Payload::of(&artifacts, bytes).await.map_err(|e| e.to_string())?;
-        Ok(payload.to_wire())
     }
 }
 
-/// Sends progress through the queue; advisory, so what does not fit is dropped.
+/// Sends progress through the queue, advisory, so what does not fit is dropped; and sums up what
+/// models were used for.
 struct ToQueue {
     sender: mpsc::Sender<Vec<u8>>,
+    used: Mutex<Tokens>,
+}
+
+impl ToQueue {
+    /// Nothing panics under the lock.
+    fn used(&self) -> Tokens {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Progress for ToQueue {
     fn advance(&self, advance: &Advance<'_>) {
-        let progress = StageProgress {
-            stage: advance.stage.to_owned(),
-            done: advance.done,
-            total: advance.total,
-            note: advance.note.to_owned(),
-        };
+        let note = advance.note.to_owned();
+        let progress = StageProgress::new(advance.stage, advance.done, advance.total);
+        let progress = StageProgress { note, ..progress };
         let bytes = serde_json::to_vec(&progress).expect("progress is plain data");
         let _ = self.sender.try_send(bytes);
     }
 
     /// The result carries every record.
     fn measured(&self, _record: &Value) {}
+
+    fn used(&self, tokens: Tokens) {
+        let call = Span::current();
+        call.record(names::GEN_AI_USAGE_INPUT_TOKENS, tokens.read);
+        call.record(names::GEN_AI_USAGE_OUTPUT_TOKENS, tokens.written);
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) += tokens;
+    }
 }

@@ -4,7 +4,7 @@
 //! go first: a state that is there has its metrics beside it, and records of steps after it are cut
 //! off, for they will be made again.
 
-use crate::{Advance, Failure, Progress};
+use crate::{Advance, Failure, Progress, spans};
 use rlaif_artifacts::{BlockingArtifacts, Error as ArtifactError};
 use rlaif_data::Reader;
 use rlaif_models::Trainable;
@@ -70,6 +70,7 @@ impl LongTraining<'_> {
         trainer: &mut T,
         mut step: impl FnMut(&mut T, usize) -> (M, String),
     ) -> Result<Vec<Value>, Failure> {
+        let _span = spans::training(self.stage, self.steps).entered();
         let mut records = self.resume(trainer)?;
         let advance = |done, note: &str| {
             let total = self.steps;

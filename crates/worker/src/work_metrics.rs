@@ -2,7 +2,8 @@
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
-use rlaif_job::WorkResult;
+use rlaif_job::{Tokens, WorkResult};
+use rlaif_queue::Queue;
 use rlaif_service::metrics::{self, names};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Outcome {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Impossible => "impossible",
@@ -42,14 +43,21 @@ impl Outcome {
 
 /// Instruments of a worker's items; silent where telemetry was not started.
 pub(crate) struct WorkMetrics {
+    /// The queue, in the conventions' words.
+    queue: [KeyValue; 3],
     seconds: Histogram<f64>,
     tokens: Counter<u64>,
 }
 
 impl WorkMetrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn of(queue: &Queue, destination: &'static str) -> Self {
         let tokens = "Tokens that models read and wrote for items of the queue.";
         Self {
+            queue: [
+                KeyValue::new(names::MESSAGING_SYSTEM, queue.system()),
+                KeyValue::new(names::MESSAGING_OPERATION_NAME, "process"),
+                KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination),
+            ],
             seconds: metrics::seconds(
                 names::MESSAGING_PROCESS_DURATION,
                 "How long items of the queue took, by kind and outcome.",
@@ -59,35 +67,19 @@ impl WorkMetrics {
     }
 
     pub(crate) fn item(&self, kind: &'static str, outcome: Outcome, took: Duration) {
+        let [system, operation, destination] = self.queue.clone();
         let outcome = KeyValue::new(names::WORK_OUTCOME, outcome.name());
-        self.seconds.record(took.as_secs_f64(), &[KeyValue::new(names::WORK_KIND, kind), outcome]);
+        let kind = KeyValue::new(names::WORK_KIND, kind);
+        self.seconds.record(took.as_secs_f64(), &[system, operation, destination, kind, outcome]);
     }
 
-    /// Counts the tokens of results that know theirs.
-    pub(crate) fn tokens(&self, kind: &'static str, result: &WorkResult) {
-        let (input, output) = tokens(result);
-        for (which, count) in [("input", input), ("output", output)] {
+    /// Counts tokens that models read and wrote.
+    pub(crate) fn tokens(&self, kind: &'static str, tokens: Tokens) {
+        for (which, count) in [("input", tokens.read), ("output", tokens.written)] {
             if count > 0 {
                 let which = KeyValue::new(names::GEN_AI_TOKEN_TYPE, which);
                 self.tokens.add(count, &[KeyValue::new(names::WORK_KIND, kind), which]);
             }
         }
-    }
-}
-
-/// Tokens read and written.
-fn tokens(result: &WorkResult) -> (u64, u64) {
-    match result {
-        WorkResult::Labels(labels) => {
-            let read = labels.iter().filter_map(|label| label.comparison.as_ref());
-            let read = read.map(|c| c.ab.prompt_tokens + c.ba.prompt_tokens).sum::<usize>();
-            (read as u64, 0)
-        }
-        WorkResult::Rollouts(rollouts) => {
-            let read = rollouts.iter().map(|r| r.episode.prompt.len()).sum::<usize>();
-            let written = rollouts.iter().map(|r| r.episode.response.len()).sum::<usize>();
-            (read as u64, written as u64)
-        }
-        _ => (0, 0),
     }
 }

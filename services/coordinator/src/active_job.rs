@@ -6,7 +6,7 @@ use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
 use rlaif_job::{
     Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
-    TaskId, WorkItem, hash_file, write_report,
+    TaskId, Tokens, WorkItem, hash_file, write_report,
 };
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct ActiveJob {
     /// `journal.jsonl`: what took how long.
     times: JsonlAppender,
     told: Vec<StageProgress>,
+    /// What the labeler has read and written for it.
+    labeler_tokens: Tokens,
 }
 
 impl ActiveJob {
@@ -45,7 +47,9 @@ impl ActiveJob {
         }
         let times = JsonlAppender::open(&folder.path("journal.jsonl"));
         let times = times.map_err(rlaif_job::Error::from)?;
-        let mut job = Self { record, machine, folder, exports, artifacts, times, told: Vec::new() };
+        let (told, labeler_tokens) = (Vec::new(), Tokens::default());
+        let mut job =
+            Self { record, machine, folder, exports, artifacts, times, told, labeler_tokens };
         job.replay(journal).await?;
         Ok(job)
     }
@@ -57,6 +61,9 @@ impl ActiveJob {
         let id = self.record.id.clone();
         journal.results(&id, |task, bytes| {
             let answer = read_answer(&id, task, bytes)?;
+            if self.machine.asks_the_labeler(task) {
+                self.labeler_tokens += answer.tokens;
+            }
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
                     Effect::Put { artifact, bytes } => {
@@ -93,6 +100,9 @@ impl ActiveJob {
         }
         let (count, seconds) = (answer.result.count(), answer.seconds);
         let effects = self.machine.complete(task, answer.result)?;
+        if self.machine.asks_the_labeler(task) {
+            self.labeler_tokens += answer.tokens;
+        }
         self.note_time(task.stage(), count, seconds, &answer.worker)?;
         let mut told = Vec::new();
         for effect in effects {
@@ -155,6 +165,11 @@ impl ActiveJob {
     /// Hands out anew what has no result, as when a queue has lost it; what that is.
     pub fn forget_handed_out(&mut self) -> Vec<TaskId> {
         self.machine.forget_handed_out()
+    }
+
+    /// What the labeler has read and written for it so far.
+    pub fn labeler_tokens(&self) -> Tokens {
+        self.labeler_tokens
     }
 
     /// How far each stage is.

@@ -2,14 +2,16 @@
 //! queue, so whoever asks how a job stands is answered also while Redis is away.
 
 use crate::coordinator::unix_ms;
+use crate::pace::Pace;
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
-use rlaif_job::StageProgress;
+use rlaif_job::{StageProgress, TaskId, Tokens};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::broadcast;
 
 /// Events a slow watcher may lag behind before it misses some.
-const EVENT_BUFFER: usize = 4096;
+pub const EVENT_BUFFER: usize = 4096;
 
 /// The records of all jobs, as in the journal, and the latest of their progress.
 pub struct Board {
@@ -20,6 +22,8 @@ pub struct Board {
 
 struct Jobs {
     records: BTreeMap<String, JobRecord>,
+    /// Of running jobs' stages, by job and stage.
+    paces: BTreeMap<String, BTreeMap<String, Pace>>,
     /// Of the event told last. It starts with the clock, so that one coordinator's numbers are above
     /// those of the one before it.
     sequence: u64,
@@ -35,7 +39,11 @@ impl Board {
         let shown = |job: JobRecord| (job.id.clone(), JobRecord { sequence, ..job });
         let records = journal.jobs()?.into_iter().map(shown).collect();
         let (events, _) = broadcast::channel(EVENT_BUFFER);
-        Ok(Self { journal, jobs: Mutex::new(Jobs { records, sequence }), events })
+        Ok(Self {
+            journal,
+            jobs: Mutex::new(Jobs { records, paces: BTreeMap::new(), sequence }),
+            events,
+        })
     }
 
     /// No code under the guard panics or waits.
@@ -50,7 +58,8 @@ impl Board {
 
     /// All jobs, by id.
     pub fn list(&self) -> Vec<JobRecord> {
-        self.jobs().records.values().cloned().collect()
+        let jobs = self.jobs();
+        jobs.records.values().map(|record| jobs.shown(record)).collect()
     }
 
     /// A job.
@@ -58,12 +67,23 @@ impl Board {
     /// # Errors
     /// When there is none of this id.
     pub fn job(&self, id: &str) -> Result<JobRecord, Error> {
-        self.jobs().records.get(id).cloned().ok_or_else(|| Error::UnknownJob(id.into()))
+        let jobs = self.jobs();
+        let record = jobs.records.get(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
+        Ok(jobs.shown(record))
     }
 
     /// How many jobs are being worked on.
     pub fn running(&self) -> usize {
         self.jobs().records.values().filter(|job| job.state == JobState::Running).count()
+    }
+
+    /// How many jobs are in each state, by its name.
+    pub fn jobs_by_state(&self) -> [(&'static str, u64); JobState::NAMES.len()] {
+        let jobs = self.jobs();
+        JobState::NAMES.map(|name| {
+            let there = jobs.records.values().filter(|job| job.state.name() == name);
+            (name, there.count() as u64)
+        })
     }
 
     /// Shows a job that the journal has accepted.
@@ -84,28 +104,61 @@ impl Board {
         let record = JobRecord { state: now.clone(), updated_unix_ms: unix_ms(), ..known.clone() };
         self.journal.update(&record)?;
         jobs.records.insert(id.to_owned(), record);
+        // What it did before it was interrupted says nothing of its pace after.
+        jobs.paces.remove(id);
         self.tell(&mut jobs, id, What::State { before, now });
-        Ok(jobs.records[id].clone())
+        Ok(jobs.shown(&jobs.records[id]))
     }
 
-    /// All stages of a job that is taken up.
-    pub fn set_stages(&self, id: &str, stages: Vec<StageProgress>) {
+    /// All stages of a job that is taken up, and what its labeler has used so far.
+    pub fn taken_up(&self, id: &str, stages: Vec<StageProgress>, labeler_tokens: Tokens) {
         let mut jobs = self.jobs();
         if let Some(record) = jobs.records.get_mut(id) {
             record.stages.clone_from(&stages);
+            record.labeler_tokens = labeler_tokens;
         }
         for stage in stages {
             self.tell(&mut jobs, id, What::Progress(stage));
         }
     }
 
-    /// Something happened to a job, its state excepted.
-    pub fn happened(&self, id: &str, what: What) {
+    /// What a job's labeler has used so far.
+    pub fn set_labeler_tokens(&self, id: &str, tokens: Tokens) {
+        if let Some(record) = self.jobs().records.get_mut(id) {
+            record.labeler_tokens = tokens;
+        }
+    }
+
+    /// Tasks of a job were given up; the journal has it with the job's next state.
+    pub fn add_dead(&self, id: &str, tasks: &[TaskId]) {
+        if let Some(record) = self.jobs().records.get_mut(id) {
+            record.dead.extend(tasks);
+        }
+    }
+
+    /// Dead letters of these tasks, or all, are no more; when this returns the journal has it.
+    ///
+    /// # Errors
+    /// When there is no such job, or the journal cannot be written.
+    pub fn without_dead(&self, id: &str, tasks: Option<&[TaskId]>) -> Result<JobRecord, Error> {
         let mut jobs = self.jobs();
-        if let (What::Progress(stage), Some(job)) = (&what, jobs.records.get_mut(id))
-            && let Some(known) = job.stages.iter_mut().find(|known| known.stage == stage.stage)
-        {
-            known.clone_from(stage);
+        let known = jobs.records.get(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
+        let mut record = known.clone();
+        match tasks {
+            Some(tasks) => record.dead.retain(|task| !tasks.contains(task)),
+            None => record.dead.clear(),
+        }
+        self.journal.update(&record)?;
+        let shown = jobs.shown(&record);
+        jobs.records.insert(id.to_owned(), record);
+        Ok(shown)
+    }
+
+    /// Something happened to a job, its state excepted.
+    pub fn happened(&self, id: &str, mut what: What) {
+        let mut jobs = self.jobs();
+        if let What::Progress(stage) = &mut what {
+            jobs.advance(id, stage);
         }
         self.tell(&mut jobs, id, what);
     }
@@ -117,5 +170,98 @@ impl Board {
         let (job, sequence, unix_ms) = (id.to_owned(), jobs.sequence, unix_ms());
         // Nobody watching is no error.
         let _ = self.events.send(JobEvent { job, sequence, unix_ms, what });
+    }
+}
+
+impl Jobs {
+    /// The record as people see it now.
+    fn shown(&self, record: &JobRecord) -> JobRecord {
+        let mut shown = record.clone();
+        for stage in &mut shown.stages {
+            self.complete(record, stage);
+        }
+        shown
+    }
+
+    /// Adds what the job's machine does not know: the dead, and the time to the end.
+    fn complete(&self, job: &JobRecord, stage: &mut StageProgress) {
+        stage.dead_letters = job.dead.iter().filter(|task| task.stage() == stage.stage).count();
+        let pace = self.paces.get(&job.id).and_then(|stages| stages.get(&stage.stage));
+        let eta = pace.and_then(|pace| pace.eta(Instant::now()));
+        stage.eta_seconds = eta.map(|eta| eta.as_secs_f64());
+    }
+
+    /// A stage went on. The record keeps what is said, and `stage` becomes what is shown.
+    fn advance(&mut self, id: &str, stage: &mut StageProgress) {
+        let Some(job) = self.records.get_mut(id) else { return };
+        if job.state == JobState::Running {
+            let pace = self.paces.entry(id.to_owned()).or_default();
+            let pace = pace.entry(stage.stage.clone()).or_default();
+            pace.advance(Instant::now(), stage.done, stage.total);
+        }
+        if let Some(known) = job.stages.iter_mut().find(|known| known.stage == stage.stage) {
+            // A worker in the middle of a task knows nothing of those before.
+            stage.unscorable = stage.unscorable.max(known.unscorable);
+            known.clone_from(stage);
+        }
+        let job = &self.records[id];
+        self.complete(job, stage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(folder: &tempfile::TempDir) -> (Board, Arc<Journal>) {
+        let journal = Arc::new(Journal::open(&folder.path().join("journal.redb")).unwrap());
+        (Board::open(journal.clone()).unwrap(), journal)
+    }
+
+    fn running(id: &str) -> JobRecord {
+        let stages = vec![StageProgress::new("label", 0, 9), StageProgress::new("policy", 0, 5)];
+        JobRecord { stages, ..JobRecord::accepted(id, id, 1) }
+    }
+
+    #[test]
+    fn a_stage_that_advanced_twice_has_a_time_to_its_end_until_its_job_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let (board, _) = board(&folder);
+        let mut events = board.subscribe();
+        board.add(running("job"));
+        let etas = || {
+            let stages = board.job("job").unwrap().stages.into_iter();
+            stages.map(|stage| stage.eta_seconds.is_some()).collect::<Vec<_>>()
+        };
+        let mut told = Vec::new();
+        for done in 1..=3 {
+            let progress = StageProgress { unscorable: 2, ..StageProgress::new("label", done, 9) };
+            board.happened("job", What::Progress(progress));
+            let What::Progress(stage) = events.try_recv().unwrap().what else { panic!() };
+            told.push(stage.eta_seconds.is_some());
+        }
+        assert_eq!((told, etas()), (vec![false, true, true], vec![true, false]));
+        // A worker's message in between does not forget what could not be judged.
+        board.happened("job", What::Progress(StageProgress::new("label", 4, 9)));
+        assert_eq!(board.list()[0].stages[0].unscorable, 2);
+        board.set_state("job", JobState::Paused).unwrap();
+        assert_eq!(etas(), [false, false]);
+    }
+
+    #[test]
+    fn the_dead_are_counted_by_stage_and_outlive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let (board, journal) = board(&folder);
+            journal.accept("key", &running("job")).unwrap();
+            board.add(running("job"));
+            board.add_dead("job", &[TaskId::Label(1), TaskId::Label(7), TaskId::Step(0)]);
+            board.set_state("job", JobState::Failed { error: "poison".into() }).unwrap();
+        }
+        let (board, _) = board(&folder);
+        let dead = |job: JobRecord| job.stages.iter().map(|s| s.dead_letters).collect::<Vec<_>>();
+        assert_eq!(dead(board.job("job").unwrap()), [2, 1]);
+        assert_eq!(dead(board.without_dead("job", Some(&[TaskId::Label(7)])).unwrap()), [1, 1]);
+        assert_eq!(dead(board.without_dead("job", None).unwrap()), [0, 0]);
     }
 }

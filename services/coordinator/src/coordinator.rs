@@ -2,10 +2,12 @@
 
 use crate::active_job::ActiveJob;
 use crate::board::Board;
+use crate::metrics::CoordinatorMetrics;
 use crate::queues::{Standing, Trouble, Troubles};
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_job::{RunFolder, StageProgress, Submission, WorkerKind};
+use rlaif_service::telemetry;
 use rlaif_types::ContentHash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub(crate) struct Shared {
     pub artifacts: ArtifactStore,
     pub limits: Limits,
     pub board: Board,
+    pub metrics: CoordinatorMetrics,
     /// Jobs that are worked on. Never locked across an await.
     pub active: std::sync::Mutex<BTreeMap<String, Seat>>,
     /// Submitting and steering take turns, so that no job is opened twice.
@@ -81,6 +84,7 @@ impl Coordinator {
             artifacts,
             limits,
             board,
+            metrics: CoordinatorMetrics::new(),
             active: std::sync::Mutex::default(),
             steering: Mutex::default(),
             offer: Notify::new(),
@@ -94,7 +98,8 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Accepts a job; the same key gives the same job, however often it is submitted. When this
+    /// Accepts a job, whose work belongs to the trace of the span that this is called in, also after
+    /// a restart; the same key gives the same job, however often it is submitted. When this
     /// returns, the job is on disk.
     ///
     /// # Errors
@@ -116,15 +121,10 @@ impl Coordinator {
         let folder = shared.places.begin(&id)?;
         folder.prepare(&submission.job.to_toml(), true)?;
         submission.save(&folder)?;
-        let now = unix_ms();
         let record = JobRecord {
-            id: id.clone(),
-            name: submission.job.name.clone(),
-            state: JobState::Running,
-            created_unix_ms: now,
-            updated_unix_ms: now,
-            stages: Vec::new(),
-            sequence: 0,
+            price_per_1k_input: submission.job.labeler.price_per_1k_input,
+            trace: telemetry::headers(&tracing::Span::current()).into_iter().collect(),
+            ..JobRecord::accepted(&id, &submission.job.name, unix_ms())
         };
         shared.journal.accept(key, &record)?;
         shared.board.add(record.clone());
@@ -203,9 +203,9 @@ impl Coordinator {
             JobState::Cancelled => Ok(record),
             JobState::Succeeded => Err(Error::wrong_state(&record, "its report is there")),
             JobState::Running | JobState::Paused | JobState::Failed { .. } => {
-                let record = self.shared.withdraw(id, JobState::Cancelled).await?;
+                self.shared.withdraw(id, JobState::Cancelled).await?;
                 self.drop_dead_letters(id).await?;
-                Ok(record)
+                self.shared.board.without_dead(id, None)
             }
         }
     }
@@ -250,6 +250,11 @@ impl Coordinator {
         }
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move { shared.hand_out(stop).await });
+        let (shared, stop) = (self.shared.clone(), shutdown.clone());
+        loops.spawn(async move {
+            shared.measure(stop).await;
+            Ok(())
+        });
         let mut outcome = Ok(());
         while let Some(ended) = loops.join_next().await {
             // The first to fail ends all.

@@ -101,12 +101,14 @@ impl Coordinator {
         let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
         let wanted = |task: TaskId| tasks.is_none_or(|tasks| tasks.contains(&task));
         let (back, left): (Vec<_>, Vec<_>) = dead.into_iter().partition(|item| wanted(item.task));
+        let tasks: Vec<TaskId> = back.iter().map(|item| item.task).collect();
         let ids: Vec<ItemId> = back.into_iter().map(|item| item.letter.item.id).collect();
         let mut requeued = 0;
         for (_, queue) in self.shared.queues.each() {
             requeued += queue.requeue(&ids).await?;
         }
-        let failed = matches!(self.job(job)?.state, JobState::Failed { .. });
+        let record = self.shared.board.without_dead(job, Some(&tasks))?;
+        let failed = matches!(record.state, JobState::Failed { .. });
         if failed && requeued > 0 && left.is_empty() {
             self.resume_in_turn(job).await?;
         }

@@ -6,18 +6,62 @@ use crate::queues::Trouble;
 use crate::{Error, JobRecord, JobState};
 use rlaif_artifacts::Payload;
 use rlaif_job::{TaskId, WorkItem, WorkerKind};
-use rlaif_queue::{Item, ItemId};
+use rlaif_queue::{Enqueued, Headers, Item, ItemId, Queue};
+use rlaif_service::metrics::names;
+use rlaif_service::telemetry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::MutexGuard;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 /// How often everything unanswered is offered to the queue again. The queue refuses what it has;
 /// what it lost, for example with its disk, is taken anew.
 const OFFER_AGAIN: Duration = Duration::from_secs(30);
 /// The same while a queue is full or away.
 const OFFER_AGAIN_IN_TROUBLE: Duration = Duration::from_secs(2);
+
+/// Why items are offered to a queue.
+#[derive(Clone, Copy)]
+enum Occasion {
+    /// They are new.
+    First,
+    /// In case that the queue has lost them. It has nearly always all of them, so that is no event
+    /// in their job's trace.
+    Again,
+}
+
+impl Occasion {
+    /// The sending of items, below the submission of their job.
+    fn span(self, queue: &Queue, kind: WorkerKind, count: usize, job: &JobRecord) -> Span {
+        if matches!(self, Self::Again) {
+            return Span::none();
+        }
+        let name = format!("send {}", kind.queue());
+        let span = tracing::info_span!(
+            "send",
+            otel.name = name,
+            otel.kind = "producer",
+            { names::MESSAGING_SYSTEM } = queue.system(),
+            { names::MESSAGING_OPERATION_NAME } = "send",
+            { names::MESSAGING_OPERATION_TYPE } = "send",
+            { names::MESSAGING_DESTINATION_NAME } = kind.queue(),
+            { names::MESSAGING_BATCH_MESSAGE_COUNT } = count,
+            { names::JOB_ID } = job.id,
+        );
+        telemetry::continue_from(&span, |name| job.trace.get(name).map(String::as_str));
+        span
+    }
+
+    /// What carries the trace on to whoever takes the items.
+    fn headers(self, span: &Span, job: &JobRecord) -> Headers {
+        match self {
+            Self::First => telemetry::headers(span).into_iter().collect(),
+            Self::Again => job.trace.clone(),
+        }
+    }
+}
 
 impl Shared {
     /// Never held across an await; no code under it panics.
@@ -50,7 +94,7 @@ impl Shared {
         self.active().insert(id.clone(), seat.clone());
         match self.open(record).await {
             Ok(Some(job)) => {
-                self.board.set_stages(&id, job.progress());
+                self.board.taken_up(&id, job.progress(), job.labeler_tokens());
                 *seated = Some(job);
                 self.offer.notify_one();
                 Ok(())
@@ -93,7 +137,11 @@ impl Shared {
                 if anew {
                     job.forget_handed_out();
                 }
-                if let Err(error) = self.dispatch(job).await {
+                let dispatched = match anew {
+                    true => self.enqueue_ready(job, Occasion::Again).await,
+                    false => self.dispatch(job).await,
+                };
+                if let Err(error) = dispatched {
                     self.fail_seated(&id, seat, &error.to_string(), &[]).await?;
                 }
             }
@@ -105,6 +153,10 @@ impl Shared {
     /// # Errors
     /// When an item can never be handed out.
     pub(crate) async fn dispatch(&self, job: &mut ActiveJob) -> Result<(), Error> {
+        self.enqueue_ready(job, Occasion::First).await
+    }
+
+    async fn enqueue_ready(&self, job: &mut ActiveJob, occasion: Occasion) -> Result<(), Error> {
         let mut by_kind: BTreeMap<WorkerKind, Vec<Item>> = BTreeMap::new();
         for item in job.ready() {
             let kind = item.work.worker();
@@ -119,8 +171,17 @@ impl Shared {
             }
         }
         for (kind, items) in by_kind {
-            match self.queues.of(kind).enqueue(items).await {
-                Ok(_) => self.standing.took_all(kind),
+            let queue = self.queues.of(kind);
+            let span = occasion.span(queue, kind, items.len(), &job.record);
+            let headers = occasion.headers(&span, &job.record);
+            let with_headers = |item| Item { headers: headers.clone(), ..item };
+            let items = items.into_iter().map(with_headers).collect();
+            match queue.enqueue(items).instrument(span).await {
+                Ok(taken) => {
+                    let added = taken.iter().filter(|taken| **taken == Enqueued::Added).count();
+                    self.metrics.sent(&self.queues, kind, added);
+                    self.standing.took_all(kind);
+                }
                 Err(rlaif_queue::Error::Full { .. }) => {
                     self.standing.full(kind);
                     job.forget_handed_out();

@@ -4,9 +4,12 @@
 //! them. One transaction is one fsync, so results are recorded by the batch.
 
 use crate::Error;
+use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use rlaif_job::{StageProgress, TaskId};
+use rlaif_job::{StageProgress, TaskId, Tokens};
+use rlaif_service::metrics::{self, names};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,9 +37,41 @@ pub struct JobRecord {
     /// How far each stage is, as of then in the journal.
     #[serde(default)]
     pub stages: Vec<StageProgress>,
+    /// Tasks that were given up and wait for an operator.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dead: BTreeSet<TaskId>,
+    /// What its labeler has read and written, as of then in the journal.
+    #[serde(default)]
+    pub labeler_tokens: Tokens,
+    /// Price of a thousand tokens that its labeler reads; 0 where the job names none.
+    #[serde(default)]
+    pub price_per_1k_input: f64,
+    /// Headers with the trace context of its submission, which all its work is done in; none where
+    /// that was not traced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trace: BTreeMap<String, String>,
     /// Number of the event told last of it; not in the journal.
     #[serde(skip)]
     pub sequence: u64,
+}
+
+impl JobRecord {
+    /// A job that is accepted now, and runs.
+    pub fn accepted(id: &str, name: &str, unix_ms: u64) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            state: JobState::Running,
+            created_unix_ms: unix_ms,
+            updated_unix_ms: unix_ms,
+            stages: Vec::new(),
+            dead: BTreeSet::new(),
+            labeler_tokens: Tokens::default(),
+            price_per_1k_input: 0.0,
+            trace: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
 }
 
 /// Where a job stands.
@@ -62,6 +97,8 @@ pub enum JobState {
 pub struct Journal {
     database: Database,
     path: PathBuf,
+    /// How long commits take, in seconds: mostly one fsync each.
+    commits: Histogram<f64>,
 }
 
 impl Journal {
@@ -78,7 +115,11 @@ impl Journal {
             std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
         }
         let database = open_patiently(path).map_err(|e| fail(&e))?;
-        let journal = Self { database, path: path.to_owned() };
+        let commits = metrics::seconds(
+            names::JOURNAL_COMMIT_DURATION,
+            "How long it takes until what the journal was given is on disk.",
+        );
+        let journal = Self { database, path: path.to_owned(), commits };
         journal.write(|transaction| {
             transaction.open_table(JOBS)?;
             transaction.open_table(KEYS)?;
@@ -187,7 +228,10 @@ impl Journal {
         let transaction = self.database.begin_write().map_err(|e| self.fail(&e))?;
         work(&transaction).map_err(|e| self.fail(&e))?;
         // Immediate durability is redb's default: commit returns when the data is on disk.
-        transaction.commit().map_err(|e| self.fail(&e))
+        let started = Instant::now();
+        let committed = transaction.commit().map_err(|e| self.fail(&e));
+        self.commits.record(started.elapsed().as_secs_f64(), &[]);
+        committed
     }
 
     fn read<T>(
@@ -229,15 +273,7 @@ mod tests {
     use super::*;
 
     fn job(id: &str) -> JobRecord {
-        JobRecord {
-            id: id.into(),
-            name: "tiny".into(),
-            state: JobState::Running,
-            created_unix_ms: 1,
-            updated_unix_ms: 1,
-            stages: Vec::new(),
-            sequence: 0,
-        }
+        JobRecord::accepted(id, "tiny", 1)
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod event;
 mod exports;
 mod hand_out;
 mod journal;
+mod metrics;
+mod pace;
 mod places;
 mod queues;
 pub mod service;

@@ -2,6 +2,7 @@
 
 use crate::active_job::{ActiveJob, read_answer};
 use crate::coordinator::Shared;
+use crate::metrics::Settled;
 use crate::{Error, JobState, What};
 use bytes::Bytes;
 use rlaif_artifacts::Payload;
@@ -57,14 +58,14 @@ impl Shared {
         let queue = self.queues.of(kind);
         let entries = queue.results(*after, RESULT_BATCH, Duration::from_secs(1)).await?;
         let Some(position) = entries.last().map(|last| last.position) else { return Ok(()) };
-        self.take_in(entries).await?;
+        self.take_in(kind, entries).await?;
         queue.acknowledge(position).await?;
         *after = position;
         Ok(())
     }
 
     /// Records results, then lets them take effect. Doing it again changes nothing.
-    async fn take_in(&self, entries: Vec<ResultEntry>) -> Result<(), Error> {
+    async fn take_in(&self, kind: WorkerKind, entries: Vec<ResultEntry>) -> Result<(), Error> {
         let mut batch = Batch::default();
         for entry in entries {
             self.read(entry, &mut batch).await?;
@@ -77,6 +78,7 @@ impl Shared {
         };
         self.journal.record(&lasting.map(record).collect::<Vec<_>>())?;
         for (job, task, _, answer) in batch.answers {
+            self.metrics.settled(kind, Settled::with(&answer.result));
             self.apply(&job, task, answer).await?;
         }
         for (job, error) in batch.unreadable {
@@ -85,6 +87,8 @@ impl Shared {
         for (job, deaths) in batch.deaths {
             let error: Vec<&str> = deaths.iter().map(|(_, error)| error.as_str()).collect();
             let dead: Vec<TaskId> = deaths.iter().map(|(task, _)| *task).collect();
+            dead.iter().for_each(|_| self.metrics.settled(kind, Settled::Dead));
+            self.board.add_dead(&job, &dead);
             self.fail(&job, &error.join("; "), &dead).await?;
         }
         Ok(())
@@ -159,6 +163,7 @@ impl Shared {
         for what in job.apply(task, answer).await? {
             self.board.happened(id, what);
         }
+        self.board.set_labeler_tokens(id, job.labeler_tokens());
         if job.finish_if_done().await? {
             return Ok(true);
         }

@@ -32,6 +32,12 @@ async fn a_job_goes_from_its_submission_to_its_report() {
 
         assert_eq!((job.state(), job.error.as_str()), (JobState::Succeeded, ""));
         assert!(job.stages.iter().all(|stage| stage.done == stage.total), "{:?}", job.stages);
+        // The labeler answers a check, and its labels or ratings and contests by the chunk; each
+        // answer says that it read 20 tokens.
+        let answers = if rating { 1 + 2 * 2 + 2 } else { 1 + 2 + 2 };
+        let amount = (!rating).then_some(f64::from(answers) * 20.0 / 1000.0 * 0.5);
+        assert_eq!(job.cost, Some(Cost { prompt_tokens: answers as u64 * 20, amount }));
+        assert_eq!(job.counts, Some(JobCounts::default()));
         assert!(events.is_sorted_by_key(|event| event.sequence), "{events:?}");
         let moved: BTreeSet<&str> = events
             .iter()
@@ -188,6 +194,12 @@ async fn a_poison_item_is_given_up_listed_requeued_and_done() {
     let failed = until(&mut client, &id, JobState::Failed).await;
     assert!(failed.error.contains(task) && failed.error.contains("on fire"), "{}", failed.error);
 
+    let dead_letters = |job: &Job_| {
+        let of_stages = job.stages.iter().map(|stage| stage.dead_letters).sum::<u64>();
+        (job.counts.unwrap().dead_letters, of_stages)
+    };
+    assert_eq!(dead_letters(&failed), (1, 1));
+
     let list = ListDeadLettersRequest { job_id: id.clone(), ..Default::default() };
     let dead = client.list_dead_letters(list.clone()).await.unwrap().into_inner().dead_letters;
     let [letter] = dead.as_slice() else { panic!("{dead:?}") };
@@ -206,7 +218,8 @@ async fn a_poison_item_is_given_up_listed_requeued_and_done() {
     };
     let answer = client.requeue_dead_letters(requeue).await.unwrap().into_inner();
     assert_eq!(answer.requeued_count, 1);
-    until(&mut client, &id, JobState::Succeeded).await;
+    let done = until(&mut client, &id, JobState::Succeeded).await;
+    assert_eq!(dead_letters(&done), (0, 0));
     let left = client.list_dead_letters(list).await.unwrap().into_inner().dead_letters;
     assert!(left.is_empty(), "{left:?}");
     cluster.stop(running).await;

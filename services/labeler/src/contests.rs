@@ -1,31 +1,44 @@
 //! Contests judged, by every template: a comparison in both orders, or two ratings.
 
+use crate::label::tokens_of_comparisons;
+use crate::rate::tokens_of_ratings;
 use crate::with_judges;
-use rlaif_job::{Contest, EvaluationRecord, JudgeContests, Verdict, WorkResult};
+use rlaif_job::{Contest, EvaluationRecord, JudgeContests, Tokens, Verdict, WorkResult};
 use rlaif_judge::Judge;
 use rlaif_template::Kind;
 use rlaif_types::{Item, Judgement, Pair};
-use rlaif_worker::{Failure, JobResources};
+use rlaif_worker::{Failure, JobResources, Progress};
 use std::collections::BTreeMap;
 
-pub(crate) fn judge(job: &JobResources, work: &JudgeContests) -> Result<WorkResult, Failure> {
+pub(crate) fn judge(
+    job: &JobResources,
+    work: &JudgeContests,
+    progress: &dyn Progress,
+) -> Result<WorkResult, Failure> {
     with_judges(job, &work.model, &work.templates, |judges| {
         let mut records: Vec<EvaluationRecord> = work
             .contests
             .iter()
             .map(|c| EvaluationRecord { contest: c.clone(), verdicts: BTreeMap::new() })
             .collect();
+        let mut used = Tokens::default();
         for judge in judges {
-            let verdicts = verdicts(judge, &work.contests)?;
+            let (verdicts, tokens) = verdicts(judge, &work.contests)?;
+            used += tokens;
             for (record, verdict) in records.iter_mut().zip(verdicts) {
                 record.verdicts.insert(judge.template().name.clone(), verdict.into());
             }
         }
+        progress.used(used);
         Ok(WorkResult::Evaluations(records))
     })
 }
 
-fn verdicts(judge: &Judge, contests: &[Contest]) -> Result<Vec<Judgement<Verdict>>, Failure> {
+/// The verdicts, and what was read for them.
+fn verdicts(
+    judge: &Judge,
+    contests: &[Contest],
+) -> Result<(Vec<Judgement<Verdict>>, Tokens), Failure> {
     if judge.template().kind == Kind::Compare {
         let pairs: Vec<Pair> = contests
             .iter()
@@ -36,10 +49,11 @@ fn verdicts(judge: &Judge, contests: &[Contest]) -> Result<Vec<Judgement<Verdict
             })
             .collect();
         let comparisons = judge.compare(&pairs)?;
+        let tokens = tokens_of_comparisons(&comparisons);
         let verdicts = comparisons
             .into_iter()
             .map(|c| c.map(|c| Verdict::of_scores(c.label.value(), c.label.swapped().value())));
-        return Ok(verdicts.collect());
+        return Ok((verdicts.collect(), tokens));
     }
     let items: Vec<Item> = contests
         .iter()
@@ -51,5 +65,5 @@ fn verdicts(judge: &Judge, contests: &[Contest]) -> Result<Vec<Judgement<Verdict
         let score = |i: usize| both[i].as_ref().map(|r| r.score).map_err(Clone::clone);
         Ok(Verdict::of_scores(score(0)?, score(1)?))
     });
-    Ok(verdicts.collect())
+    Ok((verdicts.collect(), tokens_of_ratings(&ratings)))
 }

@@ -29,14 +29,14 @@ impl LabelerExecutor {
 }
 
 impl Executor for LabelerExecutor {
-    fn execute(&self, item: &WorkItem, _progress: &dyn Progress) -> Result<WorkResult, Retry> {
+    fn execute(&self, item: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
         settle(|| {
             let job = self.resources.job(&item.job)?;
             match &item.work {
                 Work::CheckLabeler(check) => check::check_labeler(&job, check),
-                Work::Label(label) => label::label(&job, label),
-                Work::Rate(rate) => rate::rate(&job, rate),
-                Work::Judge(judge) => contests::judge(&job, judge),
+                Work::Label(label) => label::label(&job, label, progress),
+                Work::Rate(rate) => rate::rate(&job, rate, progress),
+                Work::Judge(judge) => contests::judge(&job, judge, progress),
                 _ => Err(Failure::impossible(format!("{} is no labeler's task", item.task))),
             }
         })

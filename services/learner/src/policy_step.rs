@@ -8,6 +8,7 @@ use crate::versions;
 use rlaif_job::{PolicyStep, Stepped, Training, WorkItem, WorkResult};
 use rlaif_models::{CausalLm, ScalarModel};
 use rlaif_rl::{Reinforce, ReinforceMetrics};
+use rlaif_service::metrics::names;
 use rlaif_types::{Episode, ReinforceConfig};
 use rlaif_worker::{
     Advance, Failure, JobResources, Loaded, Progress, load_state, save_model, step_record,
@@ -44,6 +45,7 @@ pub(crate) fn policy_step(
             work.batches.len()
         )));
     }
+    let _span = tracing::info_span!("train policy", { names::STEP } = work.step).entered();
     // Taken out: a trainer that fails half-way is not gone on with.
     let taken = held.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut trainer = match taken.filter(|held| held.can_make(item, work)) {

@@ -1,6 +1,6 @@
 //! What the learner does now: written by its work, read by who asks.
 
-use rlaif_job::{Work, WorkItem, WorkResult};
+use rlaif_job::{Tokens, Work, WorkItem, WorkResult};
 use rlaif_worker::{Advance, Progress};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -80,6 +80,10 @@ impl Progress for Noted<'_> {
         self.status.lock().metrics = metrics;
         self.progress.measured(record);
     }
+
+    fn used(&self, tokens: Tokens) {
+        self.progress.used(tokens);
+    }
 }
 
 /// The numbers of a record of metrics.
@@ -103,6 +107,7 @@ mod tests {
     impl Progress for Nobody {
         fn advance(&self, _: &Advance<'_>) {}
         fn measured(&self, _: &Value) {}
+        fn used(&self, _: Tokens) {}
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Executor for RewardExecutor {
                 Work::TrainReward(train) => {
                     train::train_reward(&job, item.task.stage(), train, progress)
                 }
-                Work::Score(score) => score::score(&job, score),
+                Work::Score(score) => score::score(&job, score, progress),
                 _ => Err(Failure::impossible(format!("{} is no reward worker's task", item.task))),
             }
         })

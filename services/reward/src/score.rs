@@ -2,15 +2,20 @@
 //! responses.
 
 use crate::ask::rewards;
-use rlaif_job::{Score, WorkResult};
+use rlaif_job::{Score, Tokens, WorkResult};
 use rlaif_models::LanguageModel;
 use rlaif_types::{Item, Judgement, Unscorable, UnscorableReason};
-use rlaif_worker::{Dialogue, Failure, JobResources, PromptError};
+use rlaif_worker::{Dialogue, Failure, JobResources, Progress, PromptError};
 
-pub(crate) fn score(job: &JobResources, score: &Score) -> Result<WorkResult, Failure> {
+pub(crate) fn score(
+    job: &JobResources,
+    score: &Score,
+    progress: &dyn Progress,
+) -> Result<WorkResult, Failure> {
     job.with_reward_engine(&score.reward_model.model, |engine| {
         let dialogue = Dialogue::with(engine, score.reward_model.chat)?;
-        let read = score.items.iter().map(|item| sequence(&dialogue, item)).collect();
+        let read: Vec<_> = score.items.iter().map(|item| sequence(&dialogue, item)).collect();
+        progress.used(Tokens::read(read.iter().flatten().map(Vec::len).sum()));
         Ok(WorkResult::Rewards(judge(engine, read, score.mean, score.std)?))
     })
 }

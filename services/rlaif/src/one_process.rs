@@ -10,7 +10,7 @@ use rlaif_learner::LearnerExecutor;
 use rlaif_queue::{Options, Queue};
 use rlaif_reward::RewardExecutor;
 use rlaif_rollout::RolloutExecutor;
-use rlaif_worker::{Executor, ResourceOptions, Resources, serve};
+use rlaif_worker::{Bench, Executor, ResourceOptions, Resources};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +101,8 @@ fn start_workers(
         };
         let (queue, store, stop) = (queues.of(kind).clone(), store.clone(), stop.clone());
         runtime.spawn(async move {
-            if let Err(error) = serve(&queue, kind.queue(), executor, store, stop).await {
+            let bench = Bench::new(kind, kind.queue(), executor, store);
+            if let Err(error) = bench.serve(&queue, stop).await {
                 tracing::error!(%error, worker = kind.queue(), "a worker ended");
             }
         });

@@ -1,16 +1,20 @@
 //! Responses to prompts: pairs for the labeler to compare, and rollouts to learn from.
 
 use crate::prompts::encode;
-use rlaif_job::{Generate, Rollout, SamplingConfig, WorkResult, seed_for};
+use rlaif_job::{Generate, Rollout, SamplingConfig, Tokens, WorkResult, seed_for};
 use rlaif_models::LanguageModel;
 use rlaif_types::{Episode, Pair, Unscorable, UnscorableReason};
-use rlaif_worker::{Dialogue, Failure, JobResources};
+use rlaif_worker::{Dialogue, Failure, JobResources, Progress};
 
 /// Two responses to each prompt.
-pub(crate) fn sample_pairs(job: &JobResources, generate: &Generate) -> Result<WorkResult, Failure> {
+pub(crate) fn sample_pairs(
+    job: &JobResources,
+    generate: &Generate,
+    progress: &dyn Progress,
+) -> Result<WorkResult, Failure> {
     job.with_engine(&generate.policy.model, |engine| {
         let dialogue = Dialogue::with(engine, generate.policy.chat)?;
-        let requests = encode(&dialogue, generate)?
+        let requests: Vec<_> = encode(&dialogue, generate)?
             .into_iter()
             .zip(generate.first..)
             .flat_map(|(tokens, number)| {
@@ -20,8 +24,11 @@ pub(crate) fn sample_pairs(job: &JobResources, generate: &Generate) -> Result<Wo
                 })
             })
             .collect();
-        let responses: Vec<String> =
-            engine.generate(requests)?.iter().map(|g| dialogue.text(&g.tokens)).collect();
+        let read = requests.iter().map(|request| request.prompt.len()).sum::<usize>();
+        let drawn = engine.generate(requests)?;
+        let written = drawn.iter().map(|g| g.tokens.len()).sum::<usize>();
+        progress.used(Tokens { read: read as u64, written: written as u64 });
+        let responses: Vec<String> = drawn.iter().map(|g| dialogue.text(&g.tokens)).collect();
         let pairs = generate.prompts.iter().zip(responses.chunks_exact(2));
         let pairs = pairs.map(|(prompt, responses)| Pair {
             prompt: prompt.clone(),
@@ -33,18 +40,30 @@ pub(crate) fn sample_pairs(job: &JobResources, generate: &Generate) -> Result<Wo
 }
 
 /// One response to each prompt, with log-probabilities.
-pub(crate) fn rollout(job: &JobResources, generate: &Generate) -> Result<WorkResult, Failure> {
+pub(crate) fn rollout(
+    job: &JobResources,
+    generate: &Generate,
+    progress: &dyn Progress,
+) -> Result<WorkResult, Failure> {
     job.with_engine(&generate.policy.model, |engine| {
         let dialogue = Dialogue::with(engine, generate.policy.chat)?;
         let tokens = encode(&dialogue, generate)?;
         let (how, seed) = (&generate.sampling, generate.seed);
         let episodes = draw(engine, &dialogue, how, seed, generate.first, tokens)?;
+        progress.used(tokens_of(&episodes));
         let rollouts = episodes.into_iter().map(|episode| {
             let text = dialogue.text(&episode.response);
             Rollout { episode, text }
         });
         Ok(WorkResult::Rollouts(rollouts.collect()))
     })
+}
+
+/// What was read and written for episodes.
+pub(crate) fn tokens_of(episodes: &[Episode]) -> Tokens {
+    let read = episodes.iter().map(|episode| episode.prompt.len()).sum::<usize>();
+    let written = episodes.iter().map(|episode| episode.response.len()).sum::<usize>();
+    Tokens { read: read as u64, written: written as u64 }
 }
 
 /// Draws one response to each prompt; `first` is the number of the first.

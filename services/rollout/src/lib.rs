@@ -26,14 +26,14 @@ impl RolloutExecutor {
 }
 
 impl Executor for RolloutExecutor {
-    fn execute(&self, item: &WorkItem, _progress: &dyn Progress) -> Result<WorkResult, Retry> {
+    fn execute(&self, item: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
         settle(|| {
             let job = self.resources.job(&item.job)?;
             match &item.work {
                 Work::CheckPolicy(check) => check::check_policy(&job, check),
-                Work::SamplePairs(generate) => generate::sample_pairs(&job, generate),
-                Work::Rollout(generate) => generate::rollout(&job, generate),
-                Work::Respond(respond) => respond::respond(&job, respond),
+                Work::SamplePairs(generate) => generate::sample_pairs(&job, generate, progress),
+                Work::Rollout(generate) => generate::rollout(&job, generate, progress),
+                Work::Respond(respond) => respond::respond(&job, respond, progress),
                 _ => Err(Failure::impossible(format!("{} is no rollout worker's task", item.task))),
             }
         })

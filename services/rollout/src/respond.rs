@@ -1,14 +1,18 @@
 //! Responses of the trained policy and of its start to the same held-out prompts.
 
-use crate::generate::draw;
+use crate::generate::{draw, tokens_of};
 use crate::prompts::encode;
 use rlaif_job::{Contest, Policy, Respond, WorkResult, seed_for, strip_trailing_junk};
-use rlaif_worker::{Dialogue, Failure, JobResources};
+use rlaif_worker::{Dialogue, Failure, JobResources, Progress};
 
 /// Both sides draw with the same seeds.
-pub(crate) fn respond(job: &JobResources, respond: &Respond) -> Result<WorkResult, Failure> {
-    let trained = responses(job, respond, &respond.trained.policy)?;
-    let start = responses(job, respond, &respond.start)?;
+pub(crate) fn respond(
+    job: &JobResources,
+    respond: &Respond,
+    progress: &dyn Progress,
+) -> Result<WorkResult, Failure> {
+    let trained = responses(job, respond, &respond.trained.policy, progress)?;
+    let start = responses(job, respond, &respond.start, progress)?;
     let contests = respond.trained.prompts.iter().zip(trained.into_iter().zip(start));
     let contests = contests.map(|(prompt, (trained, start))| Contest {
         prompt: prompt.clone(),
@@ -22,6 +26,7 @@ fn responses(
     job: &JobResources,
     respond: &Respond,
     policy: &Policy,
+    progress: &dyn Progress,
 ) -> Result<Vec<String>, Failure> {
     let generate = &respond.trained;
     job.with_engine(&policy.model, |engine| {
@@ -29,6 +34,7 @@ fn responses(
         let tokens = encode(&dialogue, generate)?;
         let seed = seed_for(generate.seed, "evaluation", 0);
         let drawn = draw(engine, &dialogue, &generate.sampling, seed, generate.first, tokens)?;
+        progress.used(tokens_of(&drawn));
         let texts = drawn.iter().map(|episode| {
             let text = dialogue.text(&episode.response);
             match respond.strip_trailing_junk {

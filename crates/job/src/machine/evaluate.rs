@@ -111,11 +111,7 @@ impl Evaluation {
     }
 
     pub(super) fn progress(&self) -> StageProgress {
-        StageProgress {
-            stage: "evaluate".into(),
-            done: (self.judged.arrived() * self.chunk_size).min(self.contests),
-            total: self.contests,
-            note: String::new(),
-        }
+        let done = (self.judged.arrived() * self.chunk_size).min(self.contests);
+        StageProgress::new("evaluate", done, self.contests)
     }
 }

@@ -118,11 +118,8 @@ impl Labeling {
     }
 
     pub(super) fn progress(&self) -> [StageProgress; 2] {
-        let of = |stage: &str, arrived: usize| StageProgress {
-            stage: stage.into(),
-            done: (arrived * self.chunk_size).min(self.pairs),
-            total: self.pairs,
-            note: String::new(),
+        let of = |stage: &str, arrived: usize| {
+            StageProgress::new(stage, (arrived * self.chunk_size).min(self.pairs), self.pairs)
         };
         [of("sample", self.sampled.arrived()), of("label", self.labelled.arrived())]
     }

@@ -25,7 +25,7 @@ use rlaif_template::Template;
 use rlaif_types::Prompt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Items of one job that workers may hold at once; more wait in the machine, which makes them when
 /// they are wanted.
@@ -81,16 +81,33 @@ pub enum Effect {
 }
 
 /// How far a stage is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageProgress {
     /// Its name.
     pub stage: String,
-    /// Chunks or steps done.
+    /// Items or steps done.
     pub done: usize,
     /// In all.
     pub total: usize,
     /// The latest figure of interest.
     pub note: String,
+    /// Items that could not be judged and are masked.
+    #[serde(default)]
+    pub unscorable: usize,
+    /// Tasks that were given up; counted by who sees the queues.
+    #[serde(default)]
+    pub dead_letters: usize,
+    /// Time to its end, in seconds, at the present pace; told by who has a clock, and absent where
+    /// there is no pace to go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<f64>,
+}
+
+impl StageProgress {
+    /// A stage of which `done` of `total` is done.
+    pub fn new(stage: &str, done: usize, total: usize) -> Self {
+        Self { stage: stage.to_owned(), done, total, ..Self::default() }
+    }
 }
 
 /// What a finished job comes to.
@@ -119,6 +136,8 @@ pub struct Machine {
     reward: Option<(Trained, RewardSummary)>,
     training: PolicyTraining,
     evaluation: Evaluation,
+    /// Items that could not be judged, by stage.
+    unscorable: BTreeMap<&'static str, usize>,
 }
 
 impl Machine {
@@ -140,6 +159,7 @@ impl Machine {
             reward: None,
             training,
             evaluation,
+            unscorable: BTreeMap::new(),
         }
     }
 
@@ -259,7 +279,9 @@ impl Machine {
         if self.has(task) {
             return Ok(Vec::new());
         }
+        let unscorable = result.unscorable();
         let effects = self.apply(task, result)?;
+        *self.unscorable.entry(task.stage()).or_default() += unscorable;
         self.applied.insert(task);
         self.handed_out.remove(&task);
         Ok(effects)
@@ -324,12 +346,7 @@ impl Machine {
 
     /// Every stage, in order.
     pub fn progress(&self) -> Vec<StageProgress> {
-        let one = |stage: &str, done: bool| StageProgress {
-            stage: stage.into(),
-            done: usize::from(done),
-            total: 1,
-            note: String::new(),
-        };
+        let one = |stage: &str, done: bool| StageProgress::new(stage, usize::from(done), 1);
         let mut stages = Vec::new();
         if self.job.sft.is_some() {
             stages.push(one("sft", self.start.is_some()));
@@ -340,7 +357,19 @@ impl Machine {
         }
         stages.push(self.training.progress());
         stages.push(self.evaluation.progress());
+        for stage in &mut stages {
+            stage.unscorable = self.unscorable.get(stage.stage.as_str()).copied().unwrap_or(0);
+        }
         stages
+    }
+
+    /// Whether the labeler does the task, whose tokens are the job's cost.
+    pub fn asks_the_labeler(&self, task: TaskId) -> bool {
+        match task {
+            TaskId::CheckLabeler | TaskId::Label(_) | TaskId::Judge(_) => true,
+            TaskId::Score { .. } => self.job.rl.reward == RewardSource::Labeler,
+            _ => false,
+        }
     }
 
     /// What it comes to, once everything is done.

@@ -244,7 +244,7 @@ impl PolicyTraining {
 
     pub(super) fn progress(&self) -> StageProgress {
         let note = self.note.clone();
-        StageProgress { stage: "policy".into(), done: self.learned, total: self.steps, note }
+        StageProgress { note, ..StageProgress::new("policy", self.learned, self.steps) }
     }
 }
 

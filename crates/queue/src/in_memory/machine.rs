@@ -37,6 +37,8 @@ struct Work {
     starts: u32,
     attempts: Vec<Attempt>,
     suspect: bool,
+    /// Trace context of the newest start, where that was traced.
+    trace: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -93,7 +95,14 @@ impl Machine {
     fn add(&mut self, item: Item) {
         let position = self.next_position();
         self.items.insert(item.id.clone(), Place::Work(position));
-        let work = Work { item, owner: None, starts: 0, attempts: Vec::new(), suspect: false };
+        let work = Work {
+            item,
+            owner: None,
+            starts: 0,
+            attempts: Vec::new(),
+            suspect: false,
+            trace: None,
+        };
         self.work.insert(position, work);
     }
 
@@ -131,7 +140,14 @@ impl Machine {
         Some(Taken { entry, suspect: work.suspect })
     }
 
-    pub fn start(&mut self, consumer: &str, entry: Position, nonce: u64, now: u64) -> Started {
+    pub fn start(
+        &mut self,
+        consumer: &str,
+        entry: Position,
+        nonce: u64,
+        trace: &str,
+        now: u64,
+    ) -> Started {
         let (until_ms, max_starts) = (self.lease_end(now), self.options.max_starts);
         let Some(work) = self.work.get_mut(&entry) else { return Started::Gone };
         let Some(owner) = &mut work.owner else { return Started::Gone };
@@ -139,7 +155,7 @@ impl Machine {
             return Started::Fenced;
         }
         if let Some(token) = owner.token.filter(|token| token.nonce == nonce) {
-            return Started::Token(token);
+            return Started::Token { token, before: None };
         }
         if work.starts >= max_starts {
             self.bury(entry);
@@ -148,7 +164,9 @@ impl Machine {
         work.starts += 1;
         let token = Token { start: work.starts, nonce };
         (owner.token, owner.until_ms) = (Some(token), until_ms);
-        Started::Token(token)
+        let traced = (!trace.is_empty()).then(|| trace.to_owned());
+        let before = traced.and_then(|trace| work.trace.replace(trace));
+        Started::Token { token, before }
     }
 
     pub fn heartbeat(&mut self, consumer: &str, held: &[InHand], now: u64) -> Vec<Standing> {

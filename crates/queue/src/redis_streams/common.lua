@@ -7,7 +7,8 @@
 --   starts    hash: work position -> starts counted
 --   attempts  hash: work position -> a JSON object a line
 --   suspects  set of work positions that lost a start with its worker
-local work, results, dead, items, tokens, starts, attempts, suspects = unpack(KEYS)
+--   traces    hash: work position -> trace context of its newest start, where that was traced
+local work, results, dead, items, tokens, starts, attempts, suspects, traces = unpack(KEYS)
 
 local GROUP = 'workers'
 -- Owner of what was given up, so that its former owner is fenced at once.
@@ -46,6 +47,7 @@ local function forget(entry)
   redis.call('HDEL', starts, entry)
   redis.call('HDEL', attempts, entry)
   redis.call('SREM', suspects, entry)
+  redis.call('HDEL', traces, entry)
 end
 
 local function note_attempt(entry, worker, reason)

@@ -13,8 +13,10 @@ pub(super) struct Keys {
 
 impl Keys {
     fn of(queue: &str) -> Self {
-        let names =
-            ["work", "results", "dead", "items", "tokens", "starts", "attempts", "suspects"];
+        let names = [
+            "work", "results", "dead", "items", "tokens", "starts", "attempts", "suspects",
+            "traces",
+        ];
         let all: Vec<String> = names.iter().map(|key| format!("{{rlaif:{queue}}}:{key}")).collect();
         let [work, results, dead] = [0, 1, 2].map(|at| all[at].clone());
         Self { work, results, dead, all }

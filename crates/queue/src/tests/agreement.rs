@@ -21,7 +21,7 @@ enum Ask {
     Enqueue(Vec<usize>),
     Read { consumer: usize, max: usize },
     Take { consumer: usize },
-    Start { consumer: usize, entry: usize, repeat: bool },
+    Start { consumer: usize, entry: usize, repeat: bool, traced: bool },
     Heartbeat { consumer: usize, entry: usize, token: Option<usize> },
     Commit { consumer: usize, entry: usize, token: usize },
     Fail { consumer: usize, entry: usize, token: usize },
@@ -41,8 +41,9 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => prop::collection::vec(id.clone(), 1..4).prop_map(Ask::Enqueue),
         3 => (consumer.clone(), 1..3usize).prop_map(|(consumer, max)| Ask::Read { consumer, max }),
         3 => consumer.clone().prop_map(|consumer| Ask::Take { consumer }),
-        6 => (consumer, entry, prop::bool::weighted(0.2))
-            .prop_map(|(consumer, entry, repeat)| Ask::Start { consumer, entry, repeat }),
+        6 => (consumer, entry, prop::bool::weighted(0.2), any::<bool>()).prop_map(
+            |(consumer, entry, repeat, traced)| Ask::Start { consumer, entry, repeat, traced }
+        ),
         2 => maybe.clone()
             .prop_map(|(consumer, entry, token)| Ask::Heartbeat { consumer, entry, token }),
         4 => fenced.clone().prop_map(|(consumer, entry, token)| Ask::Commit { consumer, entry, token }),
@@ -110,11 +111,12 @@ async fn answer(store: &dyn Store, seen: &mut Seen, ask: &Ask, nonce: u64) -> An
             let taken = store.take(CONSUMERS[*consumer]).await.unwrap();
             Answer::Taken(taken.map(|taken| (taken.entry.item, taken.suspect)))
         }
-        Ask::Start { consumer, entry, repeat } => {
+        Ask::Start { consumer, entry, repeat, traced } => {
             let Some((entry, _)) = seen.entry(*entry) else { return Answer::Nothing };
+            let trace = if *traced { format!("trace {nonce}") } else { String::new() };
             let nonce = if *repeat { seen.token(0).nonce } else { nonce };
-            let started = store.start(CONSUMERS[*consumer], entry, nonce).await.unwrap();
-            if let Started::Token(token) = started {
+            let started = store.start(CONSUMERS[*consumer], entry, nonce, &trace).await.unwrap();
+            if let Started::Token { token, .. } = started {
                 seen.tokens.push(token);
             }
             Answer::Started(started)

@@ -33,6 +33,7 @@ conformance! {
     shutdown_hands_over_at_once_and_returns_the_starts with unhurried();
     a_dropped_lease_is_handed_back_with_its_start_counted with unhurried();
     failures_are_recorded_and_the_last_one_is_death with unhurried();
+    a_start_is_told_the_trace_of_the_start_before with quick();
     a_heartbeat_that_comes_late_holds_nothing_back with unhurried();
     a_cancelled_item_is_gone_for_its_worker with quick();
     progress_is_a_result_of_whoever_holds_the_lease with unhurried();
@@ -327,6 +328,34 @@ fn a_dropped_lease_is_handed_back_with_its_start_counted(site: &Site) {
     assert!(death.error.starts_with("dropped"), "{}", death.error);
 }
 
+fn a_start_is_told_the_trace_of_the_start_before(site: &Site) {
+    let (doomed, worker) = (site.frozen_process(), site.process());
+    worker.enqueue(&["x"]);
+    let mut consumer = doomed.consumer("doomed");
+    let delivery = doomed.next(&mut consumer);
+    let first = doomed.run(|_| delivery.start_in("killed")).unwrap().unwrap();
+    assert_eq!(first.trace_before(), None);
+    drop((first, consumer, doomed));
+
+    let mut consumer = worker.consumer("worker");
+    let mut start = |trace: &str| {
+        let delivery = worker.next(&mut consumer);
+        worker.run(|_| delivery.start_in(trace)).unwrap().unwrap()
+    };
+    let second = start("failed");
+    assert_eq!((second.attempt(), second.trace_before()), (2, Some("killed")));
+    worker.run(|_| second.release()).unwrap();
+    // What is not traced, or too long to be a context, is told nothing and forgets nothing.
+    for context in ["", &"x".repeat(129)] {
+        let untraced = start(context);
+        assert_eq!(untraced.trace_before(), None);
+        worker.run(|_| untraced.release()).unwrap();
+    }
+    let last = start("last");
+    assert_eq!((last.attempt(), last.trace_before()), (2, Some("failed")));
+    commit(&worker, last, "done");
+}
+
 fn failures_are_recorded_and_the_last_one_is_death(site: &Site) {
     let process = site.process();
     process.enqueue(&["x"]);
@@ -360,8 +389,8 @@ fn a_heartbeat_that_comes_late_holds_nothing_back(site: &Site) {
         let asked: Vec<_> =
             read.iter().map(|e| InHand { entry: e.position, token: None }).collect();
         for (nonce, entry) in asked.iter().map(|held| held.entry).enumerate() {
-            let started = store.start("a", entry, nonce as u64).await.unwrap();
-            let Started::Token(token) = started else { panic!("{started:?}") };
+            let started = store.start("a", entry, nonce as u64, "").await.unwrap();
+            let Started::Token { token, .. } = started else { panic!("{started:?}") };
             if nonce == 0 {
                 store.fail(Claim { consumer: "a", entry, token }, "broken").await.unwrap();
             } else {

@@ -175,8 +175,8 @@ impl Model for Protocol {
                 state.starts += 1;
                 let in_hand = &mut state.hands[worker][held];
                 let entry = in_hand.entry;
-                match state.machine.start(WORKERS[worker], entry, state.starts, NOW) {
-                    Started::Token(token) => {
+                match state.machine.start(WORKERS[worker], entry, state.starts, "", NOW) {
+                    Started::Token { token, .. } => {
                         in_hand.token = Some(token);
                         state.newest.insert(in_hand.item.clone(), token);
                     }

@@ -83,6 +83,13 @@ impl Process {
         self.runtime.block_on(story(self.queue.clone()))
     }
 
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.spawn(task)
+    }
+
     pub fn enqueue(&self, ids: &[&str]) {
         let items = ids.iter().map(|id| Item::new(*id, *b"work")).collect();
         self.run(|queue| async move { queue.enqueue(items).await }).unwrap();

@@ -18,16 +18,20 @@ pub const RPC_METHOD: &str = "rpc.method";
 pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
 /// Histogram, seconds: calls that a server answered.
 pub const RPC_SERVER_CALL_DURATION: &str = "rpc.server.call.duration";
-/// Attribute: `redis`, or the queue's other implementation.
+/// Attribute: `redis`, or `memory` for the queue of a single process.
 pub const MESSAGING_SYSTEM: &str = "messaging.system";
 /// Attribute: `send`, `receive`, `process` or `settle`.
 pub const MESSAGING_OPERATION_NAME: &str = "messaging.operation.name";
+/// Attribute, for spans: the same where it is one of the conventions' types.
+pub const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
 /// Attribute: the queue.
 pub const MESSAGING_DESTINATION_NAME: &str = "messaging.destination.name";
 /// Attribute: the group of consumers.
 pub const MESSAGING_CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
 /// Attribute, for spans: the message.
 pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
+/// Attribute, for spans: messages of an operation on several.
+pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// Counter: messages queued.
 pub const MESSAGING_SENT: &str = "messaging.client.sent.messages";
 /// Counter: messages delivered.
@@ -36,10 +40,16 @@ pub const MESSAGING_CONSUMED: &str = "messaging.client.consumed.messages";
 pub const MESSAGING_OPERATION_DURATION: &str = "messaging.client.operation.duration";
 /// Histogram, seconds: processing of a message.
 pub const MESSAGING_PROCESS_DURATION: &str = "messaging.process.duration";
-/// Attribute: `chat`, `text_completion`.
+/// Attribute: `chat`, `text_completion`; ours, for reward models: `score`.
 pub const GEN_AI_OPERATION_NAME: &str = "gen_ai.operation.name";
 /// Attribute: the model.
 pub const GEN_AI_REQUEST_MODEL: &str = "gen_ai.request.model";
+/// Attribute: who runs the model; `rlaif` for models in our process.
+pub const GEN_AI_PROVIDER_NAME: &str = "gen_ai.provider.name";
+/// Attribute, for spans: tokens that a model read.
+pub const GEN_AI_USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+/// Attribute, for spans: tokens that a model wrote.
+pub const GEN_AI_USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
 /// Attribute: `input` or `output`.
 pub const GEN_AI_TOKEN_TYPE: &str = "gen_ai.token.type";
 /// Histogram: tokens of a request to a model elsewhere.
@@ -75,11 +85,25 @@ pub const BATCHER_SKIPPED: &str = "rlaif.batcher.skipped";
 /// Counter: requests that were refused because the queue was full.
 pub const BATCHER_SHED: &str = "rlaif.batcher.shed";
 
+/// Attribute, for spans: the job that something belongs to.
+pub const JOB_ID: &str = "rlaif.job.id";
+/// Attribute, for spans: a training step, counted from 1.
+pub const STEP: &str = "rlaif.step";
+/// Attribute, for spans: training steps of a stage.
+pub const STEPS: &str = "rlaif.steps";
 /// Attribute: the kind of work that an item of a queue is.
 pub const WORK_KIND: &str = "rlaif.work.kind";
 /// Attribute: what came of it: `done`, `impossible`, `failed`, `released` or `lost`.
 pub const WORK_OUTCOME: &str = "rlaif.work.outcome";
 /// Counter: tokens that models read and wrote for items of a queue.
 pub const WORK_TOKENS: &str = "rlaif.work.tokens";
+/// Counter: items whose results, or deaths, a coordinator has taken in.
+pub const ITEMS_SETTLED: &str = "rlaif.items.settled";
+/// Gauge: jobs of a coordinator.
+pub const JOBS: &str = "rlaif.jobs";
+/// Attribute: where jobs stand: `running`, `paused`, `cancelled`, `failed` or `succeeded`.
+pub const JOB_STATE: &str = "rlaif.job.state";
+/// Histogram, seconds: until what a coordinator's journal was given is on disk.
+pub const JOURNAL_COMMIT_DURATION: &str = "rlaif.journal.commit.duration";
 /// Gauge: items of a queue that are accepted and not settled.
 pub const QUEUE_OUTSTANDING: &str = "rlaif.queue.outstanding";

@@ -3,7 +3,7 @@
 
 use super::body::{CallBody, RequestLimit};
 use crate::auth::Guard;
-use crate::metrics::{self, ServerMetrics};
+use crate::metrics::{self, ServerMetrics, names};
 use crate::status::overloaded;
 use crate::telemetry;
 use futures_util::FutureExt;
@@ -142,9 +142,9 @@ fn span(method: &'static str, headers: &HeaderMap) -> Span {
         "serve",
         otel.name = method,
         otel.kind = "server",
-        rpc.system.name = "grpc",
-        rpc.method = method,
-        rpc.response.status_code = tracing::field::Empty,
+        { names::RPC_SYSTEM_NAME } = "grpc",
+        { names::RPC_METHOD } = method,
+        { names::RPC_RESPONSE_STATUS_CODE } = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
     );
     telemetry::continue_from(&span, |name| headers.get(name)?.to_str().ok());
@@ -196,7 +196,7 @@ impl Record {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.span.record("rpc.response.status_code", metrics::code_name(code));
+        self.span.record(names::RPC_RESPONSE_STATUS_CODE, metrics::code_name(code));
         if is_server_error(code) {
             self.span.record("otel.status_code", "ERROR");
         }

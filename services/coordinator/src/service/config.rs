@@ -1,11 +1,10 @@
 //! What a coordinator is told.
 
-use rlaif_queue::{Address, Options};
-use rlaif_service::config::{Problems, Secret, Validate};
+use rlaif_cluster::{ArtifactsConfig, QueueConfig};
+use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The coordinator's layer over [`rlaif_service::config::DEFAULTS`].
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -28,29 +27,6 @@ pub struct Config {
     pub artifacts: ArtifactsConfig,
     /// The coordinator itself.
     pub coordinator: CoordinatorConfig,
-}
-
-/// The Redis that holds the queues.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct QueueConfig {
-    /// `redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS, `redis+unix:///path`.
-    pub url: Secret,
-    /// PEM certificates that vouch for the server, instead of the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// Limits of each queue.
-    pub options: Options,
-}
-
-/// The artifact store.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArtifactsConfig {
-    /// A folder, `s3://bucket/prefix` or `gs://bucket/prefix`.
-    pub url: String,
-    /// Where folders of a bucket are downloaded.
-    pub cache: PathBuf,
 }
 
 /// The coordinator itself.
@@ -82,13 +58,6 @@ impl Config {
     }
 }
 
-impl QueueConfig {
-    /// Where Redis is.
-    pub fn address(&self) -> Address {
-        Address { url: self.url.expose().clone(), ca_file: self.ca_file.clone() }
-    }
-}
-
 impl Validate for Config {
     fn validate(&self, problems: &mut Problems) {
         problems.section("server", &self.server);
@@ -96,19 +65,8 @@ impl Validate for Config {
         problems.section("metrics", &self.metrics);
         problems.section("telemetry", &self.telemetry);
         problems.section("queue", &self.queue);
-        problems.check(!self.artifacts.url.is_empty(), "artifacts.url", "must name a folder");
+        problems.section("artifacts", &self.artifacts);
         problems.section("coordinator", &self.coordinator);
-    }
-}
-
-impl Validate for QueueConfig {
-    fn validate(&self, problems: &mut Problems) {
-        let patient = self.options.patience > Duration::from_secs(2);
-        let what = "must be longer than 2s: Redis may take that long to say that there is nothing";
-        problems.check(patient, "options.patience", what);
-        if let Err(error) = self.options.validate() {
-            problems.add("options", error);
-        }
     }
 }
 
@@ -123,6 +81,7 @@ impl Validate for CoordinatorConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_queue::Options;
 
     #[test]
     fn the_defaults_hold_and_a_dump_of_them_reads_back_but_for_the_address_of_redis() {
@@ -136,12 +95,5 @@ mod tests {
         let patience = config.queue.options.patience;
         let options = Options { patience, ..Options::default() };
         assert_eq!(config.queue.options, options);
-    }
-
-    #[test]
-    fn patience_shorter_than_a_read_is_refused() {
-        let mut queue = Config::load(None).unwrap().queue;
-        queue.options.patience = Duration::from_secs(1);
-        assert!(Problems::of(&queue).to_string().contains("options.patience"));
     }
 }

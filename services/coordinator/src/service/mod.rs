@@ -11,11 +11,12 @@ mod watch;
 mod wire;
 
 pub use access::RULES;
-pub use config::{ArtifactsConfig, Config, CoordinatorConfig, DEFAULTS, QueueConfig};
+pub use config::{Config, CoordinatorConfig, DEFAULTS};
 
 use crate::{Coordinator, Error as JobError, Limits, Places, Queues, Trouble};
 use handler::Handler;
 use rlaif_artifacts::ArtifactStore;
+use rlaif_cluster::QueueConfig;
 use rlaif_proto::coordinator::FILE_DESCRIPTOR_SET;
 use rlaif_proto::coordinator::v1::job_service_server::JobServiceServer;
 use rlaif_service::server::{Api, Health, Server};

@@ -93,3 +93,85 @@ async fn finish(to: &Sender, job: JobRecord) -> Result<(), Stopped> {
 fn has_ended(state: &JobState) -> bool {
     matches!(state, JobState::Succeeded | JobState::Failed { .. } | JobState::Cancelled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::EVENT_BUFFER;
+    use crate::{Limits, Places, Queues};
+    use rlaif_artifacts::ArtifactStore;
+    use rlaif_job::StageProgress;
+    use rlaif_queue::{Options, Queue};
+
+    /// A coordinator with one job, of which nothing is done.
+    async fn coordinator(folder: &tempfile::TempDir) -> Coordinator {
+        let queues = Queues::new(|_| Queue::in_memory(Options::default())).unwrap();
+        let store = ArtifactStore::open(&folder.path().to_string_lossy(), folder.path()).unwrap();
+        let places = Places::many_jobs(folder.path());
+        let opened = Coordinator::open(places, queues, store, Limits::default()).await.unwrap();
+        let stages = vec![StageProgress::new("label", 0, usize::MAX)];
+        let record = JobRecord { stages, ..JobRecord::accepted("job", "job", 1) };
+        opened.shared.journal.accept("key", &record).unwrap();
+        opened.shared.board.add(record);
+        opened
+    }
+
+    fn done(event: &JobEvent) -> Option<u64> {
+        match event.event.as_ref()? {
+            Event::StageProgress(stage) => Some(stage.done),
+            _ => None,
+        }
+    }
+
+    async fn next(events: &mut mpsc::Receiver<Result<WatchJobResponse, Status>>) -> JobEvent {
+        events.recv().await.unwrap().unwrap().event.unwrap()
+    }
+
+    fn advance(coordinator: &Coordinator, done: usize) {
+        let stage = StageProgress::new("label", done, usize::MAX);
+        coordinator.shared.board.happened("job", What::Progress(stage));
+    }
+
+    #[tokio::test]
+    async fn who_has_seen_all_is_told_only_what_is_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let coordinator = coordinator(&folder).await;
+        advance(&coordinator, 1);
+        let seen = coordinator.job("job").unwrap().sequence;
+        let (sender, mut events) = mpsc::channel(BUFFER);
+        let watching =
+            watch(coordinator.clone(), "job".into(), seen, sender, CancellationToken::new());
+        tokio::spawn(watching);
+        tokio::task::yield_now().await;
+        advance(&coordinator, 2);
+        let event = next(&mut events).await;
+        assert_eq!((done(&event), event.sequence), (Some(2), seen + 1));
+    }
+
+    #[tokio::test]
+    async fn who_reads_too_slowly_loses_events_and_is_told_how_things_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let coordinator = coordinator(&folder).await;
+        let (sender, mut events) = mpsc::channel(BUFFER);
+        let watching =
+            watch(coordinator.clone(), "job".into(), 0, sender, CancellationToken::new());
+        tokio::spawn(watching);
+        let begins = [next(&mut events).await, next(&mut events).await];
+        assert_eq!(begins.each_ref().map(done), [None, Some(0)]);
+
+        // This test's runtime has one thread: nobody reads meanwhile.
+        let happened = 2 * EVENT_BUFFER;
+        (1..=happened).for_each(|done| advance(&coordinator, done));
+        coordinator.shared.board.set_state("job", JobState::Succeeded).unwrap();
+        let mut told = Vec::new();
+        while let Some(event) = events.recv().await {
+            told.push(event.unwrap().event.unwrap());
+        }
+        assert!(told.is_sorted_by_key(|event| event.sequence));
+        assert!(told.len() < 8, "what was lost is not sent: {}", told.len());
+        let how_it_is = |event: &&JobEvent| matches!(&event.event, Some(Event::StateChanged(state)) if state.from == 0);
+        assert_eq!(told.iter().filter(how_it_is).count(), 1, "{told:?}");
+        assert_eq!(told.iter().filter_map(done).next_back(), Some(happened as u64));
+        assert!(matches!(told.last().unwrap().event, Some(Event::Finished(_))));
+    }
+}

@@ -36,6 +36,12 @@ impl From<&JobState> for wire::JobState {
 impl From<JobRecord> for wire::Job {
     fn from(job: JobRecord) -> Self {
         let state = wire::JobState::from(&job.state).into();
+        let counts = wire::JobCounts {
+            unscorable: job.stages.iter().map(|stage| stage.unscorable as u64).sum(),
+            dead_letters: job.dead.len() as u64,
+        };
+        let (prompt_tokens, price) = (job.labeler_tokens.read, job.price_per_1k_input);
+        let amount = (price > 0.0).then_some(prompt_tokens as f64 / 1000.0 * price);
         let error = match job.state {
             JobState::Failed { error } => error,
             _ => String::new(),
@@ -48,8 +54,8 @@ impl From<JobRecord> for wire::Job {
             created_at: Some(timestamp(job.created_unix_ms)),
             updated_at: Some(timestamp(job.updated_unix_ms)),
             error,
-            counts: None,
-            cost: None,
+            counts: Some(counts),
+            cost: Some(wire::Cost { prompt_tokens, amount }),
         }
     }
 }
@@ -59,8 +65,10 @@ fn stage(progress: StageProgress) -> wire::StageProgress {
         stage: progress.stage,
         done: progress.done as u64,
         total: progress.total as u64,
-        eta_seconds: None,
+        eta_seconds: progress.eta_seconds,
         note: progress.note,
+        unscorable: progress.unscorable as u64,
+        dead_letters: progress.dead_letters as u64,
     }
 }
 

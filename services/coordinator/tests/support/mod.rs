@@ -53,9 +53,11 @@ pub fn submission(name: &str, rating: bool) -> Submission {
         true => ("sentiment/rubric", "labeler", String::new()),
         false => ("sentiment/compare", "model", format!("[reward_model]\npairs = {PAIRS}\n")),
     };
+    // Only one of them names a price.
+    let price = if rating { "" } else { ", price_per_1k_input = 0.5" };
     let job = format!(
         "name = '{name}'\nchunk_size = 4\npolicy = {{ model = 'm' }}\n\
-         labeler = {{ model = 'm', template = '{template}' }}\n[data]\nprompts = 'prompts.jsonl'\n\
+         labeler = {{ model = 'm', template = '{template}'{price} }}\n[data]\nprompts = 'prompts.jsonl'\n\
          heldout_prompts = 'heldout.jsonl'\ndemonstrations = 'demonstrations.jsonl'\n[sft]\n\
          {section}[rl]\nreward = '{reward}'\nsteps = 2\nbatch_size = 8\n"
     );

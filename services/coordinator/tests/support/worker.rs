@@ -119,7 +119,8 @@ impl Bench {
         let item: WorkItem = serde_json::from_slice(&message).unwrap();
         let artifacts = self.store.job(&item.job).unwrap();
         let result = work(&item.work, &artifacts).await;
-        let answer = Answer { result, seconds: 0.5, worker: "fake".into() };
+        let answer =
+            Answer { result, seconds: 0.5, worker: "fake".into(), tokens: Tokens::read(20) };
         Payload::of(&artifacts, serde_json::to_vec(&answer).unwrap()).await.unwrap()
     }
 }

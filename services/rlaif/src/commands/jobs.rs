@@ -1,6 +1,7 @@
 //! `rlaif jobs`: what a coordinator works on.
 
-use super::remote::{Remote, Server, state};
+use super::progress::detail;
+use super::remote::{Remote, Server, progress, state};
 use anyhow::Result;
 use rlaif_proto::coordinator::v1::{Job, ListJobsRequest};
 
@@ -46,5 +47,6 @@ pub fn list(remote: &Remote, limit: usize) -> Result<Vec<Job>> {
 /// The first stage that is not done.
 fn stage(job: &Job) -> String {
     let open = job.stages.iter().find(|stage| stage.done < stage.total);
-    open.map(|s| format!("{} {}/{} {}", s.stage, s.done, s.total, s.note)).unwrap_or_default()
+    let Some(open) = open.cloned().map(progress) else { return String::new() };
+    format!("{} {}/{} {}", open.stage, open.done, open.total, detail(&open))
 }

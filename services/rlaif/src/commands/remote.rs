@@ -1,6 +1,8 @@
 //! Calls to a coordinator: where it is, who we are, and what its errors say.
 
 use anyhow::{Context, Result, bail};
+use rlaif_job::StageProgress;
+use rlaif_proto::coordinator;
 use rlaif_proto::coordinator::v1::Job;
 use rlaif_proto::coordinator::v1::job_service_client::JobServiceClient;
 use rlaif_service::client::{self, Attempt, CallPolicy, Channel};
@@ -106,6 +108,19 @@ impl Remote {
 /// A job that must be in an answer.
 pub fn expect(job: Option<Job>) -> Result<Job> {
     job.context("the coordinator's answer has no job; is its version ours?")
+}
+
+/// A stage as the coordinator tells of it.
+pub fn progress(stage: coordinator::v1::StageProgress) -> StageProgress {
+    StageProgress {
+        stage: stage.stage,
+        done: stage.done as usize,
+        total: stage.total as usize,
+        note: stage.note,
+        unscorable: stage.unscorable as usize,
+        dead_letters: stage.dead_letters as usize,
+        eta_seconds: stage.eta_seconds,
+    }
 }
 
 /// A job's state as a word.

@@ -1,9 +1,8 @@
 //! `rlaif watch`: a job's progress as it happens.
 
 use super::progress::Bars;
-use super::remote::{Remote, Server, expect, state};
+use super::remote::{Remote, Server, expect, progress, state};
 use anyhow::{Result, bail};
-use rlaif_job::StageProgress;
 use rlaif_proto::coordinator::v1::job_event::Event;
 use rlaif_proto::coordinator::v1::{Job, JobState, WatchJobRequest, WatchJobResponse};
 use tonic::{Code, Request, Streaming};
@@ -57,12 +56,7 @@ fn read(
         };
         *seen = event.sequence;
         match event.event {
-            Some(Event::StageProgress(stage)) => bars.show(&StageProgress {
-                stage: stage.stage,
-                done: stage.done as usize,
-                total: stage.total as usize,
-                note: stage.note,
-            }),
+            Some(Event::StageProgress(stage)) => bars.show(&progress(stage)),
             Some(Event::Finished(finished)) => return expect(finished.job).map(Some),
             // Kinds that a newer server knows are skipped.
             _ => {}

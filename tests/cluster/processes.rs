@@ -1,5 +1,4 @@
-//! The cluster as its users run it: real processes over a real Redis, some of them killed. A job leaves
-//! there what `rlaif run` leaves.
+//! The processes of a cluster, and a job for them.
 
 use rlaif_testkit::{RedisServer, free_port};
 use serde_json::Value;
@@ -10,11 +9,12 @@ use std::time::{Duration, Instant};
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 const PATIENCE: Duration = Duration::from_secs(180);
 
-fn rlaif() -> Command {
+pub fn rlaif() -> Command {
     Command::new(env!("CARGO_BIN_EXE_rlaif"))
 }
 
-fn write_job(folder: &Path) {
+/// A job that goes through every stage, whose work items have `chunk_size` prompts or pairs.
+pub fn write_job(folder: &Path, chunk_size: usize) {
     let prompts = |word: &str| -> String {
         (0..48).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
     };
@@ -24,7 +24,7 @@ fn write_job(folder: &Path) {
         r#"
         name = "tiny"
         seed = 3
-        chunk_size = 4
+        chunk_size = {chunk_size}
         policy = {{ model = "{MODEL}", chat = false }}
         labeler = {{ model = "{MODEL}", template = "sentiment/compare" }}
         lora = {{ rank = 2 }}
@@ -47,7 +47,7 @@ fn write_job(folder: &Path) {
 }
 
 /// A process that does not outlive its test.
-struct Service(Child);
+pub struct Service(Child);
 
 impl Drop for Service {
     fn drop(&mut self) {
@@ -57,20 +57,24 @@ impl Drop for Service {
 }
 
 /// One coordinator and its workers.
-struct Cluster {
+pub struct Cluster {
     folder: PathBuf,
     port: u16,
-    redis: RedisServer,
-    coordinator: Option<Service>,
-    workers: Vec<Service>,
+    collector: String,
+    pub redis: RedisServer,
+    pub coordinator: Option<Service>,
+    pub workers: Vec<Service>,
 }
 
 impl Cluster {
-    fn start(folder: &Path, labelers: usize) -> Self {
+    /// Traces and metrics go to `collector`.
+    pub fn start(folder: &Path, labelers: usize, collector: &str) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let redis = RedisServer::start();
         let (folder, port) = (folder.to_owned(), free_port());
-        let mut cluster = Self { folder, port, redis, coordinator: None, workers: Vec::new() };
+        let collector = collector.to_owned();
+        let mut cluster =
+            Self { folder, port, collector, redis, coordinator: None, workers: Vec::new() };
         cluster.start_coordinator();
         for service in ["rollout", "reward", "learner"] {
             cluster.start_worker(service);
@@ -89,12 +93,14 @@ impl Cluster {
             .env("RLAIF__QUEUE__OPTIONS__LEASE", "2s")
             .env("RLAIF__ARTIFACTS__URL", self.folder.join("jobs"))
             .env("RLAIF__METRICS__ADDRESS", "127.0.0.1:0")
+            .env("RLAIF__TELEMETRY__OTLP__ENDPOINT", &self.collector)
+            .env("RLAIF__TELEMETRY__OTLP__METRICS_INTERVAL", "1s")
             .stdout(Stdio::null())
             .stderr(log);
         command
     }
 
-    fn start_coordinator(&mut self) {
+    pub fn start_coordinator(&mut self) {
         let mut command = self.service("coordinator");
         command
             .env("RLAIF__SERVER__ADDRESS", format!("127.0.0.1:{}", self.port))
@@ -102,7 +108,15 @@ impl Cluster {
         self.coordinator = Some(Service(command.spawn().unwrap()));
     }
 
-    fn start_worker(&mut self, service: &str) {
+    /// Asks the coordinator to end (SIGTERM), and waits until it has.
+    pub fn stop_coordinator(&mut self) {
+        let mut coordinator = self.coordinator.take().unwrap();
+        let id = coordinator.0.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        assert!(coordinator.0.wait().unwrap().success());
+    }
+
+    pub fn start_worker(&mut self, service: &str) {
         self.workers.push(Service(self.service(service).spawn().unwrap()));
     }
 
@@ -121,16 +135,16 @@ impl Cluster {
         }
     }
 
-    fn submit(&self, job: &Path) -> String {
+    pub fn submit(&self, job: &Path) -> String {
         self.ask(&["submit", job.to_str().unwrap()]).trim().to_owned()
     }
 
-    fn labels(&self, id: &str) -> usize {
+    pub fn labels(&self, id: &str) -> usize {
         let labels = self.folder.join("jobs").join(id).join("labels.jsonl");
         std::fs::read_to_string(labels).unwrap_or_default().lines().count()
     }
 
-    fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let started = Instant::now();
         while !condition(self) {
             assert!(started.elapsed() < PATIENCE, "{what} did not happen; see {:?}", self.folder);
@@ -138,50 +152,8 @@ impl Cluster {
         }
     }
 
-    fn manifest(&self, id: &str) -> Value {
+    pub fn manifest(&self, id: &str) -> Value {
         self.ask(&["watch", id]);
         serde_json::from_str(&self.ask(&["report", id, "--format", "manifest"])).unwrap()
     }
-}
-
-/// What `rlaif run` leaves.
-fn manifest_of_one_process(folder: &Path) -> Value {
-    let out = folder.join("alone");
-    let status = rlaif()
-        .arg("run")
-        .arg(folder.join("job.toml"))
-        .arg("--out")
-        .arg(&out)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.unwrap().success());
-    serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap()
-}
-
-#[test]
-fn a_job_leaves_the_same_whoever_works_on_it_and_whoever_is_killed_meanwhile() {
-    let dir = tempfile::tempdir().unwrap();
-    write_job(dir.path());
-    let job = dir.path().join("job.toml");
-    let alone = manifest_of_one_process(dir.path());
-
-    let one = Cluster::start(&dir.path().join("one"), 1);
-    let id = one.submit(&job);
-    assert_eq!(one.submit(&job), id, "the same job submitted twice is one job");
-    assert_eq!(one.manifest(&id), alone);
-    drop(one);
-
-    let mut three = Cluster::start(&dir.path().join("three"), 3);
-    let id = three.submit(&job);
-    three.wait_until("labeling", |cluster| cluster.labels(&id) >= 8);
-    // SIGKILL: nobody says goodbye.
-    drop(three.workers.pop());
-    three.wait_until("labeling on", |cluster| cluster.labels(&id) >= 24);
-    drop(three.coordinator.take());
-    three.start_coordinator();
-    three.wait_until("labeling after a restart", |cluster| cluster.labels(&id) >= 48);
-    three.redis.kill();
-    three.redis.restart();
-    assert_eq!(three.manifest(&id), alone);
 }
