@@ -7,7 +7,9 @@
 mod endpoint;
 pub mod names;
 
-pub use endpoint::{Config, Endpoint, Error};
+/// Where metrics are shown.
+pub use crate::http::Config;
+pub use endpoint::{Endpoint, Error};
 /// Where instruments are gathered for the [`Endpoint`].
 pub use prometheus::Registry;
 
