@@ -52,7 +52,7 @@ impl EngineThread {
 
 /// The engine's thread.
 fn serve<Req, Resp>(shared: &Shared<Req, Resp>, mut engine: impl FnMut(Vec<Req>) -> Vec<Resp>) {
-    while let Some(Batch { requests, callers, waits, tokens }) = shared.next_batch() {
+    while let Some(Batch { requests, callers, waits, tokens, .. }) = shared.next_batch() {
         let items = requests.len();
         let span = tracing::info_span!("engine batch", items, tokens);
         for caller in &callers {

@@ -5,8 +5,11 @@ use std::time::Duration;
 /// Why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The queue is full.
-    #[error("overloaded: the queue is full; try again in {} ms", .retry_after.as_millis())]
+    /// The queue is full, or what waits in it would outlast the caller's deadline.
+    #[error(
+        "overloaded: the queue is full or outlasts the call's deadline; try again in {} ms",
+        .retry_after.as_millis()
+    )]
     Overloaded {
         /// When what waits now is likely to be done.
         retry_after: Duration,

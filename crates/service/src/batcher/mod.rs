@@ -2,13 +2,15 @@
 //!
 //! Callers submit requests with their cost in tokens. The thread takes whatever waits, up to a token
 //! budget and a number of items, runs it, and looks again: no timer holds a request back, and while
-//! the engine is busy the next batch grows. The queue is bounded; when it is full a caller is told
-//! when to come back.
+//! the engine is busy the next batch grows. The queue is bounded, in requests and tokens and by what
+//! can be done before a caller's deadline; who does not fit is told at once when to come back, so that
+//! under overload the engine works for those who still wait for its answers.
 
 mod engine_thread;
 mod error;
 mod observer;
 mod options;
+mod pace;
 mod queue;
 mod shared;
 #[cfg(test)]
@@ -72,14 +74,13 @@ impl<Req: Send, Resp: Send> Batcher<Req, Resp> {
         tokens: usize,
         deadline: Option<Instant>,
     ) -> Result<Resp, Error> {
-        let answer = self.door.shared.enqueue(request, tokens, deadline)?;
-        let answer = match deadline {
-            None => answer.await,
-            Some(at) => tokio::time::timeout_at(at.into(), answer)
+        let mut place = self.door.shared.enqueue(request, tokens, deadline)?;
+        match deadline {
+            None => place.answer().await,
+            Some(at) => tokio::time::timeout_at(at.into(), place.answer())
                 .await
-                .map_err(|_| Error::DeadlineExceeded)?,
-        };
-        answer.unwrap_or(Err(Error::Stopped))
+                .unwrap_or(Err(Error::DeadlineExceeded)),
+        }
     }
 
     /// Requests that wait now.

@@ -9,6 +9,8 @@ pub enum Skipped {
     CallerLeft,
     /// Its deadline passed.
     DeadlinePassed,
+    /// Its deadline would have passed before the engine was done.
+    TooLate,
 }
 
 /// What one batch was like.
@@ -31,7 +33,7 @@ pub trait Observer: Send + Sync + 'static {
     fn batch(&self, _report: &BatchReport<'_>) {}
     /// A waiting request was dropped.
     fn skipped(&self, _why: Skipped) {}
-    /// A request was refused because the queue is full.
+    /// A request was refused because the queue is full, or too long for its deadline.
     fn shed(&self) {}
 }
 

@@ -3,6 +3,7 @@
 use super::queue::{Batch, Caller, Entry, Queue};
 use super::{Error, Observer, Options};
 use crate::telemetry;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -18,11 +19,39 @@ pub(super) struct Shared<Req, Resp> {
     pub(super) observer: Box<dyn Observer>,
     state: Mutex<State<Req, Resp>>,
     changed: Condvar,
+    /// Some of those that wait, since they were last looked for.
+    callers_left: AtomicBool,
 }
 
 pub(super) struct State<Req, Resp> {
     pub(super) queue: Queue<Req, Resp>,
     pub(super) closed: bool,
+}
+
+/// A caller's place in the queue, given up when it is dropped.
+pub(super) struct Place<'a, Req, Resp> {
+    shared: &'a Shared<Req, Resp>,
+    answer: oneshot::Receiver<Result<Resp, Error>>,
+    answered: bool,
+}
+
+impl<Req, Resp> Place<'_, Req, Resp> {
+    pub(super) async fn answer(&mut self) -> Result<Resp, Error> {
+        let answer = (&mut self.answer).await;
+        self.answered = true;
+        // Without a word the entry was dropped: by the end of the engine.
+        answer.unwrap_or(Err(Error::Stopped))
+    }
+}
+
+impl<Req, Resp> Drop for Place<'_, Req, Resp> {
+    fn drop(&mut self) {
+        if !self.answered {
+            // In this order: whoever looks for callers that left must find this one.
+            self.answer.close();
+            self.shared.callers_left.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<Req, Resp> Shared<Req, Resp> {
@@ -31,6 +60,7 @@ impl<Req, Resp> Shared<Req, Resp> {
             observer: Box::new(observer),
             state: Mutex::new(State { queue: Queue::new(options), closed: false }),
             changed: Condvar::new(),
+            callers_left: AtomicBool::new(false),
         }
     }
 
@@ -44,12 +74,18 @@ impl<Req, Resp> Shared<Req, Resp> {
         request: Req,
         tokens: usize,
         deadline: Option<Instant>,
-    ) -> Result<oneshot::Receiver<Result<Resp, Error>>, Error> {
+    ) -> Result<Place<'_, Req, Resp>, Error> {
         let mut state = self.lock();
         if state.closed {
             return Err(Error::Stopped);
         }
-        if let Err(refused) = state.queue.admit(tokens, &*self.observer) {
+        let mut admitted = state.queue.admit(tokens, deadline);
+        // Looking for them takes a while, so only where there are any.
+        if admitted.is_err() && self.callers_left.swap(false, Ordering::Relaxed) {
+            state.queue.drop_callers_that_left(&*self.observer);
+            admitted = state.queue.admit(tokens, deadline);
+        }
+        if let Err(refused) = admitted {
             drop(state);
             if let Error::Overloaded { .. } = refused {
                 self.observer.shed();
@@ -62,7 +98,7 @@ impl<Req, Resp> Shared<Req, Resp> {
         state.queue.push(Entry { request, tokens, deadline, queued_at, caller });
         drop(state);
         self.changed.notify_one();
-        Ok(answer)
+        Ok(Place { shared: self, answer, answered: false })
     }
 
     /// Waits for the next batch; none when the queue is closed and empty.
