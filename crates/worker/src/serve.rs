@@ -203,11 +203,12 @@ mod tests {
             with("/task", json!("distil/3")),
             with("/work/templates", Value::Null),
         ];
-        let items = foreign.iter().chain([&understood()]).enumerate().map(|(i, item)| {
-            let message = Payload::Inline(item.to_string().into());
-            Item::new(format!("job-1/{i}"), message.to_wire())
-        });
-        let items: Vec<Item> = items.collect();
+        let messages = foreign.iter().cloned().chain([understood()]);
+        let item = |(i, message): (usize, Value)| {
+            let payload = Payload::Inline(message.to_string().into());
+            Item::new(format!("job-1/{i}"), payload.to_wire())
+        };
+        let items: Vec<Item> = messages.enumerate().map(item).collect();
         queue.enqueue(items.clone()).await.unwrap();
 
         let shutdown = CancellationToken::new();
