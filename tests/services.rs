@@ -33,7 +33,7 @@ use rlaif_service::http;
 use rlaif_service::metrics::Registry;
 use rlaif_template::Template;
 use rlaif_testkit::{RedisServer, eventually, free_port};
-use rlaif_types::{Pair, UnscorableReason};
+use rlaif_types::{ContentHash, Pair, UnscorableReason};
 use rlaif_worker::{Config, Error, Host, Service};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -235,26 +235,32 @@ async fn a_callers_template_is_built_in_and_of_the_right_kind() {
     worker.stop().await;
 }
 
-/// A reward model whose head adds up the hidden state: a fresh one says 0 of everything.
+/// A reward model; see [`reward_model_of`].
 fn reward_model(folder: &Path) -> String {
+    reward_model_of(folder, 1.0)
+}
+
+/// A reward model whose head adds up the hidden state, times `scale`: a fresh one says 0 of everything.
+fn reward_model_of(folder: &Path, scale: f32) -> String {
     let checkpoint = Checkpoint::open(Path::new(MODEL)).unwrap();
     let device = DeviceName::Cpu;
     let backbone =
         CausalLm::load(&checkpoint, &device.open().unwrap(), device.default_dtype()).unwrap();
-    let path = folder.join("reward-model");
+    let path = folder.join(format!("reward-model-{scale}"));
     std::fs::create_dir_all(&path).unwrap();
     ScalarModel::zero(backbone).save(&path, &checkpoint).unwrap();
-    fill_with_ones(&path.join("model.safetensors"), "score.weight");
+    fill(&path.join("model.safetensors"), "score.weight", scale);
     path.display().to_string()
 }
 
-fn fill_with_ones(file: &Path, tensor: &str) {
+/// Sets all of a tensor's values.
+fn fill(file: &Path, tensor: &str, value: f32) {
     let mut bytes = std::fs::read(file).unwrap();
     let (header, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let (begin, end) = metadata.info(tensor).unwrap().data_offsets;
     let data = header + size_of::<u64>();
-    for value in bytes[data + begin..data + end].chunks_exact_mut(4) {
-        value.copy_from_slice(&1.0_f32.to_le_bytes());
+    for bytes in bytes[data + begin..data + end].chunks_exact_mut(4) {
+        bytes.copy_from_slice(&value.to_le_bytes());
     }
     std::fs::write(file, bytes).unwrap();
 }
@@ -269,7 +275,7 @@ async fn a_score_is_the_same_alone_in_a_batch_and_in_a_stream() {
     let folder = tempfile::tempdir().unwrap();
     let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
         config.direct.model = Some(reward_model(folder.path()));
-        (config.direct.mean, config.direct.std) = (0.5, 2.0);
+        (config.direct.mean, config.direct.std) = (Some(0.5), Some(2.0));
     });
     let worker = start::<Reward>(config).await;
     let mut client = RewardServiceClient::new(worker.channel(None));
@@ -295,6 +301,81 @@ async fn a_score_is_the_same_alone_in_a_batch_and_in_a_stream() {
     let info = client.get_model_info(GetModelInfoRequest {}).await.unwrap().into_inner();
     assert_eq!((info.model_version, info.context_length_tokens), (1, 512));
     assert_eq!(info.normalisation.unwrap().std, Some(2.0));
+    worker.stop().await;
+}
+
+/// The reward of `text` and the version that gave it.
+async fn scored(client: &mut RewardServiceClient<Channel>, text: &str) -> (f32, u64) {
+    let request = ScoreRequest { questions: vec![score_of(text)] };
+    let answer = client.score(request).await.unwrap().into_inner().answers.remove(0);
+    (answer.judgement().unwrap().unwrap(), answer.model_version)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_newest_reward_model_answers_from_the_next_batch_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.job = Some("job-1".to_owned());
+    });
+    let store = &config.artifacts;
+    let store = rlaif_artifacts::ArtifactStore::open(&store.url, &store.cache).unwrap();
+    let job = store.job("job-1").unwrap();
+    let worker = start::<Reward>(config).await;
+    let mut client = RewardServiceClient::new(worker.channel(None));
+
+    let request = ScoreRequest { questions: vec![score_of("Yes.")] };
+    let early = client.score(request).await.unwrap_err();
+    assert_eq!(early.code(), Code::Unavailable, "{early}");
+
+    let publish = async |scale: f32, std: f64| {
+        let model = reward_model_of(folder.path(), scale);
+        let normalisation = json!({"mean": 0.25, "std": std}).to_string();
+        std::fs::write(Path::new(&model).join("normalisation.json"), normalisation).unwrap();
+        job.save_folder(Path::new(&model), "checkpoints/reward").await.unwrap();
+    };
+    publish(1.0, 1.0).await;
+    let first = scored(&mut client, "Yes.").await;
+    assert_eq!(first.1, 1);
+
+    // Others ask while the second is published; whoever answers them says who it is.
+    let (others, stopped) = (client.clone(), CancellationToken::new());
+    let asking = (0..4).map(|_| {
+        let (mut client, stopped) = (others.clone(), stopped.clone());
+        tokio::spawn(async move {
+            let mut answers = Vec::new();
+            while !stopped.is_cancelled() {
+                answers.push(scored(&mut client, "Yes.").await);
+            }
+            answers
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    publish(-1.0, 2.0).await;
+    let second = eventually("the second version", async || {
+        Some(scored(&mut others.clone(), "Yes.").await).filter(|(_, version)| *version == 2)
+    })
+    .await;
+    stopped.cancel();
+    assert!((second.0 - first.0).abs() > 10.0 * TOLERANCE, "{first:?} {second:?}");
+    for asked in asking {
+        for (reward, version) in asked.await.unwrap() {
+            let expected = if version == 1 { first.0 } else { second.0 };
+            assert!((reward - expected).abs() <= TOLERANCE, "{reward} by version {version}");
+        }
+    }
+    let info = client.get_model_info(GetModelInfoRequest {}).await.unwrap().into_inner();
+    assert_eq!((info.model_version, info.normalisation.unwrap().std), (2, Some(2.0)));
+    let second = Checkpoint::open(&folder.path().join("reward-model--1")).unwrap();
+    assert_eq!(info.model.unwrap().hash, second.hash.to_string());
+
+    // What cannot be loaded leaves the one before in its place.
+    let broken = folder.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("config.json"), "{}").unwrap();
+    job.save_folder(&broken, "checkpoints/reward").await.unwrap();
+    // Longer than a server goes without looking for a newer one.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(scored(&mut client, "Yes.").await.1, 2);
     worker.stop().await;
 }
 
@@ -342,6 +423,58 @@ async fn what_does_not_fit_the_queue_is_refused_with_a_hint() {
         client.clone().score(ScoreRequest { questions }).await.ok()
     })
     .await;
+    worker.stop().await;
+}
+
+/// One of a crowd: most ask one question, some far more than wait and run at once.
+async fn ask_in_a_crowd(channel: Channel, number: usize) -> Result<Vec<(usize, f32)>, Code> {
+    let questions = if number.is_multiple_of(50) { 200 } else { 1 };
+    let texts = (0..questions).map(|i| number + i);
+    let questions = texts.clone().map(|text| score_of(&format!("answer {text}"))).collect();
+    let mut request = tonic::Request::new(ScoreRequest { questions });
+    match number % 3 {
+        0 => request.set_timeout(Duration::from_millis(40)),
+        1 => request.set_timeout(Duration::from_secs(60)),
+        _ => {}
+    }
+    let answers = RewardServiceClient::new(channel).score(request).await.map_err(|e| e.code())?;
+    let rewards = answers.into_inner().answers.into_iter();
+    Ok(texts.zip(rewards.map(|answer| answer.judgement().unwrap().unwrap())).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_overload_every_call_ends_and_every_score_is_the_one_given_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config::<Reward>(&no_redis(folder.path()), folder.path(), |config| {
+        config.direct.model = Some(reward_model(folder.path()));
+        config.direct.batching.batcher.max_batch_items = 4;
+        config.direct.batching.batcher.max_queued_items = 16;
+    });
+    let worker = start::<Reward>(config).await;
+    let channels: Vec<Channel> = (0..4).map(|_| worker.channel(None)).collect();
+    let crowd: Vec<_> = (0..400)
+        .map(|i| tokio::spawn(ask_in_a_crowd(channels[i % channels.len()].clone(), i)))
+        .collect();
+    // Some leave.
+    crowd.iter().step_by(7).for_each(JoinHandle::abort);
+    let (mut scores, mut refused) = (Vec::new(), 0);
+    for (i, call) in crowd.into_iter().enumerate() {
+        match call.await {
+            Ok(Ok(answers)) => scores.extend(answers),
+            Ok(Err(Code::ResourceExhausted)) => refused += 1,
+            Ok(Err(Code::DeadlineExceeded)) => {}
+            // How tonic's channel says that the request's own time has passed.
+            Ok(Err(Code::Cancelled)) if i % 3 == 0 => {}
+            Ok(Err(other)) => panic!("call {i} ended with {other:?}"),
+            Err(left) => assert!(left.is_cancelled() && i.is_multiple_of(7), "{left}"),
+        }
+    }
+    assert!(!scores.is_empty() && refused > 0, "{} scores, {refused} refused", scores.len());
+    let mut client = RewardServiceClient::new(worker.channel(None));
+    for (text, reward) in scores.into_iter().take(50) {
+        let (alone, _) = scored(&mut client, &format!("answer {text}")).await;
+        assert!((alone - reward).abs() <= TOLERANCE, "answer {text}: {reward} and alone {alone}");
+    }
     worker.stop().await;
 }
 
@@ -467,7 +600,8 @@ async fn a_learners_versions_come_newest_first_and_page_by_page() {
     let store = rlaif_artifacts::ArtifactStore::open(&store.url, &store.cache).unwrap();
     let job = store.job("job-1").unwrap();
     for step in [8, 9, 10] {
-        job.put(&format!("versions/policy-{step:08}.safetensors"), "weights").await.unwrap();
+        let name = format!("versions/policy-{step:08}.safetensors");
+        job.put(&name, format!("weights of {step}")).await.unwrap();
     }
     let worker = start::<Learner>(config).await;
     let mut client = LearnerServiceClient::new(worker.channel(None));
@@ -486,6 +620,8 @@ async fn a_learners_versions_come_newest_first_and_page_by_page() {
     let versions: Vec<_> = found.iter().map(|version| version.policy_version).collect();
     assert_eq!(versions, [10, 9, 8]);
     assert_eq!(found[0].artifact_uri, "job-1/versions/policy-00000010.safetensors");
+    let hash = ContentHash::of("weights of 10").to_string();
+    assert_eq!((found[0].hash.as_str(), found[1].hash == hash), (hash.as_str(), false));
     for job_id in ["", "../job-1"] {
         let request = ListVersionsRequest { job_id: job_id.to_owned(), ..Default::default() };
         let refused = client.list_versions(request).await.unwrap_err();

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
+use rlaif_types::{ContentHash, Hasher};
 
 /// Bytes sent to a bucket in one part; S3 takes at most 10,000 parts.
 const PART_BYTES: usize = 16 << 20;
@@ -29,6 +30,14 @@ impl Artifacts {
     /// When the name leads elsewhere.
     pub(crate) fn path(&self, name: &str) -> Result<Path, Error> {
         Ok(self.prefix.parts().chain(checked(name)?.parts()).collect())
+    }
+
+    /// Where the artifact of this name lies, from the store's root.
+    ///
+    /// # Errors
+    /// When the name leads elsewhere.
+    pub fn location(&self, name: &str) -> Result<String, Error> {
+        Ok(self.path(name)?.to_string())
     }
 
     /// Stores `bytes` under `name`, replacing what was there. A reader sees the old bytes or the
@@ -56,6 +65,19 @@ impl Artifacts {
     pub async fn get(&self, name: &str) -> Result<Bytes, Error> {
         let found = self.store.objects.get(&self.path(name)?).await.map_err(Error::store(name))?;
         found.bytes().await.map_err(Error::store(name))
+    }
+
+    /// SHA-256 of the bytes under `name`, which are not held in memory.
+    ///
+    /// # Errors
+    /// When there are none, or the store fails.
+    pub async fn hash(&self, name: &str) -> Result<ContentHash, Error> {
+        let found = self.store.objects.get(&self.path(name)?).await.map_err(Error::store(name))?;
+        let (mut stream, mut hasher) = (found.into_stream(), Hasher::new());
+        while let Some(chunk) = stream.try_next().await.map_err(Error::store(name))? {
+            hasher.bytes(&chunk);
+        }
+        Ok(hasher.finish())
     }
 
     /// True when there is an artifact of this name.
@@ -158,6 +180,7 @@ mod tests {
             artifacts.put(one, "").await.unwrap();
             artifacts.put("states.bin", "beside the folder").await.unwrap();
             assert_eq!(artifacts.get(two).await.unwrap(), "new");
+            assert_eq!(artifacts.hash(two).await.unwrap(), ContentHash::of("new"));
             assert_eq!(artifacts.list("state").await.unwrap(), [one, two]);
             assert!(artifacts.exists(one).await.unwrap());
             for _ in 0..2 {

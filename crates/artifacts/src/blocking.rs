@@ -1,6 +1,7 @@
 //! The same artifacts for threads that wait: engines and trainers are no asynchronous tasks.
 
 use crate::{Artifacts, Bytes, Error};
+use rlaif_types::ContentHash;
 use std::path::{Path, PathBuf};
 use tokio::runtime::Handle;
 
@@ -18,6 +19,14 @@ impl BlockingArtifacts {
     /// `artifacts`, whose I/O runs on `runtime`.
     pub fn new(artifacts: Artifacts, runtime: Handle) -> Self {
         Self { artifacts, runtime }
+    }
+
+    /// See [`Artifacts::location`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn location(&self, name: &str) -> Result<String, Error> {
+        self.artifacts.location(name)
     }
 
     /// See [`Artifacts::put`].
@@ -74,5 +83,21 @@ impl BlockingArtifacts {
     /// As there.
     pub fn local_folder(&self, name: &str) -> Result<PathBuf, Error> {
         self.runtime.block_on(self.artifacts.local_folder(name))
+    }
+
+    /// See [`Artifacts::revision`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn revision(&self, name: &str) -> Result<String, Error> {
+        self.runtime.block_on(self.artifacts.revision(name))
+    }
+
+    /// See [`Artifacts::hash`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn hash(&self, name: &str) -> Result<ContentHash, Error> {
+        self.runtime.block_on(self.artifacts.hash(name))
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Downloaded folders kept, those used last. One in use survives its removal: readers of models map
@@ -66,6 +67,29 @@ impl Artifacts {
                 }
             }
             Place::Remote(cache) => self.download_folder(name, path.as_ref(), cache).await,
+        }
+    }
+
+    /// Which of the folders that were saved under `name` is there now: another text for each.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub async fn revision(&self, name: &str) -> Result<String, Error> {
+        match &self.store.place {
+            Place::Local(root) => {
+                let folder = root.join(self.path(name)?.as_ref());
+                // Every save renames a new folder into place.
+                match fs::metadata(&folder) {
+                    Ok(found) if found.is_dir() => {
+                        Ok(format!("{}-{}.{:09}", found.ino(), found.mtime(), found.mtime_nsec()))
+                    }
+                    _ => Err(Error::NotFound { name: name.to_owned() }),
+                }
+            }
+            // Every save ends with a new manifest, which holds every file's hash.
+            Place::Remote(_) => {
+                Ok(ContentHash::of(self.get(&manifest_name(name)).await?).to_string())
+            }
         }
     }
 
@@ -256,12 +280,16 @@ mod tests {
         let root = dir.path().join("store");
         let store = ArtifactStore::open(&root.display().to_string(), dir.path()).unwrap();
         let artifacts = store.job("").unwrap();
+        let mut revisions = Vec::new();
         for text in ["first", "second"] {
             artifacts.save_folder(&folder(dir.path(), text), "checkpoints/policy").await.unwrap();
+            revisions.push(artifacts.revision("checkpoints/policy").await.unwrap());
             let found = artifacts.local_folder("checkpoints/policy").await.unwrap();
             assert_eq!(found, root.canonicalize().unwrap().join("checkpoints/policy"));
             assert_eq!(weights(&found), text);
         }
+        assert_ne!(revisions[0], revisions[1]);
+        assert_eq!(artifacts.revision("checkpoints/policy").await.unwrap(), revisions[1]);
         assert_eq!(fs::read_dir(root.join("checkpoints")).unwrap().count(), 1);
         let missing = artifacts.local_folder("checkpoints/other").await.unwrap_err();
         assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
@@ -274,8 +302,10 @@ mod tests {
         artifacts.save_folder(&folder(dir.path(), "first"), "checkpoints/policy").await.unwrap();
         let first = artifacts.local_folder("checkpoints/policy").await.unwrap();
         assert_eq!(artifacts.local_folder("checkpoints/policy").await.unwrap(), first);
+        let revision = artifacts.revision("checkpoints/policy").await.unwrap();
         artifacts.save_folder(&folder(dir.path(), "second"), "checkpoints/policy").await.unwrap();
         let second = artifacts.local_folder("checkpoints/policy").await.unwrap();
+        assert_ne!(artifacts.revision("checkpoints/policy").await.unwrap(), revision);
         assert_eq!((weights(&first), weights(&second)), ("first".into(), "second".into()));
     }
 

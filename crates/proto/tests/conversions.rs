@@ -158,7 +158,7 @@ fn a_senseless_question_is_refused_with_the_path_of_its_field() {
     assert_eq!(path(|p| turns(p).clear()), format!("{messages}: is empty"));
     assert_eq!(
         path(|p| turns(p)[2].role = 9),
-        format!("{messages}[2].role: has the unknown value 9")
+        format!("{messages}[2].role: has the unknown value 9; do all services have this version?")
     );
     assert_eq!(path(|p| turns(p)[0].role = 0), format!("{messages}[0].role: is unspecified"));
     let absent = decode::field::<Pair, common::Pair>(None, "pair").unwrap_err();

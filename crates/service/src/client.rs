@@ -8,9 +8,11 @@ use crate::tls::{self, ClientTls};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use serde::{Deserialize, Serialize};
+use std::error::Error as StdError;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tonic::body::Body;
@@ -113,6 +115,7 @@ fn is_loopback(uri: &Uri) -> bool {
 #[derive(Debug, Clone)]
 pub struct Channel {
     inner: transport::Channel,
+    endpoint: Arc<str>,
     authorization: Option<HeaderValue>,
 }
 
@@ -127,7 +130,8 @@ pub fn channel(config: &Config) -> Result<Channel, Error> {
         Ok::<_, http::header::InvalidHeaderValue>(value)
     });
     let authorization = authorization.transpose().map_err(|_| Error::Token)?;
-    Ok(Channel { inner: plain_channel(config)?, authorization })
+    let endpoint = config.endpoint.as_str().into();
+    Ok(Channel { inner: plain_channel(config)?, endpoint, authorization })
 }
 
 /// A channel without token and trace.
@@ -146,11 +150,11 @@ pub(crate) fn plain_channel(config: &Config) -> Result<transport::Channel, Error
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Body>;
-    type Error = transport::Error;
+    type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+        self.inner.poll_ready(cx).map_err(|error| unreached(&self.endpoint, error))
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -170,7 +174,51 @@ impl Service<Request<Body>> for Channel {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        Box::pin(self.inner.call(request).instrument(span))
+        let (call, endpoint) = (self.inner.call(request), self.endpoint.clone());
+        let call = async move { call.await.map_err(|error| unreached(&endpoint, error)) };
+        Box::pin(call.instrument(span))
+    }
+}
+
+/// A call that was not answered. Where there is no connection, the status says to where and what would
+/// mend it: tonic's own says "transport error".
+fn unreached(endpoint: &str, error: transport::Error) -> Status {
+    let (cause, mend) = cause(&error);
+    let status = Status::from_error(Box::new(error));
+    match status.code() {
+        Code::Unavailable => Status::unavailable(format!("cannot reach {endpoint}: {cause}{mend}")),
+        _ => status,
+    }
+}
+
+/// The innermost cause of an error, and how to mend it where that is known.
+fn cause(error: &transport::Error) -> (String, &'static str) {
+    let mut cause: &(dyn StdError + 'static) = error;
+    loop {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return (tls.to_string(), mend(tls));
+        }
+        // An I/O error's source is its content's; the content itself is asked for by name.
+        let content = cause.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        match content.map(|content| content as &(dyn StdError + 'static)).or(cause.source()) {
+            Some(next) => cause = next,
+            None => return (cause.to_string(), ""),
+        }
+    }
+}
+
+fn mend(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as C;
+    let rustls::Error::InvalidCertificate(what) = error else { return "" };
+    match what {
+        C::UnknownIssuer | C::BadSignature => {
+            "; tls.ca must hold the authority that issued the server's certificate"
+        }
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "; call the server by a name in its certificate, or set tls.server_name to one"
+        }
+        C::Expired | C::ExpiredContext { .. } => "; the server needs a new certificate",
+        _ => "",
     }
 }
 

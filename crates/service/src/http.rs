@@ -48,7 +48,7 @@ impl Validate for Config {
 
 /// The port is taken or not ours to take.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for HTTP: {source}; choose another address")]
+#[error("cannot listen on {address}: {source}; choose another address")]
 pub struct BindError {
     address: SocketAddr,
     source: std::io::Error,

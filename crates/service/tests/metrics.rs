@@ -27,7 +27,12 @@ async fn calls_and_batches_are_measured_and_probes_answered() {
     let identity = Identity { service: "rlaif-test", version: "1", instance: "test".to_owned() };
     let telemetry = telemetry::init(&config, &identity).unwrap();
     let running = start(support::config()).await;
-    let config = Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), allow_remote: false };
+    let config = Config {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        allow_remote: false,
+        max_connections: 4,
+        max_request_bytes: 1000,
+    };
     let endpoint = Endpoint::bind(&config, telemetry.registry(), running.health.clone()).await;
     let endpoint = endpoint.unwrap();
     let address = endpoint.address();

@@ -11,7 +11,7 @@ use rlaif_service::tls::{ClientTls, ServerTls};
 use std::path::{Path, PathBuf};
 use support::*;
 use tempfile::TempDir;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 /// An authority with a certificate for `localhost` (`server.*`) and one for a client (`client.*`).
 struct Authority {
@@ -77,9 +77,39 @@ async fn tls_is_spoken_with_those_who_trust_the_authority_only() {
     let trusting = channel(&running, Some(ours.client(false)), None);
     assert_eq!(say(&trusting, "hello").await.unwrap(), "hello");
     let distrusting = channel(&running, Some(other.client(false)), None);
-    assert_eq!(say(&distrusting, "hello").await.unwrap_err().code(), Code::Unavailable);
+    let refused = say(&distrusting, "hello").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    says(&refused, &[&running.address.to_string(), "UnknownIssuer", "tls.ca must hold"]);
     let in_the_clear = channel(&running, None, None);
     assert!(say(&in_the_clear, "hello").await.is_err());
+}
+
+/// Each of these is in what a user reads.
+fn says(status: &Status, parts: &[&str]) {
+    for part in parts {
+        assert!(status.message().contains(part), "{part} is not in {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused_with_both_ways_out() {
+    let authority = Authority::new();
+    let running = start(authority.server(false)).await;
+    let mistaken = ClientTls { server_name: Some("judge".to_owned()), ..authority.client(false) };
+    let refused = say(&channel(&running, Some(mistaken), None), "hello").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    says(&refused, &[&running.address.to_string(), "judge", "localhost", "tls.server_name"]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_named() {
+    let running = start(config()).await;
+    let away = channel(&running, None, None);
+    running.shutdown.cancel();
+    running.ended.await.unwrap().unwrap();
+    let refused = say(&away, "hello").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    says(&refused, &[&format!("http://{}", running.address), "refused"]);
 }
 
 #[tokio::test]

@@ -184,6 +184,14 @@ async fn a_call_that_hangs_ends_at_its_deadline_on_both_sides() {
 }
 
 #[tokio::test]
+async fn a_caller_that_leaves_ends_its_handler() {
+    let running = start(config()).await;
+    let call = running.occupy(&running.channel()).await;
+    call.abort();
+    eventually(|| running.waiting() == 0).await;
+}
+
+#[tokio::test]
 async fn a_malformed_timeout_is_an_error_of_the_caller() {
     let running = start(config()).await;
     let mut request = Request::new("hello".to_owned());

@@ -1,11 +1,12 @@
 //! Engines of a process, by the model they run.
 //!
-//! The versions of one job's policy share an engine, whose weights are exchanged. An engine is
-//! lent for the time of its use, so that nobody exchanges them under another's request; its one
-//! thread would do the requests one after the other anyway.
+//! The versions of one job's policy share an engine, whose weights are exchanged; a model that was
+//! saved again gets a new engine in the old one's place. An engine is lent for the time of its use, so
+//! that nobody exchanges anything under another's request; its one thread would do the requests one
+//! after the other anyway.
 
 use crate::lru::Lru;
-use crate::model_cache::{Loaded, locate, locked};
+use crate::model_cache::{Loaded, Located, locate, locked};
 use crate::{Failure, ModelCache, spans};
 use rlaif_artifacts::BlockingArtifacts;
 use rlaif_job::ModelRef;
@@ -46,7 +47,8 @@ type Seat = Mutex<Option<Running>>;
 
 struct Running {
     engine: Engine,
-    /// The artifact its weights came from, where they are a version's.
+    /// Which of those of its role it runs: the artifact of a version's weights, the revision of a model
+    /// that was saved.
     version: Option<String>,
 }
 
@@ -65,49 +67,54 @@ impl Engines {
         which: &ModelRef,
         work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let path = locate(artifacts, which)?;
+        let at = locate(artifacts, which)?;
         let (role, version) = match which {
             ModelRef::Version { lora, parameters, .. } => {
                 let (job, lora) = (job.to_owned(), lora.clone());
-                (Role::Versions { job, start: path, lora }, Some(parameters.as_str()))
+                (Role::Versions { job, start: at.path, lora }, Some(parameters.clone()))
             }
-            ModelRef::Named(_) | ModelRef::Saved(_) => (Role::Language(path), None),
+            ModelRef::Named(_) | ModelRef::Saved(_) => (Role::Language(at.home), at.revision),
         };
         self.lend(role, version, || models.language_model(artifacts, which), work)
     }
 
-    /// Lends the engine that runs the reward model `which`.
+    /// Lends the engine that runs the reward model which lies there.
     pub(crate) fn reward<T>(
         &self,
         models: &ModelCache,
-        artifacts: &BlockingArtifacts,
-        which: &ModelRef,
+        at: &Located,
         work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let role = Role::Reward(locate(artifacts, which)?);
-        self.lend(role, None, || models.reward_model(artifacts, which), work)
+        let role = Role::Reward(at.home.clone());
+        self.lend(role, at.revision.clone(), || models.reward_model(at), work)
     }
 
     fn lend<M: Into<EngineModel>, T>(
         &self,
         role: Role,
-        version: Option<&str>,
+        version: Option<String>,
         load: impl FnOnce() -> Result<Loaded<M>, Failure>,
         work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let operation = role.operation();
-        let seat = locked(&self.seats).get_or_make(role, || Ok::<_, Failure>(Arc::default()))?;
+        let shares_start = matches!(role, Role::Versions { .. });
+        let seat =
+            locked(&self.seats).get_or_make(role, |_| true, || Ok::<_, Failure>(Arc::default()))?;
         let mut seat = locked(&seat);
-        let running = match seat.take() {
-            Some(running) if running.version.as_deref() == version => running,
-            Some(running) => {
-                running.engine.swap(load()?.model)?;
-                Running { engine: running.engine, version: version.map(str::to_owned) }
-            }
+        let running = match seat.take_if(|running| running.version == version) {
+            Some(running) => running,
             None => {
+                // First: where it cannot be loaded, the one before runs on.
                 let loaded = load()?;
-                let engine = Engine::start(loaded.model, &loaded.checkpoint, self.options.clone())?;
-                Running { engine, version: version.map(str::to_owned) }
+                let engine = match seat.take() {
+                    Some(before) if shares_start => {
+                        before.engine.swap(loaded.model)?;
+                        before.engine
+                    }
+                    // One that was saved again may be another in all respects.
+                    _ => Engine::start(loaded.model, &loaded.checkpoint, self.options.clone())?,
+                };
+                Running { engine, version }
             }
         };
         // An engine in the middle of a failure is not kept: the seat is empty until the work is done.

@@ -5,6 +5,7 @@
 //! [`Bench`] gives it the items of a queue, and a [`Host`] makes a network [`Service`] of it.
 
 pub mod config;
+mod desk;
 mod dialogue;
 pub mod direct;
 mod engines;
@@ -23,11 +24,12 @@ mod training;
 mod work_metrics;
 
 pub use config::Config;
+pub use desk::{Desk, DirectModel, Source};
 pub use dialogue::{Dialogue, PromptError};
 pub use executor::{Executor, Retry, settle};
 pub use failure::Failure;
 pub use host::{Error, Host};
-pub use model_cache::{Loaded, ModelCache};
+pub use model_cache::{Loaded, Located, ModelCache};
 pub use progress::{Advance, Progress};
 pub use resources::{JobResources, ResourceOptions, Resources};
 pub use rlaif_artifacts::BlockingArtifacts;

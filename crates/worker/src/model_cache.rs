@@ -8,7 +8,7 @@ use rlaif_artifacts::BlockingArtifacts;
 use rlaif_hub::Store;
 use rlaif_job::ModelRef;
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A model and what came with it. Clones share everything.
@@ -20,11 +20,25 @@ pub struct Loaded<M> {
     pub model: M,
 }
 
-/// Models by where they lie.
+/// Where a model lies on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Its files; of a version, those of its start.
+    pub path: PathBuf,
+    /// Which of those that were saved under one name it is; none where it has no such name.
+    pub revision: Option<String>,
+    /// The same for all that were saved under one name.
+    pub(crate) home: PathBuf,
+}
+
+/// A model under its home, and which of those saved there it is.
+type Kept<M> = (Option<String>, Loaded<M>);
+
+/// Models by where they lie. One that was saved again takes the place of the one before.
 pub struct ModelCache {
     device: Device,
-    policies: Mutex<Lru<PathBuf, Loaded<CausalLm>>>,
-    reward_models: Mutex<Lru<PathBuf, Loaded<ScalarModel>>>,
+    policies: Mutex<Lru<PathBuf, Kept<CausalLm>>>,
+    reward_models: Mutex<Lru<PathBuf, Kept<ScalarModel>>>,
 }
 
 impl ModelCache {
@@ -58,38 +72,51 @@ impl ModelCache {
             loaded.map_err(|e| Failure::impossible(format!("{parameters}: {e}")))?;
             return Ok(Loaded { checkpoint: start.checkpoint, model: model.merged() });
         }
-        let path = locate(artifacts, which)?;
-        locked(&self.policies).get_or_make(path.clone(), || {
-            let checkpoint = Checkpoint::open(&path)?;
+        let at = locate(artifacts, which)?;
+        kept(&self.policies, &at, |path| {
+            let checkpoint = Checkpoint::open(path)?;
             // Training keeps f32 weights; see ARCHITECTURE.md on precision.
             let model = CausalLm::load(&checkpoint, &self.device, DType::F32)?;
             Ok(Loaded { checkpoint: Arc::new(checkpoint), model })
         })
     }
 
-    /// The reward model that `which` means to the job of `artifacts`.
+    /// The reward model that lies there.
     ///
     /// # Errors
-    /// When it cannot be found or loaded, or has no reward head.
-    pub fn reward_model(
-        &self,
-        artifacts: &BlockingArtifacts,
-        which: &ModelRef,
-    ) -> Result<Loaded<ScalarModel>, Failure> {
-        let path = locate(artifacts, which)?;
-        locked(&self.reward_models).get_or_make(path.clone(), || {
-            let checkpoint = Checkpoint::open(&path)?;
+    /// When it cannot be loaded, or has no reward head.
+    pub fn reward_model(&self, at: &Located) -> Result<Loaded<ScalarModel>, Failure> {
+        kept(&self.reward_models, at, |path| {
+            let checkpoint = Checkpoint::open(path)?;
             let model = ScalarModel::load(&checkpoint, &self.device, DType::F32)?;
             Ok(Loaded { checkpoint: Arc::new(checkpoint), model })
         })
     }
 }
 
+/// The model at `at`, loaded if it is not in the cache.
+fn kept<M: Clone>(
+    cache: &Mutex<Lru<PathBuf, Kept<M>>>,
+    at: &Located,
+    load: impl FnOnce(&Path) -> Result<Loaded<M>, Failure>,
+) -> Result<Loaded<M>, Failure> {
+    let is_it = |kept: &Kept<M>| kept.0 == at.revision;
+    let load = || Ok::<_, Failure>((at.revision.clone(), load(&at.path)?));
+    Ok(locked(cache).get_or_make(at.home.clone(), is_it, load)?.1)
+}
+
 /// Where the files of a model lie on this machine; of a version, those of its start.
-pub(crate) fn locate(artifacts: &BlockingArtifacts, which: &ModelRef) -> Result<PathBuf, Failure> {
+pub(crate) fn locate(artifacts: &BlockingArtifacts, which: &ModelRef) -> Result<Located, Failure> {
     match which {
-        ModelRef::Named(spec) => Ok(Store::from_env().find(spec)?),
-        ModelRef::Saved(folder) => Ok(artifacts.local_folder(folder)?),
+        ModelRef::Named(spec) => {
+            let path = Store::from_env().find(spec)?;
+            Ok(Located { home: path.clone(), path, revision: None })
+        }
+        ModelRef::Saved(folder) => {
+            let revision = Some(artifacts.revision(folder)?);
+            let home = PathBuf::from(artifacts.location(folder)?);
+            Ok(Located { path: artifacts.local_folder(folder)?, revision, home })
+        }
         ModelRef::Version { start, .. } => locate(artifacts, start),
     }
 }

@@ -1,7 +1,7 @@
 //! What the workers of one process share.
 
 use crate::engines::Engines;
-use crate::model_cache::Loaded;
+use crate::model_cache::{Loaded, Located, locate};
 use crate::{Failure, ModelCache};
 use rlaif_artifacts::{ArtifactStore, BlockingArtifacts};
 use rlaif_job::ModelRef;
@@ -97,16 +97,24 @@ impl JobResources {
         engines.language(models, &self.artifacts, &self.job, which, work)
     }
 
-    /// Does `work` on the engine that runs a reward model.
+    /// Where a model lies now: one that the job saves again is another the next time.
     ///
     /// # Errors
-    /// When the model cannot be found or loaded, or the work fails.
+    /// When it cannot be found.
+    pub fn locate(&self, which: &ModelRef) -> Result<Located, Failure> {
+        locate(&self.artifacts, which)
+    }
+
+    /// Does `work` on the engine that runs the reward model which lies there.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded, or the work fails.
     pub fn with_reward_engine<T>(
         &self,
-        which: &ModelRef,
+        at: &Located,
         work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let Resources { models, engines, .. } = &self.shared;
-        engines.reward(models, &self.artifacts, which, work)
+        engines.reward(models, at, work)
     }
 }

@@ -212,3 +212,92 @@ impl Progress for ToQueue {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) += tokens;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Retry;
+    use rlaif_job::{CheckLabeler, ModelRef, TaskId, Work};
+    use rlaif_queue::{Item, Options, Outcome, Position};
+    use serde_json::json;
+
+    /// Does everything at once.
+    struct Diligent;
+
+    impl Executor for Diligent {
+        fn execute(&self, _: &WorkItem, _: &dyn Progress) -> Result<WorkResult, Retry> {
+            Ok(WorkResult::Rewards(Vec::new()))
+        }
+    }
+
+    /// An item that this version understands.
+    fn understood() -> Value {
+        let model = ModelRef::Named("a-model".to_owned());
+        let work = Work::CheckLabeler(CheckLabeler { model, templates: Vec::new() });
+        let item = WorkItem { job: "job-1".to_owned(), task: TaskId::CheckLabeler, work };
+        serde_json::to_value(item).unwrap()
+    }
+
+    /// The same with another value at `pointer`; nothing there for null.
+    fn with(pointer: &str, value: Value) -> Value {
+        let mut item = understood();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let parent = item.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        match value {
+            Value::Null => parent.remove(field),
+            value => parent.insert(field.to_owned(), value),
+        };
+        item
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_item_of_another_version_becomes_a_dead_letter_that_says_so_and_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(&dir.path().display().to_string(), dir.path()).unwrap();
+        let options = Options { max_starts: 1, ..Options::default() };
+        let queue = Queue::in_memory(options).unwrap();
+        let foreign = [
+            with("/work/kind", json!("distil")),
+            with("/work/model", json!({"sharded": "a-model"})),
+            with("/task", json!("distil/3")),
+            with("/work/templates", Value::Null),
+        ];
+        let messages = foreign.iter().cloned().chain([understood()]);
+        let item = |(i, message): (usize, Value)| {
+            let payload = Payload::Inline(message.to_string().into());
+            Item::new(format!("job-1/{i}"), payload.to_wire())
+        };
+        let items: Vec<Item> = messages.enumerate().map(item).collect();
+        queue.enqueue(items.clone()).await.unwrap();
+
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (queue, shutdown) = (queue.clone(), shutdown.clone());
+            async move { serve(&queue, "old", Arc::new(Diligent), store, shutdown).await }
+        });
+        let mut ended = Vec::new();
+        let mut after = Position::START;
+        while ended.len() < items.len() {
+            let results = queue.results(after, 10, Duration::from_secs(1)).await.unwrap();
+            after = results.last().map_or(after, |last| last.position);
+            ended.extend(results);
+        }
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
+
+        for entry in ended {
+            let is_foreign = entry.item.as_str() != "job-1/4";
+            match entry.outcome {
+                Outcome::Dead(death) => {
+                    let says = death.error.contains("do all services have this version?");
+                    assert!(is_foreign && says, "{}: {}", entry.item, death.error);
+                }
+                other => assert!(!is_foreign, "{}: {other:?}", entry.item),
+            }
+        }
+        // Each waits, as it was, for a worker that understands it.
+        let letters = queue.dead_letters(Position::START, 10).await.unwrap();
+        let kept: Vec<Item> = letters.into_iter().map(|letter| letter.item).collect();
+        assert_eq!(kept, items[..foreign.len()]);
+    }
+}

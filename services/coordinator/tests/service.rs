@@ -227,21 +227,26 @@ async fn a_poison_item_is_given_up_listed_requeued_and_done() {
 
 #[tokio::test]
 async fn a_result_that_nobody_can_read_fails_its_job_alone() {
-    let cluster = Cluster::new();
-    let running = cluster.coordinator().await;
-    let mut client = running.client();
-    let broken = submit(&mut client, &submission("broken", true), "one").await;
-    let sound = submit(&mut client, &submission("sound", true), "two").await;
-    cluster.workers.play(&format!("{broken}/1-sft"), Trick::LoseResult);
-    cluster.workers.allow_all();
-    let failed = until(&mut client, &broken, JobState::Failed).await;
-    assert!(failed.error.contains("payloads/lost"), "{}", failed.error);
-    until(&mut client, &sound, JobState::Succeeded).await;
+    for (trick, says) in [
+        (Trick::LoseResult, "payloads/lost"),
+        (Trick::AnswerAsNewer, "do all workers have this version?"),
+    ] {
+        let cluster = Cluster::new();
+        let running = cluster.coordinator().await;
+        let mut client = running.client();
+        let broken = submit(&mut client, &submission("broken", true), "one").await;
+        let sound = submit(&mut client, &submission("sound", true), "two").await;
+        cluster.workers.play(&format!("{broken}/1-sft"), trick);
+        cluster.workers.allow_all();
+        let failed = until(&mut client, &broken, JobState::Failed).await;
+        assert!(failed.error.contains(says), "{}", failed.error);
+        until(&mut client, &sound, JobState::Succeeded).await;
 
-    cluster.workers.behave();
-    client.resume_job(ResumeJobRequest { job_id: broken.clone() }).await.unwrap();
-    until(&mut client, &broken, JobState::Succeeded).await;
-    cluster.stop(running).await;
+        cluster.workers.behave();
+        client.resume_job(ResumeJobRequest { job_id: broken.clone() }).await.unwrap();
+        until(&mut client, &broken, JobState::Succeeded).await;
+        cluster.stop(running).await;
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 //! What the learner does and published, over gRPC.
 
 use crate::status::{Metrics, Now, Status};
-use crate::versions;
+use crate::versions::{self, Hashes};
 use rlaif_proto::DecodeError;
 use rlaif_proto::common::v1::MetricRecord;
 use rlaif_proto::learner::v1::learner_service_server::LearnerService;
 use rlaif_proto::learner::v1::{
     GetStatusRequest, GetStatusResponse, ListVersionsRequest, ListVersionsResponse, PolicyVersion,
 };
-use rlaif_worker::Resources;
 use rlaif_worker::direct::{invalid, unserved};
+use rlaif_worker::{Failure, JobResources, Resources};
 use tonic::{Request, Response};
 
 /// Versions on one page, and by default.
@@ -20,6 +20,7 @@ const PAGE: usize = 100;
 pub(crate) struct Handler {
     pub(crate) status: Status,
     pub(crate) resources: Resources,
+    pub(crate) hashes: Hashes,
 }
 
 #[tonic::async_trait]
@@ -53,26 +54,40 @@ impl LearnerService for Handler {
         };
         let job = self.resources.job(&job_id);
         let job = job.map_err(|what| wrong("job_id", what.into_message()))?;
-        // The store is asked on a thread that may block.
-        let kept = tokio::task::spawn_blocking(move || versions::kept(&job.artifacts)).await;
-        let kept = kept.map_err(|panic| tonic::Status::internal(panic.to_string()))?;
-        let older: Vec<_> =
-            kept.map_err(unserved)?.into_iter().rev().filter(|(step, _)| *step < before).collect();
         let size = match page_size as usize {
             0 => PAGE,
             size => size.min(PAGE),
         };
-        let page = &older[..size.min(older.len())];
-        let last = page.last().filter(|_| page.len() < older.len());
-        let next_page_token = last.map(|(step, _)| step.to_string()).unwrap_or_default();
-        let versions = page.iter().map(|(step, name)| PolicyVersion {
-            policy_version: *step,
-            hash: String::new(),
-            step: *step,
-            artifact_uri: format!("{job_id}/{name}"),
-            published_at: None,
-        });
-        let versions = versions.collect();
+        // The store is asked on a thread that may block.
+        let hashes = self.hashes.clone();
+        let page = tokio::task::spawn_blocking(move || page(&job, &hashes, before, size)).await;
+        let page = page.map_err(|panic| tonic::Status::internal(panic.to_string()))?;
+        let (versions, more) = page.map_err(unserved)?;
+        let last = versions.last().filter(|_| more);
+        let next_page_token = last.map(|v| v.policy_version.to_string()).unwrap_or_default();
         Ok(Response::new(ListVersionsResponse { versions, next_page_token }))
     }
+}
+
+/// At most `size` versions older than `before`, newest first, and whether there are more.
+fn page(
+    job: &JobResources,
+    hashes: &Hashes,
+    before: u64,
+    size: usize,
+) -> Result<(Vec<PolicyVersion>, bool), Failure> {
+    let artifacts = &job.artifacts;
+    let kept = versions::kept(artifacts)?;
+    let older: Vec<_> = kept.into_iter().rev().filter(|(step, _)| *step < before).collect();
+    let shown = &older[..size.min(older.len())];
+    let versions = shown.iter().map(|(step, name)| {
+        Ok(PolicyVersion {
+            policy_version: *step,
+            hash: hashes.of(artifacts, name)?.to_string(),
+            step: *step,
+            artifact_uri: artifacts.location(name)?,
+            published_at: None,
+        })
+    });
+    Ok((versions.collect::<Result<_, Failure>>()?, shown.len() < older.len()))
 }

@@ -2,6 +2,7 @@
 
 use crate::LearnerExecutor;
 use crate::handler::Handler;
+use crate::versions::Hashes;
 use rlaif_job::WorkerKind;
 use rlaif_proto::learner::DESCRIPTOR_SET;
 use rlaif_proto::learner::v1::learner_service_server::LearnerServiceServer;
@@ -42,7 +43,8 @@ impl Service for Learner {
 
     fn build(_: Direct, resources: &Resources) -> Result<Parts, String> {
         let executor = Arc::new(LearnerExecutor::new(resources.clone()));
-        let handler = Handler { status: executor.status.clone(), resources: resources.clone() };
+        let (status, hashes) = (executor.status.clone(), Hashes::default());
+        let handler = Handler { status, resources: resources.clone(), hashes };
         let routes = Routes::new(LearnerServiceServer::new(handler));
         let api = Api { routes, descriptor: DESCRIPTOR_SET, rules: RULES };
         Ok(Parts { executor, api, engines: Vec::new(), tasks: Vec::new() })

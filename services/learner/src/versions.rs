@@ -3,11 +3,17 @@
 
 use rlaif_models::CausalLm;
 use rlaif_rl::TrainerState;
+use rlaif_types::ContentHash;
 use rlaif_worker::{BlockingArtifacts, Failure};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Training states kept of a job. The newest may be one that its coordinator has not heard of, so the
 /// one before it stays.
 const STATES: usize = 2;
+
+/// Hashes remembered, of all jobs.
+const HASHES_KEPT: usize = 1000;
 
 /// Artifact of the training state after a step. Numbers are padded: names sort as steps do.
 pub(crate) fn state_name(step: usize) -> String {
@@ -35,6 +41,39 @@ pub(crate) fn kept(artifacts: &BlockingArtifacts) -> Result<Vec<(u64, String)>, 
         Some((step.parse().ok()?, name))
     });
     Ok(numbered.collect())
+}
+
+/// Hashes of versions by where they lie. A version never changes, so each is read once.
+#[derive(Clone, Default)]
+pub(crate) struct Hashes {
+    known: Arc<Mutex<BTreeMap<String, ContentHash>>>,
+}
+
+impl Hashes {
+    /// SHA-256 of the version's bytes.
+    pub(crate) fn of(
+        &self,
+        artifacts: &BlockingArtifacts,
+        name: &str,
+    ) -> Result<ContentHash, Failure> {
+        let place = artifacts.location(name)?;
+        if let Some(hash) = self.lock().get(&place) {
+            return Ok(hash.clone());
+        }
+        // Without the lock: a version is large.
+        let hash = artifacts.hash(name)?;
+        let mut known = self.lock();
+        if known.len() >= HASHES_KEPT {
+            known.clear();
+        }
+        known.insert(place, hash.clone());
+        Ok(hash)
+    }
+
+    /// A map is whole between calls.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ContentHash>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Deletes all but the newest states and the newest `versions` versions. What cannot be deleted now

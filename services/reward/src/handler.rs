@@ -1,6 +1,6 @@
 //! Rewards for direct callers over gRPC.
 
-use crate::scorer::{Asked, Scorer, Served};
+use crate::scorer::{Asked, Scored, Scorer, Served};
 use crate::service::Direct;
 use futures_util::future::try_join_all;
 use rlaif_proto::DecodeError;
@@ -12,38 +12,25 @@ use rlaif_proto::reward::v1::{
     GetModelInfoRequest, GetModelInfoResponse, Normalisation, ScoreAnswer, ScoreQuestion,
     ScoreRequest, ScoreResponse, ScoreStreamRequest, ScoreStreamResponse,
 };
-use rlaif_service::batcher::{self, Batcher, EngineThread};
-use rlaif_service::metrics::BatcherMetrics;
-use rlaif_types::Judgement;
+use rlaif_service::batcher::EngineThread;
 use rlaif_worker::direct::{self, Answers, Batching, deadline, invalid, unserved};
-use rlaif_worker::{Failure, Resources};
-use std::sync::{Arc, Mutex};
+use rlaif_worker::{Desk, Resources};
 use std::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Name of the batcher and its thread.
 const BATCHER: &str = "scores";
 
-/// A reward and the version of the model that gave it.
-pub(crate) type Scored = (Judgement<f32>, u64);
-
 /// Answers direct callers with one reward model. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Handler {
     batching: Batching,
     /// None where no model is configured for direct callers.
-    desk: Option<Desk>,
-}
-
-#[derive(Clone)]
-struct Desk {
-    scorer: Arc<Scorer>,
-    batcher: Batcher<Asked, Result<Scored, Failure>>,
+    desk: Option<Desk<Scorer>>,
 }
 
 impl Handler {
-    /// Starts the batcher before the configured model. A named model is loaded now, so that a mistake
-    /// shows at once; a job's may be yet to come.
+    /// Opens the desk before the configured model.
     ///
     /// # Errors
     /// When a named model cannot be loaded.
@@ -51,32 +38,17 @@ impl Handler {
         direct: Direct,
         resources: &Resources,
     ) -> Result<(Self, Vec<EngineThread>), String> {
-        let Some((model, job)) = direct.source() else {
+        let Some(source) = direct.source() else {
             return Ok((Self { batching: direct.batching, desk: None }, Vec::new()));
         };
-        let why = |failure: Failure| format!("direct: {}", failure.into_message());
-        let scorer = Arc::new(Scorer {
-            job: resources.job(job).map_err(why)?,
-            model,
-            chat: direct.chat,
-            mean: direct.mean,
-            std: direct.std,
-            served: Mutex::default(),
-        });
-        if direct.model.is_some() {
-            scorer.served().map_err(why)?;
-        }
-        let asked = scorer.clone();
-        let engine = move |batch: Vec<Asked>| score(&asked, &batch);
+        let (job, model) = (source.job(resources)?, source.model.clone());
+        let scorer = Scorer::new(job, model, direct.chat, direct.normalisation());
         let options = direct.batching.batcher.clone();
-        let (batcher, thread) =
-            batcher::start(BATCHER, options, BatcherMetrics::new(BATCHER), engine)
-                .map_err(|e| format!("the thread {BATCHER}: {e}"))?;
-        let desk = Some(Desk { scorer, batcher });
-        Ok((Self { batching: direct.batching, desk }, vec![thread]))
+        let (desk, thread) = Desk::open(BATCHER, &source, scorer, options)?;
+        Ok((Self { batching: direct.batching, desk: Some(desk) }, vec![thread]))
     }
 
-    fn desk(&self) -> Result<&Desk, Status> {
+    fn desk(&self) -> Result<&Desk<Scorer>, Status> {
         self.desk.as_ref().ok_or_else(|| {
             Status::failed_precondition(
                 "this reward worker has no model for direct callers; its operator sets \
@@ -103,7 +75,7 @@ impl Handler {
         cost: usize,
         deadline: Option<Instant>,
     ) -> Result<Scored, Status> {
-        let scored = self.desk()?.batcher.submit(asked, cost, deadline).await?;
+        let scored = self.desk()?.ask(asked, cost, deadline).await?;
         scored.map_err(unserved)
     }
 
@@ -127,16 +99,6 @@ impl Handler {
                 Ok((Asked::Tokens(all), cost))
             }
         }
-    }
-}
-
-/// Scores a batch; where the model fails, it fails for all.
-fn score(scorer: &Scorer, batch: &[Asked]) -> Vec<Result<Scored, Failure>> {
-    match scorer.score(batch) {
-        Ok((judged, version)) => {
-            judged.into_iter().map(|judgement| Ok((judgement, version))).collect()
-        }
-        Err(why) => batch.iter().map(|_| Err(why.clone())).collect(),
     }
 }
 
@@ -177,16 +139,18 @@ impl RewardService for Handler {
         &self,
         _: Request<GetModelInfoRequest>,
     ) -> Result<Response<GetModelInfoResponse>, Status> {
-        let scorer = self.desk()?.scorer.clone();
-        let (mean, std) = (scorer.mean, scorer.std);
+        let scorer = self.desk()?.model().clone();
         // It may have to be loaded.
         let served = tokio::task::spawn_blocking(move || scorer.served()).await;
-        let Served { version, name, hash, context_length, since } =
+        let Served { version, name, hash, context_length, normalisation, since, .. } =
             served.map_err(|panic| Status::internal(panic.to_string()))?.map_err(unserved)?;
         Ok(Response::new(GetModelInfoResponse {
             model_version: version,
             model: Some(ModelIdentity { name, hash: hash.to_string() }),
-            normalisation: Some(Normalisation { mean: Some(mean), std: Some(std) }),
+            normalisation: Some(Normalisation {
+                mean: Some(normalisation.mean),
+                std: Some(normalisation.std),
+            }),
             context_length_tokens: context_length as u64,
             loaded_at: Some(since.into()),
         }))

@@ -3,6 +3,7 @@
 mod ask;
 mod get_reward;
 mod handler;
+mod normalisation;
 mod score;
 mod scorer;
 mod service;

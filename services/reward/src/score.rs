@@ -1,7 +1,7 @@
-//! Rewards from a trained reward model, shifted and scaled to mean 0 and variance 1 on its training
-//! responses.
+//! Rewards from a trained reward model.
 
 use crate::ask::rewards;
+use crate::normalisation::Normalisation;
 use rlaif_job::{Score, Tokens, WorkResult};
 use rlaif_models::LanguageModel;
 use rlaif_types::{Item, Judgement, Unscorable, UnscorableReason};
@@ -12,11 +12,13 @@ pub(crate) fn score(
     score: &Score,
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
-    job.with_reward_engine(&score.reward_model.model, |engine| {
+    let at = job.locate(&score.reward_model.model)?;
+    job.with_reward_engine(&at, |engine| {
         let dialogue = Dialogue::with(engine, score.reward_model.chat)?;
         let read: Vec<_> = score.items.iter().map(|item| sequence(&dialogue, item)).collect();
         progress.used(Tokens::read(read.iter().flatten().map(Vec::len).sum()));
-        Ok(WorkResult::Rewards(judge(engine, read, score.mean, score.std)?))
+        let normalisation = Normalisation { mean: score.mean, std: score.std };
+        Ok(WorkResult::Rewards(judge(engine, read, normalisation)?))
     })
 }
 
@@ -24,15 +26,14 @@ pub(crate) fn score(
 pub(crate) fn judge(
     engine: &dyn LanguageModel,
     read: Vec<Judgement<Vec<u32>>>,
-    mean: f64,
-    std: f64,
+    normalisation: Normalisation,
 ) -> Result<Vec<Judgement<f64>>, Failure> {
     let mut rewards = rewards(engine, read.iter().flatten().cloned().collect())?.into_iter();
     let judged = read.into_iter().map(|read| {
         read?;
         let reward = rewards.next().expect("one reward for each sequence asked about");
         match reward.is_finite() {
-            true => Ok((f64::from(reward) - mean) / std),
+            true => Ok(normalisation.reward(f64::from(reward))),
             false => Err(Unscorable::new(
                 UnscorableReason::NoVerdict,
                 "the reward model's output is not a number",

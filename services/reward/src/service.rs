@@ -1,8 +1,9 @@
 //! The reward worker as a network service: its queue, and rewards for direct callers.
 
 use crate::handler::Handler;
+use crate::normalisation::Normalisation;
 use crate::{RewardExecutor, get_reward};
-use rlaif_job::{ModelRef, WorkerKind};
+use rlaif_job::WorkerKind;
 use rlaif_proto::reward::DESCRIPTOR_SET;
 use rlaif_proto::reward::v1::reward_service_server::RewardServiceServer;
 use rlaif_service::auth::{Access, Role, Rule};
@@ -10,7 +11,7 @@ use rlaif_service::config::{Problems, Validate};
 use rlaif_service::http;
 use rlaif_service::server::Api;
 use rlaif_worker::direct::Batching;
-use rlaif_worker::{Parts, Resources, Service};
+use rlaif_worker::{Parts, Resources, Service, Source};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tonic::service::Routes;
@@ -34,15 +35,18 @@ pub struct Direct {
     /// A folder or a pulled name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The job whose reward model it is, instead.
+    /// The job whose newest reward model it is, instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// Prompts go through the model's chat template.
     pub chat: bool,
-    /// Mean of the model's outputs on its training responses, taken off.
-    pub mean: f64,
+    /// Mean of the model's outputs on its training responses, taken off. Without it and `std`, those
+    /// that the model was published with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<f64>,
     /// Their standard deviation, divided by.
-    pub std: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<f64>,
     /// How callers are batched.
     pub batching: Batching,
     /// Where trainers of OpenRLHF ask, over plain HTTP; nowhere where absent.
@@ -51,22 +55,24 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// The model, and the job among whose artifacts it is looked for.
-    pub(crate) fn source(&self) -> Option<(ModelRef, &str)> {
-        match (&self.model, &self.job) {
-            (Some(model), _) => Some((ModelRef::Named(model.clone()), "")),
-            (None, Some(job)) => Some((ModelRef::Saved(crate::train::MODEL.to_owned()), job)),
-            (None, None) => None,
-        }
+    pub(crate) fn source(&self) -> Option<Source> {
+        Source::of(self.model.as_deref(), self.job.as_deref(), crate::train::MODEL)
+    }
+
+    /// What is set, instead of what a model was published with.
+    pub(crate) fn normalisation(&self) -> Option<Normalisation> {
+        Some(Normalisation { mean: self.mean?, std: self.std? })
     }
 }
 
 impl Validate for Direct {
     fn validate(&self, problems: &mut Problems) {
-        let both = self.model.is_some() && self.job.is_some();
-        problems.check(!both, "job", "must be left out where a model is given");
-        problems.check(self.mean.is_finite(), "mean", "must be a finite number");
-        let divisor = self.std.is_finite() && self.std > 0.0;
+        Source::validate(self.model.as_deref(), self.job.as_deref(), problems);
+        let together = self.mean.is_some() == self.std.is_some();
+        problems.check(together, "std", "and mean are given together or not at all");
+        let finite = self.mean.is_none_or(f64::is_finite);
+        problems.check(finite, "mean", "must be a finite number");
+        let divisor = self.std.is_none_or(|std| std.is_finite() && std > 0.0);
         problems.check(divisor, "std", "must be a number above 0");
         problems.section("batching", &self.batching);
         if let Some(http) = &self.http {

@@ -1,6 +1,7 @@
 //! Trains a reward model on labels and measures it on those it has not seen (paper section 2).
 
 use crate::ask::rewards;
+use crate::normalisation::Normalisation;
 use rlaif_data::Reader;
 use rlaif_job::{
     LabelRecord, RewardSummary, TrainReward, Trained, WorkResult, batch_of_step, reward_quality,
@@ -57,7 +58,10 @@ pub(crate) fn train_reward(
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;
     let summary = summarise(&engine, &heldout, &train)?;
-    save_model(&job.artifacts, MODEL, |folder| model.save(folder, &start.checkpoint))?;
+    save_model(&job.artifacts, MODEL, |folder| {
+        model.save(folder, &start.checkpoint)?;
+        Normalisation { mean: summary.mean, std: summary.std }.save(folder)
+    })?;
     long.forget()?;
     let trained = Trained { model: MODEL.into(), metrics, examples: train.len() };
     Ok(WorkResult::RewardTrained { trained, summary })

@@ -3,7 +3,7 @@
 use rlaif_job::ModelRef;
 use rlaif_models::{GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling};
 use rlaif_types::Prompt;
-use rlaif_worker::{Dialogue, Failure, JobResources};
+use rlaif_worker::{Dialogue, DirectModel, Failure, JobResources};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -56,10 +56,17 @@ pub(crate) struct DirectPolicy {
     pub(crate) served: Mutex<Option<Served>>,
 }
 
-impl DirectPolicy {
+impl DirectModel for DirectPolicy {
+    type Question = Asked;
+    type Answer = Result<Drawn, Refused>;
+
+    fn load(&self) -> Result<(), Failure> {
+        self.served().map(drop)
+    }
+
     /// Draws one completion for each request; one whose prompt cannot be read costs the others
     /// nothing.
-    pub(crate) fn generate(&self, batch: Vec<Asked>) -> Vec<Result<Drawn, Refused>> {
+    fn answer(&self, batch: Vec<Asked>) -> Vec<Result<Drawn, Refused>> {
         let size = batch.len();
         let drawn = self.job.with_engine(&self.model, |engine| {
             let policy_version = self.serves(engine.info())?.version;
@@ -78,7 +85,9 @@ impl DirectPolicy {
         });
         drawn.unwrap_or_else(|why| (0..size).map(|_| Err(Refused::Policy(why.clone()))).collect())
     }
+}
 
+impl DirectPolicy {
     /// The policy that answers; it is loaded if it is not.
     ///
     /// # Errors

@@ -11,12 +11,11 @@ use rlaif_proto::rollout::v1::rollout_service_server::RolloutService;
 use rlaif_proto::rollout::v1::{
     GenerateRequest, GenerateResponse, GetPolicyInfoRequest, GetPolicyInfoResponse,
 };
-use rlaif_service::batcher::{self, Batcher, EngineThread};
-use rlaif_service::metrics::BatcherMetrics;
+use rlaif_service::batcher::EngineThread;
 use rlaif_types::Prompt;
 use rlaif_worker::direct::{deadline, estimated_tokens, invalid, unserved};
-use rlaif_worker::{Failure, Resources};
-use std::sync::{Arc, Mutex};
+use rlaif_worker::{Desk, Resources};
+use std::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 /// Name of the batcher and its thread.
@@ -28,18 +27,11 @@ pub(crate) struct Handler {
     max_new_tokens: usize,
     max_batch_tokens: usize,
     /// None where no policy is configured for direct callers.
-    desk: Option<Desk>,
-}
-
-#[derive(Clone)]
-struct Desk {
-    policy: Arc<DirectPolicy>,
-    batcher: Batcher<Asked, Result<Drawn, Refused>>,
+    desk: Option<Desk<DirectPolicy>>,
 }
 
 impl Handler {
-    /// Starts the batcher before the configured policy. A named one is loaded now, so that a mistake
-    /// shows at once; a job's may be yet to come.
+    /// Opens the desk before the configured policy.
     ///
     /// # Errors
     /// When a named policy cannot be loaded.
@@ -49,26 +41,14 @@ impl Handler {
     ) -> Result<(Self, Vec<EngineThread>), String> {
         let max_batch_tokens = direct.batcher.max_batch_tokens;
         let this = |desk| Self { max_new_tokens: direct.max_new_tokens, max_batch_tokens, desk };
-        let Some((model, job)) = direct.source() else { return Ok((this(None), Vec::new())) };
-        let why = |failure: Failure| format!("direct: {}", failure.into_message());
-        let policy = Arc::new(DirectPolicy {
-            job: resources.job(job).map_err(why)?,
-            model,
-            chat: direct.chat,
-            served: Mutex::default(),
-        });
-        if direct.model.is_some() {
-            policy.served().map_err(why)?;
-        }
-        let asked = policy.clone();
-        let engine = move |batch| asked.generate(batch);
-        let metrics = BatcherMetrics::new(BATCHER);
-        let (batcher, thread) = batcher::start(BATCHER, direct.batcher.clone(), metrics, engine)
-            .map_err(|e| format!("the thread {BATCHER}: {e}"))?;
-        Ok((this(Some(Desk { policy, batcher })), vec![thread]))
+        let Some(source) = direct.source() else { return Ok((this(None), Vec::new())) };
+        let (job, model) = (source.job(resources)?, source.model.clone());
+        let policy = DirectPolicy { job, model, chat: direct.chat, served: Mutex::default() };
+        let (desk, thread) = Desk::open(BATCHER, &source, policy, direct.batcher.clone())?;
+        Ok((this(Some(desk)), vec![thread]))
     }
 
-    fn desk(&self) -> Result<&Desk, Status> {
+    fn desk(&self) -> Result<&Desk<DirectPolicy>, Status> {
         self.desk.as_ref().ok_or_else(|| {
             Status::failed_precondition(
                 "this rollout worker has no policy for direct callers; its operator sets \
@@ -143,7 +123,7 @@ impl RolloutService for Handler {
     ) -> Result<Response<GenerateResponse>, Status> {
         let deadline = deadline(&request);
         let (asked, cost) = self.read(request.into_inner()).map_err(invalid)?;
-        let drawn = self.desk()?.batcher.submit(asked, cost, deadline).await?;
+        let drawn = self.desk()?.ask(asked, cost, deadline).await?;
         let Drawn { policy_version, generation, text, prompt_tokens } = drawn.map_err(refusal)?;
         let finish = match generation.finish {
             Finish::Stop => wire::Finish::Stop,
@@ -163,7 +143,7 @@ impl RolloutService for Handler {
         &self,
         _: Request<GetPolicyInfoRequest>,
     ) -> Result<Response<GetPolicyInfoResponse>, Status> {
-        let policy = self.desk()?.policy.clone();
+        let policy = self.desk()?.model().clone();
         // It may have to be loaded.
         let served = tokio::task::spawn_blocking(move || policy.served()).await;
         let Served { version, info, since } =

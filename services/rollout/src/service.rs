@@ -2,14 +2,14 @@
 
 use crate::RolloutExecutor;
 use crate::handler::Handler;
-use rlaif_job::{ModelRef, WorkerKind};
+use rlaif_job::WorkerKind;
 use rlaif_proto::rollout::DESCRIPTOR_SET;
 use rlaif_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
 use rlaif_service::auth::{Access, Role, Rule};
 use rlaif_service::batcher;
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::server::Api;
-use rlaif_worker::{Parts, Resources, Service};
+use rlaif_worker::{Parts, Resources, Service, Source};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tonic::service::Routes;
@@ -47,20 +47,14 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// The policy, and the job among whose artifacts it is looked for.
-    pub(crate) fn source(&self) -> Option<(ModelRef, &str)> {
-        match (&self.model, &self.job) {
-            (Some(model), _) => Some((ModelRef::Named(model.clone()), "")),
-            (None, Some(job)) => Some((ModelRef::Saved(POLICY.to_owned()), job)),
-            (None, None) => None,
-        }
+    pub(crate) fn source(&self) -> Option<Source> {
+        Source::of(self.model.as_deref(), self.job.as_deref(), POLICY)
     }
 }
 
 impl Validate for Direct {
     fn validate(&self, problems: &mut Problems) {
-        let both = self.model.is_some() && self.job.is_some();
-        problems.check(!both, "job", "must be left out where a model is given");
+        Source::validate(self.model.as_deref(), self.job.as_deref(), problems);
         problems.check(self.max_new_tokens > 0, "max_new_tokens", "must be at least 1");
         problems.section("batcher", &self.batcher);
     }

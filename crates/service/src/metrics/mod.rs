@@ -7,7 +7,9 @@
 mod endpoint;
 pub mod names;
 
-pub use endpoint::{Config, Endpoint, Error};
+/// Where metrics are shown.
+pub use crate::http::Config;
+pub use endpoint::{Endpoint, Error};
 /// Where instruments are gathered for the [`Endpoint`].
 pub use prometheus::Registry;
 
@@ -158,7 +160,7 @@ impl BatcherMetrics {
             shed: counter(
                 names::BATCHER_SHED,
                 "{request}",
-                "Requests refused: the queue was full.",
+                "Requests refused: the queue was full, or too long for them.",
             ),
         }
     }
@@ -181,6 +183,7 @@ impl Observer for BatcherMetrics {
         let reason = match why {
             Skipped::CallerLeft => "caller_left",
             Skipped::DeadlinePassed => "deadline_passed",
+            Skipped::TooLate => "too_late",
         };
         self.skipped.add(1, &[self.engine.clone(), KeyValue::new(names::REASON, reason)]);
     }

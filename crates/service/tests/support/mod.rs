@@ -237,7 +237,7 @@ pub fn client_config(endpoint: &str) -> client::Config {
 
 pub async fn echo(channel: &Channel, request: Request<String>) -> Result<String, Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(usize::MAX);
-    grpc.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
+    grpc.ready().await?;
     let codec = ProstCodec::<String, String>::default();
     let answer = grpc.unary(request, PathAndQuery::from_static(ECHO), codec).await?;
     Ok(answer.into_inner())
@@ -252,7 +252,7 @@ pub async fn listen(
     request: Request<String>,
 ) -> Result<Streaming<String>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
+    grpc.ready().await?;
     let codec = ProstCodec::<String, String>::default();
     let answer = grpc.server_streaming(request, PathAndQuery::from_static(STREAM), codec).await?;
     Ok(answer.into_inner())

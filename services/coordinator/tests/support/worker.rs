@@ -20,6 +20,8 @@ pub enum Trick {
     Fail,
     /// Its result refers to an artifact that is not there.
     LoseResult,
+    /// Its result is of a kind that only a newer version knows.
+    AnswerAsNewer,
 }
 
 /// One worker of each kind; they end with this value.
@@ -107,6 +109,10 @@ impl Bench {
                 sha256: ContentHash::of("lost"),
                 bytes: 4,
             }),
+            Some(Trick::AnswerAsNewer) => {
+                let answer = json!({"result": {"distilled": 3}, "seconds": 1.0, "worker": "new"});
+                Payload::Inline(answer.to_string().into())
+            }
             None => self.answer(lease.payload()).await,
         };
         lease.commit(payload.to_wire()).await.map(drop)
