@@ -1,6 +1,6 @@
 //! The verdict on a history: what was promised, and which of it was broken.
 
-use crate::history::History;
+use crate::history::{History, Inflicted};
 use crate::plan::Fault;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,6 +68,16 @@ fn promised(fault: Fault, lease: Duration) -> Duration {
         Fault::RedisKilled | Fault::CoordinatorKilled => Duration::from_secs(5),
         _ => lease + Duration::from_secs(1),
     }
+}
+
+/// How long it took until things went on after a fault. While Redis is away nobody can renew, so after
+/// a restart holders get one lease to do so before anybody takes over: the time counts from there.
+fn recovery(history: &History, done: &Inflicted) -> Option<Duration> {
+    let end = done.at + done.recovery?;
+    let restarts = history.inflicted.iter().filter(|other| other.fault == Fault::RedisKilled);
+    let restarts = restarts.map(|restart| restart.at).filter(|at| *at <= end);
+    let begin = restarts.max().unwrap_or_default().max(done.at);
+    Some(end.saturating_sub(begin))
 }
 
 /// What a history comes to. Shown, it is a table.
@@ -149,7 +159,7 @@ fn faults(history: &History) -> Vec<Violation> {
     }
     for done in &history.inflicted {
         let limit = promised(done.fault, history.lease) + ALLOWANCE;
-        if done.recovery.is_none_or(|recovery| recovery > limit) {
+        if recovery(history, done).is_none_or(|recovery| recovery > limit) {
             violations.push(Violation::NotRecovered(done.fault, done.victim.clone()));
         }
     }
@@ -168,7 +178,8 @@ impl fmt::Display for Verdict<'_> {
         for fault in Fault::ALL {
             let promised = promised(fault, self.history.lease);
             let of = self.history.inflicted.iter().filter(|done| done.fault == fault);
-            let recoveries: Vec<Duration> = of.clone().filter_map(|done| done.recovery).collect();
+            let recoveries: Vec<Duration> =
+                of.clone().filter_map(|done| recovery(self.history, done)).collect();
             let in_time = recoveries.iter().filter(|recovery| **recovery <= promised).count();
             let longest = recoveries.into_iter().max().unwrap_or_default().as_secs_f64();
             let (done, promised) = (of.count(), promised.as_secs_f64());
@@ -196,7 +207,7 @@ impl fmt::Display for Verdict<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Inflicted, Outcome, Written};
+    use crate::history::{Outcome, Written};
     use serde_json::json;
 
     const POISON: &str = "3-label/00000001";
@@ -309,6 +320,15 @@ mod tests {
             let stuck = |history: &mut History| history.inflicted[0].recovery = recovery;
             assert_eq!(broken(stuck), ["no recovery: labeler killed, labeler-0"]);
         }
+        // Only from the restart on, which is too long after the kill.
+        let restart = |history: &mut History| {
+            let at = Duration::from_secs(30);
+            let (fault, victim) = (Fault::RedisKilled, "redis".to_owned());
+            let recovery = Some(Duration::from_secs(1));
+            history.inflicted[0].recovery = Some(Duration::from_secs(31));
+            history.inflicted.push(Inflicted { fault, victim, at, recovery });
+        };
+        assert_eq!(broken(restart), [""; 0]);
         let surprise = |history: &mut History| history.surprises.push("it ended".into());
         assert_eq!(broken(surprise), ["surprise: it ended"]);
     }

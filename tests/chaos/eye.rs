@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// A look at the queues. A Redis that was killed needs a new one.
 pub struct Eye(Connection);
 
-/// A started item in somebody's hand.
+/// An item in a worker's hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// Its queue.
@@ -17,6 +17,8 @@ pub struct Held {
     pub entry: String,
     /// Its id.
     pub item: String,
+    /// Its worker has taken a token; until then a death costs it nothing.
+    pub is_started: bool,
     /// The worker that has it.
     pub worker: String,
     /// What the queue calls that worker's life.
@@ -37,7 +39,7 @@ impl Eye {
         Self(redis.connection())
     }
 
-    /// What a worker has started and not settled; workers have one item at a time.
+    /// What a worker has in hand; workers take one item at a time.
     pub fn in_hand(&mut self, queue: WorkerKind, worker: &str) -> Option<Held> {
         let mut pending = redis::cmd("XPENDING");
         // No more are pending than there are workers, and leases of former ones.
@@ -48,14 +50,13 @@ impl Eye {
         };
         let (entry, consumer, ..) = pending.into_iter().find(is_ours)?;
         let mut started = redis::cmd("HEXISTS");
-        if !started.arg(key(queue, "tokens")).arg(&entry).query::<bool>(&mut self.0).unwrap() {
-            return None;
-        }
+        let started = started.arg(key(queue, "tokens")).arg(&entry);
+        let is_started = started.query(&mut self.0).unwrap();
         let mut range = redis::cmd("XRANGE");
         range.arg(key(queue, "work")).arg(&entry).arg(&entry);
         let (_, fields) = range.query::<Vec<Entry>>(&mut self.0).unwrap().pop()?;
         let item = String::from_utf8(fields[1].clone()).unwrap();
-        Some(Held { queue, entry, item, worker: worker.to_owned(), consumer })
+        Some(Held { queue, entry, item, is_started, worker: worker.to_owned(), consumer })
     }
 
     /// Whether the item is out of its worker's hand: another has it, or it is settled.

@@ -98,15 +98,16 @@ fn weather(scale: &Scale) {
         undisturbed,
     };
     let verdict = checker::judge(&history);
+    for Inflicted { fault, victim, at, recovery } in &history.inflicted {
+        let recovery = recovery.unwrap_or_default().as_secs_f64();
+        println!(
+            "{:8.2} s {fault:<32}{recovery:6.2} s until it went on: {victim}",
+            at.as_secs_f64()
+        );
+    }
     println!("{verdict}");
     if !verdict.violations.is_empty() {
-        for Inflicted { fault, victim, at, recovery } in &history.inflicted {
-            println!(
-                "{:8.2} s {fault:<32}{victim}, recovered after {recovery:?}",
-                at.as_secs_f64()
-            );
-        }
-        panic!("{verdict}\nlogs are kept in {}", dir.keep().display());
+        panic!("promises were broken; logs are kept in {}", dir.keep().display());
     }
 }
 

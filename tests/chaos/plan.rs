@@ -12,7 +12,7 @@ use std::time::Duration;
 /// What is done to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// SIGKILL to a labeler whose result is on its way to Redis.
+    /// SIGKILL to a labeler, by chance wherever it is, or while its result is on its way to Redis.
     LabelerKilled,
     /// SIGSTOP to a labeler whose result is on its way to Redis. It arrives when another has taken the
     /// item over; then SIGCONT, and the zombie goes on.

@@ -178,6 +178,11 @@ impl Storm {
         lines.iter().filter(|byte| **byte == b'\n').count()
     }
 
+    /// The sign that results come again.
+    fn next_result(&self) -> Sign {
+        Sign::Results(self.results_in_journal())
+    }
+
     /// Looks after the cluster until `condition` holds.
     fn until(
         &mut self,
@@ -299,6 +304,9 @@ impl Storm {
         }
         let letters = self.cluster.ask(&["dead-letters", &self.job]);
         let tasks: Vec<&str> = letters.lines().filter_map(|l| l.split(' ').next()).collect();
+        if tasks.is_empty() {
+            return;
+        }
         for task in &tasks {
             self.poison.mend(&format!("{}/{task}", self.job));
         }
@@ -309,38 +317,48 @@ impl Storm {
     fn inflict(&mut self, fault: Fault) -> Result<(), Stuck> {
         match fault {
             Fault::LabelerKilled => {
-                let (slot, held) = self.catch_a_labeler()?;
-                self.labelers[slot].process.kill();
-                self.note(fault, &held.worker.clone(), Sign::TakenOver(held));
+                let (slot, held) = match self.rng.random_bool(0.25) {
+                    true => self.catch(Self::try_a_labeler_anywhere)?,
+                    false => self.catch(Self::try_a_labeler_giving_a_result)?,
+                };
+                let labeler = &mut self.labelers[slot];
+                labeler.process.kill();
+                let name = labeler.name.clone();
+                let sign = held.map_or_else(|| self.next_result(), Sign::TakenOver);
+                self.note(fault, &name, sign);
                 self.labelers[slot] = self.new_labeler();
             }
             Fault::LabelerFrozen => {
                 self.until("an end of frozen labelers", |storm| {
                     storm.frozen.len() < FROZEN_AT_ONCE
                 })?;
-                let (_, held) = self.catch_a_labeler()?;
-                self.frozen.insert(held.worker.clone());
-                self.note(fault, &held.worker.clone(), Sign::TakenOver(held));
+                let (slot, held) = self.catch(Self::try_a_labeler_giving_a_result)?;
+                let name = self.labelers[slot].name.clone();
+                self.frozen.insert(name.clone());
+                let sign = held.map_or_else(|| self.next_result(), Sign::TakenOver);
+                self.note(fault, &name, sign);
             }
             Fault::RedisKilled => {
                 self.cluster.redis.kill();
                 self.wait_up_to(AWAY_MS);
                 self.cluster.redis.restart();
                 self.eye = Eye::on(&self.cluster.redis);
-                self.note(fault, "redis", Sign::Results(self.results_in_journal()));
+                let sign = self.next_result();
+                self.note(fault, "redis", sign);
             }
             Fault::CoordinatorKilled => {
                 self.cluster.kill_coordinator();
                 self.wait_up_to(AWAY_MS);
                 self.cluster.start_coordinator();
-                self.note(fault, "coordinator", Sign::Results(self.results_in_journal()));
+                let sign = self.next_result();
+                self.note(fault, "coordinator", sign);
                 let again = self.cluster.submit(&self.job_file);
                 if again != self.job {
                     self.surprises.push(format!("submitted again it is {again}"));
                 }
             }
             Fault::LearnerKilled => {
-                let (slot, held) = self.catch_the_learner()?;
+                let (slot, held) = self.catch(Self::try_the_learner)?;
                 self.kill_the_learner(fault, slot, held);
             }
             Fault::CheckpointTorn => {
@@ -371,49 +389,68 @@ impl Storm {
         std::thread::sleep(Duration::from_millis(self.rng.random_range(0..=ms)));
     }
 
-    /// A labeler, frozen, that has worked on an item and whose result is on its way: it reaches Redis
-    /// when its tap is released.
-    fn catch_a_labeler(&mut self) -> Result<(usize, Held), Stuck> {
+    /// A worker, frozen in the state that `attempt` looks for, and what it has in hand.
+    fn catch<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Option<T>) -> Result<T, Stuck> {
         let mut caught = None;
-        self.until("a labeler at work", |storm| {
-            caught = storm.try_a_labeler();
+        self.until("a worker where the fault is to hit it", |storm| {
+            caught = attempt(storm);
             caught.is_some()
         })?;
         Ok(caught.expect("waited for"))
     }
 
-    fn try_a_labeler(&mut self) -> Option<(usize, Held)> {
-        let slot = self.rng.random_range(0..self.labelers.len());
-        let labeler = &mut self.labelers[slot];
-        if self.frozen.contains(&labeler.name) {
+    /// A labeler, frozen wherever it is.
+    fn try_a_labeler_anywhere(&mut self) -> Option<(usize, Option<Held>)> {
+        let slot = self.a_labeler()?;
+        self.labelers[slot].process.freeze();
+        let held = self.eye.in_hand(WorkerKind::Labeler, &self.labelers[slot].name);
+        if held.as_ref().is_some_and(|held| !self.may_hit(&held.item)) {
+            self.labelers[slot].process.wake();
             return None;
         }
+        Some((slot, held))
+    }
+
+    /// A labeler, frozen, that has worked on an item and whose result is on its way: it reaches Redis
+    /// when its tap is released.
+    fn try_a_labeler_giving_a_result(&mut self) -> Option<(usize, Option<Held>)> {
+        let slot = self.a_labeler()?;
+        let labeler = &mut self.labelers[slot];
         labeler.tap.arm();
         let armed = Instant::now();
         while labeler.tap.holding().is_none() && armed.elapsed() < AT_WORK {
             std::thread::sleep(Duration::from_millis(1));
         }
-        if let Some(item) = labeler.tap.holding()
-            && self.hits.get(&item).is_none_or(|hits| *hits < HITS)
-        {
-            labeler.process.freeze();
-            // Its lease may be another's already, on a machine that stalls.
-            let held = self.eye.in_hand(WorkerKind::Labeler, &labeler.name);
-            if let Some(held) = held.filter(|held| held.item == item) {
-                *self.hits.entry(item).or_default() += 1;
-                return Some((slot, held));
-            }
-            labeler.process.wake();
+        labeler.process.freeze();
+        // On a machine that stalls the lease may be another's already.
+        let held = self.eye.in_hand(WorkerKind::Labeler, &labeler.name);
+        let held = held.filter(|held| labeler.tap.holding().is_some_and(|item| item == held.item));
+        if held.as_ref().is_some_and(|held| self.may_hit(&held.item)) {
+            return Some((slot, held));
         }
-        labeler.tap.release();
+        self.labelers[slot].process.wake();
+        self.labelers[slot].tap.release();
         None
     }
 
-    /// What a frozen worker has in hand, after all that it sent has arrived.
+    /// One that is not frozen.
+    fn a_labeler(&mut self) -> Option<usize> {
+        let slot = self.rng.random_range(0..self.labelers.len());
+        (!self.frozen.contains(&self.labelers[slot].name)).then_some(slot)
+    }
+
+    /// Counts a hit of an item, unless it has had as many as an innocent one may.
+    fn may_hit(&mut self, item: &str) -> bool {
+        let hits = self.hits.entry(item.to_owned()).or_default();
+        *hits += 1;
+        *hits <= HITS
+    }
+
+    /// What a frozen worker has started, after all that it sent has arrived.
     fn firmly_in_hand(&mut self, kind: WorkerKind, name: &str) -> Option<Held> {
         self.eye.in_hand(kind, name)?;
         std::thread::sleep(IN_FLIGHT);
-        self.eye.in_hand(kind, name)
+        self.eye.in_hand(kind, name).filter(|held| held.is_started)
     }
 
     fn learner(&self) -> usize {
@@ -422,19 +459,15 @@ impl Storm {
     }
 
     /// The learner, frozen in the middle of a step.
-    fn catch_the_learner(&mut self) -> Result<(usize, Held), Stuck> {
-        let mut caught = None;
-        self.until("a learner at work", |storm| {
-            let slot = storm.learner();
-            storm.workers[slot].process.freeze();
-            let name = storm.workers[slot].name.clone();
-            caught = storm.firmly_in_hand(WorkerKind::Learner, &name).map(|held| (slot, held));
-            if caught.is_none() {
-                storm.workers[slot].process.wake();
-            }
-            caught.is_some()
-        })?;
-        Ok(caught.expect("waited for"))
+    fn try_the_learner(&mut self) -> Option<(usize, Held)> {
+        let slot = self.learner();
+        self.workers[slot].process.freeze();
+        let name = self.workers[slot].name.clone();
+        let held = self.firmly_in_hand(WorkerKind::Learner, &name);
+        if held.is_none() {
+            self.workers[slot].process.wake();
+        }
+        held.map(|held| (slot, held))
     }
 
     /// The learner, frozen while a training state is half written: the store writes beside the name
