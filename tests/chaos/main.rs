@@ -13,6 +13,7 @@
 //! `RLAIF_CHAOS_SEED=7` chooses the storm.
 
 mod checker;
+mod crew;
 mod eye;
 mod history;
 mod job;
@@ -77,8 +78,13 @@ fn weather(scale: &Scale) {
     let poison: BTreeSet<String> =
         plan.poison.iter().map(|pair| TaskId::Label(*pair).to_string()).collect();
 
-    let mut storm = Storm::gather(RLAIF, &dir.path().join("cluster"), &job, seed);
-    storm.rage(&plan, &poison, scale);
+    let cluster = dir.path().join("cluster");
+    let mut storm = Storm::gather(RLAIF, &cluster, &job, &poison, scale, seed);
+    storm.rage(&plan);
+    if !storm.is_over() {
+        let surprises = &storm.surprises;
+        panic!("seed {seed}: {surprises:#?}; logs are kept in {}", dir.keep().display());
+    }
     let took = storm.age();
     let (inflicted, struck) = (storm.inflicted.clone(), storm.struck);
     let surprises = storm.surprises.clone();

@@ -1,21 +1,29 @@
-//! The storm: does what was planned to a cluster at work, starts again what was killed, as an
-//! orchestrator would, mends what poison broke, as an operator would, and notes what happens.
+//! The storm: does what was planned to a cluster at work, starts again what was killed, mends what
+//! poison broke, as an operator would, and notes what happens.
 
+use crate::crew::Crew;
 use crate::eye::{Eye, Held};
 use crate::history::{Inflicted, Outcome, Written};
 use crate::plan::{Fault, Plan, Scale};
-use crate::tap::{Poison, Source, Tap};
+use crate::tap::{Poison, Source};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rlaif_job::WorkerKind;
-use rlaif_testkit::{Cluster, Process, RedisServer};
+use rlaif_testkit::{Cluster, RedisServer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// How long a worker may be silent.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// Starts of an item.
+pub const MAX_STARTS: usize = 4;
+
 /// Longer than anything correct takes; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
+/// How often the disk is looked at for a state that is half written.
+const WRITING_POLL: Duration = Duration::from_micros(50);
 /// How long a labeler is watched for a result before another one is.
 const AT_WORK: Duration = Duration::from_millis(200);
 /// How long what was sent before a SIGSTOP may be on its way to Redis.
@@ -28,29 +36,8 @@ const FROZEN_AT_ONCE: usize = 2;
 /// also be lost to a machine that stalls.
 const HITS: usize = MAX_STARTS - 2;
 
-/// How long a worker may be silent.
-pub const LEASE: Duration = Duration::from_secs(2);
-/// Starts of an item.
-pub const MAX_STARTS: usize = 4;
-
-/// Nothing went on, or the job was over too early: what was waited for.
+/// What was waited for and did not come.
 struct Stuck(String);
-
-/// A labeler and its wire. Replaced by one of another name when it dies.
-struct Labeler {
-    name: String,
-    process: Process,
-    tap: Tap,
-}
-
-/// Another worker. That of rollouts has a slow wire, or the pairs would be labelled before the storm
-/// has begun.
-struct Worker {
-    service: &'static str,
-    name: String,
-    process: Process,
-    _tap: Option<Tap>,
-}
 
 /// By what a fault is known to be recovered from.
 enum Sign {
@@ -75,13 +62,9 @@ pub struct Storm {
     job: String,
     eye: Eye,
     poison: Poison,
-    pace: Duration,
-    labelers: Vec<Labeler>,
     /// Names of labelers that are frozen.
     frozen: BTreeSet<String>,
-    workers: Vec<Worker>,
-    /// Of workers: each has a name of its own.
-    started: usize,
+    /// How often a fault hit each item.
     hits: BTreeMap<String, usize>,
     open: Vec<Open>,
     /// What was done.
@@ -90,12 +73,20 @@ pub struct Storm {
     pub struck: usize,
     /// What nobody did.
     pub surprises: Vec<String>,
+    crew: Crew,
     cluster: Cluster,
 }
 
 impl Storm {
-    /// Starts a cluster in `folder`, without workers, and submits the job to it.
-    pub fn gather(program: &str, folder: &Path, job_file: &Path, seed: u64) -> Self {
+    /// Starts a cluster in `folder`, and submits the job to it. Its tasks in `poison` are poison.
+    pub fn gather(
+        program: &str,
+        folder: &Path,
+        job_file: &Path,
+        poison: &BTreeSet<String>,
+        scale: &Scale,
+        seed: u64,
+    ) -> Self {
         // What Redis has answered it has written, and its history is never rewritten.
         let redis = ["--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"];
         let redis = RedisServer::start_with(&redis);
@@ -105,37 +96,34 @@ impl Storm {
             ("RLAIF__QUEUE__OPTIONS__MAX_STARTS", &starts),
         ];
         let cluster = Cluster::start(program, folder, redis, &settings);
+        let job = cluster.submit(job_file);
+        let poison = Poison::of(poison.iter().map(|task| format!("{job}/{task}")));
+        let (redis, seen) = (cluster.redis.socket(), job.clone());
+        let source = Source { redis, job: seen, poison: poison.clone() };
         Self {
             began: Instant::now(),
             rng: ChaCha8Rng::seed_from_u64(!seed),
             job_file: job_file.to_owned(),
-            job: cluster.submit(job_file),
+            job,
             eye: Eye::on(&cluster.redis),
-            poison: Poison::default(),
-            pace: Duration::ZERO,
-            labelers: Vec::new(),
+            poison,
             frozen: BTreeSet::new(),
-            workers: Vec::new(),
-            started: 0,
             hits: BTreeMap::new(),
             open: Vec::new(),
             inflicted: Vec::new(),
             struck: 0,
             surprises: Vec::new(),
+            crew: Crew::start(&cluster, source, scale),
             cluster,
         }
     }
 
-    /// Spreads the poison, starts the workers, and lets happen what was planned, until the job is
-    /// done. What does not go as it should is a surprise.
-    pub fn rage(&mut self, plan: &Plan, poison: &BTreeSet<String>, scale: &Scale) {
-        self.pace = scale.pace;
-        self.poison.spread(poison.iter().map(|task| format!("{}/{task}", self.job)));
-        self.labelers = (0..scale.labelers).map(|_| self.new_labeler()).collect();
-        self.workers = ["rollout", "reward", "learner"].map(|kind| self.new_worker(kind)).into();
+    /// Lets happen what was planned, until the job is done and every fault recovered from. That it
+    /// does not come to that is a surprise.
+    pub fn rage(&mut self, plan: &Plan) {
         if let Err(Stuck(what)) = self.follow(plan) {
             let jobs = self.cluster.ask(&["jobs"]);
-            self.surprises.push(format!("{what} did not happen\n{jobs}"));
+            self.surprises.push(format!("{what} did not come\n{jobs}"));
         }
     }
 
@@ -149,17 +137,9 @@ impl Storm {
         })
     }
 
-    /// What the job came to, and what was written to the queues. The cluster ends.
-    pub fn settle(mut self) -> (Outcome, Written) {
-        let manifest = self.cluster.manifest(&self.job);
-        let preferences = self.cluster.ask(&["export", &self.job]);
-        self.labelers.clear();
-        self.workers.clear();
-        self.cluster.kill_coordinator();
-        let written = Written::read(&self.cluster.redis.history(), &self.job);
-        let journal = self.cluster.folder().join("journal.redb");
-        let run = self.cluster.run_folder(&self.job);
-        (Outcome::read(&journal, &self.job, &run, &preferences, &manifest), written)
+    /// Whether the job is done.
+    pub fn is_over(&self) -> bool {
+        self.cluster.run_folder(&self.job).join("manifest.json").exists()
     }
 
     /// Time since the storm began.
@@ -167,20 +147,16 @@ impl Storm {
         self.began.elapsed()
     }
 
-    fn is_over(&self) -> bool {
-        self.cluster.run_folder(&self.job).join("manifest.json").exists()
-    }
-
-    /// Results in the coordinator's journal of times, which survives it.
-    fn results_in_journal(&self) -> usize {
-        let journal = self.cluster.run_folder(&self.job).join("journal.jsonl");
-        let lines = std::fs::read(journal).unwrap_or_default();
-        lines.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    /// The sign that results come again.
-    fn next_result(&self) -> Sign {
-        Sign::Results(self.results_in_journal())
+    /// What the job, which is over, came to, and what was written to the queues. The cluster ends.
+    pub fn settle(self) -> (Outcome, Written) {
+        let Self { mut cluster, crew, job, .. } = self;
+        let manifest = cluster.manifest(&job);
+        let preferences = cluster.ask(&["export", &job]);
+        drop(crew);
+        cluster.kill_coordinator();
+        let written = Written::read(&cluster.redis.history(), &job);
+        let (journal, run) = (cluster.folder().join("journal.redb"), cluster.run_folder(&job));
+        (Outcome::read(&journal, &job, &run, &preferences, &manifest), written)
     }
 
     /// Looks after the cluster until `condition` holds.
@@ -202,67 +178,18 @@ impl Storm {
         }
     }
 
-    /// One round of the orchestrator, the operator and the chronicler.
+    /// One round of the orchestrator, the chronicler and the operator.
     fn tend(&mut self) {
-        self.replace_the_fallen();
-        self.note_recoveries();
-        self.put_dead_letters_back();
-    }
-
-    fn new_tap(&self, name: &str, pace: Duration) -> Tap {
-        let (redis, job) = (self.cluster.redis.socket(), self.job.clone());
-        let source = Source { redis, job, poison: self.poison.clone() };
-        Tap::open(self.cluster.folder().join(format!("{name}.sock")), source, pace)
-    }
-
-    fn new_labeler(&mut self) -> Labeler {
-        let name = self.new_name("labeler");
-        let tap = self.new_tap(&name, Duration::ZERO);
-        let mut command = self.cluster.worker("labeler", &name);
-        command.env("RLAIF__QUEUE__URL", tap.url());
-        Labeler { process: Process::spawn(&mut command), name, tap }
-    }
-
-    fn new_worker(&mut self, service: &'static str) -> Worker {
-        let name = self.new_name(service);
-        let mut command = self.cluster.worker(service, &name);
-        let tap = (service == "rollout").then(|| self.new_tap(&name, self.pace));
-        if let Some(tap) = &tap {
-            command.env("RLAIF__QUEUE__URL", tap.url());
-        }
-        Worker { service, name, process: Process::spawn(&mut command), _tap: tap }
-    }
-
-    fn new_name(&mut self, service: &str) -> String {
-        self.started += 1;
-        format!("{service}-{}", self.started)
-    }
-
-    fn replace_the_fallen(&mut self) {
-        for slot in 0..self.labelers.len() {
-            let labeler = &mut self.labelers[slot];
-            if labeler.tap.is_struck() {
-                labeler.process.kill();
-                self.struck += 1;
-            } else if labeler.process.is_running() {
-                continue;
-            } else {
-                self.surprises.push(format!("{} ended by itself", labeler.name));
-            }
-            self.labelers[slot] = self.new_labeler();
-        }
-        for slot in 0..self.workers.len() {
-            let Worker { service, name, process, .. } = &mut self.workers[slot];
-            if !process.is_running() {
-                self.surprises.push(format!("{name} ended by itself"));
-                let service = *service;
-                self.workers[slot] = self.new_worker(service);
-            }
-        }
+        let fallen = self.crew.replace_the_fallen(&self.cluster);
+        self.struck += fallen.struck;
+        let ended = fallen.by_themselves.into_iter().map(|name| format!("{name} ended by itself"));
+        self.surprises.extend(ended);
         if !self.cluster.coordinator_is_running() {
             self.surprises.push("the coordinator ended by itself".into());
             self.cluster.start_coordinator();
         }
+        self.note_recoveries();
+        self.put_dead_letters_back();
     }
 
     fn note_recoveries(&mut self) {
@@ -283,7 +210,8 @@ impl Storm {
             if let Sign::TakenOver(held) = &open.sign
                 && self.frozen.remove(&held.worker)
             {
-                let zombie = self.labelers.iter_mut().find(|l| l.name == held.worker);
+                let mut labelers = self.crew.labelers.iter_mut();
+                let zombie = labelers.find(|labeler| labeler.name == held.worker);
                 let zombie = zombie.expect("nobody kills a frozen labeler");
                 // Its result is on its way now, and comes too late.
                 zombie.tap.release();
@@ -314,6 +242,13 @@ impl Storm {
         self.cluster.ask(&requeue.collect::<Vec<_>>());
     }
 
+    /// Results in the coordinator's journal of times, which survives it.
+    fn results_in_journal(&self) -> usize {
+        let journal = self.cluster.run_folder(&self.job).join("journal.jsonl");
+        let lines = std::fs::read(journal).unwrap_or_default();
+        lines.iter().filter(|byte| **byte == b'\n').count()
+    }
+
     fn inflict(&mut self, fault: Fault) -> Result<(), Stuck> {
         match fault {
             Fault::LabelerKilled => {
@@ -321,75 +256,78 @@ impl Storm {
                     true => self.catch(Self::try_a_labeler_anywhere)?,
                     false => self.catch(Self::try_a_labeler_giving_a_result)?,
                 };
-                let labeler = &mut self.labelers[slot];
-                labeler.process.kill();
-                let name = labeler.name.clone();
-                let sign = held.map_or_else(|| self.next_result(), Sign::TakenOver);
-                self.note(fault, &name, sign);
-                self.labelers[slot] = self.new_labeler();
+                self.crew.labelers[slot].process.kill();
+                self.note_about_a_labeler(fault, slot, held);
+                self.crew.replace_labeler(&self.cluster, slot);
             }
             Fault::LabelerFrozen => {
                 self.until("an end of frozen labelers", |storm| {
                     storm.frozen.len() < FROZEN_AT_ONCE
                 })?;
                 let (slot, held) = self.catch(Self::try_a_labeler_giving_a_result)?;
-                let name = self.labelers[slot].name.clone();
-                self.frozen.insert(name.clone());
-                let sign = held.map_or_else(|| self.next_result(), Sign::TakenOver);
-                self.note(fault, &name, sign);
+                self.frozen.insert(self.crew.labelers[slot].name.clone());
+                self.note_about_a_labeler(fault, slot, held);
             }
             Fault::RedisKilled => {
                 self.cluster.redis.kill();
-                self.wait_up_to(AWAY_MS);
+                self.stay_away();
                 self.cluster.redis.restart();
                 self.eye = Eye::on(&self.cluster.redis);
-                let sign = self.next_result();
-                self.note(fault, "redis", sign);
+                self.note(fault, "redis".into(), Sign::Results(self.results_in_journal()));
             }
             Fault::CoordinatorKilled => {
                 self.cluster.kill_coordinator();
-                self.wait_up_to(AWAY_MS);
+                self.stay_away();
                 self.cluster.start_coordinator();
-                let sign = self.next_result();
-                self.note(fault, "coordinator", sign);
+                self.note(fault, "coordinator".into(), Sign::Results(self.results_in_journal()));
                 let again = self.cluster.submit(&self.job_file);
                 if again != self.job {
-                    self.surprises.push(format!("submitted again it is {again}"));
+                    self.surprises.push(format!("submitted again the job is {again}"));
                 }
             }
             Fault::LearnerKilled => {
-                let (slot, held) = self.catch(Self::try_the_learner)?;
-                self.kill_the_learner(fault, slot, held);
+                let held = self.catch(Self::try_the_learner)?;
+                self.kill_the_learner(fault, held);
             }
             Fault::CheckpointTorn => {
-                let (slot, held) = self.catch_the_learner_writing()?;
-                self.kill_the_learner(fault, slot, held);
+                let held = self.catch_the_learner_writing()?;
+                self.kill_the_learner(fault, held);
             }
         }
         Ok(())
     }
 
-    fn kill_the_learner(&mut self, fault: Fault, slot: usize, held: Held) {
-        self.workers[slot].process.kill();
-        self.note(fault, &held.worker.clone(), Sign::TakenOver(held));
-        self.workers[slot] = self.new_worker("learner");
+    fn stay_away(&mut self) {
+        std::thread::sleep(Duration::from_millis(self.rng.random_range(0..=AWAY_MS)));
     }
 
-    fn note(&mut self, fault: Fault, who: &str, sign: Sign) {
-        let victim = match &sign {
-            Sign::TakenOver(held) => format!("{who} with {}", held.item),
-            Sign::Results(_) => who.to_owned(),
-        };
+    fn kill_the_learner(&mut self, fault: Fault, held: Held) {
+        self.crew.learner.process.kill();
+        let victim = format!("{} with {}", held.worker, held.item);
+        self.note(fault, victim, Sign::TakenOver(held));
+        self.crew.replace_learner(&self.cluster);
+    }
+
+    fn note_about_a_labeler(&mut self, fault: Fault, slot: usize, held: Option<Held>) {
+        let name = &self.crew.labelers[slot].name;
+        match held {
+            Some(held) => {
+                let victim = format!("{name} with {}", held.item);
+                self.note(fault, victim, Sign::TakenOver(held));
+            }
+            None => {
+                self.note(fault, name.clone(), Sign::Results(self.results_in_journal()));
+            }
+        }
+    }
+
+    fn note(&mut self, fault: Fault, victim: String, sign: Sign) {
         let (at, since) = (self.age(), Instant::now());
         self.open.push(Open { index: self.inflicted.len(), since, sign });
         self.inflicted.push(Inflicted { fault, victim, at, recovery: None });
     }
 
-    fn wait_up_to(&mut self, ms: u64) {
-        std::thread::sleep(Duration::from_millis(self.rng.random_range(0..=ms)));
-    }
-
-    /// A worker, frozen in the state that `attempt` looks for, and what it has in hand.
+    /// A worker, frozen in the state that `attempt` looks for.
     fn catch<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Option<T>) -> Result<T, Stuck> {
         let mut caught = None;
         self.until("a worker where the fault is to hit it", |storm| {
@@ -399,13 +337,14 @@ impl Storm {
         Ok(caught.expect("waited for"))
     }
 
-    /// A labeler, frozen wherever it is.
+    /// A labeler, frozen wherever it is, and what it has in hand.
     fn try_a_labeler_anywhere(&mut self) -> Option<(usize, Option<Held>)> {
         let slot = self.a_labeler()?;
-        self.labelers[slot].process.freeze();
-        let held = self.eye.in_hand(WorkerKind::Labeler, &self.labelers[slot].name);
+        let labeler = &mut self.crew.labelers[slot];
+        labeler.process.freeze();
+        let held = self.eye.in_hand(WorkerKind::Labeler, &labeler.name);
         if held.as_ref().is_some_and(|held| !self.may_hit(&held.item)) {
-            self.labelers[slot].process.wake();
+            self.crew.labelers[slot].process.wake();
             return None;
         }
         Some((slot, held))
@@ -415,7 +354,7 @@ impl Storm {
     /// when its tap is released.
     fn try_a_labeler_giving_a_result(&mut self) -> Option<(usize, Option<Held>)> {
         let slot = self.a_labeler()?;
-        let labeler = &mut self.labelers[slot];
+        let labeler = &mut self.crew.labelers[slot];
         labeler.tap.arm();
         let armed = Instant::now();
         while labeler.tap.holding().is_none() && armed.elapsed() < AT_WORK {
@@ -428,15 +367,16 @@ impl Storm {
         if held.as_ref().is_some_and(|held| self.may_hit(&held.item)) {
             return Some((slot, held));
         }
-        self.labelers[slot].process.wake();
-        self.labelers[slot].tap.release();
+        let labeler = &mut self.crew.labelers[slot];
+        labeler.process.wake();
+        labeler.tap.release();
         None
     }
 
     /// One that is not frozen.
     fn a_labeler(&mut self) -> Option<usize> {
-        let slot = self.rng.random_range(0..self.labelers.len());
-        (!self.frozen.contains(&self.labelers[slot].name)).then_some(slot)
+        let slot = self.rng.random_range(0..self.crew.labelers.len());
+        (!self.frozen.contains(&self.crew.labelers[slot].name)).then_some(slot)
     }
 
     /// Counts a hit of an item, unless it has had as many as an innocent one may.
@@ -446,64 +386,52 @@ impl Storm {
         *hits <= HITS
     }
 
-    /// What a frozen worker has started, after all that it sent has arrived.
-    fn firmly_in_hand(&mut self, kind: WorkerKind, name: &str) -> Option<Held> {
-        self.eye.in_hand(kind, name)?;
-        std::thread::sleep(IN_FLIGHT);
-        self.eye.in_hand(kind, name).filter(|held| held.is_started)
-    }
-
-    fn learner(&self) -> usize {
-        let learner = self.workers.iter().position(|worker| worker.service == "learner");
-        learner.expect("there is a learner")
-    }
-
-    /// The learner, frozen in the middle of a step.
-    fn try_the_learner(&mut self) -> Option<(usize, Held)> {
-        let slot = self.learner();
-        self.workers[slot].process.freeze();
-        let name = self.workers[slot].name.clone();
-        let held = self.firmly_in_hand(WorkerKind::Learner, &name);
-        if held.is_none() {
-            self.workers[slot].process.wake();
+    /// The learner, frozen in the middle of a step, after all that it sent before has arrived.
+    fn try_the_learner(&mut self) -> Option<Held> {
+        let learner = &mut self.crew.learner;
+        learner.process.freeze();
+        let mut held = self.eye.in_hand(WorkerKind::Learner, &learner.name);
+        if held.is_some() {
+            std::thread::sleep(IN_FLIGHT);
+            held = self.eye.in_hand(WorkerKind::Learner, &learner.name);
         }
-        held.map(|held| (slot, held))
+        let held = held.filter(|held| held.is_started);
+        if held.is_none() {
+            learner.process.wake();
+        }
+        held
     }
 
     /// The learner, frozen while a training state is half written: the store writes beside the name
     /// that a state gets when it is whole.
-    fn catch_the_learner_writing(&mut self) -> Result<(usize, Held), Stuck> {
+    fn catch_the_learner_writing(&mut self) -> Result<Held, Stuck> {
         let states = self.cluster.run_folder(&self.job).join("state");
-        let half_written = || {
-            let files = std::fs::read_dir(&states).into_iter().flatten().flatten();
-            let mut files = files.map(|file| file.path());
-            files.find(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                name.starts_with("policy-") && name.contains(".safetensors#")
-            })
-        };
-        let started = Instant::now();
-        for round in 0_u64.. {
-            if let Some(half) = half_written() {
-                let slot = self.learner();
-                self.workers[slot].process.freeze();
-                let name = self.workers[slot].name.clone();
-                let held = self.eye.in_hand(WorkerKind::Learner, &name);
-                if let Some(held) = held
-                    && half.exists()
-                {
-                    return Ok((slot, held));
+        // What an earlier death left is nobody's.
+        let left = half_written(&states);
+        let (started, mut looks) = (Instant::now(), 0_u64);
+        while !self.is_over() && started.elapsed() < PATIENCE {
+            if let Some(half) = half_written(&states).difference(&left).next() {
+                let learner = &mut self.crew.learner;
+                learner.process.freeze();
+                let held = self.eye.in_hand(WorkerKind::Learner, &learner.name);
+                if let Some(held) = held.filter(|_| half.exists()) {
+                    return Ok(held);
                 }
-                self.workers[slot].process.wake();
+                learner.process.wake();
             }
-            if round.is_multiple_of(256) {
+            looks += 1;
+            if looks.is_multiple_of(256) {
                 self.tend();
             }
-            if self.is_over() || started.elapsed() > PATIENCE {
-                break;
-            }
-            std::thread::sleep(Duration::from_micros(50));
+            std::thread::sleep(WRITING_POLL);
         }
         Err(Stuck("a learner caught writing".into()))
     }
+}
+
+/// States of a policy in the making.
+fn half_written(states: &Path) -> BTreeSet<PathBuf> {
+    let files = std::fs::read_dir(states).into_iter().flatten().flatten();
+    let half = |path: &PathBuf| path.to_string_lossy().contains(".safetensors#");
+    files.map(|file| file.path()).filter(half).collect()
 }

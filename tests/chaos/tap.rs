@@ -18,13 +18,13 @@ use std::time::Duration;
 const NAME_BYTES: usize = 256;
 
 /// Items that are poison as long as they are in here.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Poison(Arc<Mutex<BTreeSet<String>>>);
 
 impl Poison {
     /// These items are poison.
-    pub fn spread(&self, items: impl IntoIterator<Item = String>) {
-        self.0.lock().unwrap().extend(items);
+    pub fn of(items: impl IntoIterator<Item = String>) -> Self {
+        Self(Arc::new(Mutex::new(items.into_iter().collect())))
     }
 
     /// What made the item fail is mended.
@@ -106,7 +106,10 @@ impl Tap {
 
     /// Holds the next result back.
     pub fn arm(&self) {
-        self.shared.change(State::Open, State::Armed);
+        let mut state = self.shared.state();
+        if *state == State::Open {
+            *state = State::Armed;
+        }
     }
 
     /// The item whose result is held back, once there is one.
@@ -140,13 +143,6 @@ impl Drop for Tap {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
-    }
-
-    fn change(&self, from: State, to: State) {
-        let mut state = self.state();
-        if *state == from {
-            *state = to;
-        }
     }
 
     /// Two threads a connection. A Redis that is away closes it, as Redis itself would.
