@@ -4,55 +4,40 @@
 mod processes;
 mod trace;
 
-use processes::{Cluster, rlaif, write_job};
-use rlaif_testkit::free_port;
+use processes::{Crewed, RLAIF, write_job};
+use rlaif_testkit::{free_port, run_alone};
 use serde_json::Value;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Stdio;
-
-/// What `rlaif run` leaves.
-fn manifest_of_one_process(folder: &Path) -> Value {
-    let out = folder.join("alone");
-    let status = rlaif()
-        .arg("run")
-        .arg(folder.join("job.toml"))
-        .arg("--out")
-        .arg(&out)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.unwrap().success());
-    serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap()
-}
 
 #[test]
 fn a_job_leaves_the_same_whoever_works_on_it_and_whoever_is_killed_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     write_job(dir.path(), 4);
-    let job = dir.path().join("job.toml");
-    let alone = manifest_of_one_process(dir.path());
+    let (job, out) = (dir.path().join("job.toml"), dir.path().join("alone"));
+    run_alone(RLAIF, &job, &out);
+    let alone = std::fs::read(out.join("manifest.json")).unwrap();
+    let alone: Value = serde_json::from_slice(&alone).unwrap();
 
     // A collector of traces that never answers, and below one that is not there: neither is felt.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let collector = format!("http://{}", hanging.local_addr().unwrap());
-    let one = Cluster::start(&dir.path().join("one"), 1, &collector);
-    let id = one.submit(&job);
-    assert_eq!(one.submit(&job), id, "the same job submitted twice is one job");
+    let one = Crewed::start(&dir.path().join("one"), 1, &collector);
+    let id = one.cluster.submit(&job);
+    assert_eq!(one.cluster.submit(&job), id, "the same job submitted twice is one job");
     assert_eq!(one.manifest(&id), alone);
     drop(one);
 
     let dead = format!("http://127.0.0.1:{}", free_port());
-    let mut three = Cluster::start(&dir.path().join("three"), 3, &dead);
-    let id = three.submit(&job);
-    three.wait_until("labeling", |cluster| cluster.labels(&id) >= 8);
+    let mut three = Crewed::start(&dir.path().join("three"), 3, &dead);
+    let id = three.cluster.submit(&job);
+    three.wait_until("labeling", |crewed| crewed.labels(&id) >= 8);
     // SIGKILL: nobody says goodbye.
     drop(three.workers.pop());
-    three.wait_until("labeling on", |cluster| cluster.labels(&id) >= 24);
-    drop(three.coordinator.take());
-    three.start_coordinator();
-    three.wait_until("labeling after a restart", |cluster| cluster.labels(&id) >= 48);
-    three.redis.kill();
-    three.redis.restart();
+    three.wait_until("labeling on", |crewed| crewed.labels(&id) >= 24);
+    three.cluster.kill_coordinator();
+    three.cluster.start_coordinator();
+    three.wait_until("labeling after a restart", |crewed| crewed.labels(&id) >= 48);
+    three.cluster.redis.kill();
+    three.cluster.redis.restart();
     assert_eq!(three.manifest(&id), alone);
 }

@@ -1,17 +1,13 @@
-//! The processes of a cluster, and a job for them.
+//! A coordinator with its workers, and a job for them.
 
-use rlaif_testkit::{RedisServer, free_port};
+use rlaif_testkit::{Cluster, Process, RedisServer};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub const RLAIF: &str = env!("CARGO_BIN_EXE_rlaif");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 const PATIENCE: Duration = Duration::from_secs(180);
-
-pub fn rlaif() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_rlaif"))
-}
 
 /// A job that goes through every stage, whose work items have `chunk_size` prompts or pairs.
 pub fn write_job(folder: &Path, chunk_size: usize) {
@@ -46,114 +42,46 @@ pub fn write_job(folder: &Path, chunk_size: usize) {
     std::fs::write(folder.join("job.toml"), job).unwrap();
 }
 
-/// A process that does not outlive its test.
-pub struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A cluster and who works in it.
+pub struct Crewed {
+    pub cluster: Cluster,
+    pub workers: Vec<Process>,
 }
 
-/// One coordinator and its workers.
-pub struct Cluster {
-    folder: PathBuf,
-    port: u16,
-    collector: String,
-    pub redis: RedisServer,
-    pub coordinator: Option<Service>,
-    pub workers: Vec<Service>,
-}
-
-impl Cluster {
-    /// Traces and metrics go to `collector`.
+impl Crewed {
+    /// One worker of each kind, but for labelers. Traces and metrics go to `collector`.
     pub fn start(folder: &Path, labelers: usize, collector: &str) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        let redis = RedisServer::start();
-        let (folder, port) = (folder.to_owned(), free_port());
-        let collector = collector.to_owned();
-        let mut cluster =
-            Self { folder, port, collector, redis, coordinator: None, workers: Vec::new() };
-        cluster.start_coordinator();
-        for service in ["rollout", "reward", "learner"] {
-            cluster.start_worker(service);
-        }
-        (0..labelers).for_each(|_| cluster.start_worker("labeler"));
-        cluster
+        let settings = [
+            ("RLAIF__QUEUE__OPTIONS__LEASE", "2s"),
+            ("RLAIF__TELEMETRY__OTLP__ENDPOINT", collector),
+            ("RLAIF__TELEMETRY__OTLP__METRICS_INTERVAL", "1s"),
+        ];
+        let cluster = Cluster::start(RLAIF, folder, RedisServer::start(), &settings);
+        let mut crewed = Self { cluster, workers: Vec::new() };
+        let kinds = ["rollout", "reward", "learner"].into_iter();
+        kinds.chain(std::iter::repeat_n("labeler", labelers)).for_each(|k| crewed.start_worker(k));
+        crewed
     }
 
-    fn service(&self, name: &str) -> Command {
-        let log = self.folder.join(format!("{name}.log"));
-        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = rlaif();
-        command
-            .arg(name)
-            .env("RLAIF__QUEUE__URL", self.redis.url())
-            .env("RLAIF__QUEUE__OPTIONS__LEASE", "2s")
-            .env("RLAIF__ARTIFACTS__URL", self.folder.join("jobs"))
-            .env("RLAIF__METRICS__ADDRESS", "127.0.0.1:0")
-            .env("RLAIF__TELEMETRY__OTLP__ENDPOINT", &self.collector)
-            .env("RLAIF__TELEMETRY__OTLP__METRICS_INTERVAL", "1s")
-            .stdout(Stdio::null())
-            .stderr(log);
-        command
-    }
-
-    pub fn start_coordinator(&mut self) {
-        let mut command = self.service("coordinator");
-        command
-            .env("RLAIF__SERVER__ADDRESS", format!("127.0.0.1:{}", self.port))
-            .env("RLAIF__COORDINATOR__DATA_DIR", &self.folder);
-        self.coordinator = Some(Service(command.spawn().unwrap()));
-    }
-
-    /// Asks the coordinator to end (SIGTERM), and waits until it has.
-    pub fn stop_coordinator(&mut self) {
-        let mut coordinator = self.coordinator.take().unwrap();
-        let id = coordinator.0.id().to_string();
-        assert!(Command::new("kill").arg(id).status().unwrap().success());
-        assert!(coordinator.0.wait().unwrap().success());
-    }
-
-    pub fn start_worker(&mut self, service: &str) {
-        self.workers.push(Service(self.service(service).spawn().unwrap()));
-    }
-
-    /// What a client command prints; it waits for the coordinator by itself.
-    fn ask(&self, args: &[&str]) -> String {
-        let started = Instant::now();
-        loop {
-            let server = format!("http://127.0.0.1:{}", self.port);
-            let output = rlaif().args(args).env("RLAIF_SERVER", server).output().unwrap();
-            if output.status.success() {
-                return String::from_utf8(output.stdout).unwrap();
-            }
-            let why = String::from_utf8_lossy(&output.stderr);
-            assert!(started.elapsed() < PATIENCE, "rlaif {args:?}: {why}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    pub fn submit(&self, job: &Path) -> String {
-        self.ask(&["submit", job.to_str().unwrap()]).trim().to_owned()
+    pub fn start_worker(&mut self, kind: &str) {
+        self.workers.push(Process::spawn(&mut self.cluster.worker(kind, kind)));
     }
 
     pub fn labels(&self, id: &str) -> usize {
-        let labels = self.folder.join("jobs").join(id).join("labels.jsonl");
+        let labels = self.cluster.run_folder(id).join("labels.jsonl");
         std::fs::read_to_string(labels).unwrap_or_default().lines().count()
     }
 
     pub fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let started = Instant::now();
         while !condition(self) {
-            assert!(started.elapsed() < PATIENCE, "{what} did not happen; see {:?}", self.folder);
+            let folder = self.cluster.folder();
+            assert!(started.elapsed() < PATIENCE, "{what} did not happen; see {folder:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     pub fn manifest(&self, id: &str) -> Value {
-        self.ask(&["watch", id]);
-        serde_json::from_str(&self.ask(&["report", id, "--format", "manifest"])).unwrap()
+        serde_json::from_str(&self.cluster.manifest(id)).unwrap()
     }
 }

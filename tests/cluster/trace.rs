@@ -1,6 +1,6 @@
 //! The trace of a job, as a collector receives it from the services that worked on it.
 
-use super::processes::{Cluster, write_job};
+use super::processes::{Crewed, write_job};
 use rlaif_testkit::{Collector, Exported, SpanKind};
 use tokio::runtime::Runtime;
 
@@ -23,10 +23,10 @@ const COORDINATOR_METRICS: [&str; 5] = [
     "rlaif.queue.outstanding",
 ];
 
-impl Cluster {
+impl Crewed {
     /// Items of the labelers' queue that somebody has started.
     fn labeling_started(&self) -> usize {
-        let client = redis::Client::open(self.redis.url()).unwrap();
+        let client = redis::Client::open(self.cluster.redis.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         redis::cmd("HLEN").arg("{rlaif:label}:tokens").query(&mut connection).unwrap()
     }
@@ -35,7 +35,7 @@ impl Cluster {
     fn kill_a_labeler_at_work(&mut self) {
         while self.labeling_started() == 0 {
             self.start_worker("labeler");
-            self.wait_until("labeling", |cluster| cluster.labeling_started() > 0);
+            self.wait_until("labeling", |crewed| crewed.labeling_started() > 0);
             drop(self.workers.pop());
         }
     }
@@ -56,22 +56,22 @@ fn a_job_is_one_trace_from_its_submission_to_the_learners_steps_with_a_link_for_
     let collector = runtime.block_on(Collector::start());
     let dir = tempfile::tempdir().unwrap();
     write_job(dir.path(), 16);
-    let mut cluster = Cluster::start(&dir.path().join("traced"), 0, collector.endpoint());
-    let id = cluster.submit(&dir.path().join("job.toml"));
-    cluster.kill_a_labeler_at_work();
+    let mut crewed = Crewed::start(&dir.path().join("traced"), 0, collector.endpoint());
+    let id = crewed.cluster.submit(&dir.path().join("job.toml"));
+    crewed.kill_a_labeler_at_work();
     // The trace is the job's, not the coordinator's: it goes on under the next one.
-    cluster.stop_coordinator();
-    cluster.start_coordinator();
-    cluster.start_worker("labeler");
-    cluster.manifest(&id);
-    cluster.wait_until("a span of each kind of work", |_| {
+    crewed.cluster.stop_coordinator();
+    crewed.cluster.start_coordinator();
+    crewed.start_worker("labeler");
+    crewed.manifest(&id);
+    crewed.wait_until("a span of each kind of work", |_| {
         let spans = collector.spans();
         WORK.iter().all(|(service, kind, _)| processing(&spans, service, kind).is_some())
     });
 
     for metric in COORDINATOR_METRICS {
         let named = ("rlaif-coordinator".to_owned(), metric.to_owned());
-        cluster.wait_until(metric, |_| collector.metrics().contains(&named));
+        crewed.wait_until(metric, |_| collector.metrics().contains(&named));
     }
 
     let spans = collector.spans();

@@ -1,10 +1,16 @@
-//! What tests of several crates share: a real Redis to kill and restart, a collector of traces and
-//! metrics, and waiting for a condition instead of sleeping. Never a normal dependency of anything.
+//! What tests of several crates share: a real Redis to kill and restart, processes to freeze and kill,
+//! a cluster of them, a collector of traces and metrics, and waiting for a condition instead of
+//! sleeping. Never a normal dependency of anything.
 
+mod append_only_file;
+mod cluster;
 mod collector;
 mod eventually;
+mod process;
 mod redis_server;
 
+pub use cluster::{Cluster, run_alone};
 pub use collector::{Collector, Exported, Span, SpanKind};
 pub use eventually::eventually;
+pub use process::Process;
 pub use redis_server::{RedisServer, free_port};

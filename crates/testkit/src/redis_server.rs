@@ -2,8 +2,9 @@
 //! folder, so that it can be killed and started again with what it had written. No other test can
 //! take its socket, as it could take a port.
 
+use crate::append_only_file;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -16,6 +17,7 @@ const SOCKET: &str = "redis.sock";
 
 /// A running redis-server with `appendonly yes` and `maxmemory-policy noeviction`; it ends with its
 /// value.
+#[derive(Debug)]
 pub struct RedisServer {
     child: Child,
     folder: TempDir,
@@ -46,7 +48,12 @@ impl RedisServer {
 
     /// Where it listens, as the queue takes it.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.folder.path().join(SOCKET).display())
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// The Unix socket where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(SOCKET)
     }
 
     /// Ends it as `kill -9` does: what it had not written is lost.
@@ -75,6 +82,15 @@ impl RedisServer {
     pub fn connection(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).expect("the URL is well-formed");
         client.get_connection().expect("the server answers")
+    }
+
+    /// Every command that changed its data, in order, since it was first started: what its
+    /// append-only file holds. Scripts stand there as the commands that they made.
+    ///
+    /// # Panics
+    /// When the file was rewritten: then it holds the data, and no history any more.
+    pub fn history(&self) -> Vec<Vec<Vec<u8>>> {
+        append_only_file::commands(&self.folder.path().join("appendonlydir"))
     }
 
     fn wait_until_it_answers(&mut self) {

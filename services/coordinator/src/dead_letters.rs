@@ -1,6 +1,7 @@
 //! Items that were given up: kept in their queue, with the job failed, until an operator has mended
 //! what made them fail and puts them back.
 
+use crate::coordinator::Shared;
 use crate::take_in::split;
 use crate::{Coordinator, Error, JobState};
 use rlaif_job::{TaskId, WorkerKind};
@@ -52,23 +53,22 @@ impl FromStr for DeadItemCursor {
     }
 }
 
-impl Coordinator {
+impl Shared {
     /// Up to `max` of a job's dead letters after a place, oldest first within each queue.
     ///
     /// # Errors
-    /// When there is no such job, or a queue is away.
-    pub async fn dead_letters(
+    /// When a queue is away.
+    pub(crate) async fn dead_letters(
         &self,
         job: &str,
         from: DeadItemCursor,
         max: usize,
     ) -> Result<Vec<DeadItem>, Error> {
-        self.job(job)?;
         let mut found = Vec::new();
         for (queue, kind) in WorkerKind::ALL.into_iter().enumerate().skip(from.queue) {
             let mut after = if queue == from.queue { from.after } else { Position::START };
             loop {
-                let page = self.shared.queues.of(kind).dead_letters(after, PAGE).await?;
+                let page = self.queues.of(kind).dead_letters(after, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 after = last.position;
                 for letter in page {
@@ -84,6 +84,22 @@ impl Coordinator {
             }
         }
         Ok(found)
+    }
+}
+
+impl Coordinator {
+    /// Up to `max` of a job's dead letters after a place, oldest first within each queue.
+    ///
+    /// # Errors
+    /// When there is no such job, or a queue is away.
+    pub async fn dead_letters(
+        &self,
+        job: &str,
+        from: DeadItemCursor,
+        max: usize,
+    ) -> Result<Vec<DeadItem>, Error> {
+        self.job(job)?;
+        self.shared.dead_letters(job, from, max).await
     }
 
     pub(crate) async fn has_dead_letters(&self, job: &str) -> Result<bool, Error> {

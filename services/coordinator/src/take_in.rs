@@ -3,7 +3,7 @@
 use crate::active_job::{ActiveJob, read_answer};
 use crate::coordinator::Shared;
 use crate::metrics::Settled;
-use crate::{Error, JobState, What};
+use crate::{DeadItemCursor, Error, JobState, What};
 use bytes::Bytes;
 use rlaif_artifacts::Payload;
 use rlaif_job::{Answer, StageProgress, TaskId, WorkResult, WorkerKind};
@@ -85,13 +85,30 @@ impl Shared {
             self.fail(&job, &error, &[]).await?;
         }
         for (job, deaths) in batch.deaths {
-            let error: Vec<&str> = deaths.iter().map(|(_, error)| error.as_str()).collect();
-            let dead: Vec<TaskId> = deaths.iter().map(|(task, _)| *task).collect();
-            dead.iter().for_each(|_| self.metrics.settled(kind, Settled::Dead));
-            self.board.add_dead(&job, &dead);
-            self.fail(&job, &error.join("; "), &dead).await?;
+            deaths.iter().for_each(|_| self.metrics.settled(kind, Settled::Dead));
+            self.fail_for_the_dead(&job, deaths).await?;
         }
         Ok(())
+    }
+
+    /// Fails a job whose items were given up. A death may be told again after its letter was put
+    /// back: then the item is at work, and its death is history.
+    async fn fail_for_the_dead(
+        &self,
+        job: &str,
+        mut deaths: Vec<(TaskId, String)>,
+    ) -> Result<(), Error> {
+        // Letters are put back in turn, so none is between the look and the failure.
+        let _turn = self.steering.lock().await;
+        let letters = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
+        deaths.retain(|(task, _)| letters.iter().any(|letter| letter.task == *task));
+        if deaths.is_empty() {
+            return Ok(());
+        }
+        let error: Vec<&str> = deaths.iter().map(|(_, error)| error.as_str()).collect();
+        let dead: Vec<TaskId> = deaths.iter().map(|(task, _)| *task).collect();
+        self.board.add_dead(job, &dead);
+        self.fail(job, &error.join("; "), &dead).await
     }
 
     async fn read(&self, entry: ResultEntry, batch: &mut Batch) -> Result<(), Error> {

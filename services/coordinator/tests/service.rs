@@ -4,12 +4,12 @@
 mod support;
 
 use rlaif_coordinator::service::RULES;
-use rlaif_job::Manifest;
+use rlaif_job::{Manifest, WorkerKind};
 use rlaif_proto::coordinator::FILE_DESCRIPTOR_SET;
 use rlaif_proto::coordinator::v1::job_event::Event;
 use rlaif_proto::coordinator::v1::*;
 use rlaif_proto::{Error, ErrorCode};
-use rlaif_queue::Options;
+use rlaif_queue::{ItemId, Options, Position};
 use rlaif_service::auth::AuthRules;
 use rlaif_testkit::eventually;
 use std::collections::BTreeSet;
@@ -222,6 +222,39 @@ async fn a_poison_item_is_given_up_listed_requeued_and_done() {
     assert_eq!(dead_letters(&done), (0, 0));
     let left = client.list_dead_letters(list).await.unwrap().into_inner().dead_letters;
     assert!(left.is_empty(), "{left:?}");
+    cluster.stop(running).await;
+}
+
+/// As when a coordinator is killed between putting a letter back and acknowledging the death.
+#[tokio::test]
+async fn a_death_that_is_told_after_its_letter_was_put_back_fails_nobody() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let id = submit(&mut running.client(), &submission("revived", false), "key").await;
+    let labels = cluster.queues.of(WorkerKind::Labeler);
+    // Two checks, fine-tuning, and the first of two chunks of pairs.
+    cluster.workers.allow(4);
+    let sampled = async || {
+        let pairs = cluster.run_folder(&id).path("pairs.jsonl").exists();
+        (pairs && labels.outstanding().await.unwrap() == 1).then_some(())
+    };
+    eventually("the first chunk is to be labelled", sampled).await;
+    cluster.stop(running).await;
+    let item = ItemId::from(format!("{id}/3-label/00000000"));
+    cluster.workers.play(item.as_str(), Trick::Fail);
+    // Its three starts, and the second chunk of pairs.
+    cluster.workers.allow(4);
+    let dead = async || {
+        let letters = labels.dead_letters(Position::START, 1).await.unwrap();
+        (!letters.is_empty()).then_some(())
+    };
+    eventually("the item is given up", dead).await;
+    cluster.workers.behave();
+    assert_eq!(labels.requeue(&[item]).await.unwrap(), 1);
+
+    cluster.workers.allow_all();
+    let running = cluster.coordinator().await;
+    until(&mut running.client(), &id, JobState::Succeeded).await;
     cluster.stop(running).await;
 }
 
