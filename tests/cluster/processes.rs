@@ -46,6 +46,8 @@ pub fn write_job(folder: &Path, chunk_size: usize) {
 pub struct Crewed {
     pub cluster: Cluster,
     pub workers: Vec<Process>,
+    /// So that no two workers have one name, not even one after the other.
+    hired: usize,
 }
 
 impl Crewed {
@@ -57,14 +59,16 @@ impl Crewed {
             ("RLAIF__TELEMETRY__OTLP__METRICS_INTERVAL", "1s"),
         ];
         let cluster = Cluster::start(RLAIF, folder, RedisServer::start(), &settings);
-        let mut crewed = Self { cluster, workers: Vec::new() };
+        let mut crewed = Self { cluster, workers: Vec::new(), hired: 0 };
         let kinds = ["rollout", "reward", "learner"].into_iter();
         kinds.chain(std::iter::repeat_n("labeler", labelers)).for_each(|k| crewed.start_worker(k));
         crewed
     }
 
     pub fn start_worker(&mut self, kind: &str) {
-        self.workers.push(Process::spawn(&mut self.cluster.worker(kind, kind)));
+        let name = format!("{kind}-{}", self.hired);
+        self.hired += 1;
+        self.workers.push(Process::spawn(&mut self.cluster.worker(kind, &name)));
     }
 
     pub fn labels(&self, id: &str) -> usize {
