@@ -214,7 +214,7 @@ fn a_job_is_done_with_every_task_done_once() {
 
 #[test]
 fn what_could_not_be_judged_is_counted_by_stage() {
-    let mut machine = machine();
+    let mut machine = machine(0);
     let unjudged = || Unscorable::new(UnscorableReason::NoVerdict, "it said neither");
     while machine.outcome().is_none() {
         let item = machine.ready().swap_remove(0);

@@ -220,6 +220,7 @@ mod tests {
     use rlaif_job::{CheckLabeler, ModelRef, TaskId, Work};
     use rlaif_queue::{Item, Options, Outcome, Position};
     use serde_json::json;
+    use std::time::Duration;
 
     /// Does everything at once.
     struct Diligent;
@@ -273,7 +274,8 @@ mod tests {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn({
             let (queue, shutdown) = (queue.clone(), shutdown.clone());
-            async move { serve(&queue, "old", Arc::new(Diligent), store, shutdown).await }
+            let bench = Bench::new(WorkerKind::Labeler, "old", Arc::new(Diligent), store);
+            async move { bench.serve(&queue, shutdown).await }
         });
         let mut ended = Vec::new();
         let mut after = Position::START;

@@ -109,8 +109,7 @@ fn all_is_done_in_order_and_nothing_is_started_before_its_turn() {
         let worker = Gated::default();
         let running = worker.run(&process);
         for done in 1..=3 {
-            let count =
-                |which: fn(&Did) -> bool| worker.did().into_iter().filter(|did| which(did)).count();
+            let count = |which: fn(&Did) -> bool| worker.did().into_iter().filter(which).count();
             let worked_on = || count(|did| matches!(did, Did::Work(_)));
             until("work", || (worked_on() == done).then_some(()));
             // What the worker may have leased meanwhile is not started.
