@@ -232,6 +232,8 @@ impl Coordinator {
         if self.has_dead_letters(id).await? {
             return Err(Error::DeadLetters(id.to_owned()));
         }
+        // A Redis that lost its letters lost these deaths with them.
+        self.shared.board.without_dead(id, None)?;
         let record = self.shared.board.set_state(id, JobState::Running)?;
         self.shared.take_up(record).await?;
         self.job(id)
