@@ -35,9 +35,9 @@ const RLAIF: &str = env!("CARGO_BIN_EXE_rlaif");
 
 /// The one that runs everywhere.
 const SHORT: Scale = Scale {
-    job: Size { pairs: 151, steps: 8 },
+    job: Size { pairs: 121, steps: 6 },
     poison: 1,
-    pace: Duration::from_millis(50),
+    pace: Duration::from_millis(40),
     labelers: 3,
     labeler_kills: 5,
     labeler_freezes: 2,

@@ -199,6 +199,10 @@ impl Storm {
         let results = self.results_in_journal();
         for open in std::mem::take(&mut self.open) {
             let recovered = match &open.sign {
+                // The frozen stay so past their lease, also when a failed job takes its items back.
+                Sign::TakenOver(held) if self.frozen.contains(&held.worker) => {
+                    open.since.elapsed() > LEASE && self.eye.is_taken_over(held)
+                }
                 Sign::TakenOver(held) => self.eye.is_taken_over(held),
                 Sign::Results(before) => results > *before,
             };
