@@ -50,6 +50,11 @@ fn processing<'a>(spans: &'a [Exported], service: &str, kind: &str) -> Option<&'
     })
 }
 
+/// The span that queued an item, by its processing.
+fn sender<'a>(spans: &'a [Exported], processing: &Exported) -> Option<&'a Exported> {
+    spans.iter().find(|exported| exported.span.span_id == processing.span.parent_span_id)
+}
+
 #[test]
 fn a_job_is_one_trace_from_its_submission_to_the_learners_steps_with_a_link_for_each_redelivery() {
     let runtime = Runtime::new().unwrap();
@@ -64,9 +69,12 @@ fn a_job_is_one_trace_from_its_submission_to_the_learners_steps_with_a_link_for_
     crewed.cluster.start_coordinator();
     crewed.start_worker("labeler");
     crewed.manifest(&id);
-    crewed.wait_until("a span of each kind of work", |_| {
+    // Each service exports in its own time.
+    crewed.wait_until("a span of each kind of work, and who asked for it", |_| {
         let spans = collector.spans();
-        WORK.iter().all(|(service, kind, _)| processing(&spans, service, kind).is_some())
+        WORK.iter().all(|(service, kind, _)| {
+            processing(&spans, service, kind).is_some_and(|item| sender(&spans, item).is_some())
+        })
     });
 
     for metric in COORDINATOR_METRICS {
@@ -88,7 +96,7 @@ fn a_job_is_one_trace_from_its_submission_to_the_learners_steps_with_a_link_for_
     for (service, kind, below) in WORK {
         let item = processing(&spans, service, kind).unwrap();
         assert!(of_job(&item), "{item:#?}");
-        let sent = spans.iter().find(|s| s.span.span_id == item.span.parent_span_id).unwrap();
+        let sent = sender(&spans, item).unwrap();
         assert_eq!(
             (sent.service.as_str(), sent.span.kind()),
             ("rlaif-coordinator", SpanKind::Producer)
