@@ -38,7 +38,7 @@ const LOADS: [f64; 3] = [0.5, 1.0, 10.0];
 const WINDOW: Duration = Duration::from_secs(20);
 /// Scores that the engine can give within a caller's patience, so that a slow machine asks for nothing
 /// impossible; but no caller is more impatient than `LEAST_DEADLINE`.
-const SCORES_PER_DEADLINE: f64 = 24.0;
+const SCORES_PER_DEADLINE: f64 = 48.0;
 const LEAST_DEADLINE: Duration = Duration::from_secs(1);
 const SEED: u64 = 7;
 

@@ -79,11 +79,12 @@ impl<Req, Resp> Shared<Req, Resp> {
         if state.closed {
             return Err(Error::Stopped);
         }
-        let mut admitted = state.queue.admit(tokens, deadline);
+        let now = Instant::now();
+        let mut admitted = state.queue.admit(tokens, deadline, now);
         // Looking for them takes a while, so only where there are any.
         if admitted.is_err() && self.callers_left.swap(false, Ordering::Relaxed) {
             state.queue.drop_callers_that_left(&*self.observer);
-            admitted = state.queue.admit(tokens, deadline);
+            admitted = state.queue.admit(tokens, deadline, now);
         }
         if let Err(refused) = admitted {
             drop(state);
@@ -94,8 +95,7 @@ impl<Req, Resp> Shared<Req, Resp> {
         }
         let (reply, answer) = oneshot::channel();
         let caller = Caller { reply, span: telemetry::current_span_context() };
-        let queued_at = Instant::now();
-        state.queue.push(Entry { request, tokens, deadline, queued_at, caller });
+        state.queue.push(Entry { request, tokens, deadline, queued_at: now, caller });
         drop(state);
         self.changed.notify_one();
         Ok(Place { shared: self, answer, answered: false })
@@ -105,7 +105,7 @@ impl<Req, Resp> Shared<Req, Resp> {
     pub(super) fn next_batch(&self) -> Option<Batch<Req, Resp>> {
         let mut state = self.lock();
         loop {
-            let batch = state.queue.take(&*self.observer);
+            let batch = state.queue.take(Instant::now(), &*self.observer);
             if !batch.requests.is_empty() {
                 return Some(batch);
             }
