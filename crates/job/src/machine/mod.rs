@@ -144,7 +144,7 @@ impl Machine {
     /// A job before its first task. `id` names it in its items.
     pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
         let labeling = (job.rl.reward == RewardSource::Model).then(|| Labeling::new(&job));
-        let training = PolicyTraining::new(&job);
+        let training = PolicyTraining::new(&job, &inputs);
         let evaluation = Evaluation::new(&job, &inputs);
         Self {
             id: id.into(),
@@ -319,14 +319,14 @@ impl Machine {
                 finished_training("reward", trained, |_| summary_json)
             }
             (TaskId::Rollout { step, chunk }, WorkResult::Rollouts(rollouts)) => {
-                self.training.rolled_out((&self.job, &self.inputs), (step, chunk), rollouts);
+                self.training.rolled_out(step, chunk, rollouts)?;
                 Vec::new()
             }
             (TaskId::Score { step, chunk }, WorkResult::Rewards(rewards)) => {
-                self.training.scored((&self.job, &self.inputs), (step, chunk), rewards)
+                self.training.scored(&self.job, step, chunk, rewards)?
             }
             (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
-                self.training.stepped(&self.job, &self.inputs, step, stepped)
+                self.training.stepped(&self.job, &self.inputs, step, stepped)?
             }
             (TaskId::Respond(chunk), WorkResult::Contests(contests)) => {
                 self.evaluation.responded(chunk, contests);

@@ -2,7 +2,7 @@
 
 use super::{Effect, Inputs, Machine, StageProgress, plain};
 use crate::work::{Generate, ModelRef, PolicyStep, Rate, Rollout, Score, Stepped, Work};
-use crate::{Job, RewardSource, SampleRecord, TaskId, batch_of_step};
+use crate::{Error, Job, RewardSource, SampleRecord, TaskId, batch_of_step};
 use rlaif_types::{Episode, Item, Judgement, Prompt};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub(super) struct PolicyTraining {
     versions: BTreeMap<usize, String>,
     /// Artifact folder of the trained policy.
     model: Option<String>,
-    /// Of steps not yet made that something is known of.
+    /// Of the next step and of those that may be drawn ahead of it.
     batches: BTreeMap<usize, Batch>,
     note: String,
 }
@@ -54,8 +54,8 @@ fn batch_artifact(step: usize) -> String {
 }
 
 impl PolicyTraining {
-    pub(super) fn new(job: &Job) -> Self {
-        Self {
+    pub(super) fn new(job: &Job, inputs: &Inputs) -> Self {
+        let mut training = Self {
             steps: job.rl.steps,
             chunks: job.rl.batch_size.div_ceil(job.chunk_size),
             learned: 0,
@@ -64,6 +64,15 @@ impl PolicyTraining {
             model: None,
             batches: BTreeMap::new(),
             note: String::new(),
+        };
+        training.open_batches(job, inputs);
+        training
+    }
+
+    fn open_batches(&mut self, job: &Job, inputs: &Inputs) {
+        let ahead = job.rl.reinforce.max_off_policy_steps;
+        for step in self.learned..self.steps.min(self.learned + ahead + 1) {
+            self.batches.entry(step).or_insert_with(|| Batch::new(job, inputs, step));
         }
     }
 
@@ -99,23 +108,13 @@ impl PolicyTraining {
         start: &ModelRef,
         room: usize,
     ) -> Vec<(TaskId, Work)> {
-        let ahead = machine.job.rl.reinforce.max_off_policy_steps;
-        let window = self.learned..self.steps.min(self.learned + ahead + 1);
-        let mut tasks = Vec::new();
-        for step in window {
-            let opened;
-            let batch = match self.batches.get(&step) {
-                Some(batch) => batch,
-                None => {
-                    opened = Batch::new(&machine.job, &machine.inputs, step);
-                    &opened
-                }
-            };
-            if step == self.learned && batch.rewards.len() == self.chunks {
-                tasks.push((TaskId::Step(step), self.learn(machine, start, step)));
-            }
+        let next = self.batches.get(&self.learned);
+        let whole = next.is_some_and(|batch| batch.rewards.len() == self.chunks);
+        let step =
+            whole.then(|| (TaskId::Step(self.learned), self.learn(machine, start, self.learned)));
+        let drawn = self.batches.iter().flat_map(|(&step, batch)| {
             let chunks = batch.prompts.chunks(machine.job.chunk_size).enumerate();
-            tasks.extend(chunks.filter_map(|(chunk, prompts)| match batch.rollouts.get(&chunk) {
+            chunks.filter_map(move |(chunk, prompts)| match batch.rollouts.get(&chunk) {
                 None => {
                     let rollout = self.rollout(machine, start, step, chunk, prompts);
                     Some((TaskId::Rollout { step, chunk }, Work::Rollout(rollout)))
@@ -125,10 +124,9 @@ impl PolicyTraining {
                     Some((TaskId::Score { step, chunk }, score))
                 }
                 Some(_) => None,
-            }));
-        }
-        tasks.truncate(room);
-        tasks
+            })
+        });
+        step.into_iter().chain(drawn).take(room).collect()
     }
 
     /// Draws with the policy exactly as far behind as is allowed, never with whichever is newest when
@@ -163,31 +161,35 @@ impl PolicyTraining {
         })
     }
 
-    fn batch(&mut self, job: &Job, inputs: &Inputs, step: usize) -> &mut Batch {
-        self.batches.entry(step).or_insert_with(|| Batch::new(job, inputs, step))
+    /// # Errors
+    /// When nobody was asked to draw for that step yet, or it is made.
+    fn batch(&mut self, step: usize) -> Result<&mut Batch, Error> {
+        self.batches.get_mut(&step).ok_or_else(|| out_of_turn(step))
     }
 
     pub(super) fn rolled_out(
         &mut self,
-        (job, inputs): (&Job, &Inputs),
-        (step, chunk): (usize, usize),
+        step: usize,
+        chunk: usize,
         rollouts: Vec<Rollout>,
-    ) {
-        self.batch(job, inputs, step).rollouts.insert(chunk, rollouts);
+    ) -> Result<(), Error> {
+        self.batch(step)?.rollouts.insert(chunk, rollouts);
+        Ok(())
     }
 
     /// The last chunk's rewards make the batch that the learner reads.
     pub(super) fn scored(
         &mut self,
-        (job, inputs): (&Job, &Inputs),
-        (step, chunk): (usize, usize),
+        job: &Job,
+        step: usize,
+        chunk: usize,
         rewards: Vec<Judgement<f64>>,
-    ) -> Vec<Effect> {
+    ) -> Result<Vec<Effect>, Error> {
         let chunks = self.chunks;
-        let batch = self.batch(job, inputs, step);
+        let batch = self.batch(step)?;
         batch.rewards.insert(chunk, rewards);
         if batch.rewards.len() < chunks {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let off_policy_steps = step - drawn_after(job, step);
         let episode = |(rollout, reward): (&Rollout, &Judgement<f64>)| Episode {
@@ -197,7 +199,7 @@ impl PolicyTraining {
         };
         let episodes: Vec<Episode> = batch.rewarded().map(episode).collect();
         let bytes = serde_json::to_vec(&episodes).expect("episodes are plain data");
-        vec![Effect::Put { artifact: batch_artifact(step), bytes }]
+        Ok(vec![Effect::Put { artifact: batch_artifact(step), bytes }])
     }
 
     pub(super) fn stepped(
@@ -206,8 +208,8 @@ impl PolicyTraining {
         inputs: &Inputs,
         step: usize,
         stepped: Stepped,
-    ) -> Vec<Effect> {
-        let batch = self.batches.remove(&step).unwrap_or_else(|| Batch::new(job, inputs, step));
+    ) -> Result<Vec<Effect>, Error> {
+        let batch = self.batches.remove(&step).ok_or_else(|| out_of_turn(step))?;
         let samples = batch.prompts.iter().zip(batch.rewarded()).map(|(prompt, drawn)| {
             let (rollout, reward) = drawn;
             plain(&SampleRecord {
@@ -223,6 +225,7 @@ impl PolicyTraining {
         self.versions.insert(self.learned, stepped.parameters);
         let needed = drawn_after(job, self.learned);
         self.versions.retain(|steps, _| *steps >= needed);
+        self.open_batches(job, inputs);
         self.model = stepped.model;
         let figure = |name: &str| stepped.metrics[name].as_f64().unwrap_or(f64::NAN);
         self.note = format!("reward {:.3} KL {:.2}", figure("reward"), figure("kl"));
@@ -239,13 +242,18 @@ impl PolicyTraining {
             let summary = json!({"steps": self.steps});
             effects.push(Effect::Finished { stage: "policy", summary });
         }
-        effects
+        Ok(effects)
     }
 
     pub(super) fn progress(&self) -> StageProgress {
         let note = self.note.clone();
         StageProgress { note, ..StageProgress::new("policy", self.learned, self.steps) }
     }
+}
+
+fn out_of_turn(step: usize) -> Error {
+    let what = format!("a result of step {} comes out of turn", step + 1);
+    Error::Stage { stage: "policy", what }
 }
 
 /// Steps made by the policy that draws a step's rollouts.
