@@ -57,10 +57,9 @@ pub fn run(args: Args) -> Result<()> {
 fn show(remote: &Remote, job: &str) -> Result<()> {
     let mut page_token = String::new();
     loop {
-        let request = ListDeadLettersRequest { job_id: job.to_owned(), page_size: 0, page_token };
-        let page = remote.call(|mut client, attempt| {
-            let request = attempt.request(request.clone());
-            async move { client.list_dead_letters(request).await }
+        let message = ListDeadLettersRequest { job_id: job.to_owned(), page_size: 0, page_token };
+        let page = remote.ask(message, |mut client, request| async move {
+            client.list_dead_letters(request).await
         })?;
         for DeadLetter { dead_letter_id, attempts, failed_at, error, .. } in page.dead_letters {
             let at = failed_at.map(|at| at.to_string()).unwrap_or_default();
@@ -74,10 +73,9 @@ fn show(remote: &Remote, job: &str) -> Result<()> {
 }
 
 fn requeue(remote: &Remote, job_id: String, Requeue { items, all }: Requeue) -> Result<()> {
-    let request = RequeueDeadLettersRequest { job_id, dead_letter_ids: items, all };
-    let answer = remote.call(|mut client, attempt| {
-        let request = attempt.request(request.clone());
-        async move { client.requeue_dead_letters(request).await }
+    let message = RequeueDeadLettersRequest { job_id, dead_letter_ids: items, all };
+    let answer = remote.ask(message, |mut client, request| async move {
+        client.requeue_dead_letters(request).await
     })?;
     println!("{} items are tried again", answer.requeued_count);
     Ok(())

@@ -30,11 +30,9 @@ pub fn list(remote: &Remote, limit: usize) -> Result<Vec<Job>> {
     let (mut jobs, mut page_token) = (Vec::new(), String::new());
     loop {
         let page_size = u32::try_from(limit - jobs.len()).unwrap_or(u32::MAX);
-        let request = ListJobsRequest { page_size, page_token };
-        let page = remote.call(|mut client, attempt| {
-            let request = attempt.request(request.clone());
-            async move { client.list_jobs(request).await }
-        })?;
+        let message = ListJobsRequest { page_size, page_token };
+        let page = remote
+            .ask(message, |mut client, request| async move { client.list_jobs(request).await })?;
         jobs.extend(page.jobs);
         if page.next_page_token.is_empty() || jobs.len() >= limit {
             jobs.truncate(limit);

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 /// Where the coordinator is.
 #[derive(clap::Args)]
@@ -82,6 +82,18 @@ fn token(file: Option<&Path>) -> Result<Option<Secret>> {
 }
 
 impl Remote {
+    /// Asks for one answer; see [`call`](Self::call).
+    pub fn ask<M: Clone, T, F>(
+        &self,
+        message: M,
+        mut ask: impl FnMut(Client, Request<M>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.call(|client, attempt| ask(client, attempt.request(message.clone())))
+    }
+
     /// Makes a call that may be done twice, again where the server is away or busy.
     pub fn call<T, F>(&self, mut call: impl FnMut(Client, Attempt) -> F) -> Result<T>
     where

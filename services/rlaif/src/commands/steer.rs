@@ -14,29 +14,29 @@ pub struct Args {
 }
 
 pub fn pause(args: Args) -> Result<()> {
-    let request = PauseJobRequest { job_id: args.job };
-    let answer = args.server.connect()?.call(|mut client, attempt| {
-        let request = attempt.request(request.clone());
-        async move { client.pause_job(request).await }
-    })?;
+    let message = PauseJobRequest { job_id: args.job };
+    let answer = args
+        .server
+        .connect()?
+        .ask(message, |mut client, request| async move { client.pause_job(request).await })?;
     say(answer.job)
 }
 
 pub fn resume(args: Args) -> Result<()> {
-    let request = ResumeJobRequest { job_id: args.job };
-    let answer = args.server.connect()?.call(|mut client, attempt| {
-        let request = attempt.request(request.clone());
-        async move { client.resume_job(request).await }
-    })?;
+    let message = ResumeJobRequest { job_id: args.job };
+    let answer = args
+        .server
+        .connect()?
+        .ask(message, |mut client, request| async move { client.resume_job(request).await })?;
     say(answer.job)
 }
 
 pub fn cancel(args: Args) -> Result<()> {
-    let request = CancelJobRequest { job_id: args.job };
-    let answer = args.server.connect()?.call(|mut client, attempt| {
-        let request = attempt.request(request.clone());
-        async move { client.cancel_job(request).await }
-    })?;
+    let message = CancelJobRequest { job_id: args.job };
+    let answer = args
+        .server
+        .connect()?
+        .ask(message, |mut client, request| async move { client.cancel_job(request).await })?;
     say(answer.job)
 }
 

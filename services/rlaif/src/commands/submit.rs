@@ -33,15 +33,13 @@ pub fn run(args: Args) -> Result<()> {
     job.seed = args.seed.unwrap_or(job.seed);
     let submission = Submission::read(job)?;
     let remote = args.server.connect()?;
-    let request = SubmitJobRequest {
+    let message = SubmitJobRequest {
         idempotency_key: key(&submission, args.new),
         job_toml: submission.job.to_toml(),
         attachments: submission.files.into_iter().map(|(n, f)| Attachment::new(n, f)).collect(),
     };
-    let answer = remote.call(|mut client, attempt| {
-        let request = attempt.request(request.clone());
-        async move { client.submit_job(request).await }
-    })?;
+    let answer = remote
+        .ask(message, |mut client, request| async move { client.submit_job(request).await })?;
     if answer.already_submitted {
         eprintln!("submitted before; --new starts another");
     }
