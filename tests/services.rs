@@ -67,7 +67,7 @@ fn config<S: Service>(
     folder: &Path,
     change: impl FnOnce(&mut Config<S::Direct>),
 ) -> Config<S::Direct> {
-    let defaults = [config::DEFAULTS, rlaif_worker::config::DEFAULTS, S::DEFAULTS];
+    let defaults = rlaif_worker::config::defaults::<S>();
     let mut config: Config<S::Direct> = config::load(&defaults, None).unwrap();
     config.queue.url = Secret::new(redis.to_owned());
     config.artifacts.url = folder.join("artifacts").display().to_string();

@@ -108,7 +108,7 @@ impl Server {
         let who =
             Identity { service: Reward::NAME, version: "bench", instance: "bench".to_owned() };
         let registry = telemetry::init(&logs, &who).expect("nothing was set up before").registry();
-        let layers = [config::DEFAULTS, rlaif_worker::config::DEFAULTS, Reward::DEFAULTS];
+        let layers = rlaif_worker::config::defaults::<Reward>();
         let mut config: Config<<Reward as Service>::Direct> =
             config::load(&layers, None).expect("the built-in configuration is valid");
         config.queue.url = Secret::new(format!("redis+unix://{}/none", folder.display()));

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Commented defaults of the sections `queue` and `artifacts`, a layer over
+/// [`rlaif_service::config::DEFAULTS`].
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
 /// How long Redis may take to say that there is nothing.
 const LONGEST_READ: Duration = Duration::from_secs(2);
 

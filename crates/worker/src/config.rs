@@ -1,15 +1,20 @@
 //! How a worker is configured: where its work and its artifacts are, what it may hold, and what it
 //! shares with every service. What direct callers are served is each worker's own section.
 
-use crate::ResourceOptions;
+use crate::{ResourceOptions, Service};
 use rlaif_cluster::{ArtifactsConfig, QueueConfig};
 use rlaif_models::{DeviceName, EngineOptions};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 
-/// Commented defaults of the sections `queue`, `artifacts` and `worker`.
-pub const DEFAULTS: &str = include_str!("defaults.toml");
+/// Commented defaults of the section `worker`.
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// Layers of a worker's commented defaults, for [`rlaif_service::config::load`].
+pub fn defaults<S: Service>() -> [&'static str; 4] {
+    [rlaif_service::config::DEFAULTS, rlaif_cluster::DEFAULTS, DEFAULTS, S::DEFAULTS]
+}
 
 /// A worker's configuration, `D` being its section for direct callers.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -118,6 +123,8 @@ mod tests {
     use rlaif_queue::Options;
     use rlaif_service::config;
 
+    const LAYERS: [&str; 2] = [rlaif_cluster::DEFAULTS, DEFAULTS];
+
     #[derive(Debug, Deserialize, Serialize)]
     struct Section {
         queue: QueueConfig,
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_file_of_defaults_says_what_the_types_default_to() {
-        let section: Section = config::load(&[DEFAULTS], None).unwrap();
+        let section: Section = config::load(&LAYERS, None).unwrap();
         assert_eq!(section.queue.options, Options::default());
         let expected = ResourceOptions::on(DeviceName::Cpu);
         assert_eq!(section.worker.resources().unwrap(), expected);
@@ -143,8 +150,8 @@ mod tests {
     #[test]
     fn a_password_in_the_queues_address_is_never_shown() {
         let url = "[queue]\nurl = \"redis://:hunter2@queue:6379\"\n";
-        let section: Section = config::load(&[DEFAULTS, url], None).unwrap();
-        let shown = [format!("{section:?}"), config::dump(&[DEFAULTS], &section).unwrap()];
+        let section: Section = config::load(&[LAYERS[0], LAYERS[1], url], None).unwrap();
+        let shown = [format!("{section:?}"), config::dump(&LAYERS, &section).unwrap()];
         assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
         assert!(section.queue.address().url.contains("hunter2"));
     }
@@ -153,7 +160,8 @@ mod tests {
     fn every_wrong_value_is_named() {
         let wrong =
             "[queue.options]\nretry_delay = \"1h\"\n[worker]\ndevice = \"tpu\"\nmax_models = 0\n";
-        let error = config::load::<Section>(&[DEFAULTS, wrong], None).unwrap_err().to_string();
+        let layers = [LAYERS[0], LAYERS[1], wrong];
+        let error = config::load::<Section>(&layers, None).unwrap_err().to_string();
         for field in ["retry_delay", "worker.device", "worker.max_models"] {
             assert!(error.contains(field), "{error}");
         }

@@ -6,8 +6,9 @@ use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The coordinator's layer over [`rlaif_service::config::DEFAULTS`].
-pub const DEFAULTS: &str = include_str!("default.toml");
+/// Layers of the coordinator's commented defaults.
+const DEFAULTS: [&str; 3] =
+    [rlaif_service::config::DEFAULTS, rlaif_cluster::DEFAULTS, include_str!("default.toml")];
 
 /// A coordinator's configuration.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -45,7 +46,7 @@ impl Config {
     /// # Errors
     /// When it cannot be read, or says something senseless.
     pub fn load(file: Option<&Path>) -> Result<Self, rlaif_service::config::Error> {
-        rlaif_service::config::load(&[rlaif_service::config::DEFAULTS, DEFAULTS], file)
+        rlaif_service::config::load(&DEFAULTS, file)
     }
 
     /// The configuration as commented TOML, without its secrets.
@@ -53,7 +54,7 @@ impl Config {
     /// # Panics
     /// Never: the defaults are TOML, and every configuration can be written as such.
     pub fn dump(&self) -> String {
-        rlaif_service::config::dump(&[rlaif_service::config::DEFAULTS, DEFAULTS], self)
+        rlaif_service::config::dump(&DEFAULTS, self)
             .expect("a configuration has string keys and plain values")
     }
 }

@@ -11,7 +11,7 @@ mod watch;
 mod wire;
 
 pub use access::RULES;
-pub use config::{Config, CoordinatorConfig, DEFAULTS};
+pub use config::{Config, CoordinatorConfig};
 
 use crate::{Coordinator, Error as JobError, Limits, Places, Queues, Trouble};
 use handler::Handler;

@@ -26,7 +26,7 @@ pub struct Args {
 
 /// Runs one kind of worker until a signal.
 pub fn run<S: Service>(args: Args) -> Result<()> {
-    let defaults = [config::DEFAULTS, rlaif_worker::config::DEFAULTS, S::DEFAULTS];
+    let defaults = rlaif_worker::config::defaults::<S>();
     let config: Config<S::Direct> = config::load(&defaults, args.config.as_deref())?;
     if args.dump_config {
         print!("{}", config::dump(&defaults, &config)?);
