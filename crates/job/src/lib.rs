@@ -28,7 +28,7 @@ pub use evaluation::{
 };
 pub use label_record::LabelRecord;
 pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress};
-pub use manifest::{Manifest, hash_file};
+pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use report::write as write_report;
 pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
 pub use run_folder::RunFolder;

@@ -32,9 +32,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, ContentHash>,
 }
 
-/// Files whose content depends only on the job, its data and its models.
-const FILES: &[&str] = &[
-    "job.toml",
+/// Files of a run folder that hold a job's records. Their content depends only on the job, its data and
+/// its models.
+pub const RECORD_FILES: [&str; 6] = [
     "pairs.jsonl",
     "labels.jsonl",
     "preferences.jsonl",
@@ -45,8 +45,13 @@ const FILES: &[&str] = &[
 
 impl Manifest {
     /// Artifact folders of trained models, where a job has them.
-    pub const CHECKPOINTS: [&str; 3] =
-        ["checkpoints/sft", "checkpoints/reward", "checkpoints/policy"];
+    pub const CHECKPOINTS: [&str; 3] = [Self::SFT, Self::REWARD, Self::POLICY];
+    /// The fine-tuned model's.
+    pub const SFT: &str = "checkpoints/sft";
+    /// The reward model's.
+    pub const REWARD: &str = "checkpoints/reward";
+    /// The trained policy's.
+    pub const POLICY: &str = "checkpoints/policy";
 
     /// The manifest of a finished job; `checkpoints` are hashes of weights by artifact.
     ///
@@ -78,10 +83,10 @@ impl Manifest {
     /// # Errors
     /// When reading or writing fails.
     pub fn write(mut self, folder: &RunFolder) -> Result<Self, Error> {
-        for name in FILES {
+        for name in ["job.toml"].into_iter().chain(RECORD_FILES) {
             let path = folder.path(name);
             if path.exists() {
-                self.files.insert((*name).to_owned(), hash_file(&path)?);
+                self.files.insert(name.to_owned(), hash_file(&path)?);
             }
         }
         let text = serde_json::to_vec_pretty(&self).expect("hashes and strings serialise");

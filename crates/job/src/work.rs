@@ -325,9 +325,14 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Tokens read and written.
+    pub fn new(read: usize, written: usize) -> Self {
+        Self { read: read as u64, written: written as u64 }
+    }
+
     /// Tokens that were only read.
     pub fn read(tokens: usize) -> Self {
-        Self { read: tokens as u64, written: 0 }
+        Self::new(tokens, 0)
     }
 }
 
@@ -384,9 +389,7 @@ impl WorkResult {
             Self::Evaluations(records) => records.len(),
         }
     }
-}
 
-impl WorkResult {
     /// Items of it that could not be judged.
     pub fn unscorable(&self) -> usize {
         let has_none = |record: &&EvaluationRecord| {

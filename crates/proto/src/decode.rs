@@ -68,12 +68,11 @@ pub fn known<E: TryFrom<i32>, T>(
     field: &str,
     meaning: impl FnOnce(E) -> Option<T>,
 ) -> Result<T, DecodeError> {
-    let value = E::try_from(number).map_err(|_| DecodeError::new(field, unknown(number)))?;
+    let value = E::try_from(number).map_err(|_| {
+        let what = format!("has the unknown value {number}; do all services have this version?");
+        DecodeError::new(field, what)
+    })?;
     meaning(value).ok_or_else(|| DecodeError::new(field, "is unspecified"))
-}
-
-fn unknown(number: i32) -> String {
-    format!("has the unknown value {number}; do all services have this version?")
 }
 
 /// A content hash, or what is identified by one.

@@ -21,6 +21,7 @@ mod serve;
 mod service;
 mod spans;
 mod training;
+mod versions;
 mod work_metrics;
 
 pub use config::Config;
@@ -36,3 +37,4 @@ pub use rlaif_artifacts::BlockingArtifacts;
 pub use serve::Bench;
 pub use service::{Parts, Service, Task};
 pub use training::{LongTraining, Resumable, load_state, save_model, step_record, trainable};
+pub use versions::{kept_versions, version_name};

@@ -4,21 +4,11 @@
 //! matters.
 
 use crate::Error;
-use rlaif_job::RunFolder;
+use rlaif_job::{RECORD_FILES, RunFolder};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-
-/// Files that hold a job's records.
-const FILES: [&str; 6] = [
-    "pairs.jsonl",
-    "labels.jsonl",
-    "preferences.jsonl",
-    "metrics.jsonl",
-    "samples.jsonl",
-    "evaluation.jsonl",
-];
 
 /// The open files of one job.
 pub struct Exports {
@@ -32,7 +22,7 @@ impl Exports {
     /// # Errors
     /// When an old file cannot be removed.
     pub fn begin(folder: RunFolder) -> Result<Self, Error> {
-        for name in FILES {
+        for name in RECORD_FILES {
             let path = folder.path(name);
             if path.exists() {
                 std::fs::remove_file(&path).map_err(rlaif_job::Error::io(&path))?;

@@ -1,16 +1,13 @@
 //! Supervised fine-tuning on demonstrations.
 
 use rlaif_data::{Reader, prompt_of};
-use rlaif_job::{FineTune, Trained, WorkResult, batch_of_step};
+use rlaif_job::{FineTune, Manifest, Trained, WorkResult, batch_of_step};
 use rlaif_rl::{Demonstration, SftTrainer};
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, trainable,
 };
 use serde_json::Value;
 use std::io::Cursor;
-
-/// Where the trained model is kept.
-const MODEL: &str = "checkpoints/sft";
 
 pub(crate) fn fine_tune(
     job: &JobResources,
@@ -43,10 +40,10 @@ pub(crate) fn fine_tune(
         (metrics, note)
     })?;
     let model = trainer.model.merged();
-    save_model(&job.artifacts, MODEL, |folder| model.save(folder, &start.checkpoint))?;
+    save_model(&job.artifacts, Manifest::SFT, |folder| model.save(folder, &start.checkpoint))?;
     long.forget()?;
     let examples = demonstrations.len();
-    Ok(WorkResult::FineTuned(Trained { model: MODEL.into(), metrics, examples }))
+    Ok(WorkResult::FineTuned(Trained { model: Manifest::SFT.into(), metrics, examples }))
 }
 
 fn demonstrations(

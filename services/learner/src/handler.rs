@@ -1,7 +1,7 @@
 //! What the learner does and published, over gRPC.
 
 use crate::status::{Metrics, Now, Status};
-use crate::versions::{self, Hashes};
+use crate::versions::Hashes;
 use rlaif_proto::DecodeError;
 use rlaif_proto::common::v1::MetricRecord;
 use rlaif_proto::learner::v1::learner_service_server::LearnerService;
@@ -9,7 +9,7 @@ use rlaif_proto::learner::v1::{
     GetStatusRequest, GetStatusResponse, ListVersionsRequest, ListVersionsResponse, PolicyVersion,
 };
 use rlaif_worker::direct::{invalid, unserved};
-use rlaif_worker::{Failure, JobResources, Resources};
+use rlaif_worker::{Failure, JobResources, Resources, kept_versions};
 use tonic::{Request, Response};
 
 /// Versions on one page, and by default.
@@ -77,7 +77,7 @@ fn page(
     size: usize,
 ) -> Result<(Vec<PolicyVersion>, bool), Failure> {
     let artifacts = &job.artifacts;
-    let kept = versions::kept(artifacts)?;
+    let kept = kept_versions(artifacts)?;
     let older: Vec<_> = kept.into_iter().rev().filter(|(step, _)| *step < before).collect();
     let shown = &older[..size.min(older.len())];
     let versions = shown.iter().map(|(step, name)| {

@@ -5,7 +5,7 @@
 //! and therefore to the same bits.
 
 use crate::versions;
-use rlaif_job::{PolicyStep, Stepped, Training, WorkItem, WorkResult};
+use rlaif_job::{Manifest, PolicyStep, Stepped, Training, WorkItem, WorkResult};
 use rlaif_models::{CausalLm, ScalarModel};
 use rlaif_rl::{Reinforce, ReinforceMetrics};
 use rlaif_service::metrics::names;
@@ -15,9 +15,6 @@ use rlaif_worker::{
     trainable,
 };
 use std::sync::{Mutex, PoisonError};
-
-/// Where the trained model is kept.
-const MODEL: &str = "checkpoints/policy";
 
 /// A trainer in memory.
 pub(crate) struct Held {
@@ -146,7 +143,7 @@ impl Held {
         let checkpointed = last || self.step.is_multiple_of(self.training.checkpoint_every);
         if last {
             let (model, checkpoint) = (self.trainer.policy.merged(), &self.start.checkpoint);
-            save_model(&job.artifacts, MODEL, |folder| model.save(folder, checkpoint))?;
+            save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
         }
         let parameters = versions::publish(&job.artifacts, self.step, &self.trainer.policy)?;
         if checkpointed {
@@ -159,7 +156,7 @@ impl Held {
             metrics: step_record(item.task.stage(), self.step, metrics),
             parameters,
             checkpointed,
-            model: last.then(|| MODEL.to_owned()),
+            model: last.then(|| Manifest::POLICY.to_owned()),
         })
     }
 }

@@ -4,7 +4,7 @@
 use rlaif_models::CausalLm;
 use rlaif_rl::TrainerState;
 use rlaif_types::ContentHash;
-use rlaif_worker::{BlockingArtifacts, Failure};
+use rlaif_worker::{BlockingArtifacts, Failure, version_name};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,21 +26,11 @@ pub(crate) fn publish(
     step: usize,
     policy: &CausalLm,
 ) -> Result<String, Failure> {
-    let name = format!("versions/policy-{step:08}.safetensors");
+    let name = version_name(step);
     let mut parameters = TrainerState::default();
     parameters.put_parameters("policy", policy);
     artifacts.put(&name, parameters.to_bytes())?;
     Ok(name)
-}
-
-/// The versions that are kept, oldest first, by the step that made them and their artifact.
-pub(crate) fn kept(artifacts: &BlockingArtifacts) -> Result<Vec<(u64, String)>, Failure> {
-    let names = artifacts.list("versions")?.into_iter();
-    let numbered = names.filter_map(|name| {
-        let step = name.strip_prefix("versions/policy-")?.strip_suffix(".safetensors")?;
-        Some((step.parse().ok()?, name))
-    });
-    Ok(numbered.collect())
 }
 
 /// Hashes of versions by where they lie. A version never changes, so each is read once.

@@ -3,7 +3,7 @@
 use crate::handler::Handler;
 use crate::normalisation::Normalisation;
 use crate::{RewardExecutor, get_reward};
-use rlaif_job::WorkerKind;
+use rlaif_job::{Manifest, WorkerKind};
 use rlaif_proto::reward::DESCRIPTOR_SET;
 use rlaif_proto::reward::v1::reward_service_server::RewardServiceServer;
 use rlaif_service::auth::{Access, Role, Rule};
@@ -56,7 +56,7 @@ pub struct Direct {
 
 impl Direct {
     pub(crate) fn source(&self) -> Option<Source> {
-        Source::of(self.model.as_deref(), self.job.as_deref(), crate::train::MODEL)
+        Source::of(self.model.as_deref(), self.job.as_deref(), Manifest::REWARD)
     }
 
     /// What is set, instead of what a model was published with.

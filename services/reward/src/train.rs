@@ -4,8 +4,8 @@ use crate::ask::rewards;
 use crate::normalisation::Normalisation;
 use rlaif_data::Reader;
 use rlaif_job::{
-    LabelRecord, RewardSummary, TrainReward, Trained, WorkResult, batch_of_step, reward_quality,
-    shuffled,
+    LabelRecord, Manifest, RewardSummary, TrainReward, Trained, WorkResult, batch_of_step,
+    reward_quality, shuffled,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::{LabelledPair, PairScores, RewardTrainer};
@@ -14,9 +14,6 @@ use rlaif_worker::{
 };
 use serde_json::Value;
 use std::io::Cursor;
-
-/// Where the trained model is kept.
-pub(crate) const MODEL: &str = "checkpoints/reward";
 
 pub(crate) fn train_reward(
     job: &JobResources,
@@ -58,12 +55,12 @@ pub(crate) fn train_reward(
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;
     let summary = summarise(&engine, &heldout, &train)?;
-    save_model(&job.artifacts, MODEL, |folder| {
+    save_model(&job.artifacts, Manifest::REWARD, |folder| {
         model.save(folder, &start.checkpoint)?;
         Normalisation { mean: summary.mean, std: summary.std }.save(folder)
     })?;
     long.forget()?;
-    let trained = Trained { model: MODEL.into(), metrics, examples: train.len() };
+    let trained = Trained { model: Manifest::REWARD.into(), metrics, examples: train.len() };
     Ok(WorkResult::RewardTrained { trained, summary })
 }
 

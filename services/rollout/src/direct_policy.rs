@@ -3,12 +3,9 @@
 use rlaif_job::ModelRef;
 use rlaif_models::{GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling};
 use rlaif_types::Prompt;
-use rlaif_worker::{Dialogue, DirectModel, Failure, JobResources};
+use rlaif_worker::{Dialogue, DirectModel, Failure, JobResources, kept_versions};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
-
-/// Where a learner keeps the versions of a job's policy.
-const VERSIONS: &str = "versions";
 
 /// A request for one completion.
 pub(crate) struct Asked {
@@ -107,17 +104,13 @@ impl DirectPolicy {
         }
     }
 
-    /// The number in the name of the newest version among the job's artifacts, which sort by it.
+    /// The newest version among the job's artifacts; 0 where there is none.
     fn newest_version(&self) -> Result<u64, Failure> {
         if let ModelRef::Named(_) = self.model {
             return Ok(0);
         }
-        let names = self.job.artifacts.list(VERSIONS)?;
-        let numbers = names.iter().filter_map(|name| {
-            let name = name.strip_prefix("versions/policy-")?;
-            name.split('.').next()?.parse().ok()
-        });
-        Ok(numbers.max().unwrap_or(0))
+        let kept = kept_versions(&self.job.artifacts)?;
+        Ok(kept.last().map_or(0, |(version, _)| *version))
     }
 }
 

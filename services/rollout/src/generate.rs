@@ -24,10 +24,10 @@ pub(crate) fn sample_pairs(
                 })
             })
             .collect();
-        let read = requests.iter().map(|request| request.prompt.len()).sum::<usize>();
+        let read = requests.iter().map(|request| request.prompt.len()).sum();
         let drawn = engine.generate(requests)?;
-        let written = drawn.iter().map(|g| g.tokens.len()).sum::<usize>();
-        progress.used(Tokens { read: read as u64, written: written as u64 });
+        let written = drawn.iter().map(|g| g.tokens.len()).sum();
+        progress.used(Tokens::new(read, written));
         let responses: Vec<String> = drawn.iter().map(|g| dialogue.text(&g.tokens)).collect();
         let pairs = generate.prompts.iter().zip(responses.chunks_exact(2));
         let pairs = pairs.map(|(prompt, responses)| Pair {
@@ -61,9 +61,9 @@ pub(crate) fn rollout(
 
 /// What was read and written for episodes.
 pub(crate) fn tokens_of(episodes: &[Episode]) -> Tokens {
-    let read = episodes.iter().map(|episode| episode.prompt.len()).sum::<usize>();
-    let written = episodes.iter().map(|episode| episode.response.len()).sum::<usize>();
-    Tokens { read: read as u64, written: written as u64 }
+    let read = episodes.iter().map(|episode| episode.prompt.len()).sum();
+    let written = episodes.iter().map(|episode| episode.response.len()).sum();
+    Tokens::new(read, written)
 }
 
 /// Draws one response to each prompt; `first` is the number of the first.

@@ -2,7 +2,7 @@
 
 use crate::RolloutExecutor;
 use crate::handler::Handler;
-use rlaif_job::WorkerKind;
+use rlaif_job::{Manifest, WorkerKind};
 use rlaif_proto::rollout::DESCRIPTOR_SET;
 use rlaif_proto::rollout::v1::rollout_service_server::RolloutServiceServer;
 use rlaif_service::auth::{Access, Role, Rule};
@@ -21,9 +21,6 @@ pub const RULES: &[Rule] = &[
     ("/rlaif.rollout.v1.RolloutService/Generate", CALLERS),
     ("/rlaif.rollout.v1.RolloutService/GetPolicyInfo", CALLERS),
 ];
-
-/// Where a job's final policy is kept.
-const POLICY: &str = "checkpoints/policy";
 
 /// The rollout worker, for a [`Host`](rlaif_worker::Host).
 pub struct Rollout;
@@ -48,7 +45,7 @@ pub struct Direct {
 
 impl Direct {
     pub(crate) fn source(&self) -> Option<Source> {
-        Source::of(self.model.as_deref(), self.job.as_deref(), POLICY)
+        Source::of(self.model.as_deref(), self.job.as_deref(), Manifest::POLICY)
     }
 }
 

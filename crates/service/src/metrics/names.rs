@@ -82,7 +82,7 @@ pub const BATCHER_ITEMS: &str = "rlaif.batcher.batch_items";
 pub const BATCHER_TOKENS: &str = "rlaif.batcher.batch_tokens";
 /// Counter: requests that were dropped before they were run.
 pub const BATCHER_SKIPPED: &str = "rlaif.batcher.skipped";
-/// Counter: requests that were refused because the queue was full.
+/// Counter: requests that were refused because the queue was full, or too long for them.
 pub const BATCHER_SHED: &str = "rlaif.batcher.shed";
 
 /// Attribute, for spans: the job that something belongs to.
