@@ -83,7 +83,12 @@ fn a_job_is_one_trace_from_its_submission_to_the_learners_steps_with_a_link_for_
     }
 
     let spans = collector.spans();
-    let submit = spans.iter().find(|exported| exported.span.name == SUBMIT).unwrap();
+    // The one that was accepted: a coordinator that is still starting refuses, in a trace of its own.
+    let accepted = |exported: &&Exported| {
+        exported.span.name == SUBMIT
+            && exported.attribute("rpc.response.status_code").as_deref() == Some("OK")
+    };
+    let submit = spans.iter().find(accepted).unwrap();
     assert_eq!(
         (submit.service.as_str(), submit.span.kind()),
         ("rlaif-coordinator", SpanKind::Server)
