@@ -170,6 +170,10 @@ impl Store for InMemory {
         Ok(self.step(|machine, _| machine.cancel(ids)))
     }
 
+    async fn discard(&self, ids: &[ItemId]) -> Result<usize, Error> {
+        Ok(self.step(|machine, _| machine.discard(ids)))
+    }
+
     /// Nothing is kept of a consumer but what it owns.
     async fn leave(&self, _consumer: &str) -> Result<(), Error> {
         Ok(())

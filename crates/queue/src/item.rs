@@ -164,7 +164,7 @@ pub struct Attempt {
     pub reason: String,
 }
 
-/// An item that was given up and is kept until it is requeued or cancelled.
+/// An item that was given up and is kept until it is requeued or discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Its place among the dead letters.

@@ -125,13 +125,21 @@ impl Queue {
         self.store.requeue(ids).await
     }
 
-    /// Removes items that are not settled, and dead letters; how many there were. A worker that has
-    /// one in hand is told so, and its result is refused.
+    /// Removes items that are not settled; how many there were. A worker that has one in hand is told
+    /// so, and its result is refused. A dead letter stays, also one of the last moment.
     ///
     /// # Errors
     /// When Redis stays away.
     pub async fn cancel(&self, ids: &[ItemId]) -> Result<usize, Error> {
         self.store.cancel(ids).await
+    }
+
+    /// Removes dead letters; how many there were.
+    ///
+    /// # Errors
+    /// When Redis stays away.
+    pub async fn discard(&self, ids: &[ItemId]) -> Result<usize, Error> {
+        self.store.discard(ids).await
     }
 
     /// What about this Redis breaks the queue's promises; nothing, if all is well.

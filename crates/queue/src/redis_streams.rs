@@ -263,6 +263,14 @@ impl Store for RedisStreams {
         Ok(cancelled)
     }
 
+    async fn discard(&self, ids: &[ItemId]) -> Result<usize, Error> {
+        let mut discarded = 0;
+        for ids in ids.chunks(TOGETHER) {
+            discarded += self.run::<usize>("DISCARD", with_ids(self.scripts.discard(), ids)).await?;
+        }
+        Ok(discarded)
+    }
+
     async fn leave(&self, consumer: &str) -> Result<(), Error> {
         let mut call = self.scripts.leave();
         call.arg(consumer);

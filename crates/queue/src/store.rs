@@ -169,6 +169,8 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     async fn cancel(&self, ids: &[ItemId]) -> Result<usize, Error>;
 
+    async fn discard(&self, ids: &[ItemId]) -> Result<usize, Error>;
+
     /// Forgets a consumer that owns nothing.
     async fn leave(&self, consumer: &str) -> Result<(), Error>;
 

@@ -136,7 +136,7 @@ impl Coordinator {
         let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
         let ids: Vec<ItemId> = dead.into_iter().map(|item| item.letter.item.id).collect();
         for (_, queue) in self.shared.queues.each() {
-            queue.cancel(&ids).await?;
+            queue.discard(&ids).await?;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ impl Shared {
                     false => self.dispatch(job).await,
                 };
                 if let Err(error) = dispatched {
-                    self.fail_seated(&id, seat, &error.to_string(), &[]).await?;
+                    self.fail_seated(&id, seat, &error.to_string()).await?;
                 }
             }
         }
@@ -205,14 +205,14 @@ impl Shared {
         Ok(Item::new(id, Payload::of(&artifacts, bytes).await?.to_wire()))
     }
 
-    /// The job cannot go on; what it has done stays, and so do the dead letters of `dead`.
+    /// The job cannot go on; what it has done stays, and so do its dead letters.
     ///
     /// # Errors
     /// When the journal fails. That a queue is away does not keep a job from failing.
-    pub(crate) async fn fail(&self, id: &str, error: &str, dead: &[TaskId]) -> Result<(), Error> {
+    pub(crate) async fn fail(&self, id: &str, error: &str) -> Result<(), Error> {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         let seated = seat.lock().await;
-        self.fail_seated(id, seated, error, dead).await
+        self.fail_seated(id, seated, error).await
     }
 
     /// Fails the job in a seat, which nobody else sees in between.
@@ -221,10 +221,9 @@ impl Shared {
         id: &str,
         mut seated: MutexGuard<'_, Option<ActiveJob>>,
         error: &str,
-        dead: &[TaskId],
     ) -> Result<(), Error> {
         let Some(mut job) = seated.take() else { return Ok(()) };
-        if let Err(error) = self.take_back(id, &mut job, dead).await {
+        if let Err(error) = self.take_back(id, &mut job).await {
             tracing::warn!(job = id, %error, "items of a failed job stay in the queue");
         }
         if let Some(seat) = self.seat(id) {
@@ -246,7 +245,7 @@ impl Shared {
         if let Some(seat) = self.seat(id) {
             let mut seated = seat.lock().await;
             if let Some(job) = seated.as_mut() {
-                self.take_back(id, job, &[]).await?;
+                self.take_back(id, job).await?;
             }
             *seated = None;
             self.leave(id, &seat);
@@ -254,8 +253,8 @@ impl Shared {
         self.board.set_state(id, state)
     }
 
-    /// Takes all items of a job out of the queues, but for those of `keep`.
-    async fn take_back(&self, id: &str, job: &mut ActiveJob, keep: &[TaskId]) -> Result<(), Error> {
+    /// Takes all items of a job out of the queues, but for its dead letters.
+    async fn take_back(&self, id: &str, job: &mut ActiveJob) -> Result<(), Error> {
         // Nobody is kept waiting for a queue that is known to be away.
         if self.standing.any(Trouble::Away) {
             return Err(Error::QueueAway);
@@ -263,9 +262,6 @@ impl Shared {
         let mut tasks: BTreeSet<String> =
             job.forget_handed_out().iter().map(TaskId::to_string).collect();
         tasks.extend(job.ready().iter().map(|item| item.task.to_string()));
-        for task in keep {
-            tasks.remove(&task.to_string());
-        }
         let items: Vec<ItemId> =
             tasks.iter().map(|task| ItemId::from(format!("{id}/{task}"))).collect();
         for (_, queue) in self.queues.each() {

@@ -82,7 +82,7 @@ impl Shared {
             self.apply(&job, task, answer).await?;
         }
         for (job, error) in batch.unreadable {
-            self.fail(&job, &error, &[]).await?;
+            self.fail(&job, &error).await?;
         }
         for (job, deaths) in batch.deaths {
             deaths.iter().for_each(|_| self.metrics.settled(kind, Settled::Dead));
@@ -108,7 +108,7 @@ impl Shared {
         let error: Vec<&str> = deaths.iter().map(|(_, error)| error.as_str()).collect();
         let dead: Vec<TaskId> = deaths.iter().map(|(task, _)| *task).collect();
         self.board.add_dead(job, &dead);
-        self.fail(job, &error.join("; "), &dead).await
+        self.fail(job, &error.join("; ")).await
     }
 
     async fn read(&self, entry: ResultEntry, batch: &mut Batch) -> Result<(), Error> {
@@ -165,7 +165,7 @@ impl Shared {
                 self.leave(id, &seat);
                 self.board.set_state(id, JobState::Succeeded).map(drop)
             }
-            Err(error) => self.fail_seated(id, seated, &error.to_string(), &[]).await,
+            Err(error) => self.fail_seated(id, seated, &error.to_string()).await,
         }
     }
 

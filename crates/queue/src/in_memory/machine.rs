@@ -349,17 +349,23 @@ impl Machine {
     pub fn cancel(&mut self, ids: &[ItemId]) -> usize {
         let mut cancelled = 0;
         for id in ids {
-            let removed = match self.items.get(id) {
-                Some(Place::Work(position)) => self.work.remove(position).is_some(),
-                Some(Place::Dead(position)) => self.dead.remove(position).is_some(),
-                Some(Place::Result(_)) | None => false,
-            };
-            if removed {
-                self.items.remove(id);
-                cancelled += 1;
-            }
+            let Some(Place::Work(position)) = self.items.get(id) else { continue };
+            self.work.remove(position);
+            self.items.remove(id);
+            cancelled += 1;
         }
         cancelled
+    }
+
+    pub fn discard(&mut self, ids: &[ItemId]) -> usize {
+        let mut discarded = 0;
+        for id in ids {
+            let Some(Place::Dead(position)) = self.items.get(id) else { continue };
+            self.dead.remove(position);
+            self.items.remove(id);
+            discarded += 1;
+        }
+        discarded
     }
 }
 

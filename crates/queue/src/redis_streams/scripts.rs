@@ -65,6 +65,7 @@ scripts!(
     acknowledge,
     requeue,
     cancel,
+    discard,
     leave
 );
 

@@ -30,6 +30,7 @@ enum Ask {
     Acknowledge { result: usize },
     Requeue(usize),
     Cancel(usize),
+    Discard(usize),
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -54,7 +55,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => fenced.prop_map(|(consumer, entry, token)| Ask::Progress { consumer, entry, token }),
         1 => (0..6usize).prop_map(|result| Ask::Acknowledge { result }),
         1 => id.clone().prop_map(Ask::Requeue),
-        1 => id.prop_map(Ask::Cancel),
+        1 => id.clone().prop_map(Ask::Cancel),
+        1 => id.prop_map(Ask::Discard),
     ]
 }
 
@@ -149,6 +151,7 @@ async fn answer(store: &dyn Store, seen: &mut Seen, ask: &Ask, nonce: u64) -> An
         }
         Ask::Requeue(id) => Answer::Count(store.requeue(&[IDS[*id].into()]).await.unwrap()),
         Ask::Cancel(id) => Answer::Count(store.cancel(&[IDS[*id].into()]).await.unwrap()),
+        Ask::Discard(id) => Answer::Count(store.discard(&[IDS[*id].into()]).await.unwrap()),
     }
 }
 

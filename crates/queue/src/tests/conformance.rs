@@ -38,7 +38,7 @@ conformance! {
     a_cancelled_item_is_gone_for_its_worker with quick();
     progress_is_a_result_of_whoever_holds_the_lease with unhurried();
     a_requeued_letter_outlives_the_acknowledgement_of_its_death with unhurried();
-    dead_letters_are_paged_and_discarded_by_cancelling with unhurried();
+    dead_letters_are_paged_and_stay_until_they_are_discarded with unhurried();
     leasing_waits_for_work_and_reading_for_results with unhurried();
 }
 
@@ -470,7 +470,7 @@ fn a_requeued_letter_outlives_the_acknowledgement_of_its_death(site: &Site) {
     assert_eq!(process.done(), [("x".to_owned(), "done".to_owned(), 1)]);
 }
 
-fn dead_letters_are_paged_and_discarded_by_cancelling(site: &Site) {
+fn dead_letters_are_paged_and_stay_until_they_are_discarded(site: &Site) {
     let process = site.process();
     process.enqueue(&["a", "b", "c"]);
     let mut consumer = process.consumer("worker");
@@ -489,7 +489,9 @@ fn dead_letters_are_paged_and_discarded_by_cancelling(site: &Site) {
         process.run(|queue| async move { queue.enqueue(vec![Item::new("a", "")]).await.unwrap() })
     };
     assert_eq!(enqueue(), [Enqueued::Duplicate]);
-    let discarded = process.run(|queue| async move { queue.cancel(&ids(&["a", "b"])).await });
+    let cancelled = process.run(|queue| async move { queue.cancel(&ids(&["a", "b"])).await });
+    assert_eq!((cancelled.unwrap(), page(Position::START, 10).len()), (0, 3));
+    let discarded = process.run(|queue| async move { queue.discard(&ids(&["a", "b"])).await });
     assert_eq!(discarded.unwrap(), 2);
     assert_eq!(page(Position::START, 10).len(), 1);
     assert_eq!(enqueue(), [Enqueued::Added]);

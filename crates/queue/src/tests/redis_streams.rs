@@ -130,7 +130,7 @@ fn nothing_stays_behind_when_all_is_settled_and_acknowledged() {
     process.run(|queue| async move {
         let last = queue.results(Position::START, 10, Duration::ZERO).await.unwrap().pop();
         queue.acknowledge(last.unwrap().position).await.unwrap();
-        assert_eq!(queue.cancel(&["dead".into()]).await.unwrap(), 1);
+        assert_eq!(queue.discard(&["dead".into()]).await.unwrap(), 1);
     });
     process.run(|_| consumer.shutdown());
 
