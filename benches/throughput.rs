@@ -12,7 +12,7 @@ use rlaif_models::{
     Sampling, Trainable,
 };
 use rlaif_rl::{Demonstration, SftTrainer};
-use rlaif_template::Template;
+use rlaif_template::{Asking, Template};
 use rlaif_types::{OptimizerConfig, Pair, Prompt};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -101,7 +101,7 @@ fn text(row: &Value, field: &str) -> String {
 fn label(engine: Arc<Engine>, path: &str) {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/label.toml");
     let template = Template::load(template.to_str().expect("a UTF-8 path")).expect("template");
-    let judge = Judge::new(engine, template).expect("verdicts can be spelled");
+    let judge = Judge::local(engine, template, Asking::default()).expect("verdicts can be spelled");
     let pairs: Vec<Pair> = rows(path, PAIRS)
         .iter()
         .map(|row| Pair {
@@ -120,9 +120,9 @@ fn generate(engine: &Engine, path: &str) {
     let requests: Vec<GenerateRequest> = rows(path, PROMPTS)
         .iter()
         .enumerate()
-        .map(|(i, row)| GenerateRequest {
-            prompt: engine.tokenizer().encode_plain(&text(row, "prompt")),
-            sampling: Sampling {
+        .map(|(i, row)| {
+            let prompt = engine.tokenizer().encode_plain(&text(row, "prompt"));
+            let sampling = Sampling {
                 max_new_tokens: NEW_TOKENS,
                 min_new_tokens: NEW_TOKENS,
                 temperature: 0.9,
@@ -131,7 +131,8 @@ fn generate(engine: &Engine, path: &str) {
                 stop_tokens: engine.tokenizer().eos_ids().to_vec(),
                 stop_texts: Vec::new(),
                 seed: i as u64,
-            },
+            };
+            GenerateRequest::new(prompt, sampling)
         })
         .collect();
     let one = vec![requests[0].clone()];

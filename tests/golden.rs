@@ -4,7 +4,7 @@
 
 use rlaif_models::{
     Answer, Ask, CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, Finish, GenerateRequest,
-    LanguageModel, PackedBatch, Sampling, ScoreRequest,
+    LanguageModel, PackedBatch, Sampling, ScoreRequest, Then,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ fn check(path: &Path, golden: &Golden) {
         assert!(difference <= 1e-3, "{path:?}: {:?} differs by {difference}", text.text);
     }
     let prompt = engine.tokenizer().encode_plain(&golden.prompt);
-    let request = GenerateRequest { prompt, sampling: sampling(48, 0.0, 0) };
+    let request = GenerateRequest::new(prompt, sampling(48, 0.0, 0));
     assert_eq!(engine.generate(vec![request]).unwrap()[0].tokens, golden.greedy, "{path:?}");
 }
 
@@ -102,7 +102,7 @@ fn a_stop_text_ends_a_generation_even_when_several_tokens_spell_it() {
     let prompt = engine.tokenizer().encode_plain("The answer is");
     let generate = |stop_texts, min_new_tokens| {
         let sampling = Sampling { stop_texts, min_new_tokens, ..sampling(32, 1.0, 7) };
-        let request = GenerateRequest { prompt: prompt.clone(), sampling };
+        let request = GenerateRequest::new(prompt.clone(), sampling);
         engine.generate(vec![request]).unwrap().remove(0)
     };
     let text = |tokens: &[u32]| engine.tokenizer().decode(tokens);
@@ -158,10 +158,10 @@ fn rollout_logprobs_equal_the_scorers_and_the_learners() {
     for name in TINY {
         let (model, engine) = load(&folder().join(name));
         let prompts: Vec<Vec<u32>> = golden(name).texts.into_iter().map(|t| t.token_ids).collect();
-        let requests = prompts.iter().enumerate().map(|(i, prompt)| GenerateRequest {
-            prompt: prompt.clone(),
-            sampling: sampling(12, 1.0, i as u64),
-        });
+        let requests = prompts
+            .iter()
+            .enumerate()
+            .map(|(i, prompt)| GenerateRequest::new(prompt.clone(), sampling(12, 1.0, i as u64)));
         let rollouts = engine.generate(requests.collect()).unwrap();
         for (prompt, rollout) in prompts.iter().zip(rollouts) {
             let sequence = [&prompt[..], &rollout.tokens].concat();
@@ -178,11 +178,46 @@ fn rollout_logprobs_equal_the_scorers_and_the_learners() {
     }
 }
 
+/// A question after a continuation is the question about the whole sequence without what stopped it,
+/// wherever the continuation ended.
+#[test]
+fn a_question_after_a_continuation_is_answered_as_if_it_were_asked_afresh() {
+    for name in TINY {
+        let (_, engine) = load(&folder().join(name));
+        let prompts: Vec<Vec<u32>> = golden(name).texts.into_iter().map(|t| t.token_ids).collect();
+        let candidates = vec![3, 7, 11];
+        let then =
+            |tokens: &[u32]| Then { tokens: tokens.to_vec(), candidates: candidates.clone() };
+        let request = |(i, prompt): (usize, &Vec<u32>)| {
+            let mut sampling = sampling(4 + 3 * i, 1.0, i as u64);
+            // Every third one stops early, on whatever token it draws.
+            sampling.stop_tokens = (0..if i % 3 == 0 { 400 } else { 0 }).collect();
+            let then = vec![then(&[5, 6]), then(&[5])];
+            GenerateRequest { prompt: prompt.clone(), sampling, then }
+        };
+        let requests: Vec<_> = prompts.iter().enumerate().map(request).collect();
+        let generations = engine.generate(requests.clone()).unwrap();
+        for (request, generation) in requests.iter().zip(generations) {
+            let content = request.sampling.content_len(&generation.tokens, engine.tokenizer());
+            let stopped = usize::from(generation.finish == Finish::Stop);
+            assert_eq!(content, generation.tokens.len() - stopped);
+            for (then, found) in request.then.iter().zip(&generation.then) {
+                let kept = &generation.tokens[..content];
+                let tokens = [&request.prompt[..], kept, &then.tokens].concat();
+                let ask = Ask::Next { candidates: candidates.clone() };
+                let afresh = engine.score(vec![ScoreRequest { tokens, ask }]).unwrap().remove(0);
+                let Answer::Next(afresh) = afresh else { panic!("{afresh:?}") };
+                // Sums in another order.
+                assert!(largest_difference(found, &afresh) <= 1e-4, "{found:?} {afresh:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_request_draws_the_same_tokens_whatever_else_is_in_the_batch() {
     let (_, engine) = load(&folder().join(TINY[0]));
-    let request =
-        |seed| GenerateRequest { prompt: vec![5, 6, 7], sampling: sampling(20, 1.0, seed) };
+    let request = |seed| GenerateRequest::new(vec![5, 6, 7], sampling(20, 1.0, seed));
     let together = engine.generate((0..40).map(request).collect()).unwrap();
     for seed in [0, 17, 39] {
         assert_eq!(

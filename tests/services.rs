@@ -11,8 +11,8 @@ use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
 use rlaif_proto::common::v1 as common;
 use rlaif_proto::labeler::v1::label_service_client::LabelServiceClient;
 use rlaif_proto::labeler::v1::{
-    CompareRequest, CompareStreamRequest, ComparisonAnswer, ComparisonQuestion, RateRequest,
-    RatingQuestion,
+    Asking, CompareRequest, CompareStreamRequest, ComparisonAnswer, ComparisonQuestion,
+    RateRequest, RatingQuestion, Reasoning,
 };
 use rlaif_proto::learner::v1::learner_service_client::LearnerServiceClient;
 use rlaif_proto::learner::v1::{GetStatusRequest, ListVersionsRequest};
@@ -136,7 +136,7 @@ fn pair(a: &str, b: &str) -> Pair {
 
 fn question(id: &str, pair: Pair) -> ComparisonQuestion {
     let (id, template) = (id.to_owned(), TEMPLATE.to_owned());
-    ComparisonQuestion { id, template, pair: Some(pair.into()) }
+    ComparisonQuestion { id, template, pair: Some(pair.into()), asking: None }
 }
 
 async fn compare(channel: &Channel, a: &str, b: &str) -> ComparisonAnswer {
@@ -146,9 +146,10 @@ async fn compare(channel: &Channel, a: &str, b: &str) -> ComparisonAnswer {
 }
 
 /// What `rlaif label` says about the same pair.
-fn label_command(a: &str, b: &str) -> Value {
+fn label_command(a: &str, b: &str, how: &[&str]) -> Value {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rlaif"))
-        .args(["label", "--model", MODEL, "--template", TEMPLATE])
+        .args(["label", "--model", MODEL])
+        .args(how)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -168,7 +169,7 @@ async fn a_label_over_the_wire_is_the_commands_bit_for_bit_and_exchanges_exactly
         let forward = compare(&channel, a, b).await;
         let label = forward.judgement().unwrap().unwrap().label;
         // Alone in its batch, as in the command's.
-        let expected = label_command(a, b);
+        let expected = label_command(a, b, &["--template", TEMPLATE]);
         assert_eq!(label.value(), expected["soft_label"].as_f64().unwrap());
         assert_eq!(forward.label_id, expected["label_id"].as_str().unwrap());
         assert_eq!(forward.template.unwrap().hash, expected["template_hash"].as_str().unwrap());
@@ -177,6 +178,30 @@ async fn a_label_over_the_wire_is_the_commands_bit_for_bit_and_exchanges_exactly
         let backward = compare(&channel, b, a).await.judgement().unwrap().unwrap().label;
         assert_eq!(label.value(), 1.0 - backward.value());
     }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_way_of_asking_is_the_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = labeler(folder.path()).await;
+    let mut client = LabelServiceClient::new(worker.channel(None));
+    let reasoning =
+        Reasoning { max_tokens: 12, samples: 2, temperature: 0.9, top_k: 5, clamp: Some(0.4) };
+    let asking = Asking { reasoning: Some(reasoning), seed: 3, ..Asking::default() };
+    let template = "helpful/base".to_owned();
+    let asked = question("q", pair("A fine day.", "A grim day."));
+    let question = ComparisonQuestion { template, asking: Some(asking), ..asked };
+    let request = CompareRequest { question: Some(question) };
+    let answer = client.compare(request).await.unwrap().into_inner().answer.unwrap();
+    let comparison = answer.judgement().unwrap().unwrap();
+    let how = ["--cot", "--max-rationale-tokens=12", "--samples=2", "--temperature=0.9"];
+    let how = [&how[..], &["--top-k=5", "--clamp=0.4", "--seed=3"]].concat();
+    let expected = label_command("A fine day.", "A grim day.", &how);
+    assert_eq!(json!(comparison.ab), expected["order_ab"]);
+    assert_eq!(json!(comparison.label), expected["soft_label"]);
+    assert_eq!(answer.label_id, expected["label_id"].as_str().unwrap());
+    assert_eq!(comparison.ab.rationales.len(), 2);
     worker.stop().await;
 }
 
@@ -228,6 +253,7 @@ async fn a_callers_template_is_built_in_and_of_the_right_kind() {
         id: "r".to_owned(),
         template: "helpful/rating".to_owned(),
         item: Some(item.into()),
+        asking: None,
     };
     let rated = client.rate(RateRequest { question: Some(question) }).await.unwrap().into_inner();
     let rating = rated.answer.unwrap().judgement().unwrap().unwrap();

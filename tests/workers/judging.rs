@@ -5,11 +5,24 @@ use rlaif_job::{
     Contest, JudgeContests, Judged, Label, Labeler, ModelRef, Rate, Score, TaskId, Work, WorkResult,
 };
 use rlaif_models::{CausalLm, Checkpoint, ScalarModel};
-use rlaif_template::Template;
-use rlaif_types::{Item, Pair, Prompt, UnscorableReason};
+use rlaif_template::{Asking, Choice, Reasoning, Template};
+use rlaif_types::{Item, Pair, Prompt, Rationale, UnscorableReason};
 
 fn labeler(template: &str) -> Labeler {
-    Labeler { model: named(), template: Template::load(template).unwrap() }
+    let template = Template::load(template).unwrap();
+    Labeler { model: named(), template, asking: Asking::default() }
+}
+
+/// Asks in few words, which is all that fits a tiny model, and can be asked in every way.
+fn curt(asking: Asking) -> Labeler {
+    let text = "name = 'curt'\nkind = 'compare'\npreamble = 'Better?'\n\
+        exemplar = ' {response_1}|{response_2}={verdict}'\n\
+        sample = ' {response_1}|{response_2}'\nending = '='\nverdicts = ['1', '2']\n\
+        [rationale]\nrequest = ' Why?'\nbegin = ' For'\n\
+        [[exemplars]]\ncontext = ''\nresponse_1 = 'yes'\nresponse_2 = 'no'\nverdict = '1'\n\
+        [[exemplars]]\ncontext = ''\nresponse_1 = 'bad'\nresponse_2 = 'good'\nverdict = '2'\n\
+        [[exemplars]]\ncontext = ''\nresponse_1 = 'sun'\nresponse_2 = 'rain'\nverdict = '1'\n";
+    Labeler { model: named(), template: Template::parse("curt", text).unwrap(), asking }
 }
 
 fn pair(a: &str, b: &str) -> Pair {
@@ -17,24 +30,88 @@ fn pair(a: &str, b: &str) -> Pair {
 }
 
 #[test]
-fn exchanging_candidates_exchanges_the_label_exactly() {
+fn exchanging_candidates_exchanges_the_label_exactly_however_it_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(dir.path());
     let pairs = vec![pair("It is good.", "No."), pair("A dog", "Two dogs and a cat")];
-    let label = |pairs: Vec<Pair>| {
-        let work = Work::Label(Label { labeler: labeler("sentiment/compare"), pairs });
-        match process.done(TaskId::Label(0), work) {
+    let label = |asking: &Asking, pairs: Vec<Pair>| {
+        let labeler = curt(asking.clone());
+        match process.done(TaskId::Label(0), Work::Label(Label { labeler, pairs })) {
             WorkResult::Labels(labels) => labels,
             other => panic!("labeling gave {other:?}"),
         }
     };
-    let swapped = label(pairs.iter().map(Pair::swapped).collect());
-    for (there, back) in label(pairs).iter().zip(&swapped) {
-        let (there, back) = (there.comparison.clone().unwrap(), back.comparison.clone().unwrap());
-        assert_ne!(there.label.value(), 0.5, "the example decides nothing");
-        assert_eq!(there.label.swapped(), back.label);
-        assert_eq!((there.ab, there.ba), (back.ba, back.ab));
+    for asking in ways_of_asking() {
+        let swapped = label(&asking, pairs.iter().map(Pair::swapped).collect());
+        for (there, back) in label(&asking, pairs.clone()).iter().zip(&swapped) {
+            let (there, back) =
+                (there.comparison.clone().unwrap(), back.comparison.clone().unwrap());
+            assert_ne!(there.label.value(), 0.5, "the example decides nothing: {asking:?}");
+            assert_eq!(there.label.swapped(), back.label, "{asking:?}");
+            assert_eq!((there.ab, there.ba), (back.ba, back.ab), "{asking:?}");
+        }
     }
+}
+
+/// Plain, with exemplars, with a rationale, with several, clamped.
+fn ways_of_asking() -> Vec<Asking> {
+    let shots = Asking { shots: 2, exemplars: Choice::Random, seed: 7, ..Asking::default() };
+    let thinks = |reasoning| Asking { reasoning: Some(reasoning), ..Asking::default() };
+    let greedy = Reasoning { max_tokens: 12, ..Reasoning::default() };
+    let several = Reasoning { samples: 3, temperature: 1.0, ..greedy.clone() };
+    let clamped = Reasoning { clamp: Some(0.3), ..several.clone() };
+    vec![Asking::default(), shots, thinks(greedy), thinks(several), thinks(clamped)]
+}
+
+#[test]
+fn a_rationale_is_kept_with_the_verdict_that_follows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let label = |reasoning: Reasoning| {
+        let labeler = curt(Asking { reasoning: Some(reasoning), ..Asking::default() });
+        let pairs = vec![pair("It is good.", "No.")];
+        match process.done(TaskId::Label(0), Work::Label(Label { labeler, pairs })) {
+            WorkResult::Labels(labels) => labels[0].comparison.clone().unwrap(),
+            other => panic!("labeling gave {other:?}"),
+        }
+    };
+    let greedy = Reasoning { max_tokens: 12, ..Reasoning::default() };
+    let one = label(greedy.clone());
+    assert_eq!(one.ab.rationales.len(), 1);
+    assert!((1..=12).contains(&one.ab.completion_tokens), "{one:?}");
+    assert_eq!(one.ab.rationales[0].verdict_logprobs, one.ab.verdict_logprobs);
+    // With the single most likely token to choose from, a temperature changes nothing.
+    let cold = label(Reasoning { temperature: 0.7, top_k: 1, ..greedy.clone() });
+    assert_eq!(cold, one);
+    // The mean of the distributions, not of anything else.
+    let three = label(Reasoning { samples: 3, temperature: 1.0, ..greedy });
+    assert_eq!(three.ab.rationales.len(), 3);
+    let softmax =
+        |r: &Rationale| 1.0 / (1.0 + (r.verdict_logprobs[1] - r.verdict_logprobs[0]).exp());
+    let mean = three.ab.rationales.iter().map(softmax).sum::<f64>() / 3.0;
+    // Both are on the labels' grid of 2^-40.
+    assert!((three.ab.prefers_first.value() - mean).abs() < 1e-11, "{three:?}");
+    assert_eq!(three.ab.prompt_tokens, 3 * one.ab.prompt_tokens);
+}
+
+#[test]
+fn verdicts_that_the_model_hardly_considers_are_unscorable() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let label = |min_verdict_mass: f64| {
+        let labeler = curt(Asking { min_verdict_mass, ..Asking::default() });
+        let pairs = vec![pair("It is good.", "No.")];
+        match process.done(TaskId::Label(0), Work::Label(Label { labeler, pairs })) {
+            WorkResult::Labels(labels) => labels[0].clone(),
+            other => panic!("labeling gave {other:?}"),
+        }
+    };
+    let mass = label(0.0).comparison.unwrap().verdict_mass();
+    assert!(mass > 0.0 && mass < 0.5, "random weights: {mass}");
+    assert!(label(mass / 2.0).comparison.is_some());
+    let refused = label(mass * 2.0);
+    assert_eq!(refused.comparison, None);
+    assert_eq!(refused.unscorable.unwrap().reason, UnscorableReason::NoVerdict);
 }
 
 #[test]

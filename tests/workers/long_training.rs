@@ -6,7 +6,7 @@ use rlaif_job::{
     FineTune, Label, LabelRecord, Labeler, RewardModelConfig, RewardSummary, SftConfig, TaskId,
     TrainReward, Trained, Work, WorkResult,
 };
-use rlaif_template::Template;
+use rlaif_template::{Asking, Template};
 use rlaif_types::OptimizerConfig;
 use std::path::Path;
 
@@ -45,7 +45,8 @@ fn labels(process: &Process) -> Vec<LabelRecord> {
         panic!("sampling gives pairs")
     };
     let template = Template::load("sentiment/compare").unwrap();
-    let label = Label { labeler: Labeler { model: named(), template }, pairs };
+    let label =
+        Label { labeler: Labeler { model: named(), template, asking: Asking::default() }, pairs };
     match process.done(TaskId::Label(0), Work::Label(label)) {
         WorkResult::Labels(labels) => labels,
         other => panic!("labeling gave {other:?}"),

@@ -1,6 +1,8 @@
 //! The job file: everything a run depends on.
 
 use crate::Error;
+use crate::label_record::is_plain;
+use rlaif_template::Asking;
 use rlaif_types::{LoraConfig, OptimizerConfig, Problem, Problems, ReinforceConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -74,9 +76,19 @@ pub struct LabelerConfig {
     /// A built-in template or a .toml file: for comparisons where a reward model is trained, for
     /// ratings where the labeler's rating is the reward.
     pub template: String,
+    /// How the template is asked: exemplars, rationales. Evaluation asks for verdicts straight away.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub asking: Asking,
     /// Price of a thousand prompt tokens, for the cost table.
     #[serde(default)]
     pub price_per_1k_input: f64,
+    /// Price of a thousand tokens of rationales.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub price_per_1k_output: f64,
+}
+
+fn is_free(price: &f64) -> bool {
+    *price == 0.0
 }
 
 /// Prompts and other data, as JSONL. Relative paths start at the job file.
@@ -284,6 +296,12 @@ impl Job {
             ("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt),
         ] {
             problems.check_positive(field, count);
+        }
+        for (field, price) in [
+            ("labeler.price_per_1k_input", self.labeler.price_per_1k_input),
+            ("labeler.price_per_1k_output", self.labeler.price_per_1k_output),
+        ] {
+            problems.check(price >= 0.0 && price.is_finite(), field, "must be 0 or more");
         }
         let stops = !self.sampling.stop.iter().any(String::is_empty);
         let what = "holds an empty text, which would stop every response at once";

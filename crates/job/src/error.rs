@@ -13,6 +13,9 @@ pub enum Error {
         /// What, and how to mend it.
         what: String,
     },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Settings(String),
     /// The run folder is not what the command needs.
     #[error("{path}: {what}", path = path.display())]
     RunFolder {

@@ -1,5 +1,6 @@
 //! Labels with their provenance.
 
+use rlaif_template::Asking;
 use rlaif_types::{Comparison, ContentHash, LabelId, Pair, Unscorable};
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,16 @@ pub struct LabelRecord {
     pub template: String,
     /// Hash of the template.
     pub template_hash: ContentHash,
+    /// How it was asked.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub asking: Asking,
     /// Name of the labeler.
     pub labeler: String,
     /// Hash of the labeler.
     pub labeler_hash: ContentHash,
+}
+
+/// Whether a template is asked without anything besides.
+pub(crate) fn is_plain(asking: &Asking) -> bool {
+    *asking == Asking::default()
 }

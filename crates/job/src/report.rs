@@ -8,6 +8,7 @@ use crate::manifest::Manifest;
 use crate::reward_quality::RewardSummary;
 use crate::run_folder::RunFolder;
 use crate::sample_record::SampleRecord;
+use crate::work::Tokens;
 use rlaif_data::write_atomic;
 use rlaif_report::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
@@ -302,8 +303,11 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
     let bias = PositionBias::of(
         compared.iter().map(|c| (c.ab.prefers_first.value(), c.ba.prefers_first.value())),
     );
-    let tokens: usize = compared.iter().map(|c| c.ab.prompt_tokens + c.ba.prompt_tokens).sum();
-    let dollars = tokens as f64 / 1000.0 * job.labeler.price_per_1k_input;
+    let orders = || compared.iter().flat_map(|c| [&c.ab, &c.ba]);
+    let read: usize = orders().map(|order| order.prompt_tokens).sum();
+    let written: usize = orders().map(|order| order.completion_tokens).sum();
+    let (input, output) = (job.labeler.price_per_1k_input, job.labeler.price_per_1k_output);
+    let dollars = Tokens::new(read, written).cost(input, output);
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for unscorable in labels.iter().filter_map(|l| l.unscorable.as_ref()) {
         *reasons.entry(format!("unscorable: {:?}", unscorable.reason)).or_default() += 1;
@@ -314,7 +318,8 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
         vec!["same position preferred in both orders".into(), percent(bias.same_position_rate())],
         vec!["of these, the first position".into(), percent(first)],
         vec!["p-value, two-sided binomial".into(), format!("{:.2e}", bias.p_value)],
-        vec!["labeler tokens, both orders".into(), tokens.to_string()],
+        vec!["labeler tokens read, both orders".into(), read.to_string()],
+        vec!["labeler tokens written".into(), written.to_string()],
         vec!["labeler cost at the job's price".into(), format!("${dollars:.4}")],
         vec![
             "the same labels by people (paper section 1)".into(),

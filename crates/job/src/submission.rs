@@ -40,6 +40,12 @@ impl Submission {
     /// When a file is missing, or says something senseless.
     pub fn read(job: Job) -> Result<Self, Error> {
         let template = Template::load(&job.labeler.template)?;
+        let problems = job.labeler.asking.problems(&template);
+        if !problems.is_empty() {
+            let mut all = Problems::default();
+            all.section("labeler.asking", problems);
+            return Err(Error::Settings(all.to_string()));
+        }
         let evaluation = job.evaluate.templates.iter().map(|t| Template::load(t));
         let templates =
             Templates { labeler: template, evaluation: evaluation.collect::<Result<_, _>>()? };
@@ -89,6 +95,12 @@ impl Submission {
             attachments.check(known, name, "is no file of a job");
         }
         problems.section("attachments", attachments);
+        if let (Ok(job), Some(bytes)) = (&job, files.get(TEMPLATES))
+            && let Ok(templates) = serde_json::from_slice::<Templates>(bytes)
+        {
+            let found = job.labeler.asking.problems(&templates.labeler);
+            problems.section("job_toml.labeler.asking", found);
+        }
         match job {
             Ok(job) if problems.is_empty() => Ok(Self { job, files }),
             _ => Err(problems),
@@ -219,6 +231,16 @@ mod tests {
         assert_eq!((&received, received.hash()), (&sent, sent.hash()));
         let other = Submission { job: Job { seed: 7, ..sent.job.clone() }, ..sent.clone() };
         assert_ne!(other.hash(), sent.hash());
+    }
+
+    #[test]
+    fn a_labeler_that_cannot_be_asked_so_is_refused_on_either_side() {
+        let mut sent = submission();
+        sent.job.labeler.asking.shots = 2;
+        let problems = Submission::from_parts(&sent.job.to_toml(), sent.files).unwrap_err();
+        assert_eq!(problems.0[0].field, "job_toml.labeler.asking.shots", "{problems}");
+        let error = Submission::read(sent.job).unwrap_err().to_string();
+        assert!(error.starts_with("labeler.asking.shots"), "{error}");
     }
 
     #[test]

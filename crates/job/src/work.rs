@@ -8,7 +8,7 @@ use crate::{
     Contest, EvaluationRecord, Judged, LabelRecord, RewardModelConfig, RewardSummary, SftConfig,
 };
 use crate::{SamplingConfig, TaskId};
-use rlaif_template::Template;
+use rlaif_template::{Asking, Template};
 use rlaif_types::{
     ContentHash, Episode, Item, Judgement, LoraConfig, Pair, Prompt, ReinforceConfig,
 };
@@ -156,6 +156,9 @@ pub struct Labeler {
     pub model: ModelRef,
     /// The question.
     pub template: Template,
+    /// How it is asked.
+    #[serde(default)]
+    pub asking: Asking,
 }
 
 /// See [`Work::CheckPolicy`].
@@ -328,6 +331,11 @@ impl Tokens {
     /// Tokens read and written.
     pub fn new(read: usize, written: usize) -> Self {
         Self { read: read as u64, written: written as u64 }
+    }
+
+    /// What they cost at prices of a thousand.
+    pub fn cost(self, per_1k_input: f64, per_1k_output: f64) -> f64 {
+        (self.read as f64 * per_1k_input + self.written as f64 * per_1k_output) / 1000.0
     }
 
     /// Tokens that were only read.

@@ -7,7 +7,7 @@ use rlaif_job::{
     ModelRef, RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work, WorkItem,
     WorkResult, reward_quality,
 };
-use rlaif_template::Template;
+use rlaif_template::{Asking, Template};
 use rlaif_types::{
     Comparison, ContentHash, Episode, LabelId, OrderScores, Pair, Prompt, SoftLabel, Unscorable,
     UnscorableReason,
@@ -128,8 +128,13 @@ fn version(model: &ModelRef) -> u32 {
 
 fn label(pair: &Pair) -> LabelRecord {
     let half = SoftLabel::new(0.5).unwrap();
-    let order =
-        OrderScores { verdict_logprobs: [-1.0, -1.0], prefers_first: half, prompt_tokens: 9 };
+    let order = OrderScores {
+        verdict_logprobs: [-1.0, -1.0],
+        prefers_first: half,
+        prompt_tokens: 9,
+        completion_tokens: 0,
+        rationales: Vec::new(),
+    };
     let comparison = Comparison { label: half, ab: order.clone(), ba: order };
     LabelRecord {
         label_id: LabelId(ContentHash::of(format!("{pair:?}"))),
@@ -138,6 +143,7 @@ fn label(pair: &Pair) -> LabelRecord {
         unscorable: None,
         template: "t".into(),
         template_hash: ContentHash::of("t"),
+        asking: Asking::default(),
         labeler: "m".into(),
         labeler_hash: ContentHash::of("m"),
     }

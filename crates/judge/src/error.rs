@@ -6,6 +6,22 @@ pub enum Error {
     /// A template that cannot be used, or not with this model.
     #[error(transparent)]
     Template(#[from] rlaif_template::Error),
+    /// A panel that could never, or always, decide.
+    #[error("a quorum of {quorum} for a panel of {members}: it must be from 1 to the number of labelers")]
+    Quorum {
+        /// Labelers needed for a label.
+        quorum: usize,
+        /// Labelers that there are.
+        members: usize,
+    },
+    /// The template cannot be asked in this way.
+    #[error("template {name} cannot be asked so: {what}")]
+    Asking {
+        /// Which.
+        name: String,
+        /// All that is wrong, by setting.
+        what: String,
+    },
     /// The template asks for another kind of judgement than the caller.
     #[error("template {name} is for {found}, but {wanted} was asked for")]
     WrongKind {

@@ -1,19 +1,23 @@
-//! A labeler: one model, one template, verdicts from log-probabilities.
+//! A labeler: one engine, one template, one way of asking; verdicts from log-probabilities.
 
 use crate::Error;
-use crate::verdict::VerdictTrie;
-use rlaif_models::{ChatTemplate, LanguageModel};
-use rlaif_template::{Kind, Layout, Template, fill};
+use crate::engine::{Engine, Identity, Question, Reading, Thought};
+use crate::local::LocalEngine;
+use crate::verdict::normalise;
+use rlaif_models::LanguageModel;
+use rlaif_template::{Asking, Kind, Template, fill};
 use rlaif_types::{
-    ContentHash, Hasher, Judgement, LabelId, Message, Pair, Unscorable, UnscorableReason,
+    ContentHash, Hasher, Item, Judgement, LabelId, Pair, Rationale, Unscorable, UnscorableReason,
+    verdict_mass,
 };
 use std::sync::Arc;
 
-/// A model that answers a template's questions. Cheap to clone.
+/// Asks an engine a template's questions. Cheap to clone.
 #[derive(Clone)]
 pub struct Judge {
-    model: Arc<dyn LanguageModel>,
+    engine: Arc<dyn Engine>,
     template: Arc<Template>,
+    asking: Arc<Asking>,
     template_hash: ContentHash,
     /// One for the template's ending, or one for each question of a rubric.
     pub(crate) endings: Arc<[Ending]>,
@@ -22,33 +26,55 @@ pub struct Judge {
 /// An ending and the verdicts that may follow it.
 pub(crate) struct Ending {
     text: String,
-    pub(crate) verdicts: VerdictTrie,
+    verdicts: Arc<[String]>,
+}
+
+/// What came of a question, over all rationales where there are several.
+pub(crate) struct Verdict {
+    pub(crate) logprobs: Vec<f64>,
+    pub(crate) distribution: Vec<f64>,
+    pub(crate) prompt_tokens: usize,
+    pub(crate) completion_tokens: usize,
+    pub(crate) rationales: Vec<Rationale>,
 }
 
 impl Judge {
-    /// A judge that asks `model` what `template` says.
+    /// A judge that asks `engine` what `template` says, in the way of `asking`.
     ///
     /// # Errors
-    /// When the model's tokenizer cannot spell the verdicts.
-    pub fn new(model: Arc<dyn LanguageModel>, template: Template) -> Result<Self, Error> {
-        let ending = |text: &str, verdicts: &[String]| {
-            let after_space = text.ends_with(char::is_whitespace);
-            let verdicts =
-                VerdictTrie::new(verdicts, model.tokenizer(), after_space).map_err(|what| {
-                    rlaif_template::Error::Invalid { name: template.name.clone(), what }
-                })?;
-            Ok::<_, Error>(Ending { text: text.to_owned(), verdicts })
+    /// When the template cannot be asked so, or the engine cannot tell its verdicts apart.
+    pub fn new(engine: Arc<dyn Engine>, template: Template, asking: Asking) -> Result<Self, Error> {
+        let problems = asking.problems(&template);
+        if !problems.is_empty() {
+            return Err(Error::Asking { name: template.name, what: problems.to_string() });
+        }
+        let endings: Vec<Ending> = match template.kind {
+            Kind::Compare | Kind::Rate => vec![Ending {
+                text: template.ending.clone(),
+                verdicts: template.verdicts.clone().into(),
+            }],
+            Kind::Rubric => template.questions.iter().map(Ending::of_question).collect(),
         };
-        let endings = match template.kind {
-            Kind::Compare | Kind::Rate => vec![ending(&template.ending, &template.verdicts)?],
-            Kind::Rubric => template
-                .questions
-                .iter()
-                .map(|q| ending(&q.ending, &[q.good.clone(), q.bad.clone()]))
-                .collect::<Result<_, _>>()?,
-        };
+        for ending in &endings {
+            engine.check(&ending.text, &ending.verdicts).map_err(|what| {
+                rlaif_template::Error::Invalid { name: template.name.clone(), what }
+            })?;
+        }
         let (template_hash, endings) = (template.hash(), endings.into());
-        Ok(Self { model, template: Arc::new(template), template_hash, endings })
+        let (template, asking) = (Arc::new(template), Arc::new(asking));
+        Ok(Self { engine, template, asking, template_hash, endings })
+    }
+
+    /// A judge that asks a model of this process.
+    ///
+    /// # Errors
+    /// As [`Judge::new`].
+    pub fn local(
+        model: Arc<dyn LanguageModel>,
+        template: Template,
+        asking: Asking,
+    ) -> Result<Self, Error> {
+        Self::new(Arc::new(LocalEngine::new(model)), template, asking)
     }
 
     /// What it asks.
@@ -61,16 +87,36 @@ impl Judge {
         &self.template_hash
     }
 
-    /// What it asks with.
-    pub fn model(&self) -> &dyn LanguageModel {
-        self.model.as_ref()
+    /// How it asks.
+    pub fn asking(&self) -> &Asking {
+        &self.asking
+    }
+
+    /// Whom it asks.
+    pub fn labeler(&self) -> &Identity {
+        self.engine.identity()
     }
 
     /// Identity of the question "which of this pair", asked by this judge.
     pub fn label_id(&self, pair: &Pair) -> LabelId {
+        self.question_id(&pair.prompt.as_context(), &[&pair.response_a, &pair.response_b])
+    }
+
+    /// Identity of the question "how good is this", asked by this judge.
+    pub fn rating_id(&self, item: &Item) -> LabelId {
+        self.question_id(&item.prompt.as_context(), &[&item.response])
+    }
+
+    fn question_id(&self, context: &str, responses: &[&str]) -> LabelId {
         let mut hasher = Hasher::new();
-        hasher.field(self.model.info().hash.as_str()).field(self.template_hash.as_str());
-        hasher.field(pair.prompt.as_context()).field(&pair.response_a).field(&pair.response_b);
+        hasher.field(self.labeler().hash.as_str()).field(self.template_hash.as_str());
+        if let Some(asking) = self.asking.hash() {
+            hasher.field(asking.as_str());
+        }
+        hasher.field(context);
+        for response in responses {
+            hasher.field(response);
+        }
         LabelId(hasher.finish())
     }
 
@@ -82,108 +128,152 @@ impl Judge {
         Err(Error::WrongKind { name, found: self.template.kind.describe(), wanted })
     }
 
-    /// Tokens of the prompt that shows `responses` in this order and ends in `ending`.
+    /// The questions whose answers make one verdict about `responses` in this order: one, or one for
+    /// each rationale.
     ///
     /// # Errors
-    /// When it does not fit the model, or a response is empty.
-    pub(crate) fn render(
+    /// When a response is empty.
+    pub(crate) fn questions(
         &self,
         context: &str,
         responses: &[&str],
         ending: &Ending,
-    ) -> Judgement<Vec<u32>> {
+    ) -> Judgement<Vec<Question>> {
         if responses.iter().any(|response| response.trim().is_empty()) {
             return Err(Unscorable::new(UnscorableReason::BadItem, "a response is empty"));
         }
-        let text = self.text(context, responses);
-        let tokens = self.encode(text, &ending.text)?;
-        let needed = tokens.len() + ending.verdicts.depth();
-        let available = self.model.info().context_length;
-        if needed > available {
-            let detail = format!("{needed} tokens where the labeler's context holds {available}");
-            return Err(Unscorable::new(UnscorableReason::PromptTooLong, detail));
-        }
-        Ok(tokens)
+        let mut shown = self.shown(context, responses);
+        let (layout, verdicts) = (self.template.layout, ending.verdicts.clone());
+        let (Some(reasoning), Some(rationale)) = (&self.asking.reasoning, &self.template.rationale)
+        else {
+            let begun = ending.text.clone();
+            return Ok(vec![Question { shown, begun, layout, verdicts, thought: None }]);
+        };
+        shown += &rationale.request;
+        // Each order draws its own rationales, and the same ones whichever candidate is called A.
+        let identity = ContentHash::of(&shown);
+        let mut stop = rationale.stop.clone();
+        stop.extend(Some(ending.text.trim().to_owned()).filter(|ending| !ending.is_empty()));
+        let question = |sample| Question {
+            shown: shown.clone(),
+            begun: rationale.begin.clone(),
+            layout,
+            verdicts: verdicts.clone(),
+            thought: Some(Thought {
+                max_tokens: reasoning.max_tokens,
+                temperature: reasoning.temperature,
+                top_k: reasoning.top_k,
+                seed: self.asking.seed_for(&identity, sample),
+                stop: stop.clone(),
+                ending: format!("\n\n{}", ending.text),
+            }),
+        };
+        Ok((0..reasoning.samples).map(question).collect())
     }
 
     /// Preamble, exemplars and sample.
-    fn text(&self, context: &str, responses: &[&str]) -> String {
+    fn shown(&self, context: &str, responses: &[&str]) -> String {
         let template = self.template.as_ref();
+        let identity = identity(context, responses);
         let mut text = template.preamble.clone();
-        for exemplar in &template.exemplars {
-            text += &fill(
-                &template.exemplar,
-                &[
-                    ("context", &exemplar.context),
-                    ("response", &exemplar.response_1),
-                    ("response_1", &exemplar.response_1),
-                    ("response_2", &exemplar.response_2),
-                    ("rationale", &exemplar.rationale),
-                    ("verdict", &exemplar.verdict),
-                ],
-            );
+        let form = match self.asking.exemplar_rationales {
+            true => &template.exemplar_with_rationale,
+            false => &template.exemplar,
+        };
+        for exemplar in self.asking.choose(template, &identity) {
+            text += &exemplar.fill(form);
         }
-        let fence = fence(context, responses);
+        // No response can be written to contain the fence around it.
+        let fence = &identity.as_str()[..8];
         let values: Vec<(&str, &str)> = match responses {
-            [one] => vec![("context", context), ("response", one), ("fence", &fence)],
+            [one] => vec![("context", context), ("response", one), ("fence", fence)],
             [one, two, ..] => vec![
                 ("context", context),
                 ("response_1", one),
                 ("response_2", two),
-                ("fence", &fence),
+                ("fence", fence),
             ],
             [] => Vec::new(),
         };
         text + &fill(&template.sample, &values)
     }
 
-    /// The text as the model's tokens: a user's turn where it chats, with the ending as the first
-    /// words of its own turn.
-    fn encode(&self, text: String, ending: &str) -> Judgement<Vec<u32>> {
-        let tokenizer = self.model.tokenizer();
-        let chat: Option<&ChatTemplate> = match self.template.layout {
-            Layout::Chat => self.model.chat_template(),
-            Layout::Text => None,
-        };
-        let Some(chat) = chat else { return Ok(tokenizer.encode_plain(&(text + ending))) };
-        let mut tokens = chat
-            .encode(tokenizer, &[Message::user(text)], true)
-            .map_err(|e| Unscorable::new(UnscorableReason::BadItem, e.to_string()))?;
-        tokens.extend(tokenizer.encode_plain(ending));
-        Ok(tokens)
+    /// Asks all questions together, and makes one verdict of the answers to each group of them.
+    pub(crate) fn ask(&self, groups: Vec<Vec<Question>>) -> Vec<Judgement<Verdict>> {
+        let lengths: Vec<usize> = groups.iter().map(Vec::len).collect();
+        let questions: Vec<Question> = groups.into_iter().flatten().collect();
+        let mut readings = self.engine.read(&questions).into_iter();
+        let verdicts = lengths.into_iter().map(|length| {
+            // All are taken before any is looked at: a failure must not shift the others.
+            let mine: Vec<Judgement<Reading>> = readings.by_ref().take(length).collect();
+            self.verdict(mine.into_iter().collect::<Judgement<_>>()?)
+        });
+        verdicts.collect()
     }
 
-    /// Log-probabilities of the verdicts after each prompt. When the engine refuses the whole, each
-    /// prompt is asked alone, so that one bad item costs one item.
-    pub(crate) fn ask(&self, prompts: &[(&[u32], &VerdictTrie)]) -> Vec<Judgement<Vec<f64>>> {
-        let requests: Vec<_> =
-            prompts.iter().map(|(prompt, verdicts)| verdicts.requests(prompt)).collect();
-        let lengths: Vec<usize> = requests.iter().map(Vec::len).collect();
-        match self.model.score(requests.into_iter().flatten().collect()) {
-            Ok(answers) => {
-                let mut rest = answers.as_slice();
-                let each = prompts.iter().zip(lengths).map(|((_, verdicts), length)| {
-                    let (mine, others) = rest.split_at(length);
-                    rest = others;
-                    Ok(verdicts.logprobs(mine))
-                });
-                each.collect()
-            }
-            Err(error) if prompts.len() <= 1 => prompts
-                .iter()
-                .map(|_| Err(Unscorable::new(UnscorableReason::EngineFailed, error.to_string())))
-                .collect(),
-            Err(error) => {
-                tracing::warn!(%error, "a batch of judgements failed; asking one at a time");
-                prompts.chunks(1).flat_map(|one| self.ask(one)).collect()
-            }
+    /// The mean of the distributions (paper section 1, self-consistency).
+    fn verdict(&self, readings: Vec<Reading>) -> Judgement<Verdict> {
+        let no_verdict = |what: String| Unscorable::new(UnscorableReason::NoVerdict, what);
+        let mut distributions = Vec::new();
+        for reading in &readings {
+            distributions.push(normalise(&reading.verdict_logprobs).map_err(no_verdict)?);
         }
+        let logprobs = match readings.as_slice() {
+            [one] => one.verdict_logprobs.clone(),
+            several => {
+                let probabilities =
+                    several.iter().map(|r| r.verdict_logprobs.iter().map(|l| l.exp()));
+                mean(probabilities.map(Iterator::collect)).into_iter().map(f64::ln).collect()
+            }
+        };
+        let (mass, floor) = (verdict_mass(&logprobs), self.asking.min_verdict_mass);
+        if mass < floor {
+            let what = format!(
+                "the verdicts have a probability of {mass:.2e}, where {floor} is asked for"
+            );
+            return Err(no_verdict(what));
+        }
+        Ok(Verdict {
+            logprobs: logprobs.into_iter().map(finite).collect(),
+            distribution: mean(distributions.into_iter()),
+            prompt_tokens: readings.iter().map(|r| r.prompt_tokens).sum(),
+            completion_tokens: readings.iter().map(|r| r.completion_tokens).sum(),
+            rationales: readings.into_iter().filter_map(rationale).collect(),
+        })
     }
 }
 
-/// Eight hex digits that depend on everything shown, whichever order it is shown in: no response
-/// can be written to contain the fence around it.
-fn fence(context: &str, responses: &[&str]) -> String {
+impl Ending {
+    fn of_question(question: &rlaif_template::Question) -> Self {
+        let verdicts = vec![question.good.clone(), question.bad.clone()];
+        Self { text: question.ending.clone(), verdicts: verdicts.into() }
+    }
+}
+
+fn rationale(reading: Reading) -> Option<Rationale> {
+    let verdict_logprobs = reading.verdict_logprobs.into_iter().map(finite).collect();
+    reading.rationale.map(|text| Rationale { text, verdict_logprobs })
+}
+
+/// JSON has no infinity; a verdict that cannot happen is as unlikely as f64 can say.
+fn finite(logprob: f64) -> f64 {
+    logprob.max(f64::MIN)
+}
+
+/// Element by element; of at least one.
+fn mean(mut rows: impl Iterator<Item = Vec<f64>>) -> Vec<f64> {
+    let mut sum = rows.next().expect("every question has a reading");
+    let mut count = 1.0;
+    for row in rows {
+        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        count += 1.0;
+    }
+    sum.iter_mut().for_each(|sum| *sum /= count);
+    sum
+}
+
+/// Depends on all that is shown, whichever order it is shown in.
+fn identity(context: &str, responses: &[&str]) -> ContentHash {
     let mut sorted = responses.to_vec();
     sorted.sort_unstable();
     let mut hasher = Hasher::new();
@@ -191,5 +281,5 @@ fn fence(context: &str, responses: &[&str]) -> String {
     for response in sorted {
         hasher.field(response);
     }
-    hasher.finish().as_str()[..8].to_owned()
+    hasher.finish()
 }

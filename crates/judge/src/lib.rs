@@ -1,14 +1,20 @@
 //! The labeler: turns a language model and a prompt template into judgements (paper sections 1, 4).
 //!
-//! A [`Template`](rlaif_template::Template) says what is asked, a [`Judge`] asks it. Verdicts are
-//! read from the model's log-probabilities, never from generated text. What cannot be judged comes
-//! back as `Unscorable`.
+//! A [`Template`](rlaif_template::Template) says what is asked and [`Asking`](rlaif_template::Asking) how; a
+//! [`Judge`] asks it of an [`Engine`]. Verdicts are read from log-probabilities, never from generated
+//! text. What cannot be judged comes back as `Unscorable`.
 
 mod compare;
+mod engine;
 mod error;
 mod judge;
+mod local;
+mod panel;
 mod rate;
 mod verdict;
 
+pub use engine::{Engine, Identity, Question, Reading, Thought};
 pub use error::Error;
 pub use judge::Judge;
+pub use local::LocalEngine;
+pub use panel::{Panel, PanelComparison, Rule};

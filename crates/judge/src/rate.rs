@@ -1,10 +1,10 @@
 //! Ratings: one response on a scale of ten (paper section 4), or by a rubric of yes/no questions.
 
 use crate::Error;
-use crate::judge::Judge;
-use crate::verdict::normalise;
+use crate::engine::Question;
+use crate::judge::{Judge, Verdict};
 use rlaif_template::Kind;
-use rlaif_types::{Answered, Item, Judgement, Rating, Unscorable, UnscorableReason};
+use rlaif_types::{Answered, Item, Judgement, Rating};
 
 impl Judge {
     /// Rates each item.
@@ -13,35 +13,24 @@ impl Judge {
     /// When the template is for comparisons.
     pub fn rate(&self, items: &[Item]) -> Result<Vec<Judgement<Rating>>, Error> {
         self.expect_kind(&[Kind::Rate, Kind::Rubric], "rating one response")?;
-        let rendered: Vec<Judgement<Vec<Vec<u32>>>> = items
-            .iter()
-            .map(|item| {
-                let context = item.prompt.as_context();
-                let prompt = |ending| self.render(&context, &[&item.response], ending);
-                self.endings.iter().map(prompt).collect()
-            })
-            .collect();
-        let prompts: Vec<_> = rendered
-            .iter()
-            .flatten()
-            .flat_map(|prompts| prompts.iter().zip(self.endings.iter()))
-            .map(|(tokens, ending)| (tokens.as_slice(), &ending.verdicts))
-            .collect();
-        let mut answers = self.ask(&prompts).into_iter();
-        let ratings = rendered.iter().map(|rendered| {
-            let prompts = rendered.as_ref().map_err(Clone::clone)?;
+        let asked: Vec<Judgement<Vec<Vec<Question>>>> =
+            items.iter().map(|item| self.by_every_ending(item)).collect();
+        let mut verdicts =
+            self.ask(asked.iter().flatten().flatten().cloned().collect()).into_iter();
+        let ratings = asked.iter().map(|asked| {
+            let endings = asked.as_ref().map_err(Clone::clone)?.len();
             // All are taken before any is looked at: a failure must not shift the others.
-            let mine: Vec<_> = answers.by_ref().take(prompts.len()).collect();
-            let answered = prompts.iter().zip(mine).map(|(prompt, logprobs)| {
-                let logprobs = logprobs?;
-                let distribution = normalise(&logprobs)
-                    .map_err(|what| Unscorable::new(UnscorableReason::NoVerdict, what))?;
-                let verdict_logprobs = logprobs.into_iter().map(|l| l.max(f64::MIN)).collect();
-                Ok(Answered { verdict_logprobs, distribution, prompt_tokens: prompt.len() })
-            });
-            Ok(self.combine(answered.collect::<Judgement<_>>()?))
+            let mine: Vec<Judgement<Verdict>> = verdicts.by_ref().take(endings).collect();
+            let answers = mine.into_iter().map(|verdict| verdict.map(answered));
+            Ok(self.combine(answers.collect::<Judgement<_>>()?))
         });
         Ok(ratings.collect())
+    }
+
+    fn by_every_ending(&self, item: &Item) -> Judgement<Vec<Vec<Question>>> {
+        let context = item.prompt.as_context();
+        let questions = |ending| self.questions(&context, &[&item.response], ending);
+        self.endings.iter().map(questions).collect()
     }
 
     fn combine(&self, answers: Vec<Answered>) -> Rating {
@@ -54,6 +43,16 @@ impl Judge {
         let weighted = questions.iter().zip(&answers).map(|(q, a)| q.weight * a.distribution[0]);
         let score = weighted.sum::<f64>() / total;
         Rating { reward: 2.0 * score - 1.0, score, answers }
+    }
+}
+
+fn answered(verdict: Verdict) -> Answered {
+    Answered {
+        verdict_logprobs: verdict.logprobs,
+        distribution: verdict.distribution,
+        prompt_tokens: verdict.prompt_tokens,
+        completion_tokens: verdict.completion_tokens,
+        rationales: verdict.rationales,
     }
 }
 

@@ -75,28 +75,46 @@ impl VerdictTrie {
         self.nodes.iter().map(|node| node.path.len()).max().unwrap_or(0)
     }
 
-    /// What to ask about `prompt`: one request for each place where spellings go on.
+    /// The places where spellings go on: the tokens before, and those that may come next.
+    pub fn branches(&self) -> impl Iterator<Item = (&[u32], Vec<u32>)> {
+        self.branching().map(|node| {
+            let candidates = node.children.iter().map(|(token, _)| *token).collect();
+            (node.path.as_slice(), candidates)
+        })
+    }
+
+    /// What to ask about `prompt`: one request for each branch.
     pub fn requests(&self, prompt: &[u32]) -> Vec<ScoreRequest> {
-        self.branching()
-            .map(|node| {
-                let candidates = node.children.iter().map(|(token, _)| *token).collect();
-                let tokens = [prompt, &node.path].concat();
-                ScoreRequest { tokens, ask: Ask::Next { candidates } }
-            })
-            .collect()
+        let request = |(path, candidates): (&[u32], _)| {
+            let tokens = [prompt, path].concat();
+            ScoreRequest { tokens, ask: Ask::Next { candidates } }
+        };
+        self.branches().map(request).collect()
     }
 
     /// Log-probability of each verdict, from the answers to [`VerdictTrie::requests`].
-    pub fn logprobs(&self, answers: &[Answer]) -> Vec<f64> {
+    pub fn logprobs_of(&self, answers: &[Answer]) -> Vec<f64> {
+        let branches: Vec<Vec<f32>> = answers
+            .iter()
+            .map(|answer| match answer {
+                Answer::Next(logprobs) => logprobs.clone(),
+                Answer::Continuation(_) | Answer::Reward(_) => Vec::new(),
+            })
+            .collect();
+        self.logprobs(&branches)
+    }
+
+    /// Log-probability of each verdict, from those of the candidates of each branch.
+    pub fn logprobs(&self, branches: &[Vec<f32>]) -> Vec<f64> {
         // Probability of reaching each node; parents come before children.
         let mut reached = vec![0.0; self.nodes.len()];
         reached[0] = 1.0;
         let mut mass = vec![0.0; self.num_verdicts];
-        let mut answers = answers.iter();
+        let mut branches = branches.iter();
         for (index, node) in self.nodes.iter().enumerate() {
             let mut going_on = 0.0;
             if !node.children.is_empty()
-                && let Some(Answer::Next(logprobs)) = answers.next()
+                && let Some(logprobs) = branches.next()
             {
                 for ((_, child), logprob) in node.children.iter().zip(logprobs) {
                     let probability = f64::from(*logprob).exp();
@@ -142,8 +160,8 @@ mod tests {
         trie
     }
 
-    fn next(probabilities: &[f32]) -> Answer {
-        Answer::Next(probabilities.iter().map(|p| p.ln()).collect())
+    fn next(probabilities: &[f32]) -> Vec<f32> {
+        probabilities.iter().map(|p| p.ln()).collect()
     }
 
     #[test]

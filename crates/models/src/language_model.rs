@@ -52,6 +52,25 @@ pub struct GenerateRequest {
     pub prompt: Vec<u32>,
     /// How to continue it.
     pub sampling: Sampling,
+    /// What to ask about the continuation, without computing prompt and continuation again.
+    pub then: Vec<Then>,
+}
+
+impl GenerateRequest {
+    /// A prompt to continue, about which nothing else is asked.
+    pub fn new(prompt: Vec<u32>, sampling: Sampling) -> Self {
+        Self { prompt, sampling, then: Vec::new() }
+    }
+}
+
+/// A question that follows a continuation: what comes next after prompt, continuation (without what
+/// stopped it) and these tokens?
+#[derive(Debug, Clone, PartialEq)]
+pub struct Then {
+    /// At least one.
+    pub tokens: Vec<u32>,
+    /// As in [`Ask::Next`].
+    pub candidates: Vec<u32>,
 }
 
 /// How tokens are drawn.
@@ -76,6 +95,25 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+impl Sampling {
+    /// How many of the drawn `tokens` come before what stopped them: a stop token, or a stop text and
+    /// whatever the tokens that spell it hold besides.
+    pub fn content_len(&self, tokens: &[u32], tokenizer: &Tokenizer) -> usize {
+        let mut len = tokens.len();
+        if tokens.last().is_some_and(|last| self.stop_tokens.contains(last)) {
+            len -= 1;
+        }
+        let text = tokenizer.decode(&tokens[..len]);
+        let Some(end) = self.stop_texts.iter().filter_map(|stop| text.find(stop)).min() else {
+            return len;
+        };
+        while len > 0 && tokenizer.decode(&tokens[..len]).len() > end {
+            len -= 1;
+        }
+        len
+    }
+}
+
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +134,8 @@ pub struct Generation {
     pub logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,
+    /// Log-probabilities of the candidates of each [`Then`], in their order.
+    pub then: Vec<Vec<f32>>,
 }
 
 /// Facts about a loaded model, for provenance.

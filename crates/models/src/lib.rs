@@ -32,7 +32,7 @@ pub use engine::{Engine, EngineModel, EngineOptions};
 pub use error::Error;
 pub use language_model::{
     Answer, Ask, Finish, GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling,
-    ScoreRequest,
+    ScoreRequest, Then,
 };
 pub use lora::LoraPair;
 pub use packed::PackedBatch;

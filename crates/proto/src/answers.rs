@@ -4,7 +4,7 @@ use crate::DecodeError;
 use crate::decode::{all_finite, count, each, field, finite, required};
 use crate::labeler::v1::{self as labeler, comparison_answer, rating_answer};
 use crate::reward::v1::{self as reward, score_answer};
-use rlaif_types::{Answered, Comparison, Judgement, OrderScores, Rating};
+use rlaif_types::{Answered, Comparison, Judgement, OrderScores, Rating, Rationale};
 
 impl From<OrderScores> for labeler::OrderScores {
     fn from(order: OrderScores) -> Self {
@@ -14,6 +14,8 @@ impl From<OrderScores> for labeler::OrderScores {
             second_logprob: Some(second),
             prefers_first: Some(order.prefers_first.into()),
             prompt_tokens: order.prompt_tokens as u64,
+            completion_tokens: order.completion_tokens as u64,
+            rationales: order.rationales.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -28,7 +30,24 @@ impl TryFrom<labeler::OrderScores> for OrderScores {
             verdict_logprobs: [first, second],
             prefers_first: field(order.prefers_first, "prefers_first")?,
             prompt_tokens: count(order.prompt_tokens, "prompt_tokens")?,
+            completion_tokens: count(order.completion_tokens, "completion_tokens")?,
+            rationales: each(order.rationales, "rationales")?,
         })
+    }
+}
+
+impl From<Rationale> for labeler::Rationale {
+    fn from(rationale: Rationale) -> Self {
+        Self { text: rationale.text, verdict_logprobs: rationale.verdict_logprobs }
+    }
+}
+
+impl TryFrom<labeler::Rationale> for Rationale {
+    type Error = DecodeError;
+
+    fn try_from(rationale: labeler::Rationale) -> Result<Self, DecodeError> {
+        let verdict_logprobs = all_finite(rationale.verdict_logprobs, "verdict_logprobs")?;
+        Ok(Self { text: rationale.text, verdict_logprobs })
     }
 }
 
@@ -60,6 +79,8 @@ impl From<Answered> for labeler::Answered {
             verdict_logprobs: answered.verdict_logprobs,
             distribution: answered.distribution,
             prompt_tokens: answered.prompt_tokens as u64,
+            completion_tokens: answered.completion_tokens as u64,
+            rationales: answered.rationales.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -78,6 +99,8 @@ impl TryFrom<labeler::Answered> for Answered {
             verdict_logprobs: all_finite(answered.verdict_logprobs, "verdict_logprobs")?,
             distribution: all_finite(answered.distribution, "distribution")?,
             prompt_tokens: count(answered.prompt_tokens, "prompt_tokens")?,
+            completion_tokens: count(answered.completion_tokens, "completion_tokens")?,
+            rationales: each(answered.rationales, "rationales")?,
         })
     }
 }

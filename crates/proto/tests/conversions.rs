@@ -9,7 +9,7 @@ use rlaif_proto::reward::v1 as reward;
 use rlaif_proto::{DecodeError, decode};
 use rlaif_types::{
     Answered, Comparison, ContentHash, Item, Judgement, Message, OrderScores, Pair, Prompt, Rating,
-    Role, SoftLabel, Unscorable, UnscorableReason,
+    Rationale, Role, SoftLabel, Unscorable, UnscorableReason,
 };
 
 /// Through bytes, as between two machines.
@@ -39,13 +39,27 @@ fn logprob() -> impl Strategy<Value = f64> {
     prop_oneof![-700.0..=0.0, Just(f64::MIN), Just(-0.0)]
 }
 
+fn tokens() -> impl Strategy<Value = usize> {
+    prop_oneof![0..100_000usize, Just(usize::MAX)]
+}
+
+fn rationales() -> impl Strategy<Value = Vec<Rationale>> {
+    let rationale = (".*", vec(logprob(), 2..11));
+    let rationale =
+        rationale.prop_map(|(text, verdict_logprobs)| Rationale { text, verdict_logprobs });
+    vec(rationale, 0..3)
+}
+
 fn order() -> impl Strategy<Value = OrderScores> {
-    let prompt_tokens = prop_oneof![0..100_000usize, Just(usize::MAX)];
-    ([logprob(), logprob()], one_order_label(), prompt_tokens).prop_map(
-        |(verdict_logprobs, prefers_first, prompt_tokens)| OrderScores {
-            verdict_logprobs,
-            prefers_first,
-            prompt_tokens,
+    ([logprob(), logprob()], one_order_label(), tokens(), tokens(), rationales()).prop_map(
+        |(verdict_logprobs, prefers_first, prompt_tokens, completion_tokens, rationales)| {
+            OrderScores {
+                verdict_logprobs,
+                prefers_first,
+                prompt_tokens,
+                completion_tokens,
+                rationales,
+            }
         },
     )
 }
@@ -62,10 +76,17 @@ fn comparison() -> impl Strategy<Value = Comparison> {
 }
 
 fn rating() -> impl Strategy<Value = Rating> {
-    let answered = (vec((logprob(), 0.0..=1.0), 2..11), any::<usize>()).prop_map(
-        |(verdicts, prompt_tokens)| {
+    let verdicts = vec((logprob(), 0.0..=1.0), 2..11);
+    let answered = (verdicts, tokens(), tokens(), rationales()).prop_map(
+        |(verdicts, prompt_tokens, completion_tokens, rationales)| {
             let (verdict_logprobs, distribution) = verdicts.into_iter().unzip();
-            Answered { verdict_logprobs, distribution, prompt_tokens }
+            Answered {
+                verdict_logprobs,
+                distribution,
+                prompt_tokens,
+                completion_tokens,
+                rationales,
+            }
         },
     );
     (-1.0..=1.0, 0.0..=10.0, vec(answered, 1..4)).prop_map(|(reward, score, answers)| Rating {
@@ -175,7 +196,13 @@ fn a_senseless_label_is_refused_and_never_becomes_a_number() {
 
 fn compared() -> labeler::Comparison {
     let half = SoftLabel::new(0.5).unwrap();
-    let order = OrderScores { verdict_logprobs: [-1.0; 2], prefers_first: half, prompt_tokens: 9 };
+    let order = OrderScores {
+        verdict_logprobs: [-1.0; 2],
+        prefers_first: half,
+        prompt_tokens: 9,
+        completion_tokens: 0,
+        rationales: Vec::new(),
+    };
     Comparison { label: half, ab: order.clone(), ba: order }.into()
 }
 
@@ -211,8 +238,13 @@ fn a_senseless_comparison_is_refused_with_the_path_of_its_field() {
 
 #[test]
 fn a_senseless_rating_is_refused_with_the_path_of_its_field() {
-    let answered =
-        Answered { verdict_logprobs: vec![-1.0; 2], distribution: vec![0.5; 2], prompt_tokens: 9 };
+    let answered = Answered {
+        verdict_logprobs: vec![-1.0; 2],
+        distribution: vec![0.5; 2],
+        prompt_tokens: 9,
+        completion_tokens: 0,
+        rationales: Vec::new(),
+    };
     let rating = Rating { reward: 0.0, score: 0.5, answers: vec![answered.clone(), answered] };
     let broken = |break_it: fn(&mut labeler::Rating)| {
         let mut rating = labeler::Rating::from(rating.clone());

@@ -35,6 +35,8 @@ fn judge(pair: &Pair) -> Judgement<Comparison> {
         verdict_logprobs: [first, second],
         prefers_first: SoftLabel::from_logprobs(first, second).unwrap(),
         prompt_tokens: 7,
+        completion_tokens: 0,
+        rationales: Vec::new(),
     };
     let (ab, ba) = (order(a, b), order(b, a));
     let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
@@ -89,7 +91,7 @@ fn pair(response_a: &str, response_b: &str) -> Pair {
 
 fn question(id: &str, pair: Pair) -> Option<ComparisonQuestion> {
     let template = "helpful/base".into();
-    Some(ComparisonQuestion { id: id.into(), template, pair: Some(pair.into()) })
+    Some(ComparisonQuestion { id: id.into(), template, pair: Some(pair.into()), asking: None })
 }
 
 #[tokio::test]

@@ -47,9 +47,8 @@ fn evenness(tokens: &[u32]) -> f64 {
 /// Rollouts of the trainer's policy, four tokens each, rewarded for even tokens.
 fn rollouts(engine: &Engine, trainer: &Reinforce, step: usize, count: usize) -> Vec<Episode> {
     engine.swap(trainer.policy.merged()).unwrap();
-    let requests = (0..count).map(|i| GenerateRequest {
-        prompt: vec![10 + (i % 4) as u32, 20],
-        sampling: Sampling {
+    let requests = (0..count).map(|i| {
+        let sampling = Sampling {
             max_new_tokens: 4,
             min_new_tokens: 4,
             temperature: 1.0,
@@ -58,7 +57,8 @@ fn rollouts(engine: &Engine, trainer: &Reinforce, step: usize, count: usize) -> 
             stop_tokens: Vec::new(),
             stop_texts: Vec::new(),
             seed: (step * count + i) as u64,
-        },
+        };
+        GenerateRequest::new(vec![10 + (i % 4) as u32, 20], sampling)
     });
     let requests: Vec<GenerateRequest> = requests.collect();
     let generations = engine.generate(requests.clone()).unwrap();

@@ -5,7 +5,7 @@
 //! `{fence}`, a word that no response can contain because it depends on all of them.
 
 use crate::Error;
-use crate::fill::placeholders;
+use crate::fill::{fill, placeholders};
 use rlaif_types::ContentHash;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -29,11 +29,17 @@ pub struct Template {
     /// How one exemplar is written: the sample with its answer.
     #[serde(default)]
     pub exemplar: String,
-    /// Worked examples, rendered through `exemplar`.
+    /// The same with `{rationale}` before the answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub exemplar_with_rationale: String,
+    /// Worked examples to choose from; how many are shown is for [`Asking`](crate::Asking) to say.
     #[serde(default)]
     pub exemplars: Vec<Exemplar>,
     /// Context and responses, each on a labelled line.
     pub sample: String,
+    /// What asks for a rationale, where one is wanted before the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rationale: Option<RationaleRequest>,
     /// Makes the next token the verdict. A rubric has one for each question instead.
     #[serde(default)]
     pub ending: String,
@@ -92,6 +98,19 @@ pub enum Layout {
     Text,
 }
 
+/// Asks for a rationale: it stands where the ending would, and the ending follows the rationale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RationaleRequest {
+    /// Follows the sample, in the same turn.
+    pub request: String,
+    /// The first words of the rationale.
+    pub begin: String,
+    /// Texts that end the rationale, beside the ending, which always does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+}
+
 /// A worked example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +127,23 @@ pub struct Exemplar {
     pub rationale: String,
     /// The verdict.
     pub verdict: String,
+}
+
+impl Exemplar {
+    /// The exemplar in the form of a template's `exemplar` text.
+    pub fn fill(&self, form: &str) -> String {
+        fill(
+            form,
+            &[
+                ("context", &self.context),
+                ("response", &self.response_1),
+                ("response_1", &self.response_1),
+                ("response_2", &self.response_2),
+                ("rationale", &self.rationale),
+                ("verdict", &self.verdict),
+            ],
+        )
+    }
 }
 
 /// One question of a rubric.
@@ -131,22 +167,28 @@ fn one() -> f64 {
     1.0
 }
 
+/// Templates in the program: one file each, and the exemplars that several of them share.
 macro_rules! built_in {
-    ($($name:literal),+ $(,)?) => {
-        const BUILT_IN: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../templates/", $name, ".toml")))),+];
+    ($($name:literal $(with $exemplars:literal)?),+ $(,)?) => {
+        const BUILT_IN: &[(&str, &str)] = &[$((
+            $name,
+            concat!(
+                include_str!(concat!("../templates/", $name, ".toml")),
+                $(include_str!(concat!("../templates/", $exemplars, ".toml")))?
+            ),
+        )),+];
     };
 }
 
 built_in!(
-    "summary/base",
-    "summary/detailed",
+    "summary/base" with "summary/exemplars",
+    "summary/detailed" with "summary/exemplars",
     "summary/rating",
-    "helpful/base",
-    "helpful/detailed",
+    "helpful/base" with "helpful/exemplars",
+    "helpful/detailed" with "helpful/exemplars",
     "helpful/rating",
-    "harmless/base",
-    "harmless/detailed",
+    "harmless/base" with "harmless/exemplars",
+    "harmless/detailed" with "harmless/exemplars",
     "harmless/rubric",
     "sentiment/compare",
     "sentiment/rubric",
@@ -195,6 +237,11 @@ impl Template {
         ContentHash::of(serde_json::to_vec(self).expect("strings and numbers serialise"))
     }
 
+    /// The template as [`Template::parse`] reads it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("strings and numbers serialise")
+    }
+
     /// Checks what the types cannot; [`Template::parse`] has done it.
     ///
     /// # Errors
@@ -221,10 +268,38 @@ impl Template {
             (Kind::Rubric, 0) => self.check_questions(),
             (Kind::Rubric, _) => Err("a rubric's verdicts stand with its questions".into()),
         }?;
-        if !self.exemplars.is_empty() && !placeholders(&self.exemplar).contains(&"verdict") {
-            return Err("exemplars need an `exemplar` text that contains {verdict}".into());
+        self.check_exemplars()
+    }
+
+    fn check_exemplars(&self) -> Result<(), String> {
+        let texts = [
+            ("exemplar", &self.exemplar, "verdict"),
+            ("exemplar_with_rationale", &self.exemplar_with_rationale, "verdict"),
+            ("exemplar_with_rationale", &self.exemplar_with_rationale, "rationale"),
+        ];
+        for (field, text, needed) in texts {
+            if !text.is_empty() && !placeholders(text).contains(&needed) {
+                return Err(format!("{field} does not contain {{{needed}}}"));
+            }
+        }
+        if !self.exemplars.is_empty()
+            && self.exemplar.is_empty()
+            && self.exemplar_with_rationale.is_empty()
+        {
+            return Err("exemplars need an `exemplar` text that shows how one is written".into());
+        }
+        if let Some(odd) = self.exemplars.iter().find(|e| !self.is_verdict(&e.verdict)) {
+            return Err(format!(
+                "an exemplar's verdict {:?} is none of the template's",
+                odd.verdict
+            ));
         }
         Ok(())
+    }
+
+    fn is_verdict(&self, verdict: &str) -> bool {
+        let of_questions = self.questions.iter().flat_map(|q| [&q.good, &q.bad]);
+        self.verdicts.iter().chain(of_questions).any(|known| known == verdict)
     }
 
     fn check_verdicts(&self, verdicts: &[String]) -> Result<(), String> {
@@ -269,6 +344,23 @@ mod tests {
         for name in Template::built_in_names() {
             let template = Template::load(name).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(template.name, name);
+            let shown = Template::parse(name, &template.to_toml()).unwrap();
+            assert_eq!((&shown, shown.hash()), (&template, template.hash()));
+        }
+    }
+
+    #[test]
+    fn templates_for_comparisons_have_eight_exemplars_and_ask_for_rationales() {
+        for task in ["summary", "helpful", "harmless"] {
+            for style in ["base", "detailed"] {
+                let template = Template::load(&format!("{task}/{style}")).unwrap();
+                assert_eq!(template.exemplars.len(), 8, "{}", template.name);
+                assert!(template.exemplars.iter().all(|e| !e.rationale.is_empty()));
+                // A labeler must not learn a position from them.
+                let firsts = template.exemplars.iter().filter(|e| e.verdict == "1").count();
+                assert_eq!(firsts, 4, "{}", template.name);
+                assert!(template.rationale.is_some());
+            }
         }
     }
 
@@ -290,6 +382,18 @@ mod tests {
             ("['1','2']", "['1']", "two verdicts"),
             ("['1','2']", "['1','1']", "twice"),
             ("ending", "endng", "endng"),
+            ("kind=", "exemplar='{context}'\nkind=", "exemplar does not contain {verdict}"),
+            (
+                "verdicts=['1','2']",
+                "verdicts=['1','2']\n[[exemplars]]\ncontext='c'\nresponse_1='x'\nverdict='1'",
+                "`exemplar` text",
+            ),
+            (
+                "verdicts=['1','2']",
+                "verdicts=['1','2']\nexemplar='{verdict}'\n[[exemplars]]\ncontext='c'\n\
+                 response_1='x'\nverdict='3'",
+                "\"3\" is none",
+            ),
         ] {
             let error = Template::parse("t", &valid.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");

@@ -42,6 +42,38 @@ impl SoftLabel {
         Self((ab.0 + ba.swapped().0) / 2.0)
     }
 
+    /// The mean of several labels, on the grid of two orders' means. Exchanging the candidates of
+    /// all exchanges the mean, exactly: what is averaged and rounded is the distance from 1/2, whose
+    /// sign alone changes.
+    ///
+    /// # Panics
+    /// Without labels.
+    pub fn mean(labels: &[Self]) -> Self {
+        assert!(!labels.is_empty(), "the mean of no labels");
+        let distance: f64 = labels.iter().map(|label| label.0 - 0.5).sum();
+        let grid = 2.0 * Self::GRID;
+        Self(0.5 + (distance / labels.len() as f64 * grid).round() / grid)
+    }
+
+    /// All for the candidate that is preferred; half for each where none is.
+    pub fn vote(self) -> Self {
+        match self.0.partial_cmp(&0.5) {
+            Some(std::cmp::Ordering::Greater) => Self(1.0),
+            Some(std::cmp::Ordering::Less) => Self(0.0),
+            _ => Self(0.5),
+        }
+    }
+
+    /// The label moved into `[low, 1 - low]`; exchanging the candidates exchanges that too.
+    ///
+    /// # Panics
+    /// When `low` is not in `[0, 1/2]`.
+    pub fn clamped(self, low: f64) -> Self {
+        assert!((0.0..=0.5).contains(&low), "a clamp of {low}");
+        let low = (low * Self::GRID).round() / Self::GRID;
+        Self(self.0.clamp(low, 1.0 - low))
+    }
+
     /// `1 - p`, exactly.
     pub fn swapped(self) -> Self {
         Self(1.0 - self.0)
@@ -99,6 +131,22 @@ mod tests {
             let exchanged = SoftLabel::from_both_orders(second, first);
             assert_eq!(exchanged.value(), 1.0 - label.value());
         }
+    }
+
+    #[test]
+    fn a_mean_and_a_clamp_exchange_with_the_candidates_exactly() {
+        let labels = [0.1, 1.0 / 3.0, 0.9, 0.123456789, 0.7].map(|p| SoftLabel::new(p).unwrap());
+        for count in 1..=labels.len() {
+            let labels = &labels[..count];
+            let mean = SoftLabel::mean(labels);
+            let exchanged: Vec<_> = labels.iter().map(|label| label.swapped()).collect();
+            assert_eq!(SoftLabel::mean(&exchanged).value(), 1.0 - mean.value());
+            let clamped = mean.clamped(0.4);
+            assert_eq!(mean.swapped().clamped(0.4), clamped.swapped());
+        }
+        let both = SoftLabel::from_both_orders(labels[0], labels[1].swapped());
+        assert_eq!(SoftLabel::mean(&labels[..2]), both);
+        assert_eq!(SoftLabel::mean(&[labels[1]]), labels[1]);
     }
 
     #[test]

@@ -19,4 +19,4 @@ pub use label::{LabelId, SoftLabel};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role};
 pub use training::{KlPlacement, LoraConfig, OptimizerConfig, OptimizerKind, ReinforceConfig};
-pub use verdict::{Answered, Comparison, Item, OrderScores, Rating};
+pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

@@ -26,12 +26,46 @@ pub struct Comparison {
 /// The verdict in one order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OrderScores {
-    /// Log-probabilities of the two verdicts, as the model gave them: first, second.
+    /// Log-probabilities of the two verdicts, as the model gave them: first, second. After several
+    /// rationales, of their mean probabilities.
     pub verdict_logprobs: [f64; 2],
-    /// Probability that the response shown *first* is preferred, polarity applied.
+    /// Probability that the response shown *first* is preferred, polarity applied; the mean over
+    /// the rationales where there are several.
     pub prefers_first: SoftLabel,
-    /// Tokens of the prompt.
+    /// Tokens read: those of the prompt, for each time it was asked.
     pub prompt_tokens: usize,
+    /// Tokens written: those of the rationales.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub completion_tokens: usize,
+    /// What was said before the verdict; none where it was asked for straight away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rationales: Vec<Rationale>,
+}
+
+/// A chain of thought and the verdict after it (paper section 1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rationale {
+    /// What was said.
+    pub text: String,
+    /// Log-probabilities of the verdicts after it, in the template's order.
+    pub verdict_logprobs: Vec<f64>,
+}
+
+/// Probability that all verdicts had together: how much of the model's answer was one at all.
+pub fn verdict_mass(verdict_logprobs: &[f64]) -> f64 {
+    verdict_logprobs.iter().map(|logprob| logprob.exp()).sum()
+}
+
+impl Comparison {
+    /// The smaller verdict mass of both orders.
+    pub fn verdict_mass(&self) -> f64 {
+        let mass = |order: &OrderScores| verdict_mass(&order.verdict_logprobs);
+        mass(&self.ab).min(mass(&self.ba))
+    }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A rating and what it was made from.
@@ -49,10 +83,17 @@ pub struct Rating {
 /// The verdicts of one question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
-    /// Log-probabilities of the verdicts in the template's order; good, bad in a rubric.
+    /// Log-probabilities of the verdicts in the template's order; good, bad in a rubric. After
+    /// several rationales, of their mean probabilities.
     pub verdict_logprobs: Vec<f64>,
-    /// Softmax over the verdicts alone.
+    /// Softmax over the verdicts alone; the mean over the rationales where there are several.
     pub distribution: Vec<f64>,
-    /// Tokens of the prompt.
+    /// Tokens read: those of the prompt, for each time it was asked.
     pub prompt_tokens: usize,
+    /// Tokens written: those of the rationales.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub completion_tokens: usize,
+    /// What was said before the verdict; none where it was asked for straight away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rationales: Vec<Rationale>,
 }

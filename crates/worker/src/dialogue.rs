@@ -133,6 +133,6 @@ impl Dialogue {
             stop_texts: how.stop.clone(),
             seed,
         };
-        GenerateRequest { prompt, sampling }
+        GenerateRequest::new(prompt, sampling)
     }
 }

@@ -123,6 +123,7 @@ impl Coordinator {
         submission.save(&folder)?;
         let record = JobRecord {
             price_per_1k_input: submission.job.labeler.price_per_1k_input,
+            price_per_1k_output: submission.job.labeler.price_per_1k_output,
             trace: telemetry::headers(&tracing::Span::current()).into_iter().collect(),
             ..JobRecord::accepted(&id, &submission.job.name, unix_ms())
         };

@@ -46,6 +46,9 @@ pub struct JobRecord {
     /// Price of a thousand tokens that its labeler reads; 0 where the job names none.
     #[serde(default)]
     pub price_per_1k_input: f64,
+    /// Price of a thousand tokens that it writes.
+    #[serde(default)]
+    pub price_per_1k_output: f64,
     /// Headers with the trace context of its submission, which all its work is done in; none where
     /// that was not traced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -68,6 +71,7 @@ impl JobRecord {
             dead: BTreeSet::new(),
             labeler_tokens: Tokens::default(),
             price_per_1k_input: 0.0,
+            price_per_1k_output: 0.0,
             trace: BTreeMap::new(),
             sequence: 0,
         }

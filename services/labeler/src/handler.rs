@@ -1,9 +1,9 @@
 //! Judgements for direct callers over gRPC.
 
+use crate::asking::asked;
 use crate::panel::Panel;
 use rlaif_job::ModelRef;
 use rlaif_judge::Judge;
-use rlaif_proto::DecodeError;
 use rlaif_proto::common::v1::{ModelIdentity, TemplateIdentity};
 use rlaif_proto::decode::{field, required};
 use rlaif_proto::labeler::v1::label_service_server::LabelService;
@@ -13,7 +13,7 @@ use rlaif_proto::labeler::v1::{
     RatingAnswer, RatingQuestion,
 };
 use rlaif_service::batcher::EngineThread;
-use rlaif_template::{Kind, Template};
+use rlaif_template::{Asking, Kind, Template};
 use rlaif_types::{Item, Pair};
 use rlaif_worker::direct::{self, Answers, Batching, deadline, invalid};
 use rlaif_worker::{Failure, Resources};
@@ -72,13 +72,14 @@ impl Handler {
         deadline: Option<Instant>,
     ) -> Result<ComparisonAnswer, Status> {
         let question = required(question, "question").map_err(invalid)?;
-        let template = built_in(&question.template, &[Kind::Compare]).map_err(invalid)?;
+        let asked =
+            asked(&question.template, &[Kind::Compare], question.asking).map_err(invalid)?;
         let pair: Pair = field(question.pair, "pair").map_err(|e| invalid(e.within("question")))?;
         // Both orders are asked.
         let shown = pair.prompt.as_context().len() + pair.response_a.len() + pair.response_b.len();
-        let cost = self.batching.cost(2 * shown);
+        let cost = self.cost(2 * shown, &asked);
         let comparisons = &self.panels()?.comparisons;
-        let answer = comparisons.ask(template, pair, cost, deadline).await?;
+        let answer = comparisons.ask(asked, pair, cost, deadline).await?;
         Ok(ComparisonAnswer { id: question.id, ..answer })
     }
 
@@ -88,26 +89,22 @@ impl Handler {
         deadline: Option<Instant>,
     ) -> Result<RatingAnswer, Status> {
         let question = required(question, "question").map_err(invalid)?;
-        let template =
-            built_in(&question.template, &[Kind::Rate, Kind::Rubric]).map_err(invalid)?;
+        let kinds = [Kind::Rate, Kind::Rubric];
+        let asked = asked(&question.template, &kinds, question.asking).map_err(invalid)?;
         let item: Item = field(question.item, "item").map_err(|e| invalid(e.within("question")))?;
-        let cost = self.batching.cost(item.prompt.as_context().len() + item.response.len());
-        let answer = self.panels()?.ratings.ask(template, item, cost, deadline).await?;
+        let cost = self.cost(item.prompt.as_context().len() + item.response.len(), &asked);
+        let answer = self.panels()?.ratings.ask(asked, item, cost, deadline).await?;
         Ok(RatingAnswer { id: question.id, ..answer })
     }
-}
 
-/// A template by its name. A caller's name is never a path: it must be built in.
-fn built_in(name: &str, kinds: &[Kind]) -> Result<Template, DecodeError> {
-    let wrong = |what: String| DecodeError::new("question.template", what);
-    if !Template::built_in_names().any(|known| known == name) {
-        let known = Template::built_in_names().collect::<Vec<_>>().join(", ");
-        return Err(wrong(format!("{name:?} is no built-in template; there are {known}")));
-    }
-    let template = Template::load(name).map_err(|e| wrong(e.to_string()))?;
-    match kinds.contains(&template.kind) {
-        true => Ok(template),
-        false => Err(wrong(format!("{name} is for {}", template.kind.describe()))),
+    /// Tokens that a question is likely to take: what is shown, as often as it is asked.
+    fn cost(&self, shown: usize, (template, asking): &(Template, Asking)) -> usize {
+        let exemplars = template.exemplars.iter().take(asking.shots);
+        let exemplars: usize =
+            exemplars.map(|exemplar| exemplar.fill(&template.exemplar).len()).sum();
+        let written = asking.reasoning.as_ref().map_or(0, |r| r.samples * r.max_tokens);
+        (self.batching.cost(shown + exemplars) + written)
+            .min(self.batching.batcher.max_batch_tokens)
     }
 }
 
@@ -139,8 +136,8 @@ fn template_of(judge: &Judge) -> TemplateIdentity {
 }
 
 fn model_of(judge: &Judge) -> ModelIdentity {
-    let info = judge.model().info();
-    ModelIdentity { name: info.name.clone(), hash: info.hash.to_string() }
+    let labeler = judge.labeler();
+    ModelIdentity { name: labeler.name.clone(), hash: labeler.hash.to_string() }
 }
 
 #[tonic::async_trait]

@@ -1,20 +1,17 @@
 //! Labels of pairs, with their provenance.
 
-use crate::with_judges;
+use crate::with_judge;
 use rlaif_job::{Label, LabelRecord, Tokens, WorkResult};
 use rlaif_judge::Judge;
 use rlaif_types::{Comparison, Judgement, Pair};
 use rlaif_worker::{Failure, JobResources, Progress};
-use std::slice;
 
 pub(crate) fn label(
     job: &JobResources,
     label: &Label,
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
-    let template = slice::from_ref(&label.labeler.template);
-    with_judges(job, &label.labeler.model, template, |judges| {
-        let judge = &judges[0];
+    with_judge(job, &label.labeler, |judge| {
         let comparisons = judge.compare(&label.pairs)?;
         progress.used(tokens_of_comparisons(&comparisons));
         let records = label.pairs.iter().zip(comparisons);
@@ -22,10 +19,13 @@ pub(crate) fn label(
     })
 }
 
-/// What was read for those that could be judged.
+/// What was read and written for those that could be judged.
 pub(crate) fn tokens_of_comparisons(comparisons: &[Judgement<Comparison>]) -> Tokens {
-    let both = |c: &Comparison| c.ab.prompt_tokens + c.ba.prompt_tokens;
-    Tokens::read(comparisons.iter().flatten().map(both).sum())
+    let orders = || comparisons.iter().flatten().flat_map(|c| [&c.ab, &c.ba]);
+    Tokens::new(
+        orders().map(|order| order.prompt_tokens).sum(),
+        orders().map(|order| order.completion_tokens).sum(),
+    )
 }
 
 fn record(judge: &Judge, pair: &Pair, comparison: Judgement<Comparison>) -> LabelRecord {
@@ -40,7 +40,8 @@ fn record(judge: &Judge, pair: &Pair, comparison: Judgement<Comparison>) -> Labe
         unscorable,
         template: judge.template().name.clone(),
         template_hash: judge.template_hash().clone(),
-        labeler: judge.model().info().name.clone(),
-        labeler_hash: judge.model().info().hash.clone(),
+        asking: judge.asking().clone(),
+        labeler: judge.labeler().name.clone(),
+        labeler_hash: judge.labeler().hash.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! The labeler: judges pairs, single responses and contests with a language model.
 
+mod asking;
 mod check;
 mod contests;
 mod handler;
@@ -11,8 +12,8 @@ mod service;
 pub use service::{Direct, Labeler, RULES};
 
 use rlaif_job::{ModelRef, Work, WorkItem, WorkResult};
-use rlaif_judge::Judge;
-use rlaif_template::Template;
+use rlaif_judge::{Judge, LocalEngine};
+use rlaif_template::{Asking, Template};
 use rlaif_worker::{Executor, Failure, JobResources, Progress, Resources, Retry, settle};
 use std::sync::Arc;
 
@@ -43,7 +44,8 @@ impl Executor for LabelerExecutor {
     }
 }
 
-/// Does `work` with one judge for each template, all on the engine of one model.
+/// Does `work` with one judge for each template, all on the engine of one model, asking for verdicts
+/// straight away.
 fn with_judges<T>(
     job: &JobResources,
     model: &ModelRef,
@@ -51,8 +53,20 @@ fn with_judges<T>(
     work: impl FnOnce(&[Judge]) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     job.with_engine(model, |engine| {
-        let engine = Arc::new(engine.clone());
-        let judges = templates.iter().map(|template| Judge::new(engine.clone(), template.clone()));
-        work(&judges.collect::<Result<Vec<_>, _>>()?)
+        let engine = Arc::new(LocalEngine::new(Arc::new(engine.clone())));
+        let judge = |t: &Template| Judge::new(engine.clone(), t.clone(), Asking::default());
+        work(&templates.iter().map(judge).collect::<Result<Vec<_>, _>>()?)
+    })
+}
+
+/// Does `work` with a judge that asks what `labeler` is asked, in its way.
+fn with_judge<T>(
+    job: &JobResources,
+    labeler: &rlaif_job::Labeler,
+    work: impl FnOnce(&Judge) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    job.with_engine(&labeler.model, |engine| {
+        let (template, asking) = (labeler.template.clone(), labeler.asking.clone());
+        work(&Judge::local(Arc::new(engine.clone()), template, asking)?)
     })
 }

@@ -1,19 +1,18 @@
 //! Questions of many direct callers, put to the labeler in batches.
 
-use crate::with_judges;
-use rlaif_job::ModelRef;
+use crate::with_judge;
+use rlaif_job::{Labeler, ModelRef};
 use rlaif_judge::Judge;
 use rlaif_service::batcher::{self, Batcher, EngineThread};
 use rlaif_service::metrics::BatcherMetrics;
-use rlaif_template::Template;
+use rlaif_template::{Asking, Template};
 use rlaif_worker::direct::{Batching, unserved};
 use rlaif_worker::{Failure, JobResources};
 use std::collections::BTreeMap;
-use std::slice;
 use std::time::Instant;
 use tonic::Status;
 
-/// What judges a batch of questions by one template.
+/// What judges a batch of questions by one template, asked in one way.
 type Ask<Q, A> = fn(&Judge, &[Q]) -> Result<Vec<A>, Failure>;
 
 /// One kind of question to one model. Clones share the batcher.
@@ -29,6 +28,7 @@ impl<Q, A> Clone for Panel<Q, A> {
 
 struct Question<Q> {
     template: Template,
+    asking: Asking,
     asked: Q,
 }
 
@@ -54,35 +54,34 @@ impl<Q: Send + 'static, A: Send + 'static> Panel<Q, A> {
     /// The answer to one question, batched with those of others.
     pub(crate) async fn ask(
         &self,
-        template: Template,
+        (template, asking): (Template, Asking),
         asked: Q,
         cost: usize,
         deadline: Option<Instant>,
     ) -> Result<A, Status> {
-        let question = Question { template, asked };
+        let question = Question { template, asking, asked };
         self.batcher.submit(question, cost, deadline).await?.map_err(unserved)
     }
 }
 
-/// Judges a batch, the questions of each template together; the answers are in the questions' order.
+/// Judges a batch, the questions asked alike together; the answers are in the questions' order.
 fn judge<Q, A>(
     job: &JobResources,
     model: &ModelRef,
     ask: Ask<Q, A>,
     questions: Vec<Question<Q>>,
 ) -> Vec<Result<A, Failure>> {
-    let mut by_template = BTreeMap::new();
-    for (place, Question { template, asked }) in questions.into_iter().enumerate() {
-        let group = by_template.entry(template.name.clone());
-        let (_, places, group) = group.or_insert_with(|| (template, Vec::new(), Vec::new()));
+    let mut alike = BTreeMap::new();
+    for (place, Question { template, asking, asked }) in questions.into_iter().enumerate() {
+        let group = alike.entry((template.name.clone(), asking.hash()));
+        let labeler = || Labeler { model: model.clone(), template, asking };
+        let (_, places, group) = group.or_insert_with(|| (labeler(), Vec::new(), Vec::new()));
         places.push(place);
         group.push(asked);
     }
     let mut answers = BTreeMap::new();
-    for (template, places, asked) in by_template.into_values() {
-        let judged =
-            with_judges(job, model, slice::from_ref(&template), |judges| ask(&judges[0], &asked));
-        match judged {
+    for (labeler, places, asked) in alike.into_values() {
+        match with_judge(job, &labeler, |judge| ask(judge, &asked)) {
             Ok(judged) => answers.extend(places.into_iter().zip(judged.into_iter().map(Ok))),
             Err(why) => answers.extend(places.into_iter().map(|place| (place, Err(why.clone())))),
         }

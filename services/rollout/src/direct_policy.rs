@@ -143,5 +143,5 @@ fn request(
     if let Some(token) = prompt.iter().find(|token| **token as usize >= vocabulary) {
         return refused(format!("token {token} is outside the vocabulary of {vocabulary}"));
     }
-    Ok(GenerateRequest { prompt, sampling })
+    Ok(GenerateRequest::new(prompt, sampling))
 }

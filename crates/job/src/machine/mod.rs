@@ -242,7 +242,11 @@ impl Machine {
     }
 
     fn labeler_asked(&self) -> Labeler {
-        Labeler { model: self.labeler_model(), template: self.inputs.template.clone() }
+        Labeler {
+            model: self.labeler_model(),
+            template: self.inputs.template.clone(),
+            asking: self.job.labeler.asking.clone(),
+        }
     }
 
     fn training_of(&self, start: &ModelRef) -> Training {

@@ -1,16 +1,15 @@
 //! Generation with continuous batching: finished sequences leave, waiting ones enter, and prompts
-//! are prefilled in the same passes in which others decode.
+//! are prefilled, and questions about finished sequences answered, in the passes in which others decode.
 
 use super::prefix_tree::{NodeId, PrefixTree};
-use super::score::{held_slots, to_host};
+use super::rows::Rows;
+use super::score::{LOGIT_ROWS, candidate_logprobs, held_slots, to_host};
 use super::slots::Slots;
-use super::{EngineModel, EngineOptions, key_ranges, sampler};
+use super::{EngineModel, EngineOptions, sampler};
 use crate::error::Error;
-use crate::kernels::Span;
-use crate::kv_cache::SlotRun;
 use crate::language_model::{Finish, GenerateRequest, Generation, Sampling};
 use crate::tokenizer::Tokenizer;
-use crate::transformer::Pass;
+use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -32,16 +31,18 @@ pub(super) fn generate(
     for (request, generation) in requests.iter().zip(&mut done) {
         if request.sampling.max_new_tokens == 0 {
             let (tokens, logprobs) = (Vec::new(), Vec::new());
-            *generation = Some(Generation { tokens, logprobs, finish: Finish::Length });
+            let (finish, then) = (Finish::Length, Vec::new());
+            *generation = Some(Generation { tokens, logprobs, finish, then });
         }
     }
     loop {
         batch.admit(model, slots);
-        if batch.running.is_empty() {
+        if batch.running.is_empty() && batch.closing.is_empty() {
             break;
         }
-        batch.step(model, slots);
-        for (request, generation) in batch.retire(tokenizer, slots) {
+        let mut ended = batch.step(model, slots);
+        ended.extend(batch.retire(tokenizer, slots));
+        for (request, generation) in ended {
             done[request] = Some(generation);
         }
     }
@@ -61,7 +62,29 @@ fn check(model: &EngineModel, request: &GenerateRequest) -> Result<(), Error> {
     if sampling.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
         return bad("top_p must be in (0, 1]");
     }
+    if request.then.iter().any(|then| then.tokens.is_empty()) {
+        return bad("a question after a continuation needs at least one token");
+    }
+    if !request.then.is_empty() && sampling.max_new_tokens == 0 {
+        return bad("a question after a continuation needs max_new_tokens of at least 1");
+    }
+    for then in &request.then {
+        model.check_vocabulary(&then.tokens)?;
+        model.check_vocabulary(&then.candidates)?;
+    }
+    let (tokens, context) = (
+        request.prompt.len() + room_to_close(request),
+        model.backbone.config.max_position_embeddings,
+    );
+    if tokens > context {
+        return Err(Error::PromptTooLong { tokens, context });
+    }
     Ok(())
+}
+
+/// Tokens that a continuation must leave for the questions about it.
+fn room_to_close(request: &GenerateRequest) -> usize {
+    request.then.iter().map(|then| then.tokens.len()).max().unwrap_or(0)
 }
 
 /// Requests waiting and running, and the tree of their prompts.
@@ -80,6 +103,8 @@ struct Batch<'a> {
     /// Nodes of newly admitted prompts, to be computed in the next pass.
     prefill: Vec<NodeId>,
     running: Vec<Sequence>,
+    /// Finished sequences about which something is asked, to be answered in the next pass.
+    closing: Vec<Closing>,
 }
 
 /// A sequence being generated.
@@ -97,6 +122,16 @@ struct Sequence {
     rng: ChaCha8Rng,
 }
 
+/// A finished sequence whose questions are not answered yet.
+struct Closing {
+    sequence: Sequence,
+    finish: Finish,
+    /// Generated tokens that the questions follow and whose keys and values are there.
+    known: usize,
+    /// For each question: its tokens, after those that are not known, and their rows of the cache.
+    questions: Vec<(Vec<u32>, Range<usize>)>,
+}
+
 impl<'a> Batch<'a> {
     fn new(requests: &'a [GenerateRequest], options: &'a EngineOptions) -> Self {
         let prompts: Vec<&[u32]> =
@@ -112,22 +147,23 @@ impl<'a> Batch<'a> {
         waiting.sort_by_key(|request| (tree.leaves[*request], *request));
         waiting.reverse();
         let held = vec![None; tree.nodes.len()];
-        let (prefill, running) = (Vec::new(), Vec::new());
-        Self { requests, options, tree, held, users, waiting, prefill, running }
+        let (prefill, running, closing) = (Vec::new(), Vec::new(), Vec::new());
+        Self { requests, options, tree, held, users, waiting, prefill, running, closing }
     }
 
     /// Admits waiting requests while there is room; always one if nothing runs.
     fn admit(&mut self, model: &EngineModel, slots: &mut Slots) {
         let mut new_tokens = 0;
         while let Some(&request) = self.waiting.last() {
-            let GenerateRequest { prompt, sampling } = &self.requests[request];
+            let GenerateRequest { prompt, sampling, .. } = &self.requests[request];
             let path = self.tree.path(self.tree.leaves[request]);
             let missing: Vec<NodeId> =
                 path.iter().copied().filter(|node| self.held[*node].is_none()).collect();
             let prompt_tokens: usize =
                 missing.iter().map(|node| self.tree.nodes[*node].tokens.len()).sum();
             let context = model.backbone.config.max_position_embeddings;
-            let limit = sampling.max_new_tokens.min(context - prompt.len() + 1);
+            let room = context - prompt.len() - room_to_close(&self.requests[request]);
+            let limit = sampling.max_new_tokens.min(room + 1);
             let fits = self.running.len() < self.options.max_sequences
                 && new_tokens + prompt_tokens <= self.options.max_batch_tokens
                 && slots.used() + prompt_tokens + limit <= self.options.max_kv_tokens;
@@ -154,36 +190,50 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// One pass: prefills admitted prompts and draws one token for every running sequence.
-    fn step(&mut self, model: &EngineModel, slots: &mut Slots) {
-        let (mut tokens, mut positions) = (Vec::new(), Vec::new());
-        let (mut spans, mut runs) = (Vec::new(), Vec::new());
+    /// One pass: prefills admitted prompts, draws one token for every running sequence, and answers
+    /// the questions about finished ones, which it returns.
+    fn step(&mut self, model: &EngineModel, slots: &mut Slots) -> Vec<(usize, Generation)> {
+        let mut rows = Rows::default();
         for id in std::mem::take(&mut self.prefill) {
             let node = &self.tree.nodes[id];
-            let rows = tokens.len()..tokens.len() + node.tokens.len();
-            tokens.extend(&node.tokens);
-            positions.extend(node.position..node.position + node.tokens.len());
             let path = self.tree.path(Some(id));
-            let keys = key_ranges(path.iter().map(|n| held_slots(&self.held, *n)));
-            runs.push(SlotRun { rows: rows.clone(), slot: held_slots(&self.held, id).start });
-            spans.push(Span { queries: rows, keys });
+            let keys = path.iter().map(|n| held_slots(&self.held, *n));
+            rows.push(&node.tokens, node.position, held_slots(&self.held, id).start, keys);
         }
-        let first_decode_row = tokens.len();
+        let first_drawn = rows.len();
         for sequence in &self.running {
-            let row = tokens.len();
-            let slot = sequence.own.start + sequence.tokens.len();
-            tokens.push(sequence.last_token);
-            positions.push(sequence.position + sequence.tokens.len());
-            let prefix = sequence.path.iter().map(|node| held_slots(&self.held, *node));
-            let own = sequence.own.start..slot + 1;
-            runs.push(SlotRun { rows: row..row + 1, slot });
-            let keys = key_ranges(prefix.chain(std::iter::once(own)));
-            spans.push(Span { queries: row..row + 1, keys });
+            let known = sequence.tokens.len();
+            let slot = sequence.own.start + known;
+            let keys = self.keys(sequence, known).chain(std::iter::once(slot..slot + 1));
+            rows.push(&[sequence.last_token], sequence.position + known, slot, keys);
         }
-        let rows: Vec<usize> = (first_decode_row..tokens.len()).collect();
-        let pass = Pass { tokens: &tokens, positions: &positions, spans };
-        let hidden = model.backbone.run(pass, Some((&mut slots.cache, &runs)));
-        let logits = to_host(model.backbone.logits(hidden, &rows));
+        let drawn: Vec<usize> = (first_drawn..rows.len()).collect();
+        let mut asked = Vec::new();
+        for Closing { sequence, known, questions, .. } in &self.closing {
+            for (tokens, own) in questions {
+                // The prompt's last token is the sequence's own first.
+                let keys = self.keys(sequence, known + 1).chain(std::iter::once(own.clone()));
+                rows.push(tokens, sequence.position + known + 1, own.start, keys);
+                asked.push(rows.len() - 1);
+            }
+        }
+        let hidden = rows.run(model, slots);
+        self.draw(model, hidden.clone(), &drawn);
+        self.close(model, hidden, &asked, slots)
+    }
+
+    /// Cache rows of a sequence's prompt and of the first `known` tokens of its own.
+    fn keys(&self, sequence: &Sequence, known: usize) -> impl Iterator<Item = Range<usize>> {
+        let own = sequence.own.start..sequence.own.start + known;
+        sequence.path.iter().map(|node| held_slots(&self.held, *node)).chain(std::iter::once(own))
+    }
+
+    /// Draws a token for each running sequence, whose hidden states are in `rows`.
+    fn draw(&mut self, model: &EngineModel, hidden: Tensor<2>, rows: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
+        let logits = to_host(model.backbone.logits(hidden, rows));
         let vocab = model.backbone.config.vocab_size;
         let requests = self.requests;
         self.running.par_iter_mut().zip(logits.par_chunks_exact(vocab)).for_each(
@@ -199,32 +249,97 @@ impl<'a> Batch<'a> {
         );
     }
 
-    /// Takes out finished sequences and frees what only they used.
+    /// Answers the questions about finished sequences, whose hidden states are in `rows`.
+    fn close(
+        &mut self,
+        model: &EngineModel,
+        hidden: Tensor<2>,
+        rows: &[usize],
+        slots: &mut Slots,
+    ) -> Vec<(usize, Generation)> {
+        let closing = std::mem::take(&mut self.closing);
+        let requests = self.requests;
+        let candidates: Vec<&[u32]> = closing
+            .iter()
+            .flat_map(|closing| &requests[closing.sequence.request].then)
+            .map(|then| then.candidates.as_slice())
+            .collect();
+        let mut answers = Vec::with_capacity(rows.len());
+        let vocab = model.backbone.config.vocab_size;
+        for (rows, candidates) in rows.chunks(LOGIT_ROWS).zip(candidates.chunks(LOGIT_ROWS)) {
+            let logits = to_host(model.backbone.logits(hidden.clone(), rows));
+            let each = logits.par_chunks_exact(vocab).zip(candidates);
+            let each = each.map(|(logits, candidates)| candidate_logprobs(candidates, logits));
+            answers.par_extend(each);
+        }
+        let mut answers = answers.into_iter();
+        let close = |Closing { sequence, finish, questions, .. }: Closing| {
+            let then = answers.by_ref().take(questions.len()).collect();
+            questions.into_iter().for_each(|(_, own)| slots.release(own));
+            self.release(&sequence, slots);
+            let Sequence { request, tokens, logprobs, .. } = sequence;
+            (request, Generation { tokens, logprobs, finish, then })
+        };
+        closing.into_iter().map(close).collect()
+    }
+
+    /// Takes out finished sequences. Those about which nothing is asked are done.
     fn retire(&mut self, tokenizer: &Tokenizer, slots: &mut Slots) -> Vec<(usize, Generation)> {
         let mut retired = Vec::new();
         for sequence in std::mem::take(&mut self.running) {
-            let sampling = &self.requests[sequence.request].sampling;
+            let request = &self.requests[sequence.request];
             let finish = match sequence.tokens.len() == sequence.limit {
-                _ if stops(&sequence.tokens, sampling, tokenizer) => Finish::Stop,
+                _ if stops(&sequence.tokens, &request.sampling, tokenizer) => Finish::Stop,
                 true => Finish::Length,
                 false => {
                     self.running.push(sequence);
                     continue;
                 }
             };
-            slots.release(sequence.own.clone());
-            for node in &sequence.path {
-                self.users[*node] -= 1;
-                if self.users[*node] == 0
-                    && let Some(range) = self.held[*node].take()
-                {
-                    slots.release(range);
-                }
+            if !request.then.is_empty() {
+                self.closing.push(Closing::new(sequence, finish, request, tokenizer, slots));
+                continue;
             }
+            self.release(&sequence, slots);
             let Sequence { request, tokens, logprobs, .. } = sequence;
-            retired.push((request, Generation { tokens, logprobs, finish }));
+            retired.push((request, Generation { tokens, logprobs, finish, then: Vec::new() }));
         }
         retired
+    }
+
+    /// Frees what only a finished sequence used.
+    fn release(&mut self, sequence: &Sequence, slots: &mut Slots) {
+        slots.release(sequence.own.clone());
+        for node in &sequence.path {
+            self.users[*node] -= 1;
+            if self.users[*node] == 0
+                && let Some(range) = self.held[*node].take()
+            {
+                slots.release(range);
+            }
+        }
+    }
+}
+
+impl Closing {
+    fn new(
+        sequence: Sequence,
+        finish: Finish,
+        request: &GenerateRequest,
+        tokenizer: &Tokenizer,
+        slots: &mut Slots,
+    ) -> Self {
+        let content = request.sampling.content_len(&sequence.tokens, tokenizer);
+        // The token drawn last has not been computed.
+        let known = content.min(sequence.tokens.len() - 1);
+        let unknown = &sequence.tokens[known..content];
+        let questions = request.then.iter().map(|then| {
+            let tokens = [unknown, &then.tokens].concat();
+            let own = slots.take(tokens.len());
+            (tokens, own)
+        });
+        let questions = questions.collect();
+        Self { sequence, finish, known, questions }
     }
 }
 

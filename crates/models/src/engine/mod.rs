@@ -6,6 +6,7 @@
 
 mod generate;
 mod prefix_tree;
+mod rows;
 mod sampler;
 mod score;
 mod slots;
@@ -106,7 +107,7 @@ impl EngineModel {
 /// Key ranges of a span, adjacent ones joined.
 fn key_ranges(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
     let mut keys: Vec<Range<usize>> = Vec::new();
-    for range in ranges {
+    for range in ranges.filter(|range| !range.is_empty()) {
         match keys.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ => keys.push(range),

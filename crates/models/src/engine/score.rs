@@ -1,21 +1,19 @@
 //! Answering score requests: one depth-first walk over the tree of all their prefixes.
 
 use super::prefix_tree::{NodeId, PrefixTree};
+use super::rows::Rows;
 use super::slots::Slots;
-use super::{EngineModel, EngineOptions, key_ranges};
+use super::{EngineModel, EngineOptions};
 use crate::error::Error;
-use crate::kernels::Span;
 use crate::kernels::cpu::math::log_sum_exp;
 use crate::kernels::cpu::simd::vectorised;
-use crate::kv_cache::SlotRun;
 use crate::language_model::{Answer, Ask, ScoreRequest};
-use crate::transformer::Pass;
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of `[rows, vocab]` logits that exist at one time.
-const LOGIT_ROWS: usize = 64;
+pub(super) const LOGIT_ROWS: usize = 64;
 
 /// Answers `requests`. Equal prefixes are computed once, in passes of `max_batch_tokens`.
 pub(super) fn score(
@@ -127,26 +125,21 @@ fn pass_end(tree: &PrefixTree, first: NodeId, max_tokens: usize) -> NodeId {
 }
 
 /// Hidden states of the tokens of `nodes`, in order; their keys and values go into the cache.
-pub(super) fn run_nodes(
+fn run_nodes(
     model: &EngineModel,
     slots: &mut Slots,
     tree: &PrefixTree,
     held: &[Option<Range<usize>>],
     nodes: Range<NodeId>,
 ) -> Tensor<2> {
-    let (mut tokens, mut positions) = (Vec::new(), Vec::new());
-    let (mut spans, mut runs) = (Vec::new(), Vec::new());
+    let mut rows = Rows::default();
     for id in nodes {
         let node = &tree.nodes[id];
-        let rows = tokens.len()..tokens.len() + node.tokens.len();
-        tokens.extend(&node.tokens);
-        positions.extend(node.position..node.position + node.tokens.len());
-        let keys = key_ranges(tree.path(Some(id)).iter().map(|n| held_slots(held, *n)));
-        runs.push(SlotRun { rows: rows.clone(), slot: held_slots(held, id).start });
-        spans.push(Span { queries: rows, keys });
+        let path = tree.path(Some(id));
+        let keys = path.iter().map(|n| held_slots(held, *n));
+        rows.push(&node.tokens, node.position, held_slots(held, id).start, keys);
     }
-    let pass = Pass { tokens: &tokens, positions: &positions, spans };
-    model.backbone.run(pass, Some((&mut slots.cache, &runs)))
+    rows.run(model, slots)
 }
 
 /// The cache rows of a node that was computed and is still needed.
@@ -188,7 +181,10 @@ fn answer(
         let done: Vec<Vec<f32>> = block
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
-            .map(|((_, request, _), logits)| candidate_logprobs(&requests[*request].ask, logits))
+            .map(|((_, request, _), logits)| match &requests[*request].ask {
+                Ask::Next { candidates } => candidate_logprobs(candidates, logits),
+                Ask::Continuation { .. } | Ask::Reward => Vec::new(),
+            })
             .collect();
         for ((_, request, _), logprobs) in block.iter().zip(done) {
             answers[*request] = Answer::Next(logprobs);
@@ -217,8 +213,8 @@ fn answer(
     }
 }
 
-fn candidate_logprobs(ask: &Ask, logits: &[f32]) -> Vec<f32> {
-    let Ask::Next { candidates } = ask else { return Vec::new() };
+/// Log-probability of each candidate under the softmax of the whole vocabulary.
+pub(super) fn candidate_logprobs(candidates: &[u32], logits: &[f32]) -> Vec<f32> {
     let normaliser = vectorised(
         #[inline(always)]
         || log_sum_exp(logits, 1.0),

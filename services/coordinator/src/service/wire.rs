@@ -40,8 +40,9 @@ impl From<JobRecord> for wire::Job {
             unscorable: job.stages.iter().map(|stage| stage.unscorable as u64).sum(),
             dead_letters: job.dead.len() as u64,
         };
-        let (prompt_tokens, price) = (job.labeler_tokens.read, job.price_per_1k_input);
-        let amount = (price > 0.0).then_some(prompt_tokens as f64 / 1000.0 * price);
+        let (input, output) = (job.price_per_1k_input, job.price_per_1k_output);
+        let amount = (input > 0.0 || output > 0.0).then(|| job.labeler_tokens.cost(input, output));
+        let prompt_tokens = job.labeler_tokens.read;
         let error = match job.state {
             JobState::Failed { error } => error,
             _ => String::new(),

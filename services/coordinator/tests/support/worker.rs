@@ -190,6 +190,8 @@ fn label(labeler: &Labeler, pair: &Pair) -> LabelRecord {
         verdict_logprobs: [p.ln(), (1.0 - p).ln()],
         prefers_first: SoftLabel::new(p).unwrap(),
         prompt_tokens: 10,
+        completion_tokens: 0,
+        rationales: Vec::new(),
     };
     let (ab, ba) = (order(0.75), order(0.5));
     let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
@@ -200,6 +202,7 @@ fn label(labeler: &Labeler, pair: &Pair) -> LabelRecord {
         unscorable: None,
         template: labeler.template.name.clone(),
         template_hash: labeler.template.hash(),
+        asking: labeler.asking.clone(),
         labeler: "labeler".into(),
         labeler_hash: ContentHash::of("labeler"),
     }

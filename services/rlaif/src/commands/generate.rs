@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
             stop_texts: args.stop.clone(),
             seed: args.seed + count - 1,
         };
-        Ok((record, GenerateRequest { prompt, sampling }))
+        Ok((record, GenerateRequest::new(prompt, sampling)))
     };
     args.jsonl.process(parse, |records| {
         let requests = records.iter().map(|(_, request)| request.clone()).collect();

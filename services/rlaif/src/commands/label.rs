@@ -1,5 +1,6 @@
 //! `rlaif label`: which of two responses is better.
 
+use super::asking::AskingArgs;
 use super::jsonl::JsonlArgs;
 use super::model::ModelArgs;
 use anyhow::Result;
@@ -28,11 +29,13 @@ pub struct Args {
     /// A built-in template for comparisons, or a .toml file.
     #[arg(long, default_value = "helpful/base")]
     template: String,
+    #[command(flatten)]
+    asking: AskingArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let template = Template::load(&args.template)?;
-    let judge = Judge::new(Arc::new(args.model.start()?), template)?;
+    let judge = Judge::local(Arc::new(args.model.start()?), template, args.asking.asking())?;
     let parse = |record| Ok((pair_of(&record)?, record));
     let mut unscorable_count = 0;
     args.jsonl.process(parse, |records| {
@@ -54,7 +57,11 @@ pub fn run(args: Args) -> Result<()> {
             record.insert("order_ba".into(), json!(comparison.ba));
             record.insert("template".into(), json!(judge.template().name));
             record.insert("template_hash".into(), json!(judge.template_hash()));
-            record.insert("model_hash".into(), json!(judge.model().info().hash));
+            if let Some(asking) = judge.asking().hash() {
+                record.insert("asking".into(), json!(judge.asking()));
+                record.insert("asking_hash".into(), json!(asking));
+            }
+            record.insert("model_hash".into(), json!(judge.labeler().hash));
             record
         });
         Ok(labelled.collect())

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod asking;
 mod coordinator;
 mod dead_letters;
 mod download;
@@ -20,6 +21,7 @@ mod report;
 mod run;
 mod steer;
 mod submit;
+mod templates;
 mod watch;
 mod worker;
 
@@ -40,6 +42,7 @@ enum Command {
     Run(run::Args),
     Label(label::Args),
     Rate(rate::Args),
+    Templates(templates::Args),
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
@@ -83,6 +86,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Run(args) => run::run(args),
         Command::Label(args) => label::run(args),
         Command::Rate(args) => rate::run(args),
+        Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),
         Command::Models(args) => models::run(args),

@@ -1,5 +1,6 @@
 //! `rlaif rate`: how good one response is.
 
+use super::asking::AskingArgs;
 use super::jsonl::JsonlArgs;
 use super::model::ModelArgs;
 use anyhow::Result;
@@ -27,11 +28,13 @@ pub struct Args {
     /// A built-in template for ratings or a rubric, or a .toml file.
     #[arg(long, default_value = "helpful/rating")]
     template: String,
+    #[command(flatten)]
+    asking: AskingArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let template = Template::load(&args.template)?;
-    let judge = Judge::new(Arc::new(args.model.start()?), template)?;
+    let judge = Judge::local(Arc::new(args.model.start()?), template, args.asking.asking())?;
     let parse = |record| {
         let (prompt, response) = (prompt_of(&record)?, response_of(&record)?);
         Ok((Item { prompt, response }, record))
@@ -54,7 +57,7 @@ pub fn run(args: Args) -> Result<()> {
             }
             record.insert("template".into(), json!(judge.template().name));
             record.insert("template_hash".into(), json!(judge.template_hash()));
-            record.insert("model_hash".into(), json!(judge.model().info().hash));
+            record.insert("model_hash".into(), json!(judge.labeler().hash));
             record
         });
         Ok(rated.collect())

@@ -1,0 +1,185 @@
+//! Questions to a language model of this process: verdicts are read from its log-probabilities, right
+//! after the ending or after a rationale that it writes first.
+
+use crate::engine::{Engine, Identity, Question, Reading, Thought};
+use crate::verdict::VerdictTrie;
+use rlaif_models::{
+    ChatTemplate, Error, GenerateRequest, Generation, LanguageModel, Sampling, ScoreRequest, Then,
+};
+use rlaif_template::Layout;
+use rlaif_types::{Judgement, Message, Unscorable, UnscorableReason};
+use std::sync::Arc;
+
+/// A model of this process.
+pub struct LocalEngine {
+    model: Arc<dyn LanguageModel>,
+    identity: Identity,
+}
+
+/// A question in the model's tokens.
+struct Prepared {
+    prompt: Vec<u32>,
+    verdicts: VerdictTrie,
+    /// For a question with a rationale: how it is written, and the ending after it.
+    thought: Option<(Sampling, Vec<u32>)>,
+}
+
+impl LocalEngine {
+    /// Asks `model`.
+    pub fn new(model: Arc<dyn LanguageModel>) -> Self {
+        let info = model.info();
+        let (name, hash) = (info.name.clone(), info.hash.clone());
+        let identity = Identity { name, hash, parameters: Some(info.parameters) };
+        Self { model, identity }
+    }
+
+    fn trie(&self, ending: &str, verdicts: &[String]) -> Result<VerdictTrie, String> {
+        VerdictTrie::new(verdicts, self.model.tokenizer(), ending.ends_with(char::is_whitespace))
+    }
+
+    /// # Errors
+    /// When it does not fit the model's context.
+    fn prepare(&self, question: &Question) -> Judgement<Prepared> {
+        let bad = |what: String| Unscorable::new(UnscorableReason::BadItem, what);
+        let prompt = self.encode(question).map_err(|e| bad(e.to_string()))?;
+        let verdicts = self.trie(question.ending(), &question.verdicts).map_err(bad)?;
+        let thought = question.thought.as_ref().map(|thought| self.thought(thought));
+        let after = thought.as_ref().map_or(0, |(how, ending)| how.max_new_tokens + ending.len());
+        let needed = prompt.len() + after + verdicts.depth();
+        let available = self.model.info().context_length;
+        if needed > available {
+            let detail = format!("{needed} tokens where the labeler's context holds {available}");
+            return Err(Unscorable::new(UnscorableReason::PromptTooLong, detail));
+        }
+        Ok(Prepared { prompt, verdicts, thought })
+    }
+
+    fn thought(&self, thought: &Thought) -> (Sampling, Vec<u32>) {
+        let tokenizer = self.model.tokenizer();
+        let sampling = Sampling {
+            max_new_tokens: thought.max_tokens,
+            min_new_tokens: 1,
+            temperature: thought.temperature,
+            top_k: Some(thought.top_k),
+            top_p: None,
+            stop_tokens: tokenizer.eos_ids().to_vec(),
+            stop_texts: thought.stop.clone(),
+            seed: thought.seed,
+        };
+        (sampling, tokenizer.encode_plain(&thought.ending))
+    }
+
+    /// A user's turn where the model chats, with what is begun as the first words of its own turn; else
+    /// one text.
+    fn encode(&self, question: &Question) -> Result<Vec<u32>, Error> {
+        let tokenizer = self.model.tokenizer();
+        let chat: Option<&ChatTemplate> = match question.layout {
+            Layout::Chat => self.model.chat_template(),
+            Layout::Text => None,
+        };
+        let Some(chat) = chat else {
+            return Ok(tokenizer.encode_plain(&(question.shown.clone() + &question.begun)));
+        };
+        let mut tokens = chat.encode(tokenizer, &[Message::user(question.shown.as_str())], true)?;
+        tokens.extend(tokenizer.encode_plain(&question.begun));
+        Ok(tokens)
+    }
+
+    /// Verdicts right after the prompts.
+    fn score(&self, prepared: &[&Prepared]) -> Result<Vec<Reading>, Error> {
+        let requests: Vec<Vec<ScoreRequest>> =
+            prepared.iter().map(|p| p.verdicts.requests(&p.prompt)).collect();
+        let lengths: Vec<usize> = requests.iter().map(Vec::len).collect();
+        let answers = self.model.score(requests.into_iter().flatten().collect())?;
+        let mut rest = answers.as_slice();
+        let readings = prepared.iter().zip(lengths).map(|(prepared, length)| {
+            let (mine, others) = rest.split_at(length);
+            rest = others;
+            Reading {
+                verdict_logprobs: prepared.verdicts.logprobs_of(mine),
+                rationale: None,
+                prompt_tokens: prepared.prompt.len(),
+                completion_tokens: 0,
+            }
+        });
+        Ok(readings.collect())
+    }
+
+    /// Rationales, and the verdicts after them, for which neither prompt nor rationale is computed again.
+    fn think(
+        &self,
+        prepared: &[(&Prepared, &(Sampling, Vec<u32>))],
+    ) -> Result<Vec<Reading>, Error> {
+        let requests: Vec<GenerateRequest> = prepared
+            .iter()
+            .map(|(prepared, (sampling, ending))| GenerateRequest {
+                prompt: prepared.prompt.clone(),
+                sampling: sampling.clone(),
+                then: prepared
+                    .verdicts
+                    .branches()
+                    .map(|(path, candidates)| Then { tokens: [ending, path].concat(), candidates })
+                    .collect(),
+            })
+            .collect();
+        let generations = self.model.generate(requests)?;
+        let readings = prepared.iter().zip(generations).map(|((prepared, (sampling, _)), said)| {
+            let Generation { tokens, then, .. } = said;
+            let tokenizer = self.model.tokenizer();
+            let content = sampling.content_len(&tokens, tokenizer);
+            Reading {
+                verdict_logprobs: prepared.verdicts.logprobs(&then),
+                rationale: Some(tokenizer.decode(&tokens[..content])),
+                prompt_tokens: prepared.prompt.len(),
+                completion_tokens: tokens.len(),
+            }
+        });
+        Ok(readings.collect())
+    }
+}
+
+impl Engine for LocalEngine {
+    fn check(&self, ending: &str, verdicts: &[String]) -> Result<(), String> {
+        self.trie(ending, verdicts).map(drop)
+    }
+
+    fn read(&self, questions: &[Question]) -> Vec<Judgement<Reading>> {
+        let prepared: Vec<Judgement<Prepared>> =
+            questions.iter().map(|q| self.prepare(q)).collect();
+        let sound = || prepared.iter().flatten();
+        let plain: Vec<&Prepared> = sound().filter(|p| p.thought.is_none()).collect();
+        let thoughtful: Vec<_> =
+            sound().filter_map(|p| p.thought.as_ref().map(|thought| (p, thought))).collect();
+        let mut scored = each(&plain, &|some| self.score(some)).into_iter();
+        let mut thought = each(&thoughtful, &|some| self.think(some)).into_iter();
+        let readings = prepared.iter().map(|prepared| {
+            let prepared = prepared.as_ref().map_err(Clone::clone)?;
+            let of_its_kind = if prepared.thought.is_some() { &mut thought } else { &mut scored };
+            of_its_kind.next().expect("one reading for each question asked")
+        });
+        readings.collect()
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Asks all together. When the engine refuses the whole, each is asked alone, so that one bad item
+/// costs one item.
+fn each<Q>(
+    asked: &[Q],
+    ask: &dyn Fn(&[Q]) -> Result<Vec<Reading>, Error>,
+) -> Vec<Judgement<Reading>> {
+    match ask(asked) {
+        Ok(readings) => readings.into_iter().map(Ok).collect(),
+        Err(error) if asked.len() <= 1 => {
+            let failed = || Unscorable::new(UnscorableReason::EngineFailed, error.to_string());
+            asked.iter().map(|_| Err(failed())).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a batch of judgements failed; asking one at a time");
+            asked.chunks(1).flat_map(|one| each(one, ask)).collect()
+        }
+    }
+}
