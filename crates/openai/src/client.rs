@@ -32,9 +32,6 @@ impl Client {
     ///
     /// # Errors
     /// When settings are wrong, or key or certificates cannot be read.
-    ///
-    /// # Panics
-    /// Outside a Tokio runtime.
     pub fn new(endpoint: Endpoint) -> Result<Self, Error> {
         let problems = endpoint.validate();
         if !problems.is_empty() {

@@ -65,6 +65,11 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Failed { failure, .. } if failure.is_transient())
     }
+
+    /// Whether the prompt does not fit the model's context, as far as the server says so.
+    pub fn is_prompt_too_long(&self) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.is_prompt_too_long())
+    }
 }
 
 /// Why a call was not tried once more.
@@ -176,6 +181,15 @@ impl Failure {
         }
     }
 
+    /// Whether the prompt does not fit the model's context. OpenAI and llama.cpp have a code for it,
+    /// vLLM has words.
+    pub fn is_prompt_too_long(&self) -> bool {
+        let Self::Status { status: 400 | 413, code, message, .. } = self else { return false };
+        let codes = ["context_length_exceeded", "exceed_context_size_error"];
+        code.as_deref().is_some_and(|code| codes.contains(&code))
+            || message.contains("maximum context length")
+    }
+
     /// How long the server asks to wait before the next attempt.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -227,7 +241,9 @@ impl fmt::Display for Named {
 fn hint(status: u16) -> &'static str {
     match status {
         300..=399 => "; redirects are not followed, give the final address as base_url",
-        401 | 403 => "; check api_key",
+        401 => "; check api_key",
+        // OpenAI's answer where a model gives no log-probabilities.
+        403 => "; check api_key, and that the model gives log-probabilities",
         404 => "; check base_url and model",
         _ => "",
     }

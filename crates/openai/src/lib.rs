@@ -8,8 +8,8 @@
 //!
 //! | server | log-probabilities | first words of the model's turn |
 //! |---|---|---|
-//! | [OpenAI] | chat: at most 20; completions: at most 5; none for reasoning models | [`Prefill::UserTurn`] |
-//! | [vLLM] | both, at most `--max-logprobs` (20) | [`Prefill::ContinueFinalMessage`] |
+//! | [OpenAI] | chat: at most 20; completions: at most 5; reasoning models refuse (403) | [`Prefill::UserTurn`] |
+//! | [vLLM] | both, at most [`--max-logprobs`] (20) | [`Prefill::ContinueFinalMessage`] |
 //! | [llama.cpp's server] | both, any number | [`Prefill::LastMessage`] |
 //! | [Ollama] | since 0.12.11; older ones leave them out without a word | [`Prefill::UserTurn`] |
 //!
@@ -22,8 +22,13 @@
 //!
 //! [OpenAI]: https://platform.openai.com/docs/api-reference/chat/create
 //! [vLLM]: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+//! [`--max-logprobs`]: https://docs.vllm.ai/en/stable/configuration/engine_args/
 //! [llama.cpp's server]: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 //! [Ollama]: https://github.com/ollama/ollama/releases/tag/v0.12.11
+//!
+//! vLLM's numbers are the model's own by default; with `--logprobs-mode processed_logprobs` they are
+//! those behind penalties, temperature and truncation, and with its modes of logits none at all, which
+//! is refused where one is above 0.
 //!
 //! # TLS
 //!

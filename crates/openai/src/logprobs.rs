@@ -14,8 +14,11 @@ const MAX_TOTAL: f64 = 1.01;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Logprobs {
     content: Option<Vec<Position>>,
-    top_logprobs: Option<Vec<Option<BTreeMap<String, Option<f64>>>>>,
+    top_logprobs: Option<Vec<Option<ByText>>>,
 }
+
+/// The alternatives of a token in the form of completions.
+type ByText = BTreeMap<String, Option<f64>>;
 
 /// A token that was generated.
 #[derive(Debug, Deserialize)]
@@ -32,10 +35,12 @@ struct Alternative {
 }
 
 impl Alternative {
-    /// Its text: `token` may be an escaped or lossy form of what `bytes` has exactly.
-    fn text(self) -> String {
+    /// Its text and log-probability. `token` may be an escaped or lossy form of what `bytes` has
+    /// exactly.
+    fn read(self) -> (String, Option<f64>) {
         let exact = self.bytes.filter(|bytes| !bytes.is_empty());
-        exact.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(self.token)
+        let text = exact.and_then(|bytes| String::from_utf8(bytes).ok());
+        (text.unwrap_or(self.token), self.logprob)
     }
 }
 
@@ -43,13 +48,12 @@ impl Logprobs {
     /// The alternatives of the first token with their log-probabilities, the most likely first.
     pub(crate) fn first(self) -> Result<Vec<(String, f64)>, Failure> {
         let chat = self.content.and_then(|positions| positions.into_iter().next());
-        let alternatives: Vec<(String, Option<f64>)> = if let Some(alternatives) =
-            chat.and_then(|position| position.top_logprobs)
-        {
-            alternatives.into_iter().map(|a| (a.logprob, a.text())).map(|(p, t)| (t, p)).collect()
-        } else {
-            let first = self.top_logprobs.and_then(|positions| positions.into_iter().next());
-            first.flatten().unwrap_or_default().into_iter().collect()
+        let alternatives: Vec<_> = match chat.and_then(|position| position.top_logprobs) {
+            Some(alternatives) => alternatives.into_iter().map(Alternative::read).collect(),
+            None => {
+                let first = self.top_logprobs.and_then(|positions| positions.into_iter().next());
+                first.flatten().unwrap_or_default().into_iter().collect()
+            }
         };
         if alternatives.is_empty() {
             return Err(Failure::NoLogprobs);

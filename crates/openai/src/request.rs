@@ -66,13 +66,15 @@ pub(crate) struct Request {
 impl Request {
     /// Asks for the log-probabilities of one token.
     ///
-    /// Temperature is 0: servers report the model's own distribution then, before any temperature,
-    /// or (where they report what they draw from) one of temperature 1; and the token that is
-    /// generated, though nobody reads it, is not left to chance.
+    /// Greedily, so that the token that is generated, though nobody reads it, is not left to chance:
+    /// servers leave the alternatives out where it is one that ends the turn or half a character.
+    /// They report the model's own distribution, before any temperature.
     pub(crate) fn next_token(endpoint: &Endpoint, prompt: &Prompt) -> Result<Self, Error> {
         let mut body = Body::new(endpoint, prompt)?;
         body.limit(1);
         body.set("temperature", json!(0));
+        // Or else the server may have a default of its own.
+        body.set("top_p", json!(1));
         match endpoint.api {
             Api::Chat => {
                 body.set("logprobs", json!(true));

@@ -77,6 +77,27 @@ async fn what_would_only_come_again_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_is_too_long_is_told_from_other_mistakes() {
+    for (body, too_long) in [
+        // Recorded from llama.cpp's server.
+        (
+            r#"{"error":{"code":400,"message":"request (3031 tokens) exceeds the available context size (1024 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":3031,"n_ctx":1024}}"#,
+            true,
+        ),
+        (r#"{"error": {"message": "reduce it", "code": "context_length_exceeded"}}"#, true),
+        (
+            r#"{"error": {"message": "This model's maximum context length is 4096 tokens.", "type": "BadRequestError", "code": 400}}"#,
+            true,
+        ),
+        (r#"{"error": {"message": "unknown field", "code": "invalid_value"}}"#, false),
+    ] {
+        let server = ScriptedHttp::start([Act::status(400, body)]).await;
+        let error = client(&server).next_token(&prompt()).await.unwrap_err();
+        assert_eq!(error.is_prompt_too_long(), too_long, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_repeats_the_key_or_talks_without_end_does_not_reach_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
