@@ -67,8 +67,8 @@ impl Request {
     /// Asks for the log-probabilities of one token.
     ///
     /// Greedily, so that the token that is generated, though nobody reads it, is not left to chance:
-    /// servers leave the alternatives out where it is one that ends the turn or half a character.
-    /// They report the model's own distribution, before any temperature.
+    /// where it is half a character, llama.cpp's server leaves the alternatives out. Servers report
+    /// the model's own distribution, before any temperature.
     pub(crate) fn next_token(endpoint: &Endpoint, prompt: &Prompt) -> Result<Self, Error> {
         let mut body = Body::new(endpoint, prompt)?;
         body.limit(1);
