@@ -6,7 +6,7 @@ use crate::key::Secret;
 use crate::refusal::Refusal;
 use crate::retry::retry_after;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Response, StatusCode, Url};
+use reqwest::{Certificate, Response, Url};
 use std::error::Error as StdError;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -139,7 +139,7 @@ async fn refused(response: &mut Response, until: Instant) -> Failure {
     }
     let wait = text(headers, RETRY_AFTER.as_str());
     Failure::Status {
-        status: StatusCode::as_u16(&response.status()),
+        status: response.status().as_u16(),
         message,
         code,
         retry_after: wait.and_then(|header| retry_after(header, SystemTime::now())),
