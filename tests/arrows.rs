@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &[]),
     ("models", &["types"]),
     ("template", &["types"]),
+    ("openai", &["types"]),
     ("judge", &["types", "template", "models"]),
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
@@ -57,6 +58,7 @@ const WITHOUT_BURN: &[&str] = &[
     "job",
     "proto",
     "hub",
+    "openai",
     "artifacts",
     "queue",
     "testkit",
@@ -73,6 +75,7 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("artifacts", &["tokio", "reqwest"], "buckets are known to the artifact store alone"),
     ("coordinator", &["tokio", "tonic"], "serves jobs, and waits for queues"),
     ("hub", &["hf-hub"], "pulls models"),
+    ("openai", &["tokio", "reqwest"], "asks labelers that others serve"),
     ("proto", &["tonic"], "generated code, without transport"),
     ("queue", &["tokio", "redis"], "what is Redis is known to the queue alone"),
     ("labeler", &["tonic"], "answers direct callers"),
@@ -81,7 +84,7 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("rlaif", &["tokio"], "the program"),
     ("rollout", &["tokio", "tonic"], "answers direct callers"),
     ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
-    ("testkit", &["tokio", "redis", "tonic"], "a Redis to kill, a collector to fill"),
+    ("testkit", &["tokio", "redis", "tonic"], "a Redis to kill, servers to fill and to fail"),
     ("worker", &["tokio", "tonic"], "waits for the queue, answers direct callers"),
 ];
 

@@ -1,6 +1,6 @@
 //! What tests of several crates share: a real Redis to kill and restart, processes to freeze and kill,
-//! a cluster of them, a collector of traces and metrics, and waiting for a condition instead of
-//! sleeping. Never a normal dependency of anything.
+//! a cluster of them, a collector of traces and metrics, an HTTP server that fails by script, and
+//! waiting for a condition instead of sleeping. Never a normal dependency of anything.
 
 mod append_only_file;
 mod cluster;
@@ -8,9 +8,11 @@ mod collector;
 mod eventually;
 mod process;
 mod redis_server;
+mod scripted_http;
 
 pub use cluster::{Cluster, run_alone};
 pub use collector::{Collector, Exported, Span, SpanKind};
 pub use eventually::eventually;
 pub use process::Process;
 pub use redis_server::{RedisServer, free_port};
+pub use scripted_http::{Act, HttpRequest, ScriptedHttp};
