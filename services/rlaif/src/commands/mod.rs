@@ -9,6 +9,7 @@ mod health;
 mod jobs;
 mod jsonl;
 mod label;
+mod labels;
 mod logprobs;
 mod model;
 mod models;
@@ -39,6 +40,7 @@ enum Command {
     Quickstart(quickstart::Args),
     Run(run::Args),
     Label(label::Args),
+    Labels(labels::Args),
     Rate(rate::Args),
     Generate(generate::Args),
     Logprobs(logprobs::Args),
@@ -82,6 +84,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quickstart(args) => quickstart::run(args),
         Command::Run(args) => run::run(args),
         Command::Label(args) => label::run(args),
+        Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),
