@@ -2,10 +2,9 @@
 
 mod support;
 
-use rlaif_ledger::Question;
 use rlaif_ledger::{
     Answer, Ceiling, Combine, Compared, Distinct, Entry, Error, Filter, Ledger, Meter, Money,
-    Outcomes, Presented, Reader, Recorded, Rule, Setup, Spend,
+    Outcomes, Presented, Question, Reader, Recorded, Rule, Setup, Spend,
 };
 use rlaif_types::{ContentHash, LabelId, Message, Prompt};
 use serde_json::json;
@@ -115,7 +114,7 @@ fn the_first_label_stands_and_a_second_payment_is_counted() {
     second.outcome = Ok(Answer::Comparison(Compared::new(samples).unwrap()));
     let recorded = ledger.record(&[first.clone(), second]).unwrap();
     assert_eq!(recorded, Recorded { labels: 1, repeated: 1, unscorable: 0 });
-    assert_eq!(all(ledger.reader(), Filter::default()), [first.clone()]);
+    assert_eq!(all(ledger.reader(), Filter::default()), std::slice::from_ref(&first));
     let [spent] = &ledger.reader().spent().unwrap()[..] else { panic!("one setup") };
     assert_eq!((spent.labels, spent.repeated), (1, 1));
     assert_eq!(spent.cost, first.cost.times(2));
