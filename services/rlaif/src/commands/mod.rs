@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod jsonl;
 mod label;
+mod labels;
 mod logprobs;
 mod model;
 mod models;
@@ -41,6 +42,7 @@ enum Command {
     Quickstart(quickstart::Args),
     Run(run::Args),
     Label(label::Args),
+    Labels(labels::Args),
     Rate(rate::Args),
     Templates(templates::Args),
     Generate(generate::Args),
@@ -85,6 +87,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quickstart(args) => quickstart::run(args),
         Command::Run(args) => run::run(args),
         Command::Label(args) => label::run(args),
+        Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),

@@ -1,0 +1,144 @@
+//! What can go wrong with a ledger, and how to mend it.
+
+use rusqlite::ErrorCode;
+use std::path::{Path, PathBuf};
+
+/// An error of the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing is there to read.
+    #[error("{path}: there is no ledger; a run that labels makes one", path = path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process writes to it.
+    #[error(
+        "{path}: another process is writing to this ledger; wait for it to end, or name another \
+         file (reading is possible meanwhile)",
+        path = path.display()
+    )]
+    Locked {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// It was made by a later version.
+    #[error(
+        "{path}: the ledger has format {found}, and this version reads up to {known}; use a newer \
+         rlaif",
+        path = path.display()
+    )]
+    Newer {
+        /// The ledger.
+        path: PathBuf,
+        /// Its format.
+        found: usize,
+        /// The newest format known here.
+        known: usize,
+    },
+    /// It was made by an earlier version, and reading alone may not change it.
+    #[error(
+        "{path}: the ledger has format {found}, which must be brought to {known} first; \
+         let `rlaif label` open it once",
+        path = path.display()
+    )]
+    Older {
+        /// The ledger.
+        path: PathBuf,
+        /// Its format.
+        found: usize,
+        /// The format read here.
+        known: usize,
+    },
+    /// It is something else.
+    #[error("{path}: this is not a ledger; name another file", path = path.display())]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system cannot keep it safely.
+    #[error(
+        "{path}: the file system here has no shared memory for write-ahead logging (a network \
+         share?); put the ledger on a local disk",
+        path = path.display()
+    )]
+    NoWriteAheadLog {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// There is no room. Nothing of the batch was recorded; what was recorded before stays.
+    #[error(
+        "{path}: the disk is full, and the last batch is not recorded; free some space and record \
+         it again",
+        path = path.display()
+    )]
+    DiskFull {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// A row that this version would not have written.
+    #[error(
+        "{path}: a row cannot be read ({what}); restore the ledger, or label into a new one",
+        path = path.display()
+    )]
+    Damaged {
+        /// The ledger.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An entry that contradicts itself. Nothing of the batch was recorded.
+    #[error("label {label_id}: {what}")]
+    Contradiction {
+        /// Its id.
+        label_id: String,
+        /// What contradicts what.
+        what: &'static str,
+    },
+    /// No question has such an id.
+    #[error("no label's id begins with {prefix:?}; `rlaif labels list` shows them")]
+    Unknown {
+        /// What was looked for.
+        prefix: String,
+    },
+    /// Several questions do.
+    #[error("several labels' ids begin with {prefix:?}; give more digits")]
+    Ambiguous {
+        /// What was looked for.
+        prefix: String,
+    },
+    /// Anything else that the system or SQLite said.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The ledger, or its lock.
+        path: PathBuf,
+        /// What was said.
+        source: std::io::Error,
+    },
+    /// Anything else that SQLite said.
+    #[error("{path}: {source}", path = path.display())]
+    Sqlite {
+        /// The ledger.
+        path: PathBuf,
+        /// What was said.
+        source: rusqlite::Error,
+    },
+}
+
+impl Error {
+    /// What an error of SQLite means for the ledger at `path`.
+    pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| {
+            let path = path.clone();
+            if let rusqlite::Error::FromSqlConversionFailure(_, _, what) = &source {
+                return Self::Damaged { path, what: what.to_string() };
+            }
+            match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+                Some(ErrorCode::NotADatabase) => Self::NotALedger { path },
+                _ => Self::Sqlite { path, source },
+            }
+        }
+    }
+}

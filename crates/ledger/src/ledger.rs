@@ -1,0 +1,169 @@
+//! The file: one writer, any number of readers meanwhile, and a commit that outlives `kill -9` and a
+//! power cut.
+//!
+//! Write-ahead logging lets readers work while a run writes; `synchronous = FULL` puts the log on disk
+//! before a commit is acknowledged. The one writer is whoever holds a lock on the file beside it, which
+//! the system takes back from a process that dies.
+
+use crate::write::{Recorded, record};
+use crate::{Entry, Error, schema};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long to wait for a moment in which SQLite itself holds a lock, such as a reader's recovery of
+/// the log after a kill.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A ledger that can be written to.
+pub struct Ledger {
+    reader: Reader,
+    /// Held, not read.
+    _lock: File,
+}
+
+/// A ledger that can be read, also while another process writes to it.
+pub struct Reader {
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens `path` or makes it, and keeps all other writers out.
+    ///
+    /// # Errors
+    /// When another process writes to it, it is no ledger, of a later version, or on a disk that
+    /// cannot keep it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let lock = lock(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = connect(path, flags)?;
+        schema::format(&connection, path, schema::MIGRATIONS.len())?;
+        let configure = || -> rusqlite::Result<String> {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            connection
+                .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        };
+        if configure().map_err(Error::sqlite(path))? != "wal" {
+            return Err(Error::NoWriteAheadLog { path: path.to_owned() });
+        }
+        schema::migrate(&mut connection, path, schema::MIGRATIONS)?;
+        Ok(Self { reader: Reader { connection, path: path.to_owned() }, _lock: lock })
+    }
+
+    /// Records a batch, all or nothing. When it returns, the batch is on disk.
+    ///
+    /// A question that has its label keeps it; another success is recorded as an attempt, with what it
+    /// cost. A failure never hides a label, and a later success never hides a failure.
+    ///
+    /// # Errors
+    /// When the disk is full or gone, or an entry's answer is not to its question. Nothing of the batch
+    /// is recorded then, what was recorded before stays, and the batch can be recorded again.
+    pub fn record(&mut self, entries: &[Entry]) -> Result<Recorded, Error> {
+        let Reader { connection, path } = &mut self.reader;
+        let sqlite = Error::sqlite(path);
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(&sqlite)?;
+        let mut recorded = Recorded::default();
+        for entry in entries {
+            entry.check()?;
+            record(&transaction, entry, &mut recorded).map_err(&sqlite)?;
+        }
+        transaction.commit().map_err(&sqlite)?;
+        Ok(recorded)
+    }
+
+    /// For queries.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Reader {
+    /// Opens the ledger at `path` for queries.
+    ///
+    /// # Errors
+    /// When there is none, or it is of another version.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let known = schema::MIGRATIONS.len();
+        let found = schema::format(&connection, path, known)?;
+        if found < known {
+            return Err(Error::Older { path: path.to_owned(), found, known });
+        }
+        Ok(Self { connection, path: path.to_owned() })
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+    let open = || -> rusqlite::Result<_> {
+        let connection =
+            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    };
+    open().map_err(Error::sqlite(path))
+}
+
+/// Locks the file beside the ledger. The ledger itself must not be opened by anything but SQLite:
+/// closing it would drop SQLite's own locks on it.
+fn lock(ledger: &Path) -> Result<File, Error> {
+    let path = ledger.with_added_extension("lock");
+    let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = open().map_err(|source| Error::Io { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: ledger.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::tests::entries;
+
+    #[test]
+    fn a_full_disk_loses_the_batch_in_hand_and_nothing_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path().join("labels.db")).unwrap();
+        let pages: i64 = ledger
+            .reader
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .unwrap();
+        let limit = |ledger: &Ledger, pages: i64| {
+            let set = ledger.reader.connection.query_row(
+                &format!("PRAGMA max_page_count = {pages}"),
+                [],
+                |row| row.get::<_, i64>(0),
+            );
+            assert_eq!(set.unwrap(), pages);
+        };
+        limit(&ledger, pages + 40);
+        let all = entries(0..1000);
+        let mut acknowledged = 0;
+        let error = loop {
+            match ledger.record(&all[acknowledged..acknowledged + 8]) {
+                Ok(_) => acknowledged += 8,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+        assert!(acknowledged > 0);
+        let ids: Vec<_> = all.iter().map(|entry| entry.label_id.clone()).collect();
+        assert_eq!(ledger.reader().find(&ids).unwrap().len(), acknowledged);
+        // With room again the same batch goes in.
+        limit(&ledger, pages + 4000);
+        ledger.record(&all[acknowledged..]).unwrap();
+        assert_eq!(ledger.reader().find(&ids).unwrap().len(), all.len());
+    }
+}

@@ -1,0 +1,29 @@
+//! The ledger: every label that was ever paid for, where it came from, and what it cost.
+//!
+//! A [`Ledger`] is one SQLite file. It is the cache (the same question is never paid twice, a failure
+//! is never served), the provenance (a label can be made again by another [`Rule`] without asking
+//! again) and the account ([`Meter`] keeps a run below its ceiling, also when it goes on tomorrow).
+
+mod aggregate;
+mod entry;
+mod error;
+mod estimate;
+mod ledger;
+mod meter;
+mod prices;
+mod query;
+mod question;
+mod read;
+mod schema;
+mod write;
+
+pub use aggregate::{Combine, Orders, Rule, Samples};
+pub use entry::{Answer, Compared, Entry, Presented, Rated, Sample, Setup};
+pub use error::Error;
+pub use estimate::{Estimate, Interval, Plan, Sampled};
+pub use ledger::{Ledger, Reader};
+pub use meter::{Ceiling, Meter, Refused, Reservation, Spend};
+pub use prices::{HUMAN_LABEL_PER_50_WORDS, Money, Price, PriceError, Prices, Usage};
+pub use query::{Entries, Filter, Outcomes, Spending};
+pub use question::{Distinct, Question};
+pub use write::Recorded;

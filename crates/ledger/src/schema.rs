@@ -1,0 +1,177 @@
+//! The file's tables, and the way from each format to the next.
+
+use crate::Error;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// Marks the file as a ledger: "rlld" in `PRAGMA application_id`.
+const APPLICATION_ID: i64 = 0x726c_6c64;
+
+/// Step `n` leads from format `n` to `n + 1`. Steps are only ever added.
+///
+/// A question has a row of its own; so has each attempt at it, with what it cost. The first attempt
+/// that succeeds makes the label. Money is in picodollars, time in milliseconds.
+pub(crate) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE setups (
+        id INTEGER PRIMARY KEY,
+        template TEXT NOT NULL,
+        template_hash TEXT NOT NULL,
+        model TEXT NOT NULL,
+        model_hash TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        options TEXT NOT NULL,
+        UNIQUE (model_hash, template_hash, engine, options, model, template)
+    ) STRICT;
+    CREATE TABLE questions (
+        id INTEGER PRIMARY KEY,
+        label_id TEXT NOT NULL UNIQUE,
+        prompt TEXT NOT NULL,
+        response_a TEXT NOT NULL,
+        response_b TEXT -- null: response_a is rated
+    ) STRICT;
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY,
+        question INTEGER NOT NULL REFERENCES questions,
+        setup INTEGER NOT NULL REFERENCES setups,
+        reason TEXT, -- null: it succeeded
+        detail TEXT,
+        prompt_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        device_ms INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
+        latency_ms INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        worker TEXT,
+        trace_id TEXT,
+        created_at_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX attempts_by_question ON attempts (question);
+    CREATE TABLE labels (
+        question INTEGER PRIMARY KEY REFERENCES questions,
+        attempt INTEGER NOT NULL REFERENCES attempts,
+        soft_label REAL, -- of a comparison
+        reward REAL, -- of a rating
+        score REAL, -- of a rating
+        rationales TEXT, -- of a rating
+        verdict_mass REAL
+    ) STRICT;
+    CREATE TABLE samples ( -- of a comparison
+        question INTEGER NOT NULL REFERENCES questions,
+        position INTEGER NOT NULL,
+        presented TEXT NOT NULL,
+        first_logprob REAL, -- null: not a number
+        second_logprob REAL,
+        prefers_first REAL NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        rationale TEXT,
+        PRIMARY KEY (question, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE answers ( -- of a rating; numbers are little-endian f64
+        question INTEGER NOT NULL REFERENCES questions,
+        position INTEGER NOT NULL,
+        verdict_logprobs BLOB NOT NULL,
+        distribution BLOB NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        PRIMARY KEY (question, position)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Brings the file to the last of `migrations`, each step whole or not at all.
+///
+/// # Errors
+/// When the file is no ledger, or of a later format.
+pub(crate) fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), Error> {
+    let format = format(connection, path, migrations.len())?;
+    let sqlite = Error::sqlite(path);
+    for (done, step) in migrations.iter().enumerate().skip(format) {
+        let run = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(step)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", done as i64 + 1)?;
+            transaction.commit()
+        };
+        run(connection).map_err(&sqlite)?;
+    }
+    Ok(())
+}
+
+/// The file's format; 0 where it is empty.
+///
+/// # Errors
+/// When it is no ledger, or of a format after `known`.
+pub(crate) fn format(connection: &Connection, path: &Path, known: usize) -> Result<usize, Error> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let read = || -> rusqlite::Result<_> {
+        let count = "SELECT count(*) FROM sqlite_schema";
+        let tables: i64 = connection.query_row(count, [], |row| row.get(0))?;
+        Ok((pragma("application_id")?, pragma("user_version")?, tables))
+    };
+    let (application, version, tables) = read().map_err(Error::sqlite(path))?;
+    let found = usize::try_from(version).unwrap_or(usize::MAX);
+    match (application, tables) {
+        (0, 0) => Ok(0),
+        (APPLICATION_ID, _) if found > known => {
+            Err(Error::Newer { path: path.to_owned(), found, known })
+        }
+        (APPLICATION_ID, _) => Ok(found),
+        _ => Err(Error::NotALedger { path: path.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: &[&str] = &[
+        "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7)",
+        "ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 1",
+    ];
+
+    fn migrated(connection: &mut Connection, steps: &[&str]) -> Result<(), Error> {
+        migrate(connection, Path::new("test"), steps)
+    }
+
+    #[test]
+    fn an_older_file_is_brought_up_step_by_step_and_keeps_its_rows() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrated(&mut connection, &STEPS[..1]).unwrap();
+        migrated(&mut connection, STEPS).unwrap();
+        migrated(&mut connection, STEPS).unwrap();
+        let row: (i64, i64) = connection
+            .query_row("SELECT x, y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(row, (7, 1));
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_format_before_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let steps = [STEPS[0], "ALTER TABLE a ADD COLUMN y INTEGER; SELECT nothing"];
+        assert!(migrated(&mut connection, &steps).is_err());
+        assert_eq!(format(&connection, Path::new("test"), 2).unwrap(), 1);
+        migrated(&mut connection, STEPS).unwrap();
+    }
+
+    #[test]
+    fn a_newer_file_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrated(&mut connection, STEPS).unwrap();
+        let error = migrated(&mut connection, &STEPS[..1]).unwrap_err();
+        assert!(matches!(error, Error::Newer { found: 2, known: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn another_programs_database_is_not_touched() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
+        let error = migrated(&mut connection, STEPS).unwrap_err();
+        assert!(matches!(error, Error::NotALedger { .. }), "{error}");
+    }
+}

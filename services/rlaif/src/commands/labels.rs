@@ -1,0 +1,343 @@
+//! `rlaif labels`: what a ledger of labels holds.
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use rlaif_ledger::{
+    Answer, Combine, Entry, Filter, Orders, Outcomes, Presented, Question, Reader, Rule, Samples,
+};
+use serde_json::json;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Characters of an id that are shown.
+const ID_WIDTH: usize = 12;
+
+/// List the labels of a ledger, show all of one, add up what they cost, or make them again by another
+/// rule without asking again. Reading is possible while a run writes.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    rlaif labels list --ledger labels.db --margin 0.05\n  \
+    rlaif labels show 3f9a61 --ledger labels.db\n  \
+    rlaif labels stats --ledger labels.db\n  \
+    rlaif labels reaggregate --ledger labels.db --combine vote > votes.jsonl")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// One line for each label, oldest first.
+    List(List),
+    /// All of one question: texts, verdicts, rationales, cost, and its failures.
+    Show(Show),
+    /// What was spent on what.
+    Stats(Stats),
+    /// Labels by another rule, from the verdicts on record: one JSON object a line.
+    Reaggregate(Reaggregate),
+}
+
+#[derive(clap::Args)]
+struct Source {
+    /// The ledger.
+    #[arg(long, value_name = "FILE")]
+    ledger: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Selection {
+    /// Of this labeler: its name, or how its hash begins.
+    #[arg(long)]
+    model: Option<String>,
+    /// By this template: its name, or how its hash begins.
+    #[arg(long)]
+    template: Option<String>,
+    /// Recorded within this time: 30m, 2h, 7d.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    since: Option<Duration>,
+    /// Whose verdicts have less probability than this: the labeler wanted to say something else.
+    #[arg(long, value_name = "P")]
+    verdict_mass_below: Option<f64>,
+    /// No further than this from 0.5: the labeler could not tell.
+    #[arg(long, value_name = "P")]
+    margin: Option<f64>,
+}
+
+impl Selection {
+    fn filter(self, outcomes: Outcomes) -> Filter {
+        let since_ms = self.since.map(|since| {
+            let at = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
+            let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+        });
+        Filter {
+            outcomes,
+            model: self.model,
+            template: self.template,
+            since_ms,
+            verdict_mass_below: self.verdict_mass_below,
+            margin: self.margin,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+struct List {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    selection: Selection,
+    /// Failures instead of labels.
+    #[arg(long)]
+    unscorable: bool,
+    /// Whole entries, one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// The label's id, or how it begins.
+    id: String,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(clap::Args)]
+struct Stats {
+    #[command(flatten)]
+    source: Source,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Reaggregate {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    selection: Selection,
+    /// How probabilities become one.
+    #[arg(long, value_enum, default_value = "mean")]
+    combine: CombineArg,
+    /// The order that counts.
+    #[arg(long, value_enum, default_value = "both")]
+    order: OrderArg,
+    /// The first sample of each order alone.
+    #[arg(long)]
+    first_sample: bool,
+    /// Divides the log-odds of each verdict: above 1 labels are softer.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CombineArg {
+    /// Mean of the distributions.
+    Mean,
+    /// Mean of the log-odds.
+    LogOdds,
+    /// Each verdict is a vote.
+    Vote,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OrderArg {
+    /// Both, with equal weight.
+    Both,
+    /// A shown first.
+    Ab,
+    /// B shown first.
+    Ba,
+}
+
+impl Reaggregate {
+    fn rule(&self) -> Rule {
+        Rule {
+            combine: match self.combine {
+                CombineArg::Mean => Combine::Mean,
+                CombineArg::LogOdds => Combine::LogOdds,
+                CombineArg::Vote => Combine::Vote,
+            },
+            orders: match self.order {
+                OrderArg::Both => Orders::Both,
+                OrderArg::Ab => Orders::Only(Presented::Ab),
+                OrderArg::Ba => Orders::Only(Presented::Ba),
+            },
+            samples: if self.first_sample { Samples::First } else { Samples::All },
+            temperature: self.temperature,
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    match args.action {
+        Action::List(args) => list(args, &mut out)?,
+        Action::Show(args) => show(&args, &mut out)?,
+        Action::Stats(args) => stats(&args, &mut out)?,
+        Action::Reaggregate(args) => reaggregate(args, &mut out)?,
+    }
+    out.flush().context("writing output")
+}
+
+fn list(args: List, out: &mut impl Write) -> Result<()> {
+    let reader = Reader::open(&args.source.ledger)?;
+    let outcomes = if args.unscorable { Outcomes::Unscorable } else { Outcomes::Labels };
+    for entry in reader.entries(args.selection.filter(outcomes)) {
+        let entry = entry?;
+        if args.json {
+            write_json(out, &entry)?;
+            continue;
+        }
+        let id = &entry.label_id.0.as_str()[..ID_WIDTH];
+        let Entry { setup, .. } = &entry;
+        writeln!(
+            out,
+            "{id}  {}  {:<24} {:<24} {}",
+            time(entry.created_at_ms),
+            setup.model,
+            setup.template,
+            outcome(&entry)
+        )?;
+    }
+    Ok(())
+}
+
+fn show(args: &Show, out: &mut impl Write) -> Result<()> {
+    let entries = Reader::open(&args.source.ledger)?.explain(&args.id)?;
+    let Some(Entry { label_id, question, .. }) = entries.first() else {
+        bail!("{:?} was asked, but nothing is on record of it", args.id);
+    };
+    writeln!(out, "label {label_id}")?;
+    match question {
+        Question::Compare(pair) => {
+            writeln!(out, "\n{}\n\nA: {}", pair.prompt.as_context(), pair.response_a)?;
+            writeln!(out, "\nB: {}", pair.response_b)?;
+        }
+        Question::Rate(item) => {
+            writeln!(out, "\n{}\n\nresponse: {}", item.prompt.as_context(), item.response)?;
+        }
+    }
+    entries.iter().try_for_each(|entry| show_attempt(entry, out))
+}
+
+fn show_attempt(entry: &Entry, out: &mut impl Write) -> Result<()> {
+    let Entry { setup, usage, .. } = entry;
+    writeln!(out, "\n{}  {}", time(entry.created_at_ms), outcome(entry))?;
+    let (model, template) = (setup.model_hash.short(), setup.template_hash.short());
+    writeln!(out, "  labeler   {} ({model}) at {}", setup.model, setup.engine)?;
+    writeln!(out, "  template  {} ({template})", setup.template)?;
+    writeln!(out, "  options   {}", setup.options)?;
+    writeln!(
+        out,
+        "  cost      {}: {} tokens read ({} cached), {} written, {} ms, {} tries",
+        entry.cost,
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        entry.latency_ms,
+        entry.attempts
+    )?;
+    let of = |what: &Option<String>| what.clone().unwrap_or_else(|| "-".into());
+    writeln!(out, "  worker    {}, trace {}", of(&entry.worker), of(&entry.trace_id))?;
+    match &entry.outcome {
+        Ok(Answer::Comparison(compared)) => {
+            for sample in &compared.samples {
+                let shown = match sample.presented {
+                    Presented::Ab => "A first",
+                    Presented::Ba => "B first",
+                };
+                let [first, second] = sample.scores.verdict_logprobs;
+                let p = sample.scores.prefers_first.value();
+                writeln!(
+                    out,
+                    "  {shown}   {p:.4} for the first; log-probs {first:.4}, {second:.4}"
+                )?;
+                if let Some(rationale) = &sample.rationale {
+                    writeln!(out, "    {}", rationale.trim().replace('\n', "\n    "))?;
+                }
+            }
+        }
+        Ok(Answer::Rating(rated)) => {
+            for answer in &rated.rating.answers {
+                writeln!(out, "  verdicts  {:.4?}", answer.distribution)?;
+            }
+            for rationale in &rated.rationales {
+                writeln!(out, "    {}", rationale.trim().replace('\n', "\n    "))?;
+            }
+        }
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
+    let spendings = Reader::open(&args.source.ledger)?.spent()?;
+    if args.json {
+        return spendings.iter().try_for_each(|spending| write_json(out, spending));
+    }
+    for spending in spendings {
+        writeln!(out, "{} at {}, {}", spending.model, spending.engine, spending.template)?;
+        writeln!(
+            out,
+            "  {} labels, {} unscorable, {} paid twice",
+            spending.labels, spending.unscorable, spending.repeated
+        )?;
+        let usage = spending.usage;
+        writeln!(
+            out,
+            "  {} for {} tokens read ({} cached) and {} written",
+            spending.cost, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        )?;
+    }
+    Ok(())
+}
+
+fn reaggregate(args: Reaggregate, out: &mut impl Write) -> Result<()> {
+    let rule = args.rule();
+    let reader = Reader::open(&args.source.ledger)?;
+    for entry in reader.entries(args.selection.filter(Outcomes::Labels)) {
+        let entry = entry?;
+        let (Question::Compare(pair), Ok(Answer::Comparison(compared))) =
+            (&entry.question, &entry.outcome)
+        else {
+            continue;
+        };
+        let mut record = json!({
+            "label_id": entry.label_id,
+            "prompt": pair.prompt,
+            "response_a": pair.response_a,
+            "response_b": pair.response_b,
+            "recorded_soft_label": compared.label,
+        });
+        // What a rule cannot combine has no label, rather than a neutral one.
+        match rule.label(&compared.samples) {
+            Ok(label) => record["soft_label"] = json!(label),
+            Err(why) => record["unscorable"] = json!(why),
+        }
+        write_json(out, &record)?;
+    }
+    Ok(())
+}
+
+fn outcome(entry: &Entry) -> String {
+    match &entry.outcome {
+        Ok(Answer::Comparison(compared)) => format!("{:.4} for A", compared.label.value()),
+        Ok(Answer::Rating(rated)) => format!("rated {:.4}", rated.rating.reward),
+        Err(unscorable) => format!("unscorable: {unscorable}"),
+    }
+}
+
+fn time(ms: u64) -> String {
+    // Within what a calendar of four-digit years can show.
+    let at = UNIX_EPOCH + Duration::from_millis(ms.min(253_402_300_799_000));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<()> {
+    serde_json::to_writer(&mut *out, value).context("writing output")?;
+    out.write_all(b"\n").context("writing output")
+}
