@@ -1,10 +1,7 @@
 //! Win rate corrected for length (paper section 6).
 
-use crate::interval::{Interval, Z95};
+use crate::{Interval, logistic_regression};
 use serde::{Deserialize, Serialize};
-
-/// Keeps the fit finite where length separates wins from losses completely.
-const RIDGE: f64 = 1e-3;
 
 /// Win rate read from the fit where both responses are equally long.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -21,41 +18,14 @@ pub struct LengthCorrected {
 ///
 /// `outcomes` are (A preferred in `[0, 1]`, ratio). None for fewer than three.
 pub fn length_corrected_win_rate(outcomes: &[(f64, f64)]) -> Option<LengthCorrected> {
-    if outcomes.len() < 3 {
-        return None;
-    }
     // With x = ratio - 1 the intercept is the log-odds at ratio 1.
-    let (mut intercept, mut slope) = (0.0_f64, 0.0_f64);
-    let mut variance = f64::INFINITY;
-    for _ in 0..50 {
-        let (mut g0, mut g1) = (-RIDGE * intercept, -RIDGE * slope);
-        let (mut h00, mut h01, mut h11) = (RIDGE, 0.0, RIDGE);
-        for (won, ratio) in outcomes {
-            let x = ratio - 1.0;
-            let p = 1.0 / (1.0 + (-(intercept + slope * x)).exp());
-            let weight = p * (1.0 - p);
-            g0 += won - p;
-            g1 += (won - p) * x;
-            h00 += weight;
-            h01 += weight * x;
-            h11 += weight * x * x;
-        }
-        let determinant = h00 * h11 - h01 * h01;
-        let step0 = (h11 * g0 - h01 * g1) / determinant;
-        let step1 = (h00 * g1 - h01 * g0) / determinant;
-        // Newton's step, bounded: far from the optimum the quadratic model overshoots.
-        let bound = (5.0 / step0.abs().max(step1.abs()).max(1e-300)).min(1.0);
-        intercept += bound * step0;
-        slope += bound * step1;
-        variance = h11 / determinant;
-        if step0.abs() + step1.abs() < 1e-10 {
-            break;
-        }
-    }
+    let centred: Vec<(f64, f64)> =
+        outcomes.iter().map(|(won, ratio)| (*won, ratio - 1.0)).collect();
+    let fit = logistic_regression(&centred)?;
     let at = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
-    let half = Z95 * variance.sqrt();
-    let interval = Interval { low: at(intercept - half), high: at(intercept + half) };
-    Some(LengthCorrected { win_rate: at(intercept), interval, slope })
+    let ends = fit.intercept_interval;
+    let interval = Interval { low: at(ends.low), high: at(ends.high) };
+    Some(LengthCorrected { win_rate: at(fit.intercept), interval, slope: fit.slope })
 }
 
 #[cfg(test)]

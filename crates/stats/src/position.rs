@@ -10,7 +10,9 @@ pub struct PositionBias {
     pub pairs: u64,
     /// Pairs in which the same *position* won both times.
     pub same_position: u64,
-    /// Of these, those in which the first position won.
+    /// Pairs in which the same *response* won both times. In the remaining ones an order was tied.
+    pub consistent: u64,
+    /// Of the pairs decided by position, those in which the first position won.
     pub prefers_first: u64,
     /// Two-sided binomial p-value of `prefers_first` against an even split.
     pub p_value: f64,
@@ -19,7 +21,7 @@ pub struct PositionBias {
 impl PositionBias {
     /// From the probability that the response *shown first* wins, in both orders of each pair.
     pub fn of(orders: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        let (mut pairs, mut same_position, mut prefers_first) = (0, 0, 0);
+        let (mut pairs, mut same_position, mut consistent, mut prefers_first) = (0, 0, 0, 0);
         for (ab, ba) in orders {
             pairs += 1;
             if ab > 0.5 && ba > 0.5 {
@@ -27,10 +29,12 @@ impl PositionBias {
                 prefers_first += 1;
             } else if ab < 0.5 && ba < 0.5 {
                 same_position += 1;
+            } else if ab != 0.5 && ba != 0.5 {
+                consistent += 1;
             }
         }
         let p_value = binomial_two_sided(prefers_first, same_position);
-        Self { pairs, same_position, prefers_first, p_value }
+        Self { pairs, same_position, consistent, prefers_first, p_value }
     }
 
     /// Share of pairs decided by position.
@@ -42,6 +46,12 @@ impl PositionBias {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_that_is_tied_is_neither_consistent_nor_decided_by_position() {
+        let bias = PositionBias::of([(0.9, 0.1), (0.9, 0.5), (0.5, 0.5)]);
+        assert_eq!((bias.pairs, bias.same_position, bias.consistent), (3, 0, 1));
+    }
 
     #[test]
     fn a_labeler_that_follows_content_changes_position_with_it() {
