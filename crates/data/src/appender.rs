@@ -1,6 +1,7 @@
 //! Files that a kill cannot damage: append-only JSONL, and whole files replaced at once.
 
 use crate::Error;
+use crate::atomic::AtomicFile;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -81,19 +82,12 @@ pub fn write_jsonl_atomic<T: Serialize>(path: &Path, records: &[T]) -> Result<()
 /// # Errors
 /// When writing fails; the old file is intact.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
     let write = || {
-        let mut file = File::create(&partial)?;
+        let mut file = AtomicFile::create(path)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
+        file.commit()
     };
-    write().map_err(|e| {
-        let _ = std::fs::remove_file(&partial);
-        Error::io(path)(e)
-    })
+    write().map_err(Error::io(path))
 }
 
 #[cfg(test)]

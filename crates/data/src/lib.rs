@@ -1,11 +1,23 @@
-//! Datasets as lines of JSON: reading with errors that name the line, writing that survives a kill.
+//! Datasets: every format that users have, read one record at a time with errors that name the line,
+//! converted, filtered, split and inspected in constant memory, written so that a kill damages nothing.
 
 mod appender;
+mod atomic;
+mod container;
 mod error;
+mod formats;
+mod operations;
 mod reader;
 mod records;
+mod writer;
 
 pub use appender::{JsonlAppender, write_atomic, write_jsonl_atomic};
 pub use error::Error;
+pub use formats::{Example, Format, OutputFormat, Unwritable, examples_of, preferences_of};
+pub use operations::{
+    Counts, Filter, GroupKey, Inspection, Pipeline, PromptSet, Quantiles, Reason, Split, convert,
+    inspect, shuffle_sides, split,
+};
 pub use reader::{Reader, Record};
 pub use records::{pair_of, preference_record, prompt_of, response_of, text_of};
+pub use writer::Writer;

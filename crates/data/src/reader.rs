@@ -1,51 +1,54 @@
-//! JSONL, one record at a time.
+//! Records of a dataset, one at a time, whatever they come wrapped in.
 
 use crate::Error;
+use crate::container::{self, Container, Fault, Lines};
 use serde_json::{Map, Value};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
-/// One line: a JSON object with its fields in their order.
+/// One record: a JSON object with its fields in their order.
 pub type Record = Map<String, Value>;
 
-/// Longest line accepted: a file without line ends must not fill the memory.
-const MAX_LINE_BYTES: u64 = 16 << 20;
-
-/// Records of a file or of standard input. Blank lines are skipped.
+/// Records of a file or of standard input.
+///
+/// Reads JSONL, a JSON array of objects, either of them in gzip (also several members one after the
+/// other), and Parquet. Memory does not grow with the number of records: one record of text, or one
+/// page of each column, is held at a time.
 pub struct Reader {
     name: String,
-    input: Box<dyn BufRead + Send>,
-    line: usize,
+    input: Box<dyn Container>,
 }
 
 impl Reader {
-    /// Opens `path`; `-` is standard input.
+    /// Opens `path`, whose container is told by its first bytes; `-` is standard input.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// When it cannot be opened, or is Parquet without a sound footer.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if path == Path::new("-") {
-            return Ok(Self::new("<stdin>", BufReader::new(std::io::stdin())));
+            let input = container::detect(BufReader::new(io::stdin())).map_err(Error::io(path))?;
+            return Ok(Self { name: "<stdin>".into(), input });
         }
-        let file = File::open(path).map_err(Error::io(path))?;
-        Ok(Self::new(path.display().to_string(), BufReader::new(file)))
+        let input = File::open(path).and_then(container::open).map_err(Error::io(path))?;
+        Ok(Self { name: path.display().to_string(), input })
     }
 
-    /// Reads from anything; `name` stands in messages.
+    /// Reads JSONL from anything; `name` stands in messages.
     pub fn new(name: impl Into<String>, input: impl BufRead + Send + 'static) -> Self {
-        Self { name: name.into(), input: Box::new(input), line: 0 }
+        Self { name: name.into(), input: Box::new(Lines::new(input)) }
     }
 
-    /// An error about the line read last.
+    /// An error about the record read last.
     pub fn error(&self, what: impl Into<String>) -> Error {
-        Error::Line { source_name: self.name.clone(), line: self.line, what: what.into() }
+        let (source_name, line) = (self.name.clone(), self.input.position());
+        Error::Line { source_name, line, what: what.into() }
     }
 
     /// All records, each through `f`, whose complaints get the line's number.
     ///
     /// # Errors
-    /// At the first line that is not a JSON object or that `f` refuses.
+    /// At the first record that is not a JSON object or that `f` refuses.
     pub fn read_all<T>(
         mut self,
         mut f: impl FnMut(Record) -> Result<T, String>,
@@ -60,30 +63,17 @@ impl Reader {
     /// The next record, none at the end.
     ///
     /// # Errors
-    /// When a line is too long, not UTF-8, or not a JSON object.
+    /// [`Error::Line`] when a record is too long, not UTF-8, or not a JSON object; the one after it
+    /// can be asked for. [`Error::Io`] when the input breaks off.
     pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
-        loop {
-            self.line += 1;
-            let mut bytes = Vec::new();
-            let read = (&mut self.input).take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut bytes);
-            if read.map_err(|e| self.error(e.to_string()))? == 0 {
-                return Ok(None);
+        self.input.next_record().map_err(|fault| match fault {
+            Fault::Record(what) => self.error(what),
+            Fault::Input(source) => {
+                let what = format!("at line or row {}: {source}", self.input.position());
+                let source = io::Error::new(source.kind(), what);
+                Error::Io { path: PathBuf::from(&self.name), source }
             }
-            if bytes.len() as u64 > MAX_LINE_BYTES {
-                return Err(self.error(format!("the line is longer than {MAX_LINE_BYTES} bytes")));
-            }
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|e| self.error(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
-            let text = text.trim_start_matches('\u{feff}').trim();
-            if text.is_empty() {
-                continue;
-            }
-            return match serde_json::from_str(text) {
-                Ok(Value::Object(record)) => Ok(Some(record)),
-                Ok(_) => Err(self.error("expected a JSON object, such as {\"prompt\": \"...\"}")),
-                Err(e) => Err(self.error(format!("not valid JSON: {e}"))),
-            };
-        }
+        })
     }
 }
 

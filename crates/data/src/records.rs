@@ -1,15 +1,16 @@
 //! What a record means: prompts, pairs to compare, preferences in TRL's format.
 
 use crate::Record;
-use rlaif_types::{Message, Pair, Prompt, Role, SoftLabel};
-use serde_json::{Value, json};
+use crate::formats::{self, preferences_of};
+use rlaif_types::{Pair, Prompt, SoftLabel};
+use serde_json::json;
 
 /// The `text` of a record.
 ///
 /// # Errors
 /// When it has none.
 pub fn text_of(record: &Record) -> Result<String, String> {
-    string(record, "text")
+    formats::text(record, "text")
 }
 
 /// The `response` of a record.
@@ -17,7 +18,7 @@ pub fn text_of(record: &Record) -> Result<String, String> {
 /// # Errors
 /// When it has none.
 pub fn response_of(record: &Record) -> Result<String, String> {
-    string(record, "response")
+    formats::text(record, "response")
 }
 
 /// The `prompt` of a record: a string, or a list of messages.
@@ -25,100 +26,23 @@ pub fn response_of(record: &Record) -> Result<String, String> {
 /// # Errors
 /// When it is neither, or empty.
 pub fn prompt_of(record: &Record) -> Result<Prompt, String> {
-    let value = record.get("prompt").ok_or("field \"prompt\" is missing")?;
-    let prompt: Prompt = serde_json::from_value(value.clone()).map_err(|_| {
-        "\"prompt\" must be a string or a list of {\"role\", \"content\"} messages".to_owned()
-    })?;
-    match &prompt {
-        Prompt::Messages(messages) if messages.is_empty() => Err("\"prompt\" is empty".into()),
-        _ => Ok(prompt),
-    }
+    formats::prompt(record, "prompt")
 }
 
-/// The two candidates of a record: `prompt` with `response_a` and `response_b`; TRL's `chosen` and
-/// `rejected` (strings or messages, with a `prompt` or sharing their first messages); or
-/// Anthropic's HH text pairs.
+/// The two candidates of a record in any format that has two; see [`preferences_of`] for what is
+/// known of them.
 ///
 /// # Errors
-/// When it is none of these.
+/// When it has not exactly two.
 pub fn pair_of(record: &Record) -> Result<Pair, String> {
-    if record.contains_key("response_a") || record.contains_key("response_b") {
-        return Ok(Pair {
-            prompt: prompt_of(record)?,
-            response_a: string(record, "response_a")?,
-            response_b: string(record, "response_b")?,
-        });
-    }
-    let missing = || {
-        "expected \"prompt\" with \"response_a\" and \"response_b\", or \"chosen\" and \"rejected\""
-            .to_owned()
-    };
-    let (a, b) =
-        (record.get("chosen").ok_or_else(missing)?, record.get("rejected").ok_or_else(missing)?);
-    match (a, b) {
-        (Value::String(a), Value::String(b)) if record.contains_key("prompt") => {
-            let (response_a, response_b) = (a.clone(), b.clone());
-            Ok(Pair { prompt: prompt_of(record)?, response_a, response_b })
-        }
-        (Value::String(a), Value::String(b)) => hh_pair(a, b),
-        _ => {
-            let prompt = record.contains_key("prompt").then(|| prompt_of(record)).transpose()?;
-            message_pair(prompt, messages(a, "chosen")?, messages(b, "rejected")?)
+    let mut preferences = preferences_of(record)?;
+    match (preferences.pop(), preferences.len()) {
+        (Some(preference), 0) => Ok(preference.pair),
+        (None, _) => Err("all \"completions\" are of one rank".into()),
+        (Some(_), others) => {
+            Err(format!("the record states {} pairs; convert it to \"pairs\" first", others + 1))
         }
     }
-}
-
-fn string(record: &Record, field: &str) -> Result<String, String> {
-    match record.get(field) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(format!("field {field:?} must be a string")),
-        None => Err(format!("field {field:?} is missing")),
-    }
-}
-
-fn messages(value: &Value, field: &str) -> Result<Vec<Message>, String> {
-    serde_json::from_value(value.clone())
-        .map_err(|_| format!("{field:?} must be a string or a list of messages"))
-}
-
-/// TRL's conversational form. Without a prompt, the messages both sides share are the prompt.
-fn message_pair(
-    prompt: Option<Prompt>,
-    mut a: Vec<Message>,
-    mut b: Vec<Message>,
-) -> Result<Pair, String> {
-    let prompt = prompt.unwrap_or_else(|| {
-        let shared = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-        // The last message is the response even where both sides say the same.
-        let shared = shared.min(a.len().saturating_sub(1)).min(b.len().saturating_sub(1));
-        b.drain(..shared);
-        Prompt::Messages(a.drain(..shared).collect())
-    });
-    let response = |messages: Vec<Message>, field: &str| match messages.as_slice() {
-        [Message { role: Role::Assistant, content }] => Ok(content.clone()),
-        _ => Err(format!("{field:?} must end in exactly one assistant message of its own")),
-    };
-    Ok(Pair { prompt, response_a: response(a, "chosen")?, response_b: response(b, "rejected")? })
-}
-
-/// HH-RLHF: two transcripts `\n\nHuman: ...\n\nAssistant: ...` that share all but the last turn.
-fn hh_pair(a: &str, b: &str) -> Result<Pair, String> {
-    const TURN: &str = "\n\nAssistant:";
-    let split = |text: &str| {
-        let at = text.rfind(TURN).ok_or("a transcript has no \"\\n\\nAssistant:\" turn")?;
-        Ok::<_, String>((text[..at].to_owned(), text[at + TURN.len()..].trim().to_owned()))
-    };
-    let ((context, response_a), (other, response_b)) = (split(a)?, split(b)?);
-    if context != other {
-        return Err("the two transcripts differ before their last answer".into());
-    }
-    let mut turns = Vec::new();
-    for part in context.split("\n\nHuman:").filter(|part| !part.trim().is_empty()) {
-        let mut speakers = part.split(TURN);
-        turns.push(Message::user(speakers.next().unwrap_or_default().trim()));
-        turns.extend(speakers.map(|said| Message::assistant(said.trim())));
-    }
-    Ok(Pair { prompt: Prompt::Messages(turns), response_a, response_b })
 }
 
 /// The input record as a TRL preference: `chosen` is the candidate the label prefers (A where it is
@@ -147,6 +71,7 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn record(json: Value) -> Record {
         json.as_object().unwrap().clone()

@@ -2,6 +2,7 @@
 
 mod asking;
 mod coordinator;
+mod data;
 mod dead_letters;
 mod download;
 mod export;
@@ -48,6 +49,7 @@ enum Command {
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
+    Data(data::Args),
     Coordinator(coordinator::Args),
     /// Serve the labeler's queue, and judgements for direct callers.
     Labeler(worker::Args),
@@ -93,6 +95,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),
         Command::Models(args) => models::run(args),
+        Command::Data(args) => data::run(args),
         Command::Coordinator(args) => coordinator::run(args),
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),

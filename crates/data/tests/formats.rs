@@ -1,0 +1,190 @@
+//! Rows as they stand in published datasets, and what each of them says.
+
+use rlaif_data::{Example, Format, Record, examples_of, pair_of, preferences_of};
+use rlaif_types::{Message, Pair, Preference, Prompt};
+use serde_json::{Value, json};
+
+fn record(json: Value) -> Record {
+    json.as_object().unwrap().clone()
+}
+
+fn preference(json: Value) -> Preference {
+    let mut preferences = preferences_of(&record(json)).unwrap();
+    assert_eq!(preferences.len(), 1);
+    preferences.remove(0)
+}
+
+fn error(json: Value) -> String {
+    examples_of(&record(json)).unwrap_err()
+}
+
+fn pair(prompt: Prompt, a: &str, b: &str) -> Pair {
+    Pair { prompt, response_a: a.into(), response_b: b.into() }
+}
+
+fn user(content: &str) -> Prompt {
+    Prompt::Messages(vec![Message::user(content)])
+}
+
+fn said(role: &str, content: &str) -> Value {
+    json!({"role": role, "content": content})
+}
+
+#[test]
+fn trl_with_messages_and_a_margin() {
+    let row = json!({"prompt": [said("user", "Hi")], "chosen": [said("assistant", "Yo")],
+                     "rejected": [said("assistant", "No")], "margin": 1.5});
+    assert_eq!(Format::of(&record(row.clone())), Some(Format::Trl));
+    let read = preference(row);
+    assert_eq!(read.pair, pair(user("Hi"), "Yo", "No"));
+    let human = read.human.unwrap();
+    assert_eq!((human.prefers_a.value(), human.margin), (1.0, Some(1.5)));
+    assert_eq!(read.ai, None);
+}
+
+#[test]
+fn trl_with_text_and_an_implicit_prompt() {
+    let explicit = json!({"prompt": "The sky is", "chosen": " blue.", "rejected": " green."});
+    let implicit = json!({"chosen": "The sky is blue.", "rejected": "The sky is green."});
+    let expected = pair(Prompt::Text("The sky is".into()), " blue.", " green.");
+    assert_eq!(preference(explicit).pair, expected);
+    assert_eq!(preference(implicit).pair, expected);
+    let nothing_shared = json!({"chosen": "blue", "rejected": "green"});
+    assert!(error(nothing_shared).contains("\"prompt\" is missing"));
+}
+
+#[test]
+fn ultrafeedback_repeats_its_prompt_in_both_sides() {
+    let side = |answer| json!([said("user", "Hi"), said("assistant", answer)]);
+    let row = json!({"prompt": "Hi", "prompt_id": "7", "chosen": side("Yo"), "rejected": side("No"),
+                     "messages": side("Yo"), "score_chosen": 8.0, "score_rejected": 3.0});
+    assert_eq!(preference(row).pair, pair(user("Hi"), "Yo", "No"));
+}
+
+#[test]
+fn sides_that_say_the_same_keep_their_last_message() {
+    let side = json!([said("user", "Hi"), said("assistant", "Yo")]);
+    let read = preference(json!({"chosen": side, "rejected": side}));
+    assert_eq!(read.pair, pair(user("Hi"), "Yo", "Yo"));
+}
+
+#[test]
+fn hh_rlhf_transcripts() {
+    let begin = "\n\nHuman: Hi\n\nAssistant: Hello\n\nand more\n\nHuman: Bye\n\nAssistant:";
+    let row = json!({"chosen": format!("{begin} So long"), "rejected": format!("{begin} What?")});
+    assert_eq!(Format::of(&record(row.clone())), Some(Format::Hh));
+    let turns =
+        vec![Message::user("Hi"), Message::assistant("Hello\n\nand more"), Message::user("Bye")];
+    let read = preference(row);
+    assert_eq!(read.pair, pair(Prompt::Messages(turns), "So long", "What?"));
+    assert!(read.human.unwrap().prefers_a.prefers_a());
+    let differ = json!({"chosen": "\n\nHuman: a\n\nAssistant: x", "rejected": "\n\nHuman: b\n\nAssistant: x"});
+    assert!(error(differ).contains("differ"));
+}
+
+#[test]
+fn tldr_comparisons_with_choice_and_confidence() {
+    let row = json!({
+        "info": {"id": "t3_1", "post": "I lost my keys.\n", "title": "Keys", "subreddit": "tifu"},
+        "split": "train",
+        "summaries": [{"text": " Lost keys.", "policy": "sup1", "note": null},
+                      {"text": " Keys.", "policy": "ref", "note": "ok"}],
+        "choice": 1, "worker": "w9", "batch": "batch3", "extra": {"confidence": 8}});
+    let read = preference(row.clone());
+    let context = "SUBREDDIT: r/tifu\n\nTITLE: Keys\n\nPOST: I lost my keys.\n\nTL;DR:";
+    assert_eq!(read.pair, pair(Prompt::Text(context.into()), "Lost keys.", "Keys."));
+    let human = read.human.unwrap();
+    assert_eq!(human.prefers_a.value(), 0.0);
+    assert_eq!(human.confidence.unwrap().value(), 8);
+    assert_eq!(human.annotator.as_deref(), Some("w9"));
+
+    let mut article = record(row.clone());
+    article.insert("info".into(), json!({"article": "News.", "title": "T", "site": "cnn"}));
+    article.remove("extra");
+    let read = preference(Value::Object(article));
+    assert_eq!(read.pair.prompt.as_context(), "TITLE: T\n\nARTICLE: News.\n\nTL;DR:");
+    assert_eq!(read.human.unwrap().confidence, None);
+
+    let mut bad = record(row);
+    bad.insert("choice".into(), json!(2));
+    assert!(error(Value::Object(bad)).contains("0 or 1"));
+}
+
+#[test]
+fn nemo_gives_each_comparison_that_the_ranks_state() {
+    let ranked = |rank: i64, text| json!({"rank": rank, "completion": [said("assistant", text)]});
+    let row =
+        |completions: Value| json!({"context": [said("user", "Hi")], "completions": completions});
+    let two = preference(row(json!([ranked(1, "bad"), ranked(0, "good")])));
+    assert_eq!(two.pair, pair(user("Hi"), "good", "bad"));
+    let four = json!([ranked(2, "c"), ranked(0, "a"), ranked(1, "b"), ranked(1, "b too")]);
+    let pairs: Vec<(String, String)> = preferences_of(&record(row(four.clone())))
+        .unwrap()
+        .into_iter()
+        .map(|p| (p.pair.response_a, p.pair.response_b))
+        .collect();
+    let expected = [("a", "b"), ("a", "b too"), ("a", "c"), ("b", "c"), ("b too", "c")];
+    assert_eq!(pairs, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert!(pair_of(&record(row(four))).unwrap_err().contains("5 pairs"));
+    assert!(error(row(json!([ranked(0, "a")]))).contains("from 2 to 16"));
+}
+
+#[test]
+fn demonstrations_and_prompts() {
+    let expected =
+        Example::Demonstration { prompt: user("Hi"), response: "Yo".into(), generator: None };
+    for row in [
+        json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]}),
+        json!({"prompt": [said("user", "Hi")], "completion": "Yo"}),
+        json!({"prompt": [said("user", "Hi")], "completion": [said("assistant", "Yo")]}),
+        json!({"prompt": [said("user", "Hi")], "response": "Yo"}),
+    ] {
+        assert_eq!(examples_of(&record(row)).unwrap(), [expected.clone()]);
+    }
+    assert!(error(json!({"messages": [said("user", "Hi")]})).contains("assistant"));
+    let prompt = examples_of(&record(json!({"prompt": "Hi", "completion": null}))).unwrap();
+    assert_eq!(prompt, [Example::Prompt(Prompt::Text("Hi".into()))]);
+}
+
+#[test]
+fn alpaca_eval_outputs_and_annotations() {
+    let output = json!({"instruction": "Hi", "output": "Yo", "generator": "m", "dataset": "d"});
+    let expected = Example::Demonstration {
+        prompt: Prompt::Text("Hi".into()),
+        response: "Yo".into(),
+        generator: Some("m".into()),
+    };
+    assert_eq!(examples_of(&record(output)).unwrap(), [expected]);
+    for (stated, prefers_a) in [(json!(1), 1.0), (json!(2.0), 0.0), (json!(1.5), 0.5)] {
+        let row = json!({"instruction": "Hi", "output_1": "Yo", "output_2": "No",
+                         "preference": stated, "annotator": 3});
+        let human = preference(row).human.unwrap();
+        assert_eq!(human.prefers_a.value(), prefers_a);
+        assert_eq!(human.annotator.as_deref(), Some("3"));
+    }
+    let unjudged =
+        json!({"instruction": "Hi", "output_1": "Yo", "output_2": "No", "preference": null});
+    assert_eq!(preference(unjudged).human, None);
+    let bad = json!({"instruction": "Hi", "output_1": "a", "output_2": "b", "preference": 0});
+    assert!(error(bad).contains("from 1 to 2"));
+}
+
+#[test]
+fn what_a_labeler_wrote_is_a_models_label_not_peoples() {
+    let row = json!({"prompt": "Hi", "chosen": "No", "rejected": "Yo", "response_a": "Yo",
+                     "response_b": "No", "soft_label": 0.25});
+    let read = preference(row);
+    assert_eq!(read.pair, pair(Prompt::Text("Hi".into()), "Yo", "No"));
+    assert_eq!((read.human, read.ai.unwrap().value()), (None, 0.25));
+    let without_candidates =
+        json!({"prompt": "Hi", "chosen": "No", "rejected": "Yo", "soft_label": 0.75});
+    assert_eq!(preference(without_candidates).human, None);
+}
+
+#[test]
+fn what_is_of_no_format_is_said() {
+    assert!(error(json!({"text": "x"})).contains("no known format"));
+    assert!(error(json!({"prompt": "x", "chosen": "y"})).contains("rejected"));
+    let role = json!({"prompt": [said("tool", "x")]});
+    assert!(error(role).contains("messages"));
+}
