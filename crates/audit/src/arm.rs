@@ -96,24 +96,29 @@ pub struct Answer {
     pub prompt_tokens: u64,
     /// Tokens generated, both orders.
     pub completion_tokens: u64,
-    /// Length of the rationales, characters, A shown first and B shown first.
+    /// Mean length of the rationales, characters, A shown first and B shown first.
     pub rationale_chars: Option<[usize; 2]>,
 }
 
 impl Answer {
-    /// The answer that a comparison without a rationale amounts to.
+    /// The answer that a comparison amounts to.
     pub fn of(comparison: &Comparison) -> Self {
         let orders = [&comparison.ab, &comparison.ba];
         // Rounded log-probabilities of all verdicts may add up to a little more than one.
-        let mass = orders.map(|o| o.verdict_logprobs.iter().map(|l| l.exp()).sum::<f64>().min(1.0));
+        let mass = comparison.verdict_mass().min(1.0);
+        let rationale_chars = orders.map(|order| {
+            let chars = order.rationales.iter().map(|said| said.text.chars().count());
+            chars.sum::<usize>() / order.rationales.len().max(1)
+        });
+        let reasoned = orders.iter().any(|order| !order.rationales.is_empty());
         Self {
             label: comparison.label,
             ab: comparison.ab.prefers_first,
             ba: comparison.ba.prefers_first,
-            mass: mass[0].min(mass[1]),
+            mass,
             prompt_tokens: orders.iter().map(|o| o.prompt_tokens as u64).sum(),
-            completion_tokens: 0,
-            rationale_chars: None,
+            completion_tokens: orders.iter().map(|o| o.completion_tokens as u64).sum(),
+            rationale_chars: reasoned.then_some(rationale_chars),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Writer {
 }
 
 enum Sink {
-    Text(Text),
+    Text(Box<Text>),
     Parquet(Box<ParquetWriter<Output>>),
 }
 
@@ -37,7 +37,7 @@ impl Writer {
     fn sink(path: &Path, format: Option<OutputFormat>) -> io::Result<Sink> {
         let unsupported = |what| Err(io::Error::new(io::ErrorKind::Unsupported, what));
         if path == Path::new("-") {
-            return Ok(Sink::Text(Text::new(Output::Stdout(io::stdout()), false, false)));
+            return Ok(Sink::Text(Box::new(Text::new(Output::Stdout(io::stdout()), false, false))));
         }
         let is_gzip = path.extension().is_some_and(|e| e == "gz");
         let inner = if is_gzip { path.with_extension("") } else { path.to_owned() };
@@ -52,7 +52,7 @@ impl Writer {
             (false, _) => {
                 let is_array = inner.extension().is_some_and(|e| e == "json");
                 let file = Output::File(AtomicFile::create(path)?);
-                Ok(Sink::Text(Text::new(file, is_gzip, is_array)))
+                Ok(Sink::Text(Box::new(Text::new(file, is_gzip, is_array))))
             }
         }
     }
@@ -122,13 +122,16 @@ struct Text {
 
 enum Compressed {
     Plain(BufWriter<Output>),
-    Gzip(BufWriter<GzEncoder<Output>>),
+    Gzip(Box<BufWriter<GzEncoder<Output>>>),
 }
 
 impl Text {
     fn new(output: Output, is_gzip: bool, is_array: bool) -> Self {
         let out = if is_gzip {
-            Compressed::Gzip(BufWriter::new(GzEncoder::new(output, Compression::default())))
+            Compressed::Gzip(Box::new(BufWriter::new(GzEncoder::new(
+                output,
+                Compression::default(),
+            ))))
         } else {
             Compressed::Plain(BufWriter::new(output))
         };

@@ -139,7 +139,7 @@ fn demonstrations_and_prompts() {
         json!({"prompt": [said("user", "Hi")], "completion": [said("assistant", "Yo")]}),
         json!({"prompt": [said("user", "Hi")], "response": "Yo"}),
     ] {
-        assert_eq!(examples_of(&record(row)).unwrap(), [expected.clone()]);
+        assert_eq!(examples_of(&record(row)).unwrap(), std::slice::from_ref(&expected));
     }
     assert!(error(json!({"messages": [said("user", "Hi")]})).contains("assistant"));
     let prompt = examples_of(&record(json!({"prompt": "Hi", "completion": null}))).unwrap();

@@ -2,8 +2,9 @@
 //! section 1).
 
 use crate::Error;
-use crate::engine::Question;
+use crate::engine::{Accounted, Effort, Question};
 use crate::judge::{Judge, Verdict};
+use crate::verdict::normalise;
 use rlaif_template::{Kind, Names};
 use rlaif_types::{
     Comparison, Judgement, OrderScores, Pair, SoftLabel, Unscorable, UnscorableReason,
@@ -16,21 +17,42 @@ impl Judge {
     /// # Errors
     /// When the template is not for comparisons.
     pub fn compare(&self, pairs: &[Pair]) -> Result<Vec<Judgement<Comparison>>, Error> {
+        Ok(self.compare_accounted(pairs)?.into_iter().map(|said| said.outcome).collect())
+    }
+
+    /// [`Judge::compare`] with what each label took, or the attempt at it.
+    ///
+    /// # Errors
+    /// When the template is not for comparisons.
+    pub fn compare_accounted(&self, pairs: &[Pair]) -> Result<Vec<Accounted<Comparison>>, Error> {
         self.expect_kind(&[Kind::Compare], "comparing two responses")?;
         let asked: Vec<Judgement<[Vec<Question>; 2]>> =
             pairs.iter().map(|pair| self.both_orders(pair)).collect();
         let mut verdicts =
             self.ask(asked.iter().flatten().flatten().cloned().collect()).into_iter();
         let mut next = || verdicts.next().expect("one verdict for each order asked");
-        let comparisons = asked.iter().map(|asked| {
-            asked.as_ref().map_err(Clone::clone)?;
+        let comparisons = asked.into_iter().map(|asked| {
+            if let Err(why) = asked {
+                return Accounted::unasked(why);
+            }
             // Both are taken before either is looked at: a failure must not shift the others.
             let (ab, ba) = (next(), next());
-            let (ab, ba) = (self.order_scores(ab?)?, self.order_scores(ba?)?);
-            let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
-            Ok(Comparison { label, ab, ba })
+            let mut effort = ab.effort;
+            effort += ba.effort;
+            Accounted { outcome: self.comparison(ab.outcome, ba.outcome), effort }
         });
         Ok(comparisons.collect())
+    }
+
+    /// The most that one label can take; what a budget has to set aside.
+    pub fn compare_at_most(&self, pair: &Pair) -> Effort {
+        self.both_orders(pair).map_or_else(|_| Effort::default(), |orders| Self::at_most(&orders))
+    }
+
+    fn comparison(&self, ab: Judgement<Verdict>, ba: Judgement<Verdict>) -> Judgement<Comparison> {
+        let (ab, ba) = (self.order_scores(ab?)?, self.order_scores(ba?)?);
+        let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
+        Ok(Comparison { label, ab, ba })
     }
 
     fn both_orders(&self, pair: &Pair) -> Judgement<[Vec<Question>; 2]> {
@@ -40,19 +62,32 @@ impl Judge {
     }
 
     fn order_scores(&self, verdict: Verdict) -> Judgement<OrderScores> {
-        let unscorable = |what| Unscorable::new(UnscorableReason::NoVerdict, what);
-        let named_first = SoftLabel::new(verdict.distribution[0]).map_err(unscorable)?;
+        let mut rationales = verdict.rationales;
+        for rationale in &mut rationales {
+            let named = normalise(&rationale.verdict_logprobs).map_err(no_verdict)?;
+            rationale.prefers_first = Some(self.prefers_first(named[0])?);
+        }
+        Ok(OrderScores {
+            verdict_logprobs: [verdict.logprobs[0], verdict.logprobs[1]],
+            prefers_first: self.prefers_first(verdict.distribution[0])?,
+            prompt_tokens: verdict.effort.prompt_tokens,
+            completion_tokens: verdict.effort.completion_tokens,
+            rationales,
+        })
+    }
+
+    /// From the probability that the response shown first is named: polarity and clamp applied.
+    fn prefers_first(&self, named_first: f64) -> Judgement<SoftLabel> {
+        let named_first = SoftLabel::new(named_first).map_err(no_verdict)?;
         let prefers_first = match self.template().names {
             Names::Preferred => named_first,
             Names::Rejected => named_first.swapped(),
         };
         let clamp = self.asking().reasoning.as_ref().and_then(|reasoning| reasoning.clamp);
-        Ok(OrderScores {
-            verdict_logprobs: [verdict.logprobs[0], verdict.logprobs[1]],
-            prefers_first: clamp.map_or(prefers_first, |clamp| prefers_first.clamped(clamp)),
-            prompt_tokens: verdict.prompt_tokens,
-            completion_tokens: verdict.completion_tokens,
-            rationales: verdict.rationales,
-        })
+        Ok(clamp.map_or(prefers_first, |clamp| prefers_first.clamped(clamp)))
     }
+}
+
+fn no_verdict(what: String) -> Unscorable {
+    Unscorable::new(UnscorableReason::NoVerdict, what)
 }

@@ -1,7 +1,8 @@
 //! What a judge needs of whoever answers it: a model in this process, or one behind an endpoint.
 
 use rlaif_template::Layout;
-use rlaif_types::{ContentHash, Judgement};
+use rlaif_types::{ContentHash, Judgement, Unscorable};
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 /// Who answers.
@@ -38,6 +39,28 @@ impl Question {
     }
 }
 
+/// Tokens that a chat template puts around a turn, and more.
+const TURN_TOKENS: usize = 256;
+
+impl Question {
+    /// The most that answering it can take: a token spells at least a byte.
+    pub fn at_most(&self) -> Effort {
+        let read = self.shown.len() + self.begun.len() + TURN_TOKENS;
+        // A verdict in two tokens is asked for twice, with or without a space before it.
+        let verdicts = if self.verdicts.len() > 2 { 4 } else { 2 };
+        let (thought, ending) = match &self.thought {
+            Some(thought) => (thought.max_tokens, thought.ending.len()),
+            None => (0, 0),
+        };
+        let again = verdicts * (read + thought + ending);
+        Effort {
+            prompt_tokens: if thought > 0 { read + again } else { again },
+            completion_tokens: thought + verdicts,
+            ..Effort::default()
+        }
+    }
+}
+
 /// A rationale to be written before the verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thought {
@@ -45,7 +68,7 @@ pub struct Thought {
     pub max_tokens: usize,
     /// 0 takes the most likely token.
     pub temperature: f32,
-    /// Draw from the k most likely tokens only.
+    /// Draw from the k most likely tokens only; 0 from all.
     pub top_k: usize,
     /// Seed of the draws.
     pub seed: u64,
@@ -55,7 +78,7 @@ pub struct Thought {
     pub ending: String,
 }
 
-/// What came of a question.
+/// An answer to a question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// Log-probability of each verdict, in the question's order, all spellings together; minus infinity
@@ -63,10 +86,44 @@ pub struct Reading {
     pub verdict_logprobs: Vec<f64>,
     /// The rationale, where one was wanted.
     pub rationale: Option<String>,
+}
+
+/// What an answer took, or the attempt at one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effort {
     /// Tokens read.
     pub prompt_tokens: usize,
+    /// Of these, those that an endpoint remembered.
+    pub cached_tokens: usize,
     /// Tokens written.
     pub completion_tokens: usize,
+    /// Calls, those that were repeated after a failure included.
+    pub attempts: u32,
+}
+
+impl AddAssign for Effort {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.attempts += other.attempts;
+    }
+}
+
+/// What came of a question, and what that took: failures are paid for, too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accounted<T> {
+    /// The answer, or why there is none.
+    pub outcome: Judgement<T>,
+    /// What it took.
+    pub effort: Effort,
+}
+
+impl<T> Accounted<T> {
+    /// What was never asked, because it cannot be.
+    pub fn unasked(why: Unscorable) -> Self {
+        Self { outcome: Err(why), effort: Effort::default() }
+    }
 }
 
 /// Answers questions. Calls block until every question has its answer, in their order.
@@ -78,7 +135,7 @@ pub trait Engine: Send + Sync {
     fn check(&self, ending: &str, verdicts: &[String]) -> Result<(), String>;
 
     /// Answers each question; one that fails does not touch the others.
-    fn read(&self, questions: &[Question]) -> Vec<Judgement<Reading>>;
+    fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>>;
 
     /// Who answers.
     fn identity(&self) -> &Identity;

@@ -7,7 +7,9 @@ pub enum Error {
     #[error(transparent)]
     Template(#[from] rlaif_template::Error),
     /// A panel that could never, or always, decide.
-    #[error("a quorum of {quorum} for a panel of {members}: it must be from 1 to the number of labelers")]
+    #[error(
+        "a quorum of {quorum} for a panel of {members}: it must be from 1 to the number of labelers"
+    )]
     Quorum {
         /// Labelers needed for a label.
         quorum: usize,

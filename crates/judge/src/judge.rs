@@ -1,7 +1,7 @@
 //! A labeler: one engine, one template, one way of asking; verdicts from log-probabilities.
 
 use crate::Error;
-use crate::engine::{Engine, Identity, Question, Reading, Thought};
+use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 use crate::local::LocalEngine;
 use crate::verdict::normalise;
 use rlaif_models::LanguageModel;
@@ -19,6 +19,8 @@ pub struct Judge {
     template: Arc<Template>,
     asking: Arc<Asking>,
     template_hash: ContentHash,
+    /// None where it is asked without anything besides.
+    asking_hash: Option<ContentHash>,
     /// One for the template's ending, or one for each question of a rubric.
     pub(crate) endings: Arc<[Ending]>,
 }
@@ -33,8 +35,7 @@ pub(crate) struct Ending {
 pub(crate) struct Verdict {
     pub(crate) logprobs: Vec<f64>,
     pub(crate) distribution: Vec<f64>,
-    pub(crate) prompt_tokens: usize,
-    pub(crate) completion_tokens: usize,
+    pub(crate) effort: Effort,
     pub(crate) rationales: Vec<Rationale>,
 }
 
@@ -60,9 +61,10 @@ impl Judge {
                 rlaif_template::Error::Invalid { name: template.name.clone(), what }
             })?;
         }
-        let (template_hash, endings) = (template.hash(), endings.into());
+        let (template_hash, asking_hash) = (template.hash(), asking.hash());
         let (template, asking) = (Arc::new(template), Arc::new(asking));
-        Ok(Self { engine, template, asking, template_hash, endings })
+        let endings = endings.into();
+        Ok(Self { engine, template, asking, template_hash, asking_hash, endings })
     }
 
     /// A judge that asks a model of this process.
@@ -99,25 +101,14 @@ impl Judge {
 
     /// Identity of the question "which of this pair", asked by this judge.
     pub fn label_id(&self, pair: &Pair) -> LabelId {
-        self.question_id(&pair.prompt.as_context(), &[&pair.response_a, &pair.response_b])
+        let asking = self.asking_hash.as_ref();
+        LabelId::of_pair(&self.labeler().hash, &self.template_hash, asking, pair)
     }
 
     /// Identity of the question "how good is this", asked by this judge.
     pub fn rating_id(&self, item: &Item) -> LabelId {
-        self.question_id(&item.prompt.as_context(), &[&item.response])
-    }
-
-    fn question_id(&self, context: &str, responses: &[&str]) -> LabelId {
-        let mut hasher = Hasher::new();
-        hasher.field(self.labeler().hash.as_str()).field(self.template_hash.as_str());
-        if let Some(asking) = self.asking.hash() {
-            hasher.field(asking.as_str());
-        }
-        hasher.field(context);
-        for response in responses {
-            hasher.field(response);
-        }
-        LabelId(hasher.finish())
+        let asking = self.asking_hash.as_ref();
+        LabelId::of_item(&self.labeler().hash, &self.template_hash, asking, item)
     }
 
     pub(crate) fn expect_kind(&self, kinds: &[Kind], wanted: &'static str) -> Result<(), Error> {
@@ -198,21 +189,35 @@ impl Judge {
         text + &fill(&template.sample, &values)
     }
 
+    /// The most that the questions of `groups` can take: a token spells at least a byte.
+    pub(crate) fn at_most(groups: &[Vec<Question>]) -> Effort {
+        let mut most = Effort::default();
+        for question in groups.iter().flatten() {
+            most += question.at_most();
+        }
+        most
+    }
+
     /// Asks all questions together, and makes one verdict of the answers to each group of them.
-    pub(crate) fn ask(&self, groups: Vec<Vec<Question>>) -> Vec<Judgement<Verdict>> {
+    pub(crate) fn ask(&self, groups: Vec<Vec<Question>>) -> Vec<Accounted<Verdict>> {
         let lengths: Vec<usize> = groups.iter().map(Vec::len).collect();
         let questions: Vec<Question> = groups.into_iter().flatten().collect();
         let mut readings = self.engine.read(&questions).into_iter();
         let verdicts = lengths.into_iter().map(|length| {
             // All are taken before any is looked at: a failure must not shift the others.
-            let mine: Vec<Judgement<Reading>> = readings.by_ref().take(length).collect();
-            self.verdict(mine.into_iter().collect::<Judgement<_>>()?)
+            let (mut effort, mut outcomes) = (Effort::default(), Vec::new());
+            for reading in readings.by_ref().take(length) {
+                effort += reading.effort;
+                outcomes.push(reading.outcome);
+            }
+            let outcome = outcomes.into_iter().collect::<Judgement<Vec<Reading>>>();
+            Accounted { outcome: outcome.and_then(|read| self.verdict(read, effort)), effort }
         });
         verdicts.collect()
     }
 
     /// The mean of the distributions (paper section 1, self-consistency).
-    fn verdict(&self, readings: Vec<Reading>) -> Judgement<Verdict> {
+    fn verdict(&self, readings: Vec<Reading>, effort: Effort) -> Judgement<Verdict> {
         let no_verdict = |what: String| Unscorable::new(UnscorableReason::NoVerdict, what);
         let mut distributions = Vec::new();
         for reading in &readings {
@@ -222,8 +227,8 @@ impl Judge {
             [one] => one.verdict_logprobs.clone(),
             several => {
                 let probabilities =
-                    several.iter().map(|r| r.verdict_logprobs.iter().map(|l| l.exp()));
-                mean(probabilities.map(Iterator::collect)).into_iter().map(f64::ln).collect()
+                    |r: &Reading| r.verdict_logprobs.iter().map(|l| l.exp()).collect();
+                mean(several.iter().map(probabilities)).into_iter().map(f64::ln).collect()
             }
         };
         let (mass, floor) = (verdict_mass(&logprobs), self.asking.min_verdict_mass);
@@ -236,8 +241,7 @@ impl Judge {
         Ok(Verdict {
             logprobs: logprobs.into_iter().map(finite).collect(),
             distribution: mean(distributions.into_iter()),
-            prompt_tokens: readings.iter().map(|r| r.prompt_tokens).sum(),
-            completion_tokens: readings.iter().map(|r| r.completion_tokens).sum(),
+            effort,
             rationales: readings.into_iter().filter_map(rationale).collect(),
         })
     }
@@ -252,7 +256,7 @@ impl Ending {
 
 fn rationale(reading: Reading) -> Option<Rationale> {
     let verdict_logprobs = reading.verdict_logprobs.into_iter().map(finite).collect();
-    reading.rationale.map(|text| Rationale { text, verdict_logprobs })
+    reading.rationale.map(|text| Rationale { text, verdict_logprobs, prefers_first: None })
 }
 
 /// JSON has no infinity; a verdict that cannot happen is as unlikely as f64 can say.

@@ -5,15 +5,18 @@
 //! text. What cannot be judged comes back as `Unscorable`.
 
 mod compare;
+mod endpoint;
 mod engine;
 mod error;
 mod judge;
 mod local;
 mod panel;
 mod rate;
+mod spelling;
 mod verdict;
 
-pub use engine::{Engine, Identity, Question, Reading, Thought};
+pub use endpoint::EndpointEngine;
+pub use engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 pub use error::Error;
 pub use judge::Judge;
 pub use local::LocalEngine;

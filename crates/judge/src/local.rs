@@ -1,7 +1,7 @@
 //! Questions to a language model of this process: verdicts are read from its log-probabilities, right
 //! after the ending or after a rationale that it writes first.
 
-use crate::engine::{Engine, Identity, Question, Reading, Thought};
+use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 use crate::verdict::VerdictTrie;
 use rlaif_models::{
     ChatTemplate, Error, GenerateRequest, Generation, LanguageModel, Sampling, ScoreRequest, Then,
@@ -20,8 +20,16 @@ pub struct LocalEngine {
 struct Prepared {
     prompt: Vec<u32>,
     verdicts: VerdictTrie,
-    /// For a question with a rationale: how it is written, and the ending after it.
-    thought: Option<(Sampling, Vec<u32>)>,
+    thought: Option<Thinking>,
+}
+
+/// One reading for each question, or why the engine refuses all of them.
+type Readings = Result<Vec<Accounted<Reading>>, Error>;
+
+/// How a rationale is written, and the tokens of the ending after it.
+struct Thinking {
+    sampling: Sampling,
+    ending: Vec<u32>,
 }
 
 impl LocalEngine {
@@ -44,7 +52,8 @@ impl LocalEngine {
         let prompt = self.encode(question).map_err(|e| bad(e.to_string()))?;
         let verdicts = self.trie(question.ending(), &question.verdicts).map_err(bad)?;
         let thought = question.thought.as_ref().map(|thought| self.thought(thought));
-        let after = thought.as_ref().map_or(0, |(how, ending)| how.max_new_tokens + ending.len());
+        let after =
+            thought.as_ref().map_or(0, |how| how.sampling.max_new_tokens + how.ending.len());
         let needed = prompt.len() + after + verdicts.depth();
         let available = self.model.info().context_length;
         if needed > available {
@@ -54,19 +63,19 @@ impl LocalEngine {
         Ok(Prepared { prompt, verdicts, thought })
     }
 
-    fn thought(&self, thought: &Thought) -> (Sampling, Vec<u32>) {
+    fn thought(&self, thought: &Thought) -> Thinking {
         let tokenizer = self.model.tokenizer();
         let sampling = Sampling {
             max_new_tokens: thought.max_tokens,
             min_new_tokens: 1,
             temperature: thought.temperature,
-            top_k: Some(thought.top_k),
+            top_k: Some(thought.top_k).filter(|k| *k > 0),
             top_p: None,
             stop_tokens: tokenizer.eos_ids().to_vec(),
             stop_texts: thought.stop.clone(),
             seed: thought.seed,
         };
-        (sampling, tokenizer.encode_plain(&thought.ending))
+        Thinking { sampling, ending: tokenizer.encode_plain(&thought.ending) }
     }
 
     /// A user's turn where the model chats, with what is begun as the first words of its own turn; else
@@ -86,7 +95,7 @@ impl LocalEngine {
     }
 
     /// Verdicts right after the prompts.
-    fn score(&self, prepared: &[&Prepared]) -> Result<Vec<Reading>, Error> {
+    fn score(&self, prepared: &[&Prepared]) -> Readings {
         let requests: Vec<Vec<ScoreRequest>> =
             prepared.iter().map(|p| p.verdicts.requests(&p.prompt)).collect();
         let lengths: Vec<usize> = requests.iter().map(Vec::len).collect();
@@ -95,44 +104,31 @@ impl LocalEngine {
         let readings = prepared.iter().zip(lengths).map(|(prepared, length)| {
             let (mine, others) = rest.split_at(length);
             rest = others;
-            Reading {
-                verdict_logprobs: prepared.verdicts.logprobs_of(mine),
-                rationale: None,
-                prompt_tokens: prepared.prompt.len(),
-                completion_tokens: 0,
-            }
+            let verdict_logprobs = prepared.verdicts.logprobs_of(mine);
+            accounted(prepared, 0, Reading { verdict_logprobs, rationale: None })
         });
         Ok(readings.collect())
     }
 
     /// Rationales, and the verdicts after them, for which neither prompt nor rationale is computed again.
-    fn think(
-        &self,
-        prepared: &[(&Prepared, &(Sampling, Vec<u32>))],
-    ) -> Result<Vec<Reading>, Error> {
-        let requests: Vec<GenerateRequest> = prepared
-            .iter()
-            .map(|(prepared, (sampling, ending))| GenerateRequest {
-                prompt: prepared.prompt.clone(),
-                sampling: sampling.clone(),
-                then: prepared
-                    .verdicts
-                    .branches()
-                    .map(|(path, candidates)| Then { tokens: [ending, path].concat(), candidates })
-                    .collect(),
-            })
-            .collect();
-        let generations = self.model.generate(requests)?;
-        let readings = prepared.iter().zip(generations).map(|((prepared, (sampling, _)), said)| {
+    fn think(&self, prepared: &[(&Prepared, &Thinking)]) -> Readings {
+        let request = |(prepared, how): &(&Prepared, &Thinking)| GenerateRequest {
+            prompt: prepared.prompt.clone(),
+            sampling: how.sampling.clone(),
+            then: prepared
+                .verdicts
+                .branches()
+                .map(|(path, candidates)| Then { tokens: [&how.ending, path].concat(), candidates })
+                .collect(),
+        };
+        let generations = self.model.generate(prepared.iter().map(request).collect())?;
+        let readings = prepared.iter().zip(generations).map(|((prepared, how), said)| {
             let Generation { tokens, then, .. } = said;
             let tokenizer = self.model.tokenizer();
-            let content = sampling.content_len(&tokens, tokenizer);
-            Reading {
-                verdict_logprobs: prepared.verdicts.logprobs(&then),
-                rationale: Some(tokenizer.decode(&tokens[..content])),
-                prompt_tokens: prepared.prompt.len(),
-                completion_tokens: tokens.len(),
-            }
+            let content = how.sampling.content_len(&tokens, tokenizer);
+            let verdict_logprobs = prepared.verdicts.logprobs(&then);
+            let rationale = Some(tokenizer.decode(&tokens[..content]));
+            accounted(prepared, tokens.len(), Reading { verdict_logprobs, rationale })
         });
         Ok(readings.collect())
     }
@@ -143,7 +139,7 @@ impl Engine for LocalEngine {
         self.trie(ending, verdicts).map(drop)
     }
 
-    fn read(&self, questions: &[Question]) -> Vec<Judgement<Reading>> {
+    fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
         let prepared: Vec<Judgement<Prepared>> =
             questions.iter().map(|q| self.prepare(q)).collect();
         let sound = || prepared.iter().flatten();
@@ -152,10 +148,10 @@ impl Engine for LocalEngine {
             sound().filter_map(|p| p.thought.as_ref().map(|thought| (p, thought))).collect();
         let mut scored = each(&plain, &|some| self.score(some)).into_iter();
         let mut thought = each(&thoughtful, &|some| self.think(some)).into_iter();
-        let readings = prepared.iter().map(|prepared| {
-            let prepared = prepared.as_ref().map_err(Clone::clone)?;
-            let of_its_kind = if prepared.thought.is_some() { &mut thought } else { &mut scored };
-            of_its_kind.next().expect("one reading for each question asked")
+        let readings = prepared.iter().map(|prepared| match prepared {
+            Ok(Prepared { thought: None, .. }) => scored.next().expect(ONE_EACH),
+            Ok(Prepared { thought: Some(_), .. }) => thought.next().expect(ONE_EACH),
+            Err(why) => Accounted::unasked(why.clone()),
         });
         readings.collect()
     }
@@ -165,17 +161,26 @@ impl Engine for LocalEngine {
     }
 }
 
+const ONE_EACH: &str = "one reading for each question asked";
+
+fn accounted(asked: &Prepared, written: usize, reading: Reading) -> Accounted<Reading> {
+    let effort = Effort {
+        prompt_tokens: asked.prompt.len(),
+        completion_tokens: written,
+        attempts: 1,
+        ..Effort::default()
+    };
+    Accounted { outcome: Ok(reading), effort }
+}
+
 /// Asks all together. When the engine refuses the whole, each is asked alone, so that one bad item
 /// costs one item.
-fn each<Q>(
-    asked: &[Q],
-    ask: &dyn Fn(&[Q]) -> Result<Vec<Reading>, Error>,
-) -> Vec<Judgement<Reading>> {
+fn each<Q>(asked: &[Q], ask: &dyn Fn(&[Q]) -> Readings) -> Vec<Accounted<Reading>> {
     match ask(asked) {
-        Ok(readings) => readings.into_iter().map(Ok).collect(),
+        Ok(readings) => readings,
         Err(error) if asked.len() <= 1 => {
             let failed = || Unscorable::new(UnscorableReason::EngineFailed, error.to_string());
-            asked.iter().map(|_| Err(failed())).collect()
+            asked.iter().map(|_| Accounted::unasked(failed())).collect()
         }
         Err(error) => {
             tracing::warn!(%error, "a batch of judgements failed; asking one at a time");

@@ -78,7 +78,8 @@ impl Panel {
             };
             asked.into_iter().map(join).collect::<Result<Vec<_>, Error>>()
         })?;
-        let together = |i: usize| self.together(said.iter().map(|labels| labels[i].clone()).collect());
+        let together =
+            |i: usize| self.together(said.iter().map(|labels| labels[i].clone()).collect());
         Ok((0..pairs.len()).map(together).collect())
     }
 
@@ -90,16 +91,19 @@ impl Panel {
         let labels: Vec<SoftLabel> = members.iter().flatten().map(|said| said.label).collect();
         if labels.len() < self.quorum {
             let first = members.iter().find_map(|said| said.as_ref().err());
-            let (reason, why) = first.map_or((UnscorableReason::BadItem, String::new()), |failure| {
-                (failure.reason, failure.detail.clone())
-            });
+            let (reason, why) = first
+                .map_or((UnscorableReason::BadItem, String::new()), |failure| {
+                    (failure.reason, failure.detail.clone())
+                });
             let (voted, quorum) = (labels.len(), self.quorum);
             let detail = format!("{voted} of the {quorum} labelers needed could judge it: {why}");
             return Err(Unscorable::new(reason, detail));
         }
         let label = match self.rule {
             Rule::Mean => SoftLabel::mean(&labels),
-            Rule::Vote => SoftLabel::mean(&labels.iter().map(|label| label.vote()).collect::<Vec<_>>()),
+            Rule::Vote => {
+                SoftLabel::mean(&labels.iter().map(|label| label.vote()).collect::<Vec<_>>())
+            }
         };
         Ok(PanelComparison { label, members })
     }

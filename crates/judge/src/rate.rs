@@ -1,7 +1,7 @@
 //! Ratings: one response on a scale of ten (paper section 4), or by a rubric of yes/no questions.
 
 use crate::Error;
-use crate::engine::Question;
+use crate::engine::{Accounted, Effort, Question};
 use crate::judge::{Judge, Verdict};
 use rlaif_template::Kind;
 use rlaif_types::{Answered, Item, Judgement, Rating};
@@ -12,19 +12,40 @@ impl Judge {
     /// # Errors
     /// When the template is for comparisons.
     pub fn rate(&self, items: &[Item]) -> Result<Vec<Judgement<Rating>>, Error> {
+        Ok(self.rate_accounted(items)?.into_iter().map(|said| said.outcome).collect())
+    }
+
+    /// [`Judge::rate`] with what each rating took, or the attempt at it.
+    ///
+    /// # Errors
+    /// When the template is for comparisons.
+    pub fn rate_accounted(&self, items: &[Item]) -> Result<Vec<Accounted<Rating>>, Error> {
         self.expect_kind(&[Kind::Rate, Kind::Rubric], "rating one response")?;
         let asked: Vec<Judgement<Vec<Vec<Question>>>> =
             items.iter().map(|item| self.by_every_ending(item)).collect();
         let mut verdicts =
             self.ask(asked.iter().flatten().flatten().cloned().collect()).into_iter();
-        let ratings = asked.iter().map(|asked| {
-            let endings = asked.as_ref().map_err(Clone::clone)?.len();
+        let ratings = asked.into_iter().map(|asked| {
+            let endings = match asked {
+                Ok(endings) => endings.len(),
+                Err(why) => return Accounted::unasked(why),
+            };
             // All are taken before any is looked at: a failure must not shift the others.
-            let mine: Vec<Judgement<Verdict>> = verdicts.by_ref().take(endings).collect();
-            let answers = mine.into_iter().map(|verdict| verdict.map(answered));
-            Ok(self.combine(answers.collect::<Judgement<_>>()?))
+            let (mut effort, mut answers) = (Effort::default(), Vec::new());
+            for verdict in verdicts.by_ref().take(endings) {
+                effort += verdict.effort;
+                answers.push(verdict.outcome.map(answered));
+            }
+            let outcome = answers.into_iter().collect::<Judgement<_>>();
+            Accounted { outcome: outcome.map(|answers| self.combine(answers)), effort }
         });
         Ok(ratings.collect())
+    }
+
+    /// The most that one rating can take; what a budget has to set aside.
+    pub fn rate_at_most(&self, item: &Item) -> Effort {
+        let asked = self.by_every_ending(item);
+        asked.map_or_else(|_| Effort::default(), |endings| Self::at_most(&endings))
     }
 
     fn by_every_ending(&self, item: &Item) -> Judgement<Vec<Vec<Question>>> {
@@ -50,8 +71,8 @@ fn answered(verdict: Verdict) -> Answered {
     Answered {
         verdict_logprobs: verdict.logprobs,
         distribution: verdict.distribution,
-        prompt_tokens: verdict.prompt_tokens,
-        completion_tokens: verdict.completion_tokens,
+        prompt_tokens: verdict.effort.prompt_tokens,
+        completion_tokens: verdict.effort.completion_tokens,
         rationales: verdict.rationales,
     }
 }

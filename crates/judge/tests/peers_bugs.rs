@@ -1,7 +1,7 @@
 //! Bugs that other systems had when labeling with a language model, one test each. An engine that is
 //! told what to answer stands in for the model.
 
-use rlaif_judge::{Engine, Identity, Judge, Panel, Question, Reading, Rule};
+use rlaif_judge::{Accounted, Effort, Engine, Identity, Judge, Panel, Question, Reading, Rule};
 use rlaif_template::{Asking, Reasoning, Template};
 use rlaif_types::{
     ContentHash, Item, Judgement, Pair, Prompt, SoftLabel, Unscorable, UnscorableReason,
@@ -29,15 +29,13 @@ impl Engine for Told {
         Ok(())
     }
 
-    fn read(&self, questions: &[Question]) -> Vec<Judgement<Reading>> {
+    fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
         let read = |question: &Question| {
-            let probabilities = (self.answer)(question)?;
-            Ok(Reading {
+            let outcome = (self.answer)(question).map(|probabilities| Reading {
                 verdict_logprobs: probabilities.into_iter().map(f64::ln).collect(),
                 rationale: question.thought.as_ref().map(|thought| format!("{}", thought.seed)),
-                prompt_tokens: 1,
-                completion_tokens: 0,
-            })
+            });
+            Accounted { outcome, effort: Effort::default() }
         };
         questions.iter().map(read).collect()
     }
@@ -98,7 +96,8 @@ fn no_verdict_is_no_preference_in_any_order() {
 /// Probabilities that are not renormalised over the two verdicts: 0.02 against 0.01 is no 2 %.
 #[test]
 fn a_label_is_renormalised_over_the_verdicts_alone() {
-    let unsure = Told::new(|q| Ok(if good_is_first(q) { vec![0.02, 0.01] } else { vec![0.01, 0.02] }));
+    let unsure =
+        Told::new(|q| Ok(if good_is_first(q) { vec![0.02, 0.01] } else { vec![0.01, 0.02] }));
     let label = labels(&judge("helpful/base", unsure), &[pair("good", "bad")]).remove(0).unwrap();
     assert!((label - 2.0 / 3.0).abs() < 1e-9, "{label}");
 }
@@ -163,7 +162,9 @@ fn a_panel_counts_who_could_judge_and_exchanges_exactly() {
     let fixed = |p: f64| {
         judge(
             "helpful/base",
-            Told::new(move |q| Ok(if good_is_first(q) { vec![p, 1.0 - p] } else { vec![1.0 - p, p] })),
+            Told::new(move |q| {
+                Ok(if good_is_first(q) { vec![p, 1.0 - p] } else { vec![1.0 - p, p] })
+            }),
         )
     };
     let fails = || {

@@ -1,7 +1,7 @@
 //! What the ledger holds of one question: the answer or the failure, and all that led to it.
 
-use crate::{Money, Question, Rule, Usage};
-use rlaif_types::{ContentHash, Judgement, LabelId, OrderScores, Rating, SoftLabel};
+use crate::{Money, Question, Usage};
+use rlaif_types::{Comparison, ContentHash, Judgement, LabelId, Rating, Rationale, verdict_mass};
 use serde::Serialize;
 
 /// One question that was asked, with its outcome.
@@ -44,8 +44,8 @@ pub struct Setup {
     pub model_hash: ContentHash,
     /// `local`, or the endpoint's URL. Where a model runs is no part of the question's identity.
     pub engine: String,
-    /// Whatever else changes the answer: samples, temperature, length of rationales. An object;
-    /// empty for a plain verdict.
+    /// Whatever else changes the answer: exemplars, rationales, temperature. An object; empty for a
+    /// plain verdict.
     pub options: serde_json::Value,
 }
 
@@ -54,83 +54,42 @@ pub struct Setup {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// Which of two responses is better.
-    Comparison(Compared),
+    Comparison(Comparison),
     /// How good one response is.
-    Rating(Rated),
-}
-
-/// A soft label and the verdicts it was made from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Compared {
-    /// Probability that A is preferred.
-    pub label: SoftLabel,
-    /// Every verdict that was read: one for each order, or several with self-consistency.
-    pub samples: Vec<Sample>,
-}
-
-impl Compared {
-    /// The label that the default rule makes of `samples`.
-    ///
-    /// # Errors
-    /// When an order is missing.
-    pub fn new(samples: Vec<Sample>) -> Result<Self, String> {
-        Ok(Self { label: Rule::default().label(&samples)?, samples })
-    }
-}
-
-/// One verdict, and the rationale before it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Sample {
-    /// Which response was shown first.
-    pub presented: Presented,
-    /// The verdict.
-    pub scores: OrderScores,
-    /// What the labeler said first, where it was asked to reason.
-    pub rationale: Option<String>,
-}
-
-/// Which response was shown first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Presented {
-    /// A, then B.
-    Ab,
-    /// B, then A.
-    Ba,
-}
-
-impl Presented {
-    /// The name in the file.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ab => "ab",
-            Self::Ba => "ba",
-        }
-    }
-}
-
-/// A rating and the rationales before it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Rated {
-    /// The rating, with the verdicts it was made from.
-    pub rating: Rating,
-    /// What the labeler said first, where it was asked to reason.
-    pub rationales: Vec<String>,
+    Rating(Rating),
 }
 
 impl Answer {
     /// Probability that the labeler gave any verdict at all, in its least certain answer. Far below
     /// 1 the model wanted to say something else, and the label is made of crumbs.
     pub fn verdict_mass(&self) -> f64 {
-        let mass = |logprobs: &[f64]| logprobs.iter().map(|l| l.exp()).sum::<f64>();
-        let masses: Vec<f64> = match self {
-            Self::Comparison(compared) => {
-                compared.samples.iter().map(|s| mass(&s.scores.verdict_logprobs)).collect()
+        match self {
+            Self::Comparison(comparison) => comparison.verdict_mass(),
+            Self::Rating(rating) => {
+                let masses = rating.answers.iter().map(|a| verdict_mass(&a.verdict_logprobs));
+                masses.fold(1.0, f64::min)
             }
-            Self::Rating(rated) => {
-                rated.rating.answers.iter().map(|a| mass(&a.verdict_logprobs)).collect()
-            }
+        }
+    }
+
+    /// Whether JSON can hold it: infinities and what is no number would be lost.
+    pub(crate) fn is_finite(&self) -> bool {
+        let finite = |numbers: &[f64]| numbers.iter().all(|number| number.is_finite());
+        let said = |rationales: &[Rationale]| {
+            rationales.iter().all(|rationale| finite(&rationale.verdict_logprobs))
         };
-        masses.into_iter().fold(1.0, f64::min)
+        match self {
+            Self::Comparison(Comparison { ab, ba, .. }) => [ab, ba]
+                .iter()
+                .all(|order| finite(&order.verdict_logprobs) && said(&order.rationales)),
+            Self::Rating(Rating { reward, score, answers }) => {
+                finite(&[*reward, *score])
+                    && answers.iter().all(|answer| {
+                        finite(&answer.verdict_logprobs)
+                            && finite(&answer.distribution)
+                            && said(&answer.rationales)
+                    })
+            }
+        }
     }
 }

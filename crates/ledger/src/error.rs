@@ -1,6 +1,6 @@
 //! What can go wrong with a ledger, and how to mend it.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use std::path::{Path, PathBuf};
 
 /// An error of the ledger.
@@ -68,8 +68,8 @@ pub enum Error {
     },
     /// There is no room. Nothing of the batch was recorded; what was recorded before stays.
     #[error(
-        "{path}: the disk is full, and the last batch is not recorded; free some space and record \
-         it again",
+        "{path}: the disk is full or the file may grow no further, and the last batch is not \
+         recorded; free some space or raise the limit, and record it again",
         path = path.display()
     )]
     DiskFull {
@@ -87,12 +87,13 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// An entry that contradicts itself. Nothing of the batch was recorded.
+    /// An entry that contradicts itself, or could not be read back as it is. Nothing of the batch was
+    /// recorded.
     #[error("label {label_id}: {what}")]
-    Contradiction {
+    BadEntry {
         /// Its id.
         label_id: String,
-        /// What contradicts what.
+        /// What is wrong with it.
         what: &'static str,
     },
     /// No question has such an id.
@@ -136,9 +137,32 @@ impl Error {
             }
             match source.sqlite_error_code() {
                 Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+                Some(ErrorCode::SystemIoFailure) if is_out_of_room(&source) => {
+                    Self::DiskFull { path }
+                }
                 Some(ErrorCode::NotADatabase) => Self::NotALedger { path },
                 _ => Self::Sqlite { path, source },
             }
         }
     }
+}
+
+/// Whether a file could not grow, by what the system said last on this thread.
+///
+/// SQLite itself tells a full disk apart where it writes, but not where it syncs, and a quota or a
+/// limit on files nowhere.
+fn is_out_of_room(error: &rusqlite::Error) -> bool {
+    use ffi::{
+        SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
+    };
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    // Those that come from a system call that failed; after others its last word is an old one.
+    let grew = error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            SQLITE_IOERR_WRITE | SQLITE_IOERR_FSYNC | SQLITE_IOERR_TRUNCATE | SQLITE_IOERR_SHMSIZE
+        )
+    });
+    let last = std::io::Error::last_os_error().kind();
+    grew && matches!(last, StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -60,8 +60,9 @@ impl Ledger {
     /// cost. A failure never hides a label, and a later success never hides a failure.
     ///
     /// # Errors
-    /// When the disk is full or gone, or an entry's answer is not to its question. Nothing of the batch
-    /// is recorded then, what was recorded before stays, and the batch can be recorded again.
+    /// When the disk is full or gone, or an entry's answer is not to its question or has a number that is
+    /// not finite. Nothing of the batch is recorded then, what was recorded before stays, and the batch can
+    /// be recorded again.
     pub fn record(&mut self, entries: &[Entry]) -> Result<Recorded, Error> {
         let Reader { connection, path } = &mut self.reader;
         let sqlite = Error::sqlite(path);

@@ -18,7 +18,7 @@ mod schema;
 mod write;
 
 pub use aggregate::{Combine, Orders, Rule, Samples};
-pub use entry::{Answer, Compared, Entry, Presented, Rated, Sample, Setup};
+pub use entry::{Answer, Entry, Setup};
 pub use error::Error;
 pub use estimate::{Estimate, Interval, Plan, Sampled};
 pub use ledger::{Ledger, Reader};

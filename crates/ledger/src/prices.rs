@@ -216,6 +216,11 @@ impl Prices {
         Ok(Self { currency, prices: prices.into_iter().map(price).collect::<Result<_, _>>()? })
     }
 
+    /// Whether it names no price.
+    pub fn is_empty(&self) -> bool {
+        self.prices.is_empty()
+    }
+
     /// The price of `model` at `engine`: the one for both, else the model's, else the engine's. A local
     /// model is free where nothing is said.
     ///

@@ -101,7 +101,7 @@ impl Reader {
             for id in ids {
                 let mut rows = statement.query([id.0.as_str()])?;
                 if let Some(row) = rows.next()? {
-                    found.insert(id.clone(), read::entry(&self.connection, row)?);
+                    found.insert(id.clone(), read::entry(row)?);
                 }
             }
             Ok(found)
@@ -144,7 +144,7 @@ impl Reader {
         let read = || {
             self.connection
                 .prepare_cached(&sql)?
-                .query_map([id.0.as_str()], |row| read::entry(&self.connection, row))?
+                .query_map([id.0.as_str()], read::entry)?
                 .collect::<rusqlite::Result<_>>()
         };
         read().map_err(Error::sqlite(&self.path))
@@ -214,9 +214,7 @@ impl Reader {
             .bind(|values| {
                 self.connection
                     .prepare(&sql)?
-                    .query_map(values, |row| {
-                        Ok((row.get("attempt")?, read::entry(&self.connection, row)?))
-                    })?
+                    .query_map(values, |row| Ok((row.get("attempt")?, read::entry(row)?)))?
                     .collect::<rusqlite::Result<_>>()
             })
             .map_err(Error::sqlite(&self.path))

@@ -1,7 +1,7 @@
 //! Questions and their identity: content alone decides whether two are the same.
 
 use crate::Setup;
-use rlaif_types::{Hasher, Item, LabelId, Pair};
+use rlaif_types::{ContentHash, Item, LabelId, Pair, canonical_json};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -20,48 +20,22 @@ pub enum Question {
 impl Setup {
     /// Identity of `question` asked this way: a changed model, template or option is another
     /// question, another engine is not.
-    ///
-    /// Without options, a comparison's id is the one that the judge gives it.
     pub fn label_id(&self, question: &Question) -> LabelId {
-        let mut hasher = Hasher::new();
-        if matches!(question, Question::Rate(_)) {
-            // A comparison begins with a model's hash, which this cannot be.
-            hasher.field("rate");
-        }
-        hasher.field(self.model_hash.as_str()).field(self.template_hash.as_str());
+        let asking = self.asking();
+        let (model, template) = (&self.model_hash, &self.template_hash);
         match question {
-            Question::Compare(pair) => hasher
-                .field(pair.prompt.as_context())
-                .field(&pair.response_a)
-                .field(&pair.response_b),
-            Question::Rate(item) => hasher.field(item.prompt.as_context()).field(&item.response),
-        };
-        let has_options = match &self.options {
-            Value::Null => false,
-            Value::Object(options) => !options.is_empty(),
-            _ => true,
-        };
-        if has_options {
-            hasher.field(canonical(&self.options));
+            Question::Compare(pair) => LabelId::of_pair(model, template, asking.as_ref(), pair),
+            Question::Rate(item) => LabelId::of_item(model, template, asking.as_ref(), item),
         }
-        LabelId(hasher.finish())
     }
-}
 
-/// `value` as JSON with the keys of objects in order, so that equal options are equal text.
-pub(crate) fn canonical(value: &Value) -> String {
-    let joined = |parts: Vec<String>| parts.join(",");
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(key, _)| *key);
-            let field = |(key, value): (&String, &Value)| {
-                format!("{}:{}", Value::from(key.as_str()), canonical(value))
-            };
-            format!("{{{}}}", joined(fields.into_iter().map(field).collect()))
-        }
-        Value::Array(values) => format!("[{}]", joined(values.iter().map(canonical).collect())),
-        scalar => scalar.to_string(),
+    /// Identity of the options; none for a plain verdict.
+    fn asking(&self) -> Option<ContentHash> {
+        let is_plain = match &self.options {
+            Value::Object(options) => options.is_empty(),
+            other => other.is_null(),
+        };
+        (!is_plain).then(|| ContentHash::of(canonical_json(&self.options)))
     }
 }
 
@@ -109,7 +83,7 @@ impl Distinct {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::{ContentHash, Prompt};
+    use rlaif_types::Prompt;
     use serde_json::json;
 
     fn setup(options: Value) -> Setup {
@@ -154,12 +128,20 @@ mod tests {
     }
 
     #[test]
-    fn without_options_the_id_is_the_judges() {
-        let setup = setup(json!({}));
-        let mut hasher = Hasher::new();
-        hasher.field(setup.model_hash.as_str()).field(setup.template_hash.as_str());
-        hasher.field("2+2?").field("4").field("5");
-        assert_eq!(setup.label_id(&Question::Compare(pair())), LabelId(hasher.finish()));
+    fn the_id_is_the_one_that_others_give_the_question() {
+        let compare = Question::Compare(pair());
+        let item = Item { prompt: pair().prompt, response: "4".into() };
+        let (model, template) = (ContentHash::of("m"), ContentHash::of("t"));
+        for (options, asking) in [
+            (json!({}), None),
+            (json!({"shots": 1, "seed": 0}), Some(ContentHash::of(r#"{"seed":0,"shots":1}"#))),
+        ] {
+            let (setup, asking) = (setup(options), asking.as_ref());
+            let of_pair = LabelId::of_pair(&model, &template, asking, &pair());
+            assert_eq!(setup.label_id(&compare), of_pair);
+            let of_item = LabelId::of_item(&model, &template, asking, &item);
+            assert_eq!(setup.label_id(&Question::Rate(item.clone())), of_item);
+        }
     }
 
     #[test]

@@ -50,31 +50,13 @@ pub(crate) const MIGRATIONS: &[&str] = &["
     CREATE TABLE labels (
         question INTEGER PRIMARY KEY REFERENCES questions,
         attempt INTEGER NOT NULL REFERENCES attempts,
+        kind TEXT NOT NULL, -- comparison or rating
         soft_label REAL, -- of a comparison
         reward REAL, -- of a rating
         score REAL, -- of a rating
-        rationales TEXT, -- of a rating
-        verdict_mass REAL
+        verdict_mass REAL NOT NULL,
+        answer TEXT NOT NULL -- all of it, as JSON
     ) STRICT;
-    CREATE TABLE samples ( -- of a comparison
-        question INTEGER NOT NULL REFERENCES questions,
-        position INTEGER NOT NULL,
-        presented TEXT NOT NULL,
-        first_logprob REAL, -- null: not a number
-        second_logprob REAL,
-        prefers_first REAL NOT NULL,
-        prompt_tokens INTEGER NOT NULL,
-        rationale TEXT,
-        PRIMARY KEY (question, position)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE answers ( -- of a rating; numbers are little-endian f64
-        question INTEGER NOT NULL REFERENCES questions,
-        position INTEGER NOT NULL,
-        verdict_logprobs BLOB NOT NULL,
-        distribution BLOB NOT NULL,
-        prompt_tokens INTEGER NOT NULL,
-        PRIMARY KEY (question, position)
-    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Brings the file to the last of `migrations`, each step whole or not at all.

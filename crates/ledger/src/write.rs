@@ -1,7 +1,7 @@
 //! One entry into its tables.
 
-use crate::question::canonical;
-use crate::{Answer, Compared, Entry, Error, Question, Rated, Setup};
+use crate::{Answer, Entry, Error, Question, Setup};
+use rlaif_types::canonical_json;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use serde::Serialize;
 
@@ -24,14 +24,19 @@ impl Entry {
             (Question::Rate(_), Ok(answer)) => matches!(answer, Answer::Rating(_)),
             (_, Err(_)) => true,
         };
-        let contradiction =
-            |what| Error::Contradiction { label_id: self.label_id.to_string(), what };
+        let bad_entry = |what| Error::BadEntry { label_id: self.label_id.to_string(), what };
         if !fits {
-            return Err(contradiction("a comparison has a rating's answer, or the reverse"));
+            return Err(bad_entry("a comparison has a rating's answer, or the reverse"));
+        }
+        if self.outcome.as_ref().is_ok_and(|answer| !answer.is_finite()) {
+            return Err(bad_entry(
+                "the answer has a number that is not finite; record it as a failure, or f64::MIN for \
+                 the log-probability of what cannot be",
+            ));
         }
         match self.setup.label_id(&self.question) == self.label_id {
             true => Ok(()),
-            false => Err(contradiction("the id is not that of the question and how it was asked")),
+            false => Err(bad_entry("the id is not that of the question and how it was asked")),
         }
     }
 }
@@ -58,7 +63,7 @@ pub(crate) fn record(db: &Connection, entry: &Entry, recorded: &mut Recorded) ->
 
 /// The row of `setup`: there already, or new.
 fn setup(db: &Connection, setup: &Setup) -> Result<i64> {
-    let options = canonical(&setup.options);
+    let options = canonical_json(&setup.options);
     let values = params![
         setup.model_hash.as_str(),
         setup.template_hash.as_str(),
@@ -132,68 +137,30 @@ fn attempt(db: &Connection, entry: &Entry, question: i64, setup: i64) -> Result<
 
 /// Makes the answer the question's label unless it has one; whether it did.
 fn label(db: &Connection, answer: &Answer, question: i64, attempt: i64) -> Result<bool> {
-    let (soft_label, rating, rationales) = match answer {
-        Answer::Comparison(compared) => (Some(compared.label.value()), None, None),
-        Answer::Rating(rated) => (None, Some(&rated.rating), Some(json(&rated.rationales))),
+    let (kind, soft_label, rating, whole) = match answer {
+        Answer::Comparison(comparison) => {
+            ("comparison", Some(comparison.label.value()), None, json(comparison))
+        }
+        Answer::Rating(rating) => ("rating", None, Some(rating), json(rating)),
     };
     let inserted = db
         .prepare_cached(
             "INSERT INTO labels
-             (question, attempt, soft_label, reward, score, rationales, verdict_mass)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             (question, attempt, kind, soft_label, reward, score, verdict_mass, answer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (question) DO NOTHING",
         )?
         .execute(params![
             question,
             attempt,
+            kind,
             soft_label,
             rating.map(|r| r.reward),
             rating.map(|r| r.score),
-            rationales,
             answer.verdict_mass(),
+            whole,
         ])?;
-    if inserted == 0 {
-        return Ok(false);
-    }
-    match answer {
-        Answer::Comparison(compared) => samples(db, compared, question)?,
-        Answer::Rating(rated) => answers(db, rated, question)?,
-    }
-    Ok(true)
-}
-
-fn samples(db: &Connection, compared: &Compared, question: i64) -> Result<()> {
-    let mut insert =
-        db.prepare_cached("INSERT INTO samples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-    for (position, sample) in compared.samples.iter().enumerate() {
-        let [first, second] = sample.scores.verdict_logprobs;
-        insert.execute(params![
-            question,
-            integer(position as u64),
-            sample.presented.as_str(),
-            first,
-            second,
-            sample.scores.prefers_first.value(),
-            integer(sample.scores.prompt_tokens as u64),
-            sample.rationale,
-        ])?;
-    }
-    Ok(())
-}
-
-fn answers(db: &Connection, rated: &Rated, question: i64) -> Result<()> {
-    let bytes = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let mut insert = db.prepare_cached("INSERT INTO answers VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (position, answer) in rated.rating.answers.iter().enumerate() {
-        insert.execute(params![
-            question,
-            integer(position as u64),
-            bytes(&answer.verdict_logprobs),
-            bytes(&answer.distribution),
-            integer(answer.prompt_tokens as u64),
-        ])?;
-    }
-    Ok(())
+    Ok(inserted > 0)
 }
 
 /// SQLite's integers are signed. Counts of more than 2⁶³ do not occur; they would read as that.
@@ -208,8 +175,8 @@ fn json(value: &impl Serialize) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{Money, Presented, Sample, Usage};
-    use rlaif_types::{ContentHash, OrderScores, Pair, Prompt, SoftLabel};
+    use crate::{Money, Usage};
+    use rlaif_types::{Comparison, ContentHash, OrderScores, Pair, Prompt, SoftLabel};
     use std::ops::Range;
 
     /// Labelled comparisons, each another question.
@@ -231,21 +198,19 @@ pub(crate) mod tests {
             response_a: "yes".into(),
             response_b: "no".into(),
         });
-        let sample = |presented, first: f64| Sample {
-            presented,
-            scores: OrderScores {
-                verdict_logprobs: [first, -1.0],
-                prefers_first: SoftLabel::from_logprobs(first, -1.0).unwrap(),
-                prompt_tokens: 100,
-            },
-            rationale: None,
+        let order = |first: f64| OrderScores {
+            verdict_logprobs: [first, -1.0],
+            prefers_first: SoftLabel::from_logprobs(first, -1.0).unwrap(),
+            prompt_tokens: 100,
+            completion_tokens: 0,
+            rationales: Vec::new(),
         };
-        let first = -f64::from(number % 7) / 3.0;
-        let samples = vec![sample(Presented::Ab, first), sample(Presented::Ba, -0.9)];
+        let (ab, ba) = (order(-f64::from(number % 7) / 3.0), order(-0.9));
+        let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
         Entry {
             label_id: setup.label_id(&question),
             question,
-            outcome: Ok(Answer::Comparison(Compared::new(samples).unwrap())),
+            outcome: Ok(Answer::Comparison(Comparison { label, ab, ba })),
             setup,
             usage: Usage { prompt_tokens: 200, ..Usage::default() },
             cost: Money::default(),

@@ -3,12 +3,12 @@
 mod support;
 
 use rlaif_ledger::{
-    Answer, Ceiling, Combine, Compared, Distinct, Entry, Error, Filter, Ledger, Meter, Money,
-    Outcomes, Presented, Question, Reader, Recorded, Rule, Setup, Spend,
+    Answer, Ceiling, Combine, Distinct, Entry, Error, Filter, Ledger, Meter, Money, Outcomes,
+    Question, Reader, Recorded, Rule, Setup, Spend,
 };
-use rlaif_types::{ContentHash, LabelId, Message, Prompt};
+use rlaif_types::{Comparison, ContentHash, LabelId, Message, Prompt, Rating};
 use serde_json::json;
-use support::{comparison, failed, rating, sample, setup};
+use support::{compared, comparison, failed, order, rating, rationale, setup};
 use tempfile::TempDir;
 
 fn ledger() -> (TempDir, Ledger) {
@@ -25,9 +25,9 @@ fn all(reader: &Reader, filter: Filter) -> Vec<Entry> {
     reader.entries(filter).collect::<Result<_, _>>().unwrap()
 }
 
-fn compared(entry: &Entry) -> &Compared {
+fn answer(entry: &Entry) -> &Comparison {
     match &entry.outcome {
-        Ok(Answer::Comparison(compared)) => compared,
+        Ok(Answer::Comparison(comparison)) => comparison,
         other => panic!("no comparison: {other:?}"),
     }
 }
@@ -37,11 +37,12 @@ fn entries_come_back_bit_for_bit_after_reopening() {
     let (folder, mut ledger) = ledger();
     let mut reasoned = comparison(1);
     reasoned.setup = Setup { options: json!({"samples": 2, "temperature": 0.7}), ..setup() };
-    let mut samples = compared(&reasoned).samples.clone();
-    samples[0].rationale = Some("A is\nshorter".into());
-    samples.push(sample(Presented::Ab, [-0.2, -7.7]));
-    samples.push(sample(Presented::Ba, [f64::NEG_INFINITY, -0.1]));
-    reasoned.outcome = Ok(Answer::Comparison(Compared::new(samples).unwrap()));
+    let (mut ab, mut ba) = (order([-0.2, -7.7]), order([f64::MIN, -0.1]));
+    ab.rationales = vec![rationale("A is\nshorter", [-0.2, -7.7]), rationale("", [-0.3, -6.1])];
+    ba.rationales =
+        vec![rationale("neither", [-1.0 / 7.0, -0.0]), rationale("B", [f64::MIN, -0.1])];
+    ba.completion_tokens = 31;
+    reasoned.outcome = Ok(compared(ab, ba));
     let Question::Compare(pair) = &mut reasoned.question else { unreachable!() };
     pair.prompt = Prompt::Messages(vec![Message::user("Hi"), Message::assistant("Yes?")]);
     reasoned.label_id = reasoned.setup.label_id(&reasoned.question);
@@ -54,9 +55,9 @@ fn entries_come_back_bit_for_bit_after_reopening() {
     let read = all(&reader, Filter { outcomes: Outcomes::All, ..Filter::default() });
     assert_eq!(read, written);
     for (read, written) in read.iter().zip(&written).take(301) {
-        let (read, written) = (compared(read), compared(written));
+        let (read, written) = (answer(read), answer(written));
         assert_eq!(read.label.value().to_bits(), written.label.value().to_bits());
-        let again = Rule::default().label(&read.samples).unwrap();
+        let again = Rule::default().label(read).unwrap();
         assert_eq!(again.value().to_bits(), written.label.value().to_bits());
     }
 }
@@ -84,15 +85,18 @@ fn nulls_are_never_served_as_results() {
 #[test]
 fn one_failed_item_loses_no_paid_label_at_the_save() {
     let (_folder, mut ledger) = ledger();
-    let mut odd = comparison(1);
-    let Ok(Answer::Comparison(answer)) = &mut odd.outcome else { unreachable!() };
-    // Half a verdict: not a number beside a label that was made all the same.
-    answer.samples[0].scores.verdict_logprobs[1] = f64::NAN;
-    ledger.record(&[comparison(0), odd.clone(), failed(2), rating(3)]).unwrap();
-    let found = ledger.reader().find(&ids(&[comparison(0), odd, rating(3)])).unwrap();
-    assert_eq!(found.len(), 3);
-    let read = compared(&found[&comparison(1).label_id]);
-    assert!(read.samples[0].scores.verdict_logprobs[1].is_nan());
+    ledger.record(&[comparison(0), failed(2), rating(3)]).unwrap();
+    let found = ledger.reader().find(&ids(&[comparison(0), comparison(2), rating(3)])).unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn what_a_failure_cost_is_spent_too() {
+    let (_folder, mut ledger) = ledger();
+    ledger.record(&[failed(1)]).unwrap();
+    let [spent] = &ledger.reader().spent().unwrap()[..] else { panic!("one setup") };
+    assert_eq!((spent.labels, spent.unscorable, spent.repeated), (0, 1, 0));
+    assert_eq!((spent.cost, spent.usage), (failed(1).cost, failed(1).usage));
 }
 
 #[test]
@@ -110,8 +114,7 @@ fn the_first_label_stands_and_a_second_payment_is_counted() {
     let (_folder, mut ledger) = ledger();
     let first = comparison(1);
     let mut second = first.clone();
-    let samples = vec![sample(Presented::Ab, [-9.0, 0.0]), sample(Presented::Ba, [-9.0, 0.0])];
-    second.outcome = Ok(Answer::Comparison(Compared::new(samples).unwrap()));
+    second.outcome = Ok(compared(order([-9.0, 0.0]), order([-9.0, 0.0])));
     let recorded = ledger.record(&[first.clone(), second]).unwrap();
     assert_eq!(recorded, Recorded { labels: 1, repeated: 1, unscorable: 0 });
     assert_eq!(all(ledger.reader(), Filter::default()), std::slice::from_ref(&first));
@@ -137,7 +140,37 @@ fn an_answer_to_another_question_is_refused_with_its_batch() {
     let wrong_id = Entry { label_id: LabelId(ContentHash::of("x")), ..comparison(1) };
     for wrong in [wrong_kind, wrong_id] {
         let error = ledger.record(&[comparison(0), wrong]).unwrap_err();
-        assert!(matches!(error, Error::Contradiction { .. }), "{error}");
+        assert!(matches!(error, Error::BadEntry { .. }), "{error}");
+    }
+    assert_eq!(ledger.reader().count(&Filter::default()).unwrap(), 0);
+}
+
+#[test]
+fn a_number_that_json_cannot_hold_is_refused_with_its_batch() {
+    let (_folder, mut ledger) = ledger();
+    let spoilt: [fn(&mut Rating); 5] = [
+        |rating| rating.reward = f64::NAN,
+        |rating| rating.score = f64::INFINITY,
+        |rating| rating.answers[0].verdict_logprobs[1] = f64::NEG_INFINITY,
+        |rating| rating.answers[0].distribution[2] = f64::NAN,
+        |rating| rating.answers[0].rationales[0].verdict_logprobs[0] = f64::NAN,
+    ];
+    let spoilt = spoilt.map(|spoil| {
+        let mut entry = rating(1);
+        let Ok(Answer::Rating(rating)) = &mut entry.outcome else { unreachable!() };
+        spoil(rating);
+        entry
+    });
+    let good = || order([-0.1, -0.2]);
+    let (mut half, mut thought) = (good(), good());
+    half.verdict_logprobs[1] = f64::NAN;
+    thought.rationales = vec![rationale("hm", [-0.1, f64::NEG_INFINITY])];
+    let orders =
+        [compared(good(), half.clone()), compared(half, good()), compared(good(), thought)];
+    let orders = orders.map(|answer| Entry { outcome: Ok(answer), ..comparison(1) });
+    for entry in spoilt.into_iter().chain(orders) {
+        let error = ledger.record(&[comparison(0), entry.clone()]).unwrap_err();
+        assert!(error.to_string().contains("not finite"), "{entry:?}: {error}");
     }
     assert_eq!(ledger.reader().count(&Filter::default()).unwrap(), 0);
 }
@@ -150,8 +183,7 @@ fn filters_let_through_what_they_say() {
     other.setup.model_hash = ContentHash::of("large");
     other.label_id = other.setup.label_id(&other.question);
     other.created_at_ms += 1000;
-    let samples = vec![sample(Presented::Ab, [-9.0, -9.1]), sample(Presented::Ba, [-9.0, -9.1])];
-    other.outcome = Ok(Answer::Comparison(Compared::new(samples).unwrap()));
+    other.outcome = Ok(compared(order([-9.0, -9.1]), order([-9.0, -9.1])));
     let certain = comparison(3);
     ledger.record(&[certain, other.clone(), failed(7)]).unwrap();
     let reader = ledger.reader();
@@ -194,9 +226,9 @@ fn labels_are_made_again_by_another_rule_without_asking() {
     ledger.record(std::slice::from_ref(&entry)).unwrap();
     let read = &all(ledger.reader(), Filter::default())[0];
     let vote = Rule { combine: Combine::Vote, ..Rule::default() };
-    let by_vote = vote.label(&compared(read).samples).unwrap();
-    assert_eq!(by_vote, vote.label(&compared(&entry).samples).unwrap());
-    assert_ne!(by_vote, compared(&entry).label);
+    let by_vote = vote.label(answer(read)).unwrap();
+    assert_eq!(by_vote, vote.label(answer(&entry)).unwrap());
+    assert_ne!(by_vote, answer(&entry).label);
 }
 
 #[test]

@@ -38,7 +38,11 @@ impl TryFrom<labeler::OrderScores> for OrderScores {
 
 impl From<Rationale> for labeler::Rationale {
     fn from(rationale: Rationale) -> Self {
-        Self { text: rationale.text, verdict_logprobs: rationale.verdict_logprobs }
+        Self {
+            text: rationale.text,
+            verdict_logprobs: rationale.verdict_logprobs,
+            prefers_first: rationale.prefers_first.map(Into::into),
+        }
     }
 }
 
@@ -47,7 +51,13 @@ impl TryFrom<labeler::Rationale> for Rationale {
 
     fn try_from(rationale: labeler::Rationale) -> Result<Self, DecodeError> {
         let verdict_logprobs = all_finite(rationale.verdict_logprobs, "verdict_logprobs")?;
-        Ok(Self { text: rationale.text, verdict_logprobs })
+        let prefers_first =
+            rationale.prefers_first.map(|label| field(Some(label), "prefers_first"));
+        Ok(Self {
+            text: rationale.text,
+            verdict_logprobs,
+            prefers_first: prefers_first.transpose()?,
+        })
     }
 }
 

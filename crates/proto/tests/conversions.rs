@@ -44,9 +44,12 @@ fn tokens() -> impl Strategy<Value = usize> {
 }
 
 fn rationales() -> impl Strategy<Value = Vec<Rationale>> {
-    let rationale = (".*", vec(logprob(), 2..11));
-    let rationale =
-        rationale.prop_map(|(text, verdict_logprobs)| Rationale { text, verdict_logprobs });
+    let rationale = (".*", vec(logprob(), 2..11), proptest::option::of(one_order_label()));
+    let rationale = rationale.prop_map(|(text, verdict_logprobs, prefers_first)| Rationale {
+        text,
+        verdict_logprobs,
+        prefers_first,
+    });
     vec(rationale, 0..3)
 }
 

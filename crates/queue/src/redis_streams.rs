@@ -266,7 +266,8 @@ impl Store for RedisStreams {
     async fn discard(&self, ids: &[ItemId]) -> Result<usize, Error> {
         let mut discarded = 0;
         for ids in ids.chunks(TOGETHER) {
-            discarded += self.run::<usize>("DISCARD", with_ids(self.scripts.discard(), ids)).await?;
+            discarded +=
+                self.run::<usize>("DISCARD", with_ids(self.scripts.discard(), ids)).await?;
         }
         Ok(discarded)
     }

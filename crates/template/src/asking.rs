@@ -5,8 +5,9 @@ use crate::{Exemplar, Kind, Template};
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
-use rlaif_types::{ContentHash, Problems};
+use rlaif_types::{ContentHash, Problems, canonical_json};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// How a template is asked. The default asks for the verdict straight away, without exemplars.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ pub struct Reasoning {
     pub samples: usize,
     /// 0 takes the most likely token.
     pub temperature: f32,
-    /// Draw from the k most likely tokens only.
+    /// Draw from the k most likely tokens only; 0 from all.
     pub top_k: usize,
     /// Moves each order's probability into `[clamp, 1 - clamp]`: a rationale makes verdicts overconfident
     /// (Constitutional AI took 0.4).
@@ -67,8 +68,15 @@ impl Asking {
     /// Identity for provenance; none for the default, so that a plain question is the same question
     /// whatever else could have been asked.
     pub fn hash(&self) -> Option<ContentHash> {
-        let json = || serde_json::to_vec(self).expect("numbers and words serialise");
-        (*self != Self::default()).then(|| ContentHash::of(json()))
+        (*self != Self::default()).then(|| ContentHash::of(canonical_json(&self.options())))
+    }
+
+    /// The settings as plain data, for provenance; empty for the default.
+    pub fn options(&self) -> Value {
+        match *self == Self::default() {
+            true => Value::Object(Map::new()),
+            false => serde_json::to_value(self).expect("numbers and words serialise"),
+        }
     }
 
     /// All that is senseless, by itself or for `template`.
@@ -122,7 +130,6 @@ impl Reasoning {
         let mut problems = Problems::default();
         problems.check_positive("max_tokens", self.max_tokens);
         problems.check_positive("samples", self.samples);
-        problems.check_positive("top_k", self.top_k);
         let cool = self.temperature >= 0.0 && self.temperature.is_finite();
         problems.check(cool, "temperature", "must be 0 or a positive number");
         let several = self.samples > 1 && self.temperature == 0.0;

@@ -1,6 +1,7 @@
 //! Content hashes: the identity of models, templates, data and questions in manifests and ids.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -49,6 +50,25 @@ impl FromStr for ContentHash {
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// `value` as JSON with the keys of objects in order, so that equal values are equal text.
+pub fn canonical_json(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(",");
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(key, _)| *key);
+            let field = |(key, value): (&String, &Value)| {
+                format!("{}:{}", Value::from(key.as_str()), canonical_json(value))
+            };
+            format!("{{{}}}", joined(fields.into_iter().map(field).collect()))
+        }
+        Value::Array(values) => {
+            format!("[{}]", joined(values.iter().map(canonical_json).collect()))
+        }
+        scalar => scalar.to_string(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Soft labels: an AI labeler's preference as a probability.
 
-use crate::ContentHash;
+use crate::{ContentHash, Hasher, Item, Pair};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -110,6 +110,49 @@ impl From<SoftLabel> for f64 {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LabelId(pub ContentHash);
+
+impl LabelId {
+    /// Identity of the question which of a pair is better: of this labeler, by this template, in this
+    /// way of asking where it is not the plain one.
+    pub fn of_pair(
+        labeler: &ContentHash,
+        template: &ContentHash,
+        asking: Option<&ContentHash>,
+        pair: &Pair,
+    ) -> Self {
+        let context = pair.prompt.as_context();
+        let texts = [context.as_str(), &pair.response_a, &pair.response_b];
+        Self::of(labeler, template, asking, &texts)
+    }
+
+    /// Identity of the question how good a response is.
+    pub fn of_item(
+        labeler: &ContentHash,
+        template: &ContentHash,
+        asking: Option<&ContentHash>,
+        item: &Item,
+    ) -> Self {
+        Self::of(labeler, template, asking, &[&item.prompt.as_context(), &item.response])
+    }
+
+    fn of(
+        labeler: &ContentHash,
+        template: &ContentHash,
+        asking: Option<&ContentHash>,
+        texts: &[&str],
+    ) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.field(labeler.as_str()).field(template.as_str());
+        for text in texts {
+            hasher.field(text);
+        }
+        if let Some(asking) = asking {
+            // Or a rating asked in some way would look like a comparison.
+            hasher.field("asking").field(asking.as_str());
+        }
+        Self(hasher.finish())
+    }
+}
 
 impl fmt::Display for LabelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ mod training;
 mod verdict;
 
 pub use episode::Episode;
-pub use hash::{ContentHash, Hasher};
+pub use hash::{ContentHash, Hasher, canonical_json};
 pub use judgement::{Judgement, Unscorable, UnscorableReason};
 pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};

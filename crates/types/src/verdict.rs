@@ -49,6 +49,9 @@ pub struct Rationale {
     pub text: String,
     /// Log-probabilities of the verdicts after it, in the template's order.
     pub verdict_logprobs: Vec<f64>,
+    /// Of a comparison: what this rationale alone comes to, as [`OrderScores::prefers_first`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefers_first: Option<SoftLabel>,
 }
 
 /// Probability that all verdicts had together: how much of the model's answer was one at all.

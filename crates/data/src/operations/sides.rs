@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 pub fn shuffle_sides(preference: Preference, seed: u64) -> Preference {
     let texts = Fingerprint::of_pair(&preference.pair).to_bytes();
     let hash = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(texts).finalize();
-    if draw(&hash.into()) % 2 == 0 { preference } else { preference.swapped() }
+    if draw(&hash.into()).is_multiple_of(2) { preference } else { preference.swapped() }
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Entries of every kind, to record.
 
-use rlaif_ledger::{
-    Answer, Compared, Entry, Money, Presented, Question, Rated, Sample, Setup, Usage,
-};
+use rlaif_ledger::{Answer, Entry, Money, Question, Setup, Usage};
 use rlaif_types::{
-    Answered, ContentHash, Item, OrderScores, Pair, Prompt, Rating, SoftLabel, Unscorable,
-    UnscorableReason,
+    Answered, Comparison, ContentHash, Item, OrderScores, Pair, Prompt, Rating, Rationale,
+    SoftLabel, Unscorable, UnscorableReason,
 };
 use serde_json::json;
 
@@ -21,25 +19,48 @@ pub fn setup() -> Setup {
     }
 }
 
-/// A verdict of one order, by its log-probabilities.
-pub fn sample(presented: Presented, logprobs: [f64; 2]) -> Sample {
-    let prefers_first = SoftLabel::from_logprobs(logprobs[0], logprobs[1]).unwrap();
-    let scores = OrderScores { verdict_logprobs: logprobs, prefers_first, prompt_tokens: 120 };
-    Sample { presented, scores, rationale: None }
+/// A plain verdict in one order, by its log-probabilities.
+pub fn order(verdict_logprobs: [f64; 2]) -> OrderScores {
+    OrderScores {
+        verdict_logprobs,
+        prefers_first: prefers_first(verdict_logprobs),
+        prompt_tokens: 120,
+        completion_tokens: 0,
+        rationales: Vec::new(),
+    }
+}
+
+/// What is said before a verdict.
+#[allow(dead_code, reason = "not all tests reason")]
+pub fn rationale(text: &str, verdict_logprobs: [f64; 2]) -> Rationale {
+    Rationale {
+        text: text.into(),
+        verdict_logprobs: verdict_logprobs.into(),
+        prefers_first: Some(prefers_first(verdict_logprobs)),
+    }
+}
+
+fn prefers_first([first, second]: [f64; 2]) -> SoftLabel {
+    SoftLabel::from_logprobs(first, second).unwrap()
+}
+
+/// The label of both orders.
+pub fn compared(ab: OrderScores, ba: OrderScores) -> Answer {
+    let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
+    Answer::Comparison(Comparison { label, ab, ba })
 }
 
 /// Labelled comparison number `n`; awkward numbers, some certain to the end.
 pub fn comparison(n: u32) -> Entry {
-    let second = if n % 10 == 3 { f64::NEG_INFINITY } else { -1.0 / 3.0 };
-    let ab = sample(Presented::Ab, [-f64::from(n % 97) / 7.0, second]);
-    let ba = sample(Presented::Ba, [-2.0 / 3.0, -f64::from(n % 89) / 11.0]);
+    let second = if n % 10 == 3 { f64::MIN } else { -1.0 / 3.0 };
+    let ab = order([-f64::from(n % 97) / 7.0, second]);
+    let ba = order([-2.0 / 3.0, -f64::from(n % 89) / 11.0]);
     let pair = Pair {
         prompt: Prompt::Text(format!("question {n}")),
         response_a: "yes".into(),
         response_b: "no".into(),
     };
-    let compared = Compared::new(vec![ab, ba]).unwrap();
-    entry(Question::Compare(pair), Ok(Answer::Comparison(compared)))
+    entry(Question::Compare(pair), Ok(compared(ab, ba)))
 }
 
 /// The same question as [`comparison`], failed.
@@ -52,15 +73,22 @@ pub fn failed(n: u32) -> Entry {
 /// A rating.
 #[allow(dead_code, reason = "not all tests rate")]
 pub fn rating(n: u32) -> Entry {
+    let verdict_logprobs = vec![-0.1, f64::MIN, -2.0 / 3.0];
+    let said = Rationale {
+        text: "it is \"kind\"".into(),
+        verdict_logprobs: verdict_logprobs.clone(),
+        prefers_first: None,
+    };
     let answer = Answered {
-        verdict_logprobs: vec![-0.1, f64::NEG_INFINITY, -2.0 / 3.0],
+        verdict_logprobs,
         distribution: vec![0.7, 0.0, 0.3],
         prompt_tokens: 77,
+        completion_tokens: 5,
+        rationales: vec![said],
     };
     let rating = Rating { reward: 1.0 / 3.0, score: 7.0, answers: vec![answer] };
-    let rated = Rated { rating, rationales: vec!["it is \"kind\"".into()] };
     let item = Item { prompt: Prompt::Text(format!("question {n}")), response: "yes".into() };
-    entry(Question::Rate(item), Ok(Answer::Rating(rated)))
+    entry(Question::Rate(item), Ok(Answer::Rating(rating)))
 }
 
 fn entry(question: Question, outcome: Result<Answer, Unscorable>) -> Entry {

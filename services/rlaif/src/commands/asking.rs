@@ -27,7 +27,7 @@ pub struct AskingArgs {
     /// Temperature of the rationales; 0 takes the most likely token.
     #[arg(long, default_value_t = Reasoning::default().temperature, requires = "cot")]
     temperature: f32,
-    /// Draw rationales from the k most likely tokens only.
+    /// Draw rationales from the k most likely tokens only; 0 from all.
     #[arg(long, default_value_t = Reasoning::default().top_k, requires = "cot")]
     top_k: usize,
     /// Keep each order's probability within [CLAMP, 1 - CLAMP] (Constitutional AI: 0.4).

@@ -54,13 +54,11 @@ pub fn run(args: Args) -> Result<()> {
         bail!("--stop needs a text: an empty one would stop every completion at once");
     }
     let engine = args.model.start()?;
-    let mut count = 0;
-    let parse = |record: Record| {
+    let parse = |index, record: Record| {
         let prompt = encode(&engine, &prompt_of(&record)?, args.chat).map_err(|e| e.to_string())?;
         if prompt.is_empty() {
             return Err("\"prompt\" is empty".into());
         }
-        count += 1;
         let sampling = Sampling {
             max_new_tokens: args.max_new_tokens,
             min_new_tokens: args.min_new_tokens,
@@ -72,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
                 false => engine.tokenizer().eos_ids().to_vec(),
             },
             stop_texts: args.stop.clone(),
-            seed: args.seed + count - 1,
+            seed: args.seed + index as u64,
         };
         Ok((record, GenerateRequest::new(prompt, sampling)))
     };

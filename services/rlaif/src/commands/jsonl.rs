@@ -1,4 +1,4 @@
-//! Options for reading and writing JSONL, and the loop that every tool shares.
+//! Options for reading records and writing JSONL, and the loop that every tool shares.
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rlaif_data::{Reader, Record};
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Records worked on together: enough to fill the engine, few enough to show progress and to lose
@@ -14,7 +15,8 @@ const CHUNK: usize = 64;
 
 #[derive(Args)]
 pub struct JsonlArgs {
-    /// Input, one JSON object a line; - is standard input.
+    /// Input, one JSON object a line, or any other container that `rlaif data` reads; - is standard
+    /// input.
     #[arg(long = "in", value_name = "FILE", default_value = "-")]
     pub input: PathBuf,
 
@@ -23,30 +25,64 @@ pub struct JsonlArgs {
     pub output: PathBuf,
 }
 
+/// Records to write, and whether the next ones are to be worked on.
+pub type Step = ControlFlow<Vec<Record>, Vec<Record>>;
+
 impl JsonlArgs {
-    /// Parses every record first, so that a malformed line is reported before any work, then runs
-    /// `f` on chunks of them and writes what it returns.
+    /// [`JsonlArgs::process_until`] the end.
     pub fn process<T>(
         &self,
-        parse: impl FnMut(Record) -> Result<T, String>,
+        parse: impl FnMut(usize, Record) -> Result<T, String>,
         mut f: impl FnMut(&[T]) -> Result<Vec<Record>>,
     ) -> Result<()> {
-        let records = Reader::open(&self.input)?.read_all(parse)?;
-        if records.is_empty() {
-            bail!("{}: no records to work on", self.input.display());
-        }
-        let mut output = self.open_output()?;
-        let bar = progress_bar(records.len());
-        for chunk in records.chunks(CHUNK) {
-            for record in f(chunk)? {
-                serde_json::to_writer(&mut output, &record).context("writing output")?;
-                output.write_all(b"\n").context("writing output")?;
+        self.process_until(parse, |records| Ok(ControlFlow::Continue(f(records)?)))
+    }
+
+    /// Runs `f` on chunks of what `parse` makes of the records, numbered from 0, and writes what it
+    /// returns. Memory does not grow with their number: a file is read twice, so that a malformed line
+    /// is reported before any work; of standard input it is reported when it is read.
+    pub fn process_until<T>(
+        &self,
+        mut parse: impl FnMut(usize, Record) -> Result<T, String>,
+        mut f: impl FnMut(&[T]) -> Result<Step>,
+    ) -> Result<()> {
+        let bar = match self.input == Path::new("-") {
+            true => progress_bar(None),
+            false => {
+                let mut records = Records::open(&self.input)?;
+                while records.next(&mut parse)?.is_some() {}
+                records.check_not_empty(&self.input)?;
+                progress_bar(Some(records.count))
             }
-            output.flush().with_context(|| format!("writing {}", self.output.display()))?;
-            bar.inc(chunk.len() as u64);
+        };
+        let mut records = Records::open(&self.input)?;
+        let mut output = self.open_output()?;
+        loop {
+            let (chunk, bad) = records.chunk(&mut parse);
+            if !chunk.is_empty() {
+                let step = f(&chunk)?;
+                let (written, stops) = match step {
+                    ControlFlow::Continue(written) => (written, false),
+                    ControlFlow::Break(written) => (written, true),
+                };
+                for record in written {
+                    serde_json::to_writer(&mut output, &record).context("writing output")?;
+                    output.write_all(b"\n").context("writing output")?;
+                }
+                output.flush().with_context(|| format!("writing {}", self.output.display()))?;
+                bar.inc(chunk.len() as u64);
+                if stops {
+                    break;
+                }
+            }
+            match bad {
+                Some(error) => return Err(error),
+                None if chunk.len() < CHUNK => break,
+                None => {}
+            }
         }
         bar.finish_and_clear();
-        Ok(())
+        records.check_not_empty(&self.input)
     }
 
     fn open_output(&self) -> Result<Box<dyn Write>> {
@@ -59,13 +95,63 @@ impl JsonlArgs {
     }
 }
 
-/// A bar on standard error with count, rate and time left; nothing where that is no terminal.
-pub fn progress_bar(len: usize) -> ProgressBar {
+/// Records of the input, counted.
+struct Records {
+    reader: Reader,
+    count: usize,
+}
+
+impl Records {
+    fn open(path: &Path) -> Result<Self> {
+        Ok(Self { reader: Reader::open(path)?, count: 0 })
+    }
+
+    fn next<T>(
+        &mut self,
+        parse: &mut impl FnMut(usize, Record) -> Result<T, String>,
+    ) -> Result<Option<T>> {
+        let Some(record) = self.reader.next_record()? else { return Ok(None) };
+        let parsed = parse(self.count, record).map_err(|what| self.reader.error(what))?;
+        self.count += 1;
+        Ok(Some(parsed))
+    }
+
+    /// The next records, and what is wrong with the one after them; fewer than a whole chunk at the end.
+    fn chunk<T>(
+        &mut self,
+        parse: &mut impl FnMut(usize, Record) -> Result<T, String>,
+    ) -> (Vec<T>, Option<anyhow::Error>) {
+        let mut chunk = Vec::new();
+        while chunk.len() < CHUNK {
+            match self.next(parse) {
+                Ok(Some(parsed)) => chunk.push(parsed),
+                Ok(None) => break,
+                Err(error) => return (chunk, Some(error)),
+            }
+        }
+        (chunk, None)
+    }
+
+    fn check_not_empty(&self, path: &Path) -> Result<()> {
+        match self.count {
+            0 => bail!("{}: no records to work on", path.display()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A bar on standard error with count, rate and, where it is known how many there are, time left; nothing
+/// where that is no terminal.
+pub fn progress_bar(len: Option<usize>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left")
-            .expect("the template is a constant");
-    ProgressBar::new(len as u64).with_style(style)
+    let (bar, template) = match len {
+        Some(len) => (
+            ProgressBar::new(len as u64),
+            "{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left",
+        ),
+        None => (ProgressBar::no_length(), "{spinner} {human_pos}  {per_sec}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the templates are constants"))
 }

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use rlaif_ledger::{
-    Answer, Combine, Entry, Filter, Orders, Outcomes, Presented, Question, Reader, Rule, Samples,
+    Answer, Combine, Entry, Filter, Orders, Outcomes, Question, Reader, Rule, Samples,
 };
+use rlaif_types::{Rationale, SoftLabel};
 use serde_json::json;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -163,8 +164,8 @@ impl Reaggregate {
             },
             orders: match self.order {
                 OrderArg::Both => Orders::Both,
-                OrderArg::Ab => Orders::Only(Presented::Ab),
-                OrderArg::Ba => Orders::Only(Presented::Ba),
+                OrderArg::Ab => Orders::Ab,
+                OrderArg::Ba => Orders::Ba,
             },
             samples: if self.first_sample { Samples::First } else { Samples::All },
             temperature: self.temperature,
@@ -244,34 +245,49 @@ fn show_attempt(entry: &Entry, out: &mut impl Write) -> Result<()> {
     let of = |what: &Option<String>| what.clone().unwrap_or_else(|| "-".into());
     writeln!(out, "  worker    {}, trace {}", of(&entry.worker), of(&entry.trace_id))?;
     match &entry.outcome {
-        Ok(Answer::Comparison(compared)) => {
-            for sample in &compared.samples {
-                let shown = match sample.presented {
-                    Presented::Ab => "A first",
-                    Presented::Ba => "B first",
-                };
-                let [first, second] = sample.scores.verdict_logprobs;
-                let p = sample.scores.prefers_first.value();
-                writeln!(
-                    out,
-                    "  {shown}   {p:.4} for the first; log-probs {first:.4}, {second:.4}"
-                )?;
-                if let Some(rationale) = &sample.rationale {
-                    writeln!(out, "    {}", rationale.trim().replace('\n', "\n    "))?;
-                }
+        Ok(Answer::Comparison(comparison)) => {
+            for (shown, order) in [("A first", &comparison.ab), ("B first", &comparison.ba)] {
+                let verdict = verdict(Some(order.prefers_first), &order.verdict_logprobs);
+                writeln!(out, "  {shown}   {verdict}")?;
+                show_rationales(&order.rationales, out)?;
             }
         }
-        Ok(Answer::Rating(rated)) => {
-            for answer in &rated.rating.answers {
-                writeln!(out, "  verdicts  {:.4?}", answer.distribution)?;
-            }
-            for rationale in &rated.rationales {
-                writeln!(out, "    {}", rationale.trim().replace('\n', "\n    "))?;
+        Ok(Answer::Rating(rating)) => {
+            for answered in &rating.answers {
+                let logprobs = logprobs(&answered.verdict_logprobs);
+                writeln!(out, "  verdicts  {:.4?}; {logprobs}", answered.distribution)?;
+                show_rationales(&answered.rationales, out)?;
             }
         }
         Err(_) => {}
     }
     Ok(())
+}
+
+/// What was said, and the verdict after it.
+fn show_rationales(rationales: &[Rationale], out: &mut impl Write) -> Result<()> {
+    for Rationale { text, verdict_logprobs, prefers_first } in rationales {
+        writeln!(out, "    {}", text.trim().replace('\n', "\n    "))?;
+        writeln!(out, "    -> {}", verdict(*prefers_first, verdict_logprobs))?;
+    }
+    Ok(())
+}
+
+fn verdict(prefers_first: Option<SoftLabel>, verdict_logprobs: &[f64]) -> String {
+    let logprobs = logprobs(verdict_logprobs);
+    match prefers_first {
+        Some(p) => format!("{:.4} for the first; {logprobs}", p.value()),
+        None => logprobs,
+    }
+}
+
+fn logprobs(verdict_logprobs: &[f64]) -> String {
+    let shown = verdict_logprobs.iter().map(|logprob| match *logprob {
+        // Stands for minus infinity.
+        f64::MIN => "never".into(),
+        logprob => format!("{logprob:.4}"),
+    });
+    format!("log-probs {}", shown.collect::<Vec<String>>().join(", "))
 }
 
 fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
@@ -301,7 +317,7 @@ fn reaggregate(args: Reaggregate, out: &mut impl Write) -> Result<()> {
     let reader = Reader::open(&args.source.ledger)?;
     for entry in reader.entries(args.selection.filter(Outcomes::Labels)) {
         let entry = entry?;
-        let (Question::Compare(pair), Ok(Answer::Comparison(compared))) =
+        let (Question::Compare(pair), Ok(Answer::Comparison(comparison))) =
             (&entry.question, &entry.outcome)
         else {
             continue;
@@ -311,10 +327,10 @@ fn reaggregate(args: Reaggregate, out: &mut impl Write) -> Result<()> {
             "prompt": pair.prompt,
             "response_a": pair.response_a,
             "response_b": pair.response_b,
-            "recorded_soft_label": compared.label,
+            "recorded_soft_label": comparison.label,
         });
         // What a rule cannot combine has no label, rather than a neutral one.
-        match rule.label(&compared.samples) {
+        match rule.label(comparison) {
             Ok(label) => record["soft_label"] = json!(label),
             Err(why) => record["unscorable"] = json!(why),
         }
@@ -325,8 +341,8 @@ fn reaggregate(args: Reaggregate, out: &mut impl Write) -> Result<()> {
 
 fn outcome(entry: &Entry) -> String {
     match &entry.outcome {
-        Ok(Answer::Comparison(compared)) => format!("{:.4} for A", compared.label.value()),
-        Ok(Answer::Rating(rated)) => format!("rated {:.4}", rated.rating.reward),
+        Ok(Answer::Comparison(comparison)) => format!("{:.4} for A", comparison.label.value()),
+        Ok(Answer::Rating(rating)) => format!("rated {:.4}", rating.reward),
         Err(unscorable) => format!("unscorable: {unscorable}"),
     }
 }

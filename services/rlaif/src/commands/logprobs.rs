@@ -23,7 +23,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let engine = args.model.start()?;
     let tokenizer = engine.tokenizer().clone();
-    let parse = |record| {
+    let parse = |_, record| {
         let tokens = tokenizer.encode_plain(&text_of(&record)?);
         if tokens.is_empty() { Err("\"text\" is empty".into()) } else { Ok((record, tokens)) }
     };

@@ -1,10 +1,11 @@
 //! The command line: one file per command.
 
+mod align;
 mod asking;
 mod coordinator;
 mod data;
 mod dead_letters;
-mod download;
+pub mod download;
 mod export;
 mod generate;
 mod health;
@@ -20,6 +21,7 @@ mod quickstart;
 mod rate;
 mod remote;
 mod report;
+mod routing;
 mod run;
 mod steer;
 mod submit;
@@ -46,6 +48,7 @@ enum Command {
     Labels(labels::Args),
     Rate(rate::Args),
     Templates(templates::Args),
+    Align(align::Args),
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Label(args) => label::run(args),
         Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
+        Command::Align(args) => align::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),

@@ -1,15 +1,14 @@
 //! `rlaif rate`: how good one response is.
 
 use super::asking::AskingArgs;
-use super::jsonl::JsonlArgs;
-use super::model::ModelArgs;
-use anyhow::Result;
+use super::jsonl::{JsonlArgs, Step};
+use crate::labeling::{Clerk, ClerkArgs, Labelers, LabelersArgs};
+use anyhow::{Result, bail};
 use rlaif_data::{prompt_of, response_of};
 use rlaif_judge::Judge;
 use rlaif_template::Template;
 use rlaif_types::Item;
 use serde_json::json;
-use std::sync::Arc;
 
 /// Rate responses: expected score from 1 to 10, or the weighted answers to a rubric's questions.
 ///
@@ -22,7 +21,7 @@ use std::sync::Arc;
     rlaif rate --model model.gguf --template helpful/rating")]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    labelers: LabelersArgs,
     #[command(flatten)]
     jsonl: JsonlArgs,
     /// A built-in template for ratings or a rubric, or a .toml file.
@@ -30,25 +29,35 @@ pub struct Args {
     template: String,
     #[command(flatten)]
     asking: AskingArgs,
+    #[command(flatten)]
+    clerk: ClerkArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let template = Template::load(&args.template)?;
-    let judge = Judge::local(Arc::new(args.model.start()?), template, args.asking.asking())?;
-    let parse = |record| {
+    let [model] = args.labelers.model.as_slice() else {
+        bail!("one --model rates; several judge together in `rlaif label` only");
+    };
+    let (engine, place) = Labelers::new(&args.labelers)?.start(model)?;
+    let judge = Judge::new(engine, Template::load(&args.template)?, args.asking.asking())?;
+    let mut clerk = Clerk::new(&args.clerk)?;
+    let parse = |_, record| {
         let (prompt, response) = (prompt_of(&record)?, response_of(&record)?);
         Ok((Item { prompt, response }, record))
     };
-    let mut unscorable_count = 0;
-    args.jsonl.process(parse, |records| {
+    let (mut unscorable_count, mut refused) = (0, None);
+    args.jsonl.process_until(parse, |records| {
         let items: Vec<Item> = records.iter().map(|(item, _)| item.clone()).collect();
-        let rated = records.iter().zip(judge.rate(&items)?).map(|((_, record), rating)| {
+        let asked = clerk.rate(&judge, &place, &items)?;
+        let mut written = Vec::new();
+        for ((item, record), rating) in records.iter().zip(asked.answers) {
+            let Some(rating) = rating else { break };
             let mut record = record.clone();
             match rating {
                 Ok(rating) => {
                     record.insert("score".into(), json!(rating.score));
                     record.insert("reward".into(), json!(rating.reward));
                     record.insert("answers".into(), json!(rating.answers));
+                    record.insert("label_id".into(), json!(judge.rating_id(item)));
                 }
                 Err(unscorable) => {
                     unscorable_count += 1;
@@ -58,14 +67,21 @@ pub fn run(args: Args) -> Result<()> {
             record.insert("template".into(), json!(judge.template().name));
             record.insert("template_hash".into(), json!(judge.template_hash()));
             record.insert("model_hash".into(), json!(judge.labeler().hash));
-            record
-        });
-        Ok(rated.collect())
+            written.push(record);
+        }
+        refused = asked.refused;
+        Ok(match refused {
+            Some(_) => Step::Break(written),
+            None => Step::Continue(written),
+        })
     })?;
     if unscorable_count > 0 {
         tracing::warn!(
             "responses that could not be judged: {unscorable_count}; see \"unscorable\""
         );
     }
-    Ok(())
+    match refused {
+        Some(refused) => bail!("stopped at the ceiling: {refused}"),
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,227 @@
+//! Questions to an OpenAI-compatible endpoint. Tokens are the server's, so verdicts are told by their
+//! texts; what the server does not say is never guessed.
+
+use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
+use crate::spelling::{Branch, Spellings};
+use futures_util::future::{BoxFuture, join_all};
+use rlaif_openai::{Api, Client, Error, Generation, Prefill, Prompt, Provenance};
+use rlaif_types::{Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json};
+use tokio::runtime::Handle;
+
+/// A verdict that is not among the tokens a server names could have up to the probability of the last
+/// one named. Where that is less than this share of the others, it makes no difference.
+const NEGLIGIBLE: f64 = 0.01;
+/// English has about so many bytes a token; for servers that do not say what they read.
+const BYTES_PER_TOKEN: usize = 4;
+/// Seeds are numbers of 31 bits on some servers.
+const SEEDS: u64 = 1 << 31;
+
+/// A model behind an endpoint.
+pub struct EndpointEngine {
+    client: Client,
+    runtime: Handle,
+    identity: Identity,
+}
+
+/// A question being asked, and what that has taken.
+struct Asking<'a> {
+    engine: &'a EndpointEngine,
+    question: &'a Question,
+    effort: Effort,
+}
+
+impl EndpointEngine {
+    /// Asks `client` on `runtime`; calls of the engine must come from outside of it.
+    pub fn new(client: Client, runtime: Handle) -> Self {
+        let endpoint = client.endpoint();
+        let mut hasher = Hasher::new();
+        hasher.field("endpoint").field(&endpoint.base_url).field(&endpoint.model);
+        let how = serde_json::json!([endpoint.api, endpoint.prefill, endpoint.extra]);
+        hasher.field(canonical_json(&how));
+        let (name, hash) = (endpoint.model.clone(), hasher.finish());
+        let identity = Identity { name, hash, parameters: None };
+        Self { client, runtime, identity }
+    }
+
+    async fn answer(&self, question: &Question) -> Accounted<Reading> {
+        let mut asking = Asking { engine: self, question, effort: Effort::default() };
+        let outcome = asking.reading().await;
+        Accounted { outcome, effort: asking.effort }
+    }
+
+    /// Whether the model can be made to go on after more than its turn's first words, exactly.
+    fn continues(&self, begun: &str) -> bool {
+        let endpoint = self.client.endpoint();
+        match endpoint.api {
+            Api::Completions => true,
+            // Chat templates cut white space off.
+            Api::Chat => {
+                endpoint.prefill != Prefill::UserTurn && !begun.ends_with(char::is_whitespace)
+            }
+        }
+    }
+}
+
+impl Asking<'_> {
+    async fn reading(&mut self) -> Judgement<Reading> {
+        let Some(thought) = &self.question.thought else {
+            let verdict_logprobs = self.verdicts(self.question.begun.clone()).await?;
+            return Ok(Reading { verdict_logprobs, rationale: None });
+        };
+        let rationale = self.rationale(thought).await?;
+        let begun = format!("{}{rationale}{}", self.question.begun, thought.ending);
+        let verdict_logprobs = self.verdicts(begun).await?;
+        Ok(Reading { verdict_logprobs, rationale: Some(rationale) })
+    }
+
+    async fn rationale(&mut self, thought: &Thought) -> Judgement<String> {
+        let draws = thought.temperature > 0.0;
+        let options = Generation {
+            max_tokens: u32::try_from(thought.max_tokens).unwrap_or(u32::MAX),
+            temperature: f64::from(thought.temperature),
+            top_k: u32::try_from(thought.top_k).ok().filter(|k| draws && *k > 0),
+            seed: draws.then_some(thought.seed % SEEDS),
+            stop: thought.stop.clone(),
+            ..Generation::default()
+        };
+        let begun = self.question.begun.clone();
+        let said = self.engine.client.generate(&self.prompt(&begun), &options).await;
+        let said = said.map_err(|error| self.failed(&error))?;
+        self.took(&said.provenance, begun.len(), said.text.len());
+        Ok(said.text)
+    }
+
+    /// Log-probabilities of the verdicts after the answer has begun so.
+    async fn verdicts(&mut self, begun: String) -> Judgement<Vec<f64>> {
+        let after_space = begun.ends_with(char::is_whitespace);
+        let spellings = Spellings::new(&self.question.verdicts, after_space);
+        let mut mass = vec![0.0; self.question.verdicts.len()];
+        self.descend(&spellings, begun, String::new(), 1.0, &mut mass).await?;
+        Ok(mass.into_iter().map(f64::ln).collect())
+    }
+
+    /// Adds up what verdicts have after `begun` and `prefix`, the beginning of one, which has `reached`.
+    fn descend<'a>(
+        &'a mut self,
+        spellings: &'a Spellings,
+        begun: String,
+        prefix: String,
+        reached: f64,
+        mass: &'a mut [f64],
+    ) -> BoxFuture<'a, Judgement<()>> {
+        Box::pin(async move {
+            let answer = begun.clone() + &prefix;
+            let next = self.engine.client.next_token(&self.prompt(&answer)).await;
+            let next = next.map_err(|error| self.failed(&error))?;
+            self.took(&next.provenance, answer.len(), 0);
+            let branch = spellings.branch(&prefix, &next.candidates);
+            // What is not named is at most as likely as the last that is.
+            let least =
+                next.candidates.iter().map(|(_, logprob)| logprob.exp()).fold(1.0, f64::min);
+            let Branch { ends, longer } = branch;
+            let known: f64 = ends.iter().map(|(_, p)| p).chain(longer.iter().map(|(_, p)| p)).sum();
+            if prefix.is_empty() {
+                self.check_unnamed(spellings, &ends, &longer, least, known)?;
+            }
+            for (verdict, probability) in ends {
+                mass[verdict] += reached * probability;
+            }
+            for (longer, probability) in longer {
+                if self.engine.continues(&(begun.clone() + &longer)) {
+                    let reached = reached * probability;
+                    self.descend(spellings, begun.clone(), longer, reached, mass).await?;
+                } else if probability > NEGLIGIBLE * known {
+                    let what = format!(
+                        "the answer begins with {longer:?}, and this endpoint cannot be asked what \
+                         comes after it: use api = \"completions\""
+                    );
+                    return Err(Unscorable::new(UnscorableReason::NoVerdict, what));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// # Errors
+    /// When a verdict that the server did not name could make a difference.
+    fn check_unnamed(
+        &self,
+        spellings: &Spellings,
+        ends: &[(usize, f64)],
+        longer: &[(String, f64)],
+        least: f64,
+        known: f64,
+    ) -> Judgement<()> {
+        let named = |verdict: usize| {
+            ends.iter().any(|(v, _)| *v == verdict)
+                || longer.iter().any(|(prefix, _)| spellings.leads(prefix, verdict))
+        };
+        let Some(unnamed) = (0..self.question.verdicts.len()).find(|v| !named(*v)) else {
+            return Ok(());
+        };
+        if least <= NEGLIGIBLE * known {
+            return Ok(());
+        }
+        let verdict = &self.question.verdicts[unnamed];
+        let detail = format!(
+            "the verdict {verdict:?} is not among the tokens that the endpoint names, and could have \
+             up to {least:.1e} where those named have {known:.1e}: raise top_logprobs, or let the \
+             template ask more plainly"
+        );
+        Err(Unscorable::new(UnscorableReason::NoVerdict, detail))
+    }
+
+    fn prompt(&self, begun: &str) -> Prompt {
+        let shown = &self.question.shown;
+        match self.engine.client.endpoint().api {
+            Api::Completions => Prompt::Text(format!("{shown}{begun}")),
+            Api::Chat => Prompt::Chat {
+                messages: vec![Message::user(shown.as_str())],
+                begun: begun.to_owned(),
+            },
+        }
+    }
+
+    fn took(&mut self, provenance: &Provenance, begun: usize, written: usize) {
+        let said = |tokens: Option<u64>| tokens.and_then(|tokens| usize::try_from(tokens).ok());
+        let guess = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
+        let usage = provenance.usage.as_ref();
+        let read = usage.and_then(|usage| said(usage.prompt_tokens));
+        let wrote = usage.and_then(|usage| said(usage.completion_tokens));
+        self.effort += Effort {
+            prompt_tokens: read.unwrap_or_else(|| guess(self.question.shown.len() + begun)),
+            cached_tokens: usage.and_then(|usage| said(usage.cached_tokens)).unwrap_or(0),
+            completion_tokens: wrote.unwrap_or_else(|| guess(written).max(1)),
+            attempts: provenance.attempts,
+        };
+    }
+
+    fn failed(&mut self, error: &Error) -> Unscorable {
+        if let Error::Failed { attempts, .. } = error {
+            self.effort.attempts += attempts;
+        }
+        let reason = match error.is_prompt_too_long() {
+            true => UnscorableReason::PromptTooLong,
+            false => UnscorableReason::EngineFailed,
+        };
+        Unscorable::new(reason, error.to_string())
+    }
+}
+
+impl Engine for EndpointEngine {
+    fn check(&self, _ending: &str, verdicts: &[String]) -> Result<(), String> {
+        // The server's tokenizer is not known; whether it can spell them is seen when it is asked.
+        match verdicts.iter().find(|verdict| verdict.trim().is_empty()) {
+            Some(blank) => Err(format!("the verdict {blank:?} is blank")),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
+        self.runtime.block_on(join_all(questions.iter().map(|question| self.answer(question))))
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}

@@ -1,0 +1,193 @@
+//! Judging with a model behind an endpoint: verdicts from the tokens that it names, and never a label
+//! that it did not give.
+
+use rlaif_judge::{Accounted, EndpointEngine, Judge};
+use rlaif_openai::{Api, Client, Endpoint, Prefill};
+use rlaif_template::{Asking, Reasoning, Template};
+use rlaif_testkit::{Act, ScriptedHttp};
+use rlaif_types::{Comparison, Item, Pair, Prompt, Rating, UnscorableReason};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// A server that plays a script, and a judge that asks it.
+struct Scene {
+    runtime: Runtime,
+    server: ScriptedHttp,
+    endpoint: Endpoint,
+}
+
+impl Scene {
+    fn new(script: Vec<Act>) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(ScriptedHttp::start(script));
+        let endpoint = Endpoint {
+            base_url: format!("{}/v1", server.url()),
+            model: "small".into(),
+            prefill: Prefill::LastMessage,
+            // One after the other, so that a script says what becomes of which.
+            max_concurrency: 1,
+            max_attempts: 3,
+            first_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(2),
+            timeout: Duration::from_secs(5),
+            ..Endpoint::default()
+        };
+        Self { runtime, server, endpoint }
+    }
+
+    fn judge(&self, template: &str, asking: Asking) -> Judge {
+        let client = Client::new(self.endpoint.clone()).unwrap();
+        let engine = EndpointEngine::new(client, self.runtime.handle().clone());
+        Judge::new(Arc::new(engine), Template::load(template).unwrap(), asking).unwrap()
+    }
+
+    fn compare(&self, asking: Asking) -> Accounted<Comparison> {
+        let pair = Pair {
+            prompt: Prompt::Text("2+2?".into()),
+            response_a: "4".into(),
+            response_b: "5".into(),
+        };
+        self.judge("helpful/base", asking).compare_accounted(&[pair]).unwrap().remove(0)
+    }
+
+    fn rate(&self) -> Accounted<Rating> {
+        let item = Item { prompt: Prompt::Text("2+2?".into()), response: "4".into() };
+        let judge = self.judge("helpful/rating", Asking::default());
+        judge.rate_accounted(&[item]).unwrap().remove(0)
+    }
+}
+
+/// A chat answer whose next token has these probabilities.
+fn next(tokens: &[(&str, f64)]) -> Act {
+    let named: Vec<Value> = tokens
+        .iter()
+        .map(|(token, p)| json!({"token": token, "logprob": p.ln(), "bytes": token.as_bytes()}))
+        .collect();
+    let (token, p) = tokens[0];
+    let drawn = json!({"token": token, "logprob": p.ln(), "bytes": token.as_bytes(),
+        "top_logprobs": named});
+    answer(token, json!({"content": [drawn]}))
+}
+
+fn answer(text: &str, logprobs: Value) -> Act {
+    let choice = json!({"index": 0, "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop", "logprobs": logprobs});
+    let usage = json!({"prompt_tokens": 50, "completion_tokens": 1, "total_tokens": 51});
+    let body = json!({"id": "x", "model": "small-1", "choices": [choice], "usage": usage});
+    Act::ok(body.to_string()).header("content-type", "application/json")
+}
+
+fn failure(scene: &Scene) -> (UnscorableReason, String) {
+    let unscorable = scene.compare(Asking::default()).outcome.unwrap_err();
+    (unscorable.reason, unscorable.detail)
+}
+
+#[test]
+fn both_orders_are_asked_and_tokens_counted() {
+    let scene = Scene::new(vec![
+        next(&[("1", 0.6), (" 1", 0.2), ("2", 0.1), ("The", 0.1)]),
+        next(&[("2", 0.7), ("1", 0.2), ("", 0.1)]),
+    ]);
+    let Accounted { outcome, effort } = scene.compare(Asking::default());
+    let comparison = outcome.unwrap();
+    let (ab, ba) = (comparison.ab.prefers_first.value(), comparison.ba.prefers_first.value());
+    // The calls of a question's orders may change places.
+    let (high, low) = if ab > ba { (ab, ba) } else { (ba, ab) };
+    assert!((high - 8.0 / 9.0).abs() < 1e-9 && (low - 2.0 / 9.0).abs() < 1e-9, "{ab} {ba}");
+    assert_eq!((effort.prompt_tokens, effort.completion_tokens, effort.attempts), (100, 2, 2));
+    let asked = scene.server.requests();
+    assert!(asked[0].body.contains("Response 1") && asked[0].body.contains("Preferred Response="));
+    assert_ne!(asked[0].body, asked[1].body);
+}
+
+#[test]
+fn what_goes_wrong_for_a_while_costs_attempts_and_nothing_else() {
+    let fine = next(&[("1", 0.9), ("2", 0.1)]);
+    let limit = Act::status(429, "{}").header("retry-after", "0");
+    let torn = Act::CutOff(b"{\"choices\":".to_vec());
+    for trouble in [limit, Act::status(500, "oops"), Act::Reset, torn] {
+        let scene = Scene::new(vec![trouble.clone(), fine.clone()]);
+        let Accounted { outcome, effort } = scene.compare(Asking::default());
+        assert_eq!(outcome.unwrap().label.value(), 0.5, "it names the first in both orders");
+        assert_eq!(effort.attempts, 3, "{trouble:?}");
+    }
+}
+
+#[test]
+fn what_stays_wrong_is_unscorable_and_says_why() {
+    let (reason, detail) = failure(&Scene::new(vec![Act::status(503, "down for repairs")]));
+    assert_eq!(reason, UnscorableReason::EngineFailed);
+    assert!(detail.contains("503") && detail.contains("attempt 3"), "{detail}");
+    let (reason, detail) = failure(&Scene::new(vec![answer("1", Value::Null)]));
+    assert_eq!(reason, UnscorableReason::EngineFailed);
+    assert!(detail.contains("log-probabilities"), "{detail}");
+    let mut scene = Scene::new(vec![Act::Silence]);
+    scene.endpoint.timeout = Duration::from_millis(20);
+    let (reason, detail) = failure(&scene);
+    assert_eq!(reason, UnscorableReason::EngineFailed, "{detail}");
+}
+
+/// Another peer's bug: the second verdict is not among the tokens named, and the wrong place is read.
+#[test]
+fn a_verdict_that_is_not_named_is_no_zero_unless_it_must_be_next_to_nothing() {
+    let (reason, detail) =
+        failure(&Scene::new(vec![next(&[("1", 0.5), ("The", 0.3), ("A", 0.2)])]));
+    assert_eq!(reason, UnscorableReason::NoVerdict);
+    assert!(detail.contains("\"2\" is not among"), "{detail}");
+    // The last token named has a thousandth, so the verdict has less.
+    let sure = Scene::new(vec![next(&[("1", 0.99), ("The", 0.001)])]);
+    let comparison = sure.compare(Asking::default()).outcome.unwrap();
+    assert_eq!(comparison.ab.prefers_first.value(), 1.0);
+    let (reason, _) = failure(&Scene::new(vec![next(&[("I", 0.9), ("We", 0.05)])]));
+    assert_eq!(reason, UnscorableReason::NoVerdict);
+}
+
+#[test]
+fn a_ten_of_two_tokens_is_asked_for_where_that_is_possible() {
+    let digits: Vec<String> = (1..=9).map(|d| d.to_string()).collect();
+    let scale: Vec<(&str, f64)> =
+        digits.iter().map(|d| (d.as_str(), if d == "1" { 0.68 } else { 0.04 })).collect();
+    let script = vec![next(&scale), next(&[("0", 0.75), ("\n", 0.25)])];
+    let scene = Scene::new(script.clone());
+    let rating = scene.rate().outcome.unwrap();
+    let distribution = &rating.answers[0].distribution;
+    assert!((distribution[0] - 0.17).abs() < 1e-9 && (distribution[9] - 0.51).abs() < 1e-9);
+    assert!(scene.server.requests()[1].body.contains("Grade:1"));
+    // Where the first words end the user's turn, nothing can follow them.
+    let mut scene = Scene::new(script);
+    scene.endpoint.prefill = Prefill::UserTurn;
+    let unscorable = scene.rate().outcome.unwrap_err();
+    assert!(unscorable.detail.contains("api = \"completions\""), "{unscorable}");
+}
+
+#[test]
+fn a_rationale_is_written_first_and_stands_before_the_verdict() {
+    let asking = Asking { reasoning: Some(Reasoning::default()), ..Asking::default() };
+    let verdict = next(&[("1", 0.9), ("2", 0.1)]);
+    let said = answer(" Four is right.", Value::Null);
+    let scene = Scene::new(vec![said.clone(), said, verdict]);
+    let Accounted { outcome, effort } = scene.compare(asking);
+    let comparison = outcome.unwrap();
+    assert_eq!(comparison.ab.rationales[0].text, " Four is right.");
+    assert_eq!(effort.attempts, 4);
+    let asked = scene.server.requests();
+    assert!(asked.iter().any(|r| r.body.contains("Four is right.\\n\\nPreferred Response=")));
+}
+
+#[test]
+fn the_other_interface_goes_on_with_a_text() {
+    let logprobs = json!({"tokens": ["1"], "token_logprobs": [-0.1],
+        "top_logprobs": [{"1": -0.1, " 2": -2.5}], "text_offset": [0]});
+    let choice = json!({"index": 0, "text": "1", "finish_reason": "length", "logprobs": logprobs});
+    let body = json!({"model": "small-1", "choices": [choice]}).to_string();
+    let mut scene = Scene::new(vec![Act::ok(body)]);
+    scene.endpoint.api = Api::Completions;
+    let Accounted { outcome, effort } = scene.compare(Asking::default());
+    let expected = (-0.1_f64).exp() / ((-0.1_f64).exp() + (-2.5_f64).exp());
+    assert!((outcome.unwrap().ab.prefers_first.value() - expected).abs() < 1e-9);
+    // It does not say what it read; English has some four bytes a token.
+    assert!((40..400).contains(&effort.prompt_tokens), "{effort:?}");
+    assert!(scene.server.requests()[0].path.ends_with("/v1/completions"));
+}

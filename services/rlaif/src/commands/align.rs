@@ -1,0 +1,327 @@
+//! `rlaif align`: how well labelers agree with people, and how biased they are.
+
+use super::jsonl::progress_bar;
+use crate::labeling::{Clerk, ClerkArgs, Labelers, LabelersArgs};
+use anyhow::{Context, Result, bail};
+use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
+use rlaif_audit::{Answer, Arm, Audit, Human, Labeler, Observation, Options, Question, document};
+use rlaif_data::{Reader, preferences_of, shuffle_sides, write_atomic};
+use rlaif_judge::{Engine, Judge};
+use rlaif_template::{Asking, Kind, Reasoning, Template};
+use rlaif_types::{Comparison, ContentHash, Judgement, Pair, Preference, Prompt};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Pairs asked about together.
+const CHUNK: usize = 32;
+
+/// Measure labelers against people's labels: agreement, position and verbosity bias, calibration.
+///
+/// Every labeler is asked every question about the pairs of every task it fits: the comparison grid of
+/// the paper's section 1. A task is a name and a file of preferences in any format that `rlaif data`
+/// reads; a template fits the task that its name begins with, or all where it is a file of your own.
+/// The sides of pairs are shuffled, so that the preferred one is not always first. With --ledger a grid
+/// that was interrupted goes on where it was.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    rlaif align --task summary=tldr.jsonl --model smollm2-135m-instruct --template base --template \
+    detailed --shots 0 --shots 2 --out align.html\n  \
+    rlaif align --task helpful=hh.jsonl --model a.gguf --model gpt.toml --template base --cot both \
+    --ledger labels.sqlite --json align.json")]
+pub struct Args {
+    /// NAME=FILE: pairs with people's labels.
+    #[arg(long = "task", value_name = "NAME=FILE", required = true)]
+    tasks: Vec<Task>,
+    #[command(flatten)]
+    labelers: LabelersArgs,
+    /// A built-in template (summary/detailed, or detailed for each task's own), or a .toml file.
+    #[arg(long = "template", default_value = "base")]
+    templates: Vec<String>,
+    /// Exemplars shown first; several times for several arms.
+    #[arg(long, default_value = "0")]
+    shots: Vec<usize>,
+    /// Ask for a rationale before the verdict: never, always, or in arms of their own.
+    #[arg(long, value_enum, default_value_t = Cot::No)]
+    cot: Cot,
+    /// Longest rationale, in tokens.
+    #[arg(long, default_value_t = Reasoning::default().max_tokens)]
+    max_rationale_tokens: usize,
+    /// Pairs of each task, drawn by the seed; all where it is not given.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only pairs of which people were this sure, 1 to 9; the paper keeps 1,2,8,9 of TL;DR.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    confidence: Vec<u8>,
+    /// Try to fool every labeler with each probe on so many pairs of each task.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    probes: usize,
+    /// Verdicts with less probability than this together are counted apart.
+    #[arg(long, default_value_t = 0.5)]
+    mass_floor: f64,
+    /// Seed of what is drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The report, as .html or .md; the table goes to standard output anyway.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// All numbers as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    clerk: ClerkArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Cot {
+    No,
+    Yes,
+    Both,
+}
+
+#[derive(Clone)]
+struct Task {
+    name: String,
+    file: PathBuf,
+}
+
+impl FromStr for Task {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts =
+            text.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty());
+        let (name, file) = parts.ok_or("expected NAME=FILE, such as summary=tldr.jsonl")?;
+        Ok(Self { name: name.to_owned(), file: file.into() })
+    }
+}
+
+/// A question of the grid.
+struct Cell {
+    task: usize,
+    template: Template,
+    asking: Asking,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let tasks = args.tasks.iter().map(|task| args.pairs(task)).collect::<Result<Vec<_>>>()?;
+    let cells = args.cells()?;
+    let labelers = Labelers::new(&args.labelers)?;
+    let mut clerk = Clerk::new(&args.clerk)?;
+    let mut arms = Vec::new();
+    for name in &args.labelers.model {
+        let (engine, place) = labelers.start(name)?;
+        for cell in &cells {
+            let pairs = &tasks[cell.task];
+            let arm = args.arm(&mut clerk, &engine, &place, cell, pairs);
+            arms.push(arm.with_context(|| format!("{name}, {}", cell.template.name))?);
+        }
+    }
+    let audit = Audit::of(&arms, Options { seed: args.seed, mass_floor: args.mass_floor })?;
+    args.report(&audit)
+}
+
+impl Args {
+    fn pairs(&self, task: &Task) -> Result<Vec<Preference>> {
+        let preferences = Reader::open(&task.file)?.read_all(|record| preferences_of(&record))?;
+        let sure = |preference: &Preference| {
+            let confidence = preference.human.as_ref().and_then(|human| human.confidence);
+            self.confidence.is_empty()
+                || confidence.is_some_and(|place| self.confidence.contains(&place.value()))
+        };
+        // The same pair may have been judged by several people: the first counts.
+        let mut unique = BTreeMap::new();
+        for preference in preferences.into_iter().flatten().filter(|p| sure(p)) {
+            unique.entry(id(&preference.pair)).or_insert(preference);
+        }
+        // Drawn by a hash of seed and pair, so that a larger limit keeps what a smaller one had.
+        let draw = |id: &String| ContentHash::of(format!("{} {id}", self.seed));
+        let mut drawn: Vec<(ContentHash, Preference)> =
+            unique.into_iter().map(|(id, preference)| (draw(&id), preference)).collect();
+        drawn.sort_by(|(a, _), (b, _)| a.cmp(b));
+        drawn.truncate(self.limit.unwrap_or(usize::MAX));
+        if drawn.is_empty() {
+            bail!("{}: no pairs to ask about", task.file.display());
+        }
+        Ok(drawn.into_iter().map(|(_, preference)| shuffle_sides(preference, self.seed)).collect())
+    }
+
+    /// Every template that fits each task, in every way of asking.
+    fn cells(&self) -> Result<Vec<Cell>> {
+        let mut cells = Vec::new();
+        for (index, task) in self.tasks.iter().enumerate() {
+            for name in &self.templates {
+                let Some(name) = fitting(name, &task.name) else { continue };
+                let template = Template::load(&name)?;
+                if template.kind != Kind::Compare {
+                    bail!("template {name} is for {}, not for comparing", template.kind.describe());
+                }
+                for asking in self.ways() {
+                    let problems = asking.problems(&template);
+                    if !problems.is_empty() {
+                        bail!("template {name} cannot be asked so: {problems}");
+                    }
+                    cells.push(Cell { task: index, template: template.clone(), asking });
+                }
+            }
+        }
+        if cells.is_empty() {
+            bail!("no template fits any task; a built-in one begins with the task's name");
+        }
+        Ok(cells)
+    }
+
+    fn ways(&self) -> Vec<Asking> {
+        let reasoning = Reasoning { max_tokens: self.max_rationale_tokens, ..Reasoning::default() };
+        let thoughts = match self.cot {
+            Cot::No => vec![None],
+            Cot::Yes => vec![Some(reasoning)],
+            Cot::Both => vec![None, Some(reasoning)],
+        };
+        let way = |shots: usize, reasoning: &Option<Reasoning>| Asking {
+            shots,
+            // Exemplars show what is to be written.
+            exemplar_rationales: reasoning.is_some() && shots > 0,
+            reasoning: reasoning.clone(),
+            ..Asking::default()
+        };
+        self.shots.iter().flat_map(|shots| thoughts.iter().map(|t| way(*shots, t))).collect()
+    }
+
+    fn arm(
+        &self,
+        clerk: &mut Clerk,
+        engine: &Arc<dyn Engine>,
+        place: &str,
+        cell: &Cell,
+        preferences: &[Preference],
+    ) -> Result<Arm> {
+        let judge = Judge::new(engine.clone(), cell.template.clone(), cell.asking.clone())?;
+        let labeler = judge.labeler();
+        let mut arm = Arm {
+            task: self.tasks[cell.task].name.clone(),
+            labeler: Labeler { name: labeler.name.clone(), parameters: labeler.parameters },
+            question: Question {
+                template: cell.template.name.clone(),
+                shots: cell.asking.shots,
+                rationale: cell.asking.reasoning.is_some(),
+            },
+            price: None,
+            observations: Vec::new(),
+            probes: Vec::new(),
+        };
+        eprintln!("{}", arm.describe());
+        let pairs: Vec<Pair> = preferences.iter().map(|p| p.pair.clone()).collect();
+        let said = compare_all(clerk, &judge, place, &pairs)?;
+        for (preference, said) in preferences.iter().zip(&said) {
+            arm.observations.push(observation(preference, said));
+        }
+        for probe in PROBES.iter().filter(|_| self.probes > 0) {
+            let tried = self.try_probe(clerk, &judge, place, probe, &pairs, &said)?;
+            arm.probes.extend(tried);
+        }
+        Ok(arm)
+    }
+
+    /// Edits the response that the labeler likes less: a trick pays if it wins then.
+    fn try_probe(
+        &self,
+        clerk: &mut Clerk,
+        judge: &Judge,
+        place: &str,
+        probe: &Probe,
+        pairs: &[Pair],
+        said: &[Judgement<Comparison>],
+    ) -> Result<Vec<ProbeAnswer>> {
+        let judged =
+            pairs.iter().zip(said).filter_map(|(pair, said)| Some((pair, said.as_ref().ok()?)));
+        let losing = judged.take(self.probes).map(|(pair, before)| {
+            let side = if before.label.value() > 0.5 { Side::B } else { Side::A };
+            (side, before.label, probe.on(pair, side))
+        });
+        let losing: Vec<_> = losing.collect();
+        let probed: Vec<Pair> = losing.iter().map(|(.., pair)| pair.clone()).collect();
+        let after = compare_all(clerk, judge, place, &probed)?;
+        let answers = losing.into_iter().zip(after).map(|((side, before, _), after)| ProbeAnswer {
+            probe: probe.name.to_owned(),
+            side,
+            before: Some(before),
+            after: after.map(|said| Answer::of(&said)),
+        });
+        Ok(answers.collect())
+    }
+
+    fn report(&self, audit: &Audit) -> Result<()> {
+        let document = document(audit);
+        println!("{}", document.to_markdown());
+        if let Some(path) = &self.out {
+            let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+            let text = if is_markdown { document.to_markdown() } else { document.to_html() };
+            write_atomic(path, text.as_bytes())?;
+        }
+        if let Some(path) = &self.json {
+            write_atomic(path, &serde_json::to_vec_pretty(audit)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The template that `name` stands for in a task, if it fits: `detailed` is `summary/detailed` in
+/// `summary`.
+fn fitting(name: &str, task: &str) -> Option<String> {
+    if name.ends_with(".toml") {
+        return Some(name.to_owned());
+    }
+    match name.split_once('/') {
+        Some((of, _)) => (of == task).then(|| name.to_owned()),
+        None => Some(format!("{task}/{name}")),
+    }
+}
+
+fn compare_all(
+    clerk: &mut Clerk,
+    judge: &Judge,
+    place: &str,
+    pairs: &[Pair],
+) -> Result<Vec<Judgement<Comparison>>> {
+    let bar = progress_bar(Some(pairs.len()));
+    let mut said = Vec::with_capacity(pairs.len());
+    for chunk in pairs.chunks(CHUNK) {
+        let asked = clerk.compare(judge, place, chunk)?;
+        if let Some(refused) = asked.refused {
+            bail!("{refused}; what was labelled is in the ledger, if there is one");
+        }
+        said.extend(asked.answers.into_iter().flatten());
+        bar.inc(chunk.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(said)
+}
+
+fn observation(preference: &Preference, said: &Judgement<Comparison>) -> Observation {
+    let Preference { pair, human, .. } = preference;
+    // A tie among people is no label to agree with.
+    let decided = human.as_ref().filter(|human| human.prefers_a.value() != 0.5);
+    Observation {
+        id: id(pair),
+        group: ContentHash::of(pair.prompt.as_context()).to_string(),
+        len_a: pair.response_a.chars().count(),
+        len_b: pair.response_b.chars().count(),
+        human: decided.map(|human| Human {
+            prefers_a: human.prefers_a.prefers_a(),
+            confidence: human.confidence.map(|place| place.value()),
+        }),
+        answer: said.as_ref().map(Answer::of).map_err(Clone::clone),
+        repeats: Vec::new(),
+    }
+}
+
+/// Identity of a pair, whichever of its responses is called A.
+fn id(pair: &Pair) -> String {
+    let mut responses = [pair.response_a.as_str(), pair.response_b.as_str()];
+    responses.sort_unstable();
+    let context: &Prompt = &pair.prompt;
+    ContentHash::of(format!("{}\n\n{}\n\n{}", context.as_context(), responses[0], responses[1]))
+        .to_string()
+}

@@ -1,0 +1,225 @@
+//! Labeling as its users see it: paid for once, within a budget, by several models, with people where
+//! the labeler is unsure, and by models behind endpoints.
+
+use rlaif_testkit::{Act, ScriptedHttp};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
+const OTHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-qwen2");
+
+/// A folder with pairs to label.
+struct Work {
+    folder: TempDir,
+}
+
+impl Work {
+    fn with(pairs: usize) -> Self {
+        let work = Self { folder: tempfile::tempdir().unwrap() };
+        let line = |i: usize| {
+            json!({"id": i, "prompt": "Say something.", "response_a": format!("It is {i} degrees."),
+                "response_b": format!("I have {i} cats.")})
+        };
+        let lines: String = (0..pairs).map(|i| format!("{}\n", line(i))).collect();
+        std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+        work
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn rlaif(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        command.args(args).current_dir(self.folder.path()).output().unwrap()
+    }
+
+    /// `rlaif label` of the pairs into `out`.
+    fn label(&self, out: &str, args: &[&str]) -> Output {
+        let fixed =
+            ["label", "--in", "pairs.jsonl", "--out", out, "--template", "sentiment/compare"];
+        self.rlaif(&[&fixed[..], args].concat())
+    }
+
+    fn labelled(&self, out: &str, args: &[&str]) -> Vec<Value> {
+        let output = self.label(out, args);
+        assert!(output.status.success(), "{}", stderr(&output));
+        records(&self.path(out))
+    }
+
+    /// Labels in the ledger.
+    fn in_ledger(&self) -> u64 {
+        let output = self.rlaif(&["labels", "list", "--ledger", "l.sqlite", "--json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap().lines().count() as u64
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn records(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn what_the_ledger_knows_is_not_asked_again() {
+    let work = Work::with(70);
+    let ledger = ["--model", MODEL, "--ledger", "l.sqlite"];
+    let first = work.labelled("first.jsonl", &ledger);
+    assert_eq!((first.len(), work.in_ledger()), (70, 70));
+    let again = work.labelled("again.jsonl", &ledger);
+    assert_eq!((again, work.in_ledger()), (first, 70));
+    // Another way of asking is another question.
+    work.labelled("other.jsonl", &[&ledger[..], &["--min-verdict-mass", "0.000001"]].concat());
+    assert_eq!(work.in_ledger(), 140);
+}
+
+#[test]
+fn a_label_can_be_explained() {
+    let work = Work::with(1);
+    let labelled = work.labelled("out.jsonl", &["--model", MODEL, "--ledger", "l.sqlite"]);
+    let id = labelled[0]["label_id"].as_str().unwrap();
+    let shown = work.rlaif(&["labels", "show", &id[..12], "--ledger", "l.sqlite"]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    for what in [id, "It is 0 degrees.", "I have 0 cats.", "sentiment/compare"] {
+        assert!(text.contains(what), "{what} in {text}");
+    }
+}
+
+#[test]
+fn a_budget_stops_cleanly_and_a_raised_one_goes_on() {
+    let work = Work::with(70);
+    let all = work.labelled("all.jsonl", &["--model", MODEL]);
+    let args = |tokens| ["--model", MODEL, "--ledger", "l.sqlite", "--max-tokens", tokens];
+    let stopped = work.label("some.jsonl", &args("9000"));
+    assert!(!stopped.status.success());
+    assert!(stderr(&stopped).contains("raise it to go on"), "{}", stderr(&stopped));
+    let some = records(&work.path("some.jsonl"));
+    assert!((1..70).contains(&some.len()), "{}", some.len());
+    let tokens = |records: &[Value]| -> u64 {
+        let of = |r: &Value, order: &str| r[order]["prompt_tokens"].as_u64().unwrap();
+        records.iter().map(|r| of(r, "order_ab") + of(r, "order_ba")).sum()
+    };
+    assert!(tokens(&some) <= 9000, "{}", tokens(&some));
+    let spent = work.in_ledger();
+    assert_eq!(spent, some.len() as u64);
+    let rest = work.labelled("rest.jsonl", &args("1000000"));
+    assert_eq!((rest.len(), work.in_ledger()), (70, 70));
+    // The same labels, whether asked in one go or in two. In other batches the last bits differ.
+    for (one, two) in all.iter().zip(&rest) {
+        let label = |record: &Value| record["soft_label"].as_f64().unwrap();
+        assert_eq!(one["label_id"], two["label_id"]);
+        assert!((label(one) - label(two)).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn a_panel_is_the_mean_of_its_members_and_exchanges_exactly() {
+    let work = Work::with(3);
+    let panel = work.labelled("panel.jsonl", &["--model", MODEL, "--model", OTHER]);
+    for record in &panel {
+        let member = |i: usize| record["panel"][i]["soft_label"].as_f64().unwrap();
+        let mean = (member(0) + member(1)) / 2.0;
+        assert!((record["soft_label"].as_f64().unwrap() - mean).abs() < 1e-11, "{record}");
+    }
+    let exchanged: String = records(&work.path("pairs.jsonl"))
+        .into_iter()
+        .map(|r| {
+            let (a, b) = (&r["response_a"], &r["response_b"]);
+            format!("{}\n", json!({"prompt": r["prompt"], "response_a": b, "response_b": a}))
+        })
+        .collect();
+    std::fs::write(work.path("pairs.jsonl"), exchanged).unwrap();
+    let back = work.labelled("back.jsonl", &["--model", MODEL, "--model", OTHER]);
+    for (there, back) in panel.iter().zip(&back) {
+        let (p, q) = (there["soft_label"].as_f64().unwrap(), back["soft_label"].as_f64().unwrap());
+        assert_eq!(p, 1.0 - q);
+    }
+}
+
+#[test]
+fn a_person_decides_what_the_labeler_is_unsure_of() {
+    let work = Work::with(8);
+    let all = work.labelled("all.jsonl", &["--model", MODEL]);
+    let mut confidences: Vec<f64> =
+        all.iter().map(|record| record["confidence"].as_f64().unwrap()).collect();
+    confidences.sort_by(f64::total_cmp);
+    let middle = confidences[4].to_string();
+    let routed = ["--model", MODEL, "--min-confidence", &middle, "--route-uncertain", "ask.jsonl"];
+    let sure = work.labelled("sure.jsonl", &routed);
+    let unsure = records(&work.path("ask.jsonl"));
+    assert_eq!((sure.len(), unsure.len()), (4, 4));
+    // A person answers two of them.
+    let mut answered = unsure.clone();
+    answered[0]["human"] = json!("a");
+    answered[1]["human"] = json!("b");
+    let lines: String = answered.iter().map(|record| format!("{record}\n")).collect();
+    std::fs::write(work.path("answers.jsonl"), lines).unwrap();
+    let both =
+        work.labelled("both.jsonl", &[&routed[..], &["--answers", "answers.jsonl"]].concat());
+    assert_eq!(both.len(), 6);
+    let human: Vec<&Value> = both.iter().filter(|r| r["label_source"] == "human").collect();
+    assert_eq!(human.len(), 2);
+    assert_eq!((&human[0]["soft_label"], &human[1]["soft_label"]), (&json!(1.0), &json!(0.0)));
+    assert_eq!(human[1]["chosen"], human[1]["response_b"]);
+}
+
+#[test]
+fn labels_within_the_tie_band_are_ties() {
+    let work = Work::with(4);
+    let ties = work.labelled("ties.jsonl", &["--model", MODEL, "--tie-band", "1"]);
+    assert!(ties.iter().all(|record| record["soft_label"] == 0.5));
+}
+
+/// A server that names the first response in both orders.
+fn biased() -> Act {
+    let named = json!([{"token": "1", "logprob": -0.1}, {"token": "2", "logprob": -2.4}]);
+    let content = json!([{"token": "1", "logprob": -0.1, "top_logprobs": named}]);
+    let choice = json!({"message": {"role": "assistant", "content": "1"}, "finish_reason": "length",
+        "logprobs": {"content": content}});
+    let usage = json!({"prompt_tokens": 1000, "completion_tokens": 1});
+    Act::ok(json!({"model": "m", "choices": [choice], "usage": usage}).to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_a_model_like_others_and_nothing_is_paid_twice() {
+    // What fails for good costs its own pair its label, for now: 4 attempts of the 2 questions.
+    let script = [vec![Act::status(500, "oops"); 4], vec![biased()]].concat();
+    let server = ScriptedHttp::start(script).await;
+    let work = Work::with(3);
+    let endpoint = format!(
+        "base_url = \"{}/v1\"\nmodel = \"m\"\nmax_attempts = 2\nmax_concurrency = 1\n\
+         first_backoff = \"1ms\"\n",
+        server.url()
+    );
+    std::fs::write(work.path("m.toml"), endpoint).unwrap();
+    let prices = "[prices.m]\ninput_per_1k = 0.03\noutput_per_1k = 0.06\n";
+    std::fs::write(work.path("prices.toml"), prices).unwrap();
+    let args = ["--model", "m.toml", "--ledger", "l.sqlite", "--prices", "prices.toml"];
+    let first = work.labelled("first.jsonl", &args);
+    assert_eq!(first.iter().filter(|r| r.get("unscorable").is_some()).count(), 1, "{first:?}");
+    assert_eq!(first.iter().filter(|r| r["soft_label"] == 0.5).count(), 2);
+    let asked = server.requests().len();
+    // The pair that failed is asked again, the others are known.
+    let output = work.label("second.jsonl", &args);
+    let second = records(&work.path("second.jsonl"));
+    assert!(second.iter().all(|record| record["soft_label"] == 0.5), "{second:?}");
+    assert_eq!(server.requests().len(), asked + 2);
+    // 3 pairs, 2 orders, 1000 tokens read at $0.03 and 1 written at $0.06 a thousand.
+    assert!(stderr(&output).contains("0.18036"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_endpoint_file_that_makes_no_sense_says_all_that_is_wrong() {
+    let work = Work::with(1);
+    std::fs::write(work.path("m.toml"), "base_url = \"ftp://x\"\nmax_attempts = 0\n").unwrap();
+    let error = stderr(&work.label("out.jsonl", &["--model", "m.toml"]));
+    for what in ["m.toml", "base_url", "model must be given", "max_attempts"] {
+        assert!(error.contains(what), "{what} in {error}");
+    }
+}
