@@ -24,8 +24,36 @@ fn main() -> ExitCode {
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", describe(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes in one line. Many errors name their cause themselves: once is enough.
+fn describe(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_not_named_twice() {
+        let io = std::io::Error::other("disk on fire");
+        let data = rlaif_data::Reader::open("/nowhere.jsonl".as_ref()).err().unwrap();
+        assert_eq!(describe(&anyhow!(io).context("reading x")), "reading x: disk on fire");
+        let line = describe(&anyhow!(data));
+        assert_eq!(line.matches("No such file").count(), 1, "{line}");
     }
 }
