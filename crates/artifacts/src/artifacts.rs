@@ -160,13 +160,20 @@ mod tests {
     use object_store::memory::InMemory;
     use std::sync::Arc;
 
-    /// The same in a local folder and in a bucket.
-    fn stores(dir: &std::path::Path) -> [ArtifactStore; 2] {
+    /// The same in a local folder, in a bucket in memory, and in a real one where `RLAIF_TEST_BUCKET`
+    /// names it (`s3://bucket/prefix`, in a build with the feature).
+    fn stores(dir: &std::path::Path) -> Vec<ArtifactStore> {
         let bucket = Arc::new(InMemory::new());
-        [
+        let mut stores = vec![
             ArtifactStore::open(&dir.join("store").display().to_string(), dir).unwrap(),
             ArtifactStore::over(bucket, Path::from("some/prefix"), dir).unwrap(),
-        ]
+        ];
+        if let Ok(url) = std::env::var("RLAIF_TEST_BUCKET") {
+            // A prefix of its own for each test.
+            let name = dir.file_name().unwrap().to_string_lossy().replace('.', "");
+            stores.push(ArtifactStore::open(&format!("{url}/{name}"), dir).unwrap());
+        }
+        stores
     }
 
     #[tokio::test]
