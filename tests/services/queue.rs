@@ -1,0 +1,88 @@
+//! Workers and their queue, and how they are configured.
+
+use crate::{MODEL, TEMPLATE, config, start};
+use rlaif_artifacts::Payload;
+use rlaif_job::{Answer, CheckLabeler, ModelRef, TaskId, Work, WorkItem, WorkResult};
+use rlaif_labeler::Labeler;
+use rlaif_queue::{Address, Item, Options, Outcome, Position, Queue};
+use rlaif_template::Template;
+use rlaif_testkit::{RedisServer, eventually};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Work for a labeler that needs no more than to be loaded.
+async fn enqueue(queue: &Queue, folder: &Path, job: &str) {
+    let artifacts = rlaif_artifacts::ArtifactStore::open(
+        &folder.join("artifacts").display().to_string(),
+        &folder.join("cache"),
+    );
+    let templates = vec![Template::load(TEMPLATE).unwrap()];
+    let work = Work::CheckLabeler(CheckLabeler { model: ModelRef::Named(MODEL.into()), templates });
+    let item = WorkItem { job: job.to_owned(), task: TaskId::CheckLabeler, work };
+    let message = serde_json::to_vec(&item).unwrap();
+    let payload = Payload::of(&artifacts.unwrap().job(job).unwrap(), message).await.unwrap();
+    let id = format!("{job}/{}", item.task);
+    queue.enqueue(vec![Item::new(id, payload.to_wire())]).await.unwrap();
+}
+
+async fn result(queue: &Queue) -> WorkResult {
+    let entry = eventually("a result", async || {
+        let results = queue.results(Position::START, 1, Duration::from_secs(1)).await.ok()?;
+        results.into_iter().find(|entry| matches!(entry.outcome, Outcome::Done { .. }))
+    })
+    .await;
+    queue.acknowledge(entry.position).await.unwrap();
+    let Outcome::Done { payload, .. } = entry.outcome else { unreachable!("just found") };
+    let Payload::Inline(message) = Payload::from_wire(&payload).unwrap() else {
+        panic!("a small result travels inline")
+    };
+    serde_json::from_slice::<Answer>(&message).unwrap().result
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_does_what_is_queued_and_outlives_its_redis() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    // The worker comes first: it waits.
+    redis.kill();
+    let config = config::<Labeler>(&url, folder.path(), |config| {
+        config.queue.options.patience = Duration::from_secs(1);
+    });
+    let worker = start::<Labeler>(config).await;
+    assert!(!worker.is_ready());
+    redis.restart();
+    worker.until_ready(true).await;
+
+    let queue = Queue::redis("label", &Address::new(&url), Options::default()).await.unwrap();
+    enqueue(&queue, folder.path(), "job-1").await;
+    assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
+
+    // Longer than its patience, which readiness tells: the watch waits for two seconds.
+    redis.kill();
+    worker.until_ready(false).await;
+    assert!(!worker.ended.is_finished());
+    redis.restart();
+    worker.until_ready(true).await;
+    enqueue(&queue, folder.path(), "job-2").await;
+    assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
+    worker.stop().await;
+}
+
+#[test]
+fn a_dumped_configuration_is_whole_and_shows_no_secret() {
+    for kind in ["labeler", "rollout", "reward", "learner"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_rlaif"))
+            .args([kind, "--dump-config"])
+            .env("RLAIF__QUEUE__URL", "redis://:hunter2@queue:6379")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        for expected in ["[queue]", "[artifacts]", "[worker]", "[direct]", "[server]", "patience"] {
+            assert!(text.contains(expected), "{kind}: no {expected} in\n{text}");
+        }
+        assert!(!text.contains("hunter2"), "{kind}");
+    }
+}
