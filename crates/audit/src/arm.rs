@@ -129,7 +129,7 @@ impl Answer {
 
     /// How sure the labeler is: `|2p - 1|`, 0 for a tie and 1 for certainty.
     pub fn confidence(&self) -> f64 {
-        (2.0 * self.label.value() - 1.0).abs()
+        self.label.confidence()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The job file: everything a run depends on.
 
 use crate::Error;
-use crate::label_record::is_plain;
 use rlaif_template::Asking;
 use rlaif_types::{LoraConfig, OptimizerConfig, Problem, Problems, ReinforceConfig};
 use serde::{Deserialize, Serialize};
@@ -77,7 +76,7 @@ pub struct LabelerConfig {
     /// ratings where the labeler's rating is the reward.
     pub template: String,
     /// How the template is asked: exemplars, rationales. Evaluation asks for verdicts straight away.
-    #[serde(default, skip_serializing_if = "is_plain")]
+    #[serde(default, skip_serializing_if = "Asking::is_plain")]
     pub asking: Asking,
     /// Price of a thousand prompt tokens, for the cost table.
     #[serde(default)]

@@ -20,15 +20,10 @@ pub struct LabelRecord {
     /// Hash of the template.
     pub template_hash: ContentHash,
     /// How it was asked.
-    #[serde(default, skip_serializing_if = "is_plain")]
+    #[serde(default, skip_serializing_if = "Asking::is_plain")]
     pub asking: Asking,
     /// Name of the labeler.
     pub labeler: String,
     /// Hash of the labeler.
     pub labeler_hash: ContentHash,
-}
-
-/// Whether a template is asked without anything besides.
-pub(crate) fn is_plain(asking: &Asking) -> bool {
-    *asking == Asking::default()
 }

@@ -2,13 +2,11 @@
 //! section 1).
 
 use crate::Error;
-use crate::engine::{Accounted, Effort, Question};
-use crate::judge::{Judge, Verdict};
+use crate::engine::{Accounted, Effort};
+use crate::judge::{Groups, Judge, Verdict, no_verdict};
 use crate::verdict::normalise;
 use rlaif_template::{Kind, Names};
-use rlaif_types::{
-    Comparison, Judgement, OrderScores, Pair, SoftLabel, Unscorable, UnscorableReason,
-};
+use rlaif_types::{Comparison, Judgement, OrderScores, Pair, SoftLabel};
 
 impl Judge {
     /// Labels each pair. Exchanging a pair's candidates gives exactly one minus its label: the
@@ -26,39 +24,28 @@ impl Judge {
     /// When the template is not for comparisons.
     pub fn compare_accounted(&self, pairs: &[Pair]) -> Result<Vec<Accounted<Comparison>>, Error> {
         self.expect_kind(&[Kind::Compare], "comparing two responses")?;
-        let asked: Vec<Judgement<[Vec<Question>; 2]>> =
-            pairs.iter().map(|pair| self.both_orders(pair)).collect();
-        let mut verdicts =
-            self.ask(asked.iter().flatten().flatten().cloned().collect()).into_iter();
-        let mut next = || verdicts.next().expect("one verdict for each order asked");
-        let comparisons = asked.into_iter().map(|asked| {
-            if let Err(why) = asked {
-                return Accounted::unasked(why);
-            }
-            // Both are taken before either is looked at: a failure must not shift the others.
-            let (ab, ba) = (next(), next());
-            let mut effort = ab.effort;
-            effort += ba.effort;
-            Accounted { outcome: self.comparison(ab.outcome, ba.outcome), effort }
-        });
-        Ok(comparisons.collect())
+        let asked = pairs.iter().map(|pair| self.both_orders(pair)).collect();
+        let verdicts = self.ask(asked).into_iter();
+        Ok(verdicts.map(|said| said.and_then(|both| self.comparison(both))).collect())
     }
 
     /// The most that one label can take; what a budget has to set aside.
     pub fn compare_at_most(&self, pair: &Pair) -> Effort {
-        self.both_orders(pair).map_or_else(|_| Effort::default(), |orders| Self::at_most(&orders))
+        Self::at_most(&self.both_orders(pair))
     }
 
-    fn comparison(&self, ab: Judgement<Verdict>, ba: Judgement<Verdict>) -> Judgement<Comparison> {
-        let (ab, ba) = (self.order_scores(ab?)?, self.order_scores(ba?)?);
-        let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
-        Ok(Comparison { label, ab, ba })
-    }
-
-    fn both_orders(&self, pair: &Pair) -> Judgement<[Vec<Question>; 2]> {
+    fn both_orders(&self, pair: &Pair) -> Judgement<Groups> {
         let (context, ending) = (pair.prompt.as_context(), &self.endings[0]);
         let (a, b) = (pair.response_a.as_str(), pair.response_b.as_str());
-        Ok([self.questions(&context, &[a, b], ending)?, self.questions(&context, &[b, a], ending)?])
+        let orders = [[a, b], [b, a]];
+        orders.iter().map(|order| self.questions(&context, order, ending)).collect()
+    }
+
+    fn comparison(&self, both: Vec<Verdict>) -> Judgement<Comparison> {
+        let [ab, ba] = <[Verdict; 2]>::try_from(both).expect("one verdict for each order");
+        let (ab, ba) = (self.order_scores(ab)?, self.order_scores(ba)?);
+        let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
+        Ok(Comparison { label, ab, ba })
     }
 
     fn order_scores(&self, verdict: Verdict) -> Judgement<OrderScores> {
@@ -86,8 +73,4 @@ impl Judge {
         let clamp = self.asking().reasoning.as_ref().and_then(|reasoning| reasoning.clamp);
         Ok(clamp.map_or(prefers_first, |clamp| prefers_first.clamped(clamp)))
     }
-}
-
-fn no_verdict(what: String) -> Unscorable {
-    Unscorable::new(UnscorableReason::NoVerdict, what)
 }

@@ -2,17 +2,18 @@
 //! texts; what the server does not say is never guessed.
 
 use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
+use crate::judge::no_verdict;
 use crate::spelling::{Branch, Spellings};
 use futures_util::future::{BoxFuture, join_all};
 use rlaif_openai::{Api, Client, Error, Generation, Prefill, Prompt, Provenance};
-use rlaif_types::{Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json};
+use rlaif_types::{
+    Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json, estimated_tokens,
+};
 use tokio::runtime::Handle;
 
 /// A verdict that is not among the tokens a server names could have up to the probability of the last
 /// one named. Where that is less than this share of the others, it makes no difference.
 const NEGLIGIBLE: f64 = 0.01;
-/// English has about so many bytes a token; for servers that do not say what they read.
-const BYTES_PER_TOKEN: usize = 4;
 /// Seeds are numbers of 31 bits on some servers.
 const SEEDS: u64 = 1 << 31;
 
@@ -135,7 +136,7 @@ impl Asking<'_> {
                         "the answer begins with {longer:?}, and this endpoint cannot be asked what \
                          comes after it: use api = \"completions\""
                     );
-                    return Err(Unscorable::new(UnscorableReason::NoVerdict, what));
+                    return Err(no_verdict(what));
                 }
             }
             Ok(())
@@ -168,7 +169,7 @@ impl Asking<'_> {
              up to {least:.1e} where those named have {known:.1e}: raise top_logprobs, or let the \
              template ask more plainly"
         );
-        Err(Unscorable::new(UnscorableReason::NoVerdict, detail))
+        Err(no_verdict(detail))
     }
 
     fn prompt(&self, begun: &str) -> Prompt {
@@ -184,7 +185,8 @@ impl Asking<'_> {
 
     fn took(&mut self, provenance: &Provenance, begun: usize, written: usize) {
         let said = |tokens: Option<u64>| tokens.and_then(|tokens| usize::try_from(tokens).ok());
-        let guess = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
+        // For servers that do not say.
+        let guess = estimated_tokens;
         let usage = provenance.usage.as_ref();
         let read = usage.and_then(|usage| said(usage.prompt_tokens));
         let wrote = usage.and_then(|usage| said(usage.completion_tokens));

@@ -124,6 +124,11 @@ impl<T> Accounted<T> {
     pub fn unasked(why: Unscorable) -> Self {
         Self { outcome: Err(why), effort: Effort::default() }
     }
+
+    /// What `f` makes of the answer, for the same effort.
+    pub fn and_then<U>(self, f: impl FnOnce(T) -> Judgement<U>) -> Accounted<U> {
+        Accounted { outcome: self.outcome.and_then(f), effort: self.effort }
+    }
 }
 
 /// Answers questions. Calls block until every question has its answer, in their order.

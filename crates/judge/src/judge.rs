@@ -31,7 +31,11 @@ pub(crate) struct Ending {
     verdicts: Arc<[String]>,
 }
 
+/// The questions about one item: a group for each verdict that it needs, whose answers make that one.
+pub(crate) type Groups = Vec<Vec<Question>>;
+
 /// What came of a question, over all rationales where there are several.
+#[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) logprobs: Vec<f64>,
     pub(crate) distribution: Vec<f64>,
@@ -189,36 +193,59 @@ impl Judge {
         text + &fill(&template.sample, &values)
     }
 
-    /// The most that the questions of `groups` can take: a token spells at least a byte.
-    pub(crate) fn at_most(groups: &[Vec<Question>]) -> Effort {
+    /// The most that an item can take, which is nothing where it cannot be asked about.
+    pub(crate) fn at_most(item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();
-        for question in groups.iter().flatten() {
+        for question in item.iter().flatten().flatten() {
             most += question.at_most();
         }
         most
     }
 
-    /// Asks all questions together, and makes one verdict of the answers to each group of them.
-    pub(crate) fn ask(&self, groups: Vec<Vec<Question>>) -> Vec<Accounted<Verdict>> {
-        let lengths: Vec<usize> = groups.iter().map(Vec::len).collect();
-        let questions: Vec<Question> = groups.into_iter().flatten().collect();
+    /// Asks about all items together, and makes one verdict of the answers to each group of an item. What
+    /// cannot be asked about, or fails, does not touch the others.
+    pub(crate) fn ask(&self, items: Vec<Judgement<Groups>>) -> Vec<Accounted<Vec<Verdict>>> {
+        let mut questions: Vec<Question> = Vec::new();
+        let shapes: Vec<Judgement<Vec<usize>>> = items
+            .into_iter()
+            .map(|item| {
+                let groups = item?;
+                let lengths = groups.iter().map(Vec::len).collect();
+                questions.extend(groups.into_iter().flatten());
+                Ok(lengths)
+            })
+            .collect();
         let mut readings = self.engine.read(&questions).into_iter();
-        let verdicts = lengths.into_iter().map(|length| {
-            // All are taken before any is looked at: a failure must not shift the others.
-            let (mut effort, mut outcomes) = (Effort::default(), Vec::new());
-            for reading in readings.by_ref().take(length) {
-                effort += reading.effort;
-                outcomes.push(reading.outcome);
-            }
-            let outcome = outcomes.into_iter().collect::<Judgement<Vec<Reading>>>();
-            Accounted { outcome: outcome.and_then(|read| self.verdict(read, effort)), effort }
+        let verdicts = shapes.into_iter().map(|shape| match shape {
+            Ok(lengths) => self.verdicts(&lengths, &mut readings),
+            Err(why) => Accounted::unasked(why),
         });
         verdicts.collect()
     }
 
+    /// One item's verdicts, from its share of the readings. All of them are taken before any is looked at:
+    /// a failure must not shift the others.
+    fn verdicts(
+        &self,
+        lengths: &[usize],
+        readings: &mut impl Iterator<Item = Accounted<Reading>>,
+    ) -> Accounted<Vec<Verdict>> {
+        let (mut effort, mut verdicts) = (Effort::default(), Vec::new());
+        for length in lengths {
+            let (mut of_group, mut outcomes) = (Effort::default(), Vec::new());
+            for reading in readings.take(*length) {
+                of_group += reading.effort;
+                outcomes.push(reading.outcome);
+            }
+            effort += of_group;
+            let outcome: Judgement<Vec<Reading>> = outcomes.into_iter().collect();
+            verdicts.push(outcome.and_then(|read| self.verdict(read, of_group)));
+        }
+        Accounted { outcome: verdicts.into_iter().collect(), effort }
+    }
+
     /// The mean of the distributions (paper section 1, self-consistency).
     fn verdict(&self, readings: Vec<Reading>, effort: Effort) -> Judgement<Verdict> {
-        let no_verdict = |what: String| Unscorable::new(UnscorableReason::NoVerdict, what);
         let mut distributions = Vec::new();
         for reading in &readings {
             distributions.push(normalise(&reading.verdict_logprobs).map_err(no_verdict)?);
@@ -257,6 +284,11 @@ impl Ending {
 fn rationale(reading: Reading) -> Option<Rationale> {
     let verdict_logprobs = reading.verdict_logprobs.into_iter().map(finite).collect();
     reading.rationale.map(|text| Rationale { text, verdict_logprobs, prefers_first: None })
+}
+
+/// Why there is no verdict.
+pub(crate) fn no_verdict(what: String) -> Unscorable {
+    Unscorable::new(UnscorableReason::NoVerdict, what)
 }
 
 /// JSON has no infinity; a verdict that cannot happen is as unlikely as f64 can say.

@@ -20,4 +20,4 @@ pub use engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought
 pub use error::Error;
 pub use judge::Judge;
 pub use local::LocalEngine;
-pub use panel::{Panel, PanelComparison, Rule};
+pub use panel::{Panel, Rule};

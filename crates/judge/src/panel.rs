@@ -6,7 +6,6 @@ use rlaif_types::{
 };
 use std::fmt;
 use std::str::FromStr;
-use std::thread;
 
 /// How labels of several labelers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,15 +22,6 @@ pub struct Panel {
     members: Vec<Judge>,
     rule: Rule,
     quorum: usize,
-}
-
-/// A panel's label, and its members'.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PanelComparison {
-    /// What they say together.
-    pub label: SoftLabel,
-    /// What each says, in the panel's order.
-    pub members: Vec<Judgement<Comparison>>,
 }
 
 impl Panel {
@@ -61,51 +51,28 @@ impl Panel {
         LabelId(hasher.finish())
     }
 
-    /// Labels each pair, all members at the same time. Exchanging a pair's candidates gives exactly one
-    /// minus its label.
-    ///
-    /// # Errors
-    /// When a member's template is not for comparisons.
-    pub fn compare(&self, pairs: &[Pair]) -> Result<Vec<Judgement<PanelComparison>>, Error> {
-        let said = thread::scope(|scope| {
-            let asked: Vec<_> = self
-                .members
-                .iter()
-                .map(|member| scope.spawn(move || member.compare(pairs)))
-                .collect();
-            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            asked.into_iter().map(join).collect::<Result<Vec<_>, Error>>()
-        })?;
-        let together =
-            |i: usize| self.together(said.iter().map(|labels| labels[i].clone()).collect());
-        Ok((0..pairs.len()).map(together).collect())
-    }
-
-    /// One label of the members' labels for one pair.
+    /// One label of what each member said of a pair, in the panel's order. Exchanging the pair's candidates
+    /// gives exactly one minus it.
     ///
     /// # Errors
     /// When fewer than the quorum could judge; says why the first of the others could not.
-    pub fn together(&self, members: Vec<Judgement<Comparison>>) -> Judgement<PanelComparison> {
-        let labels: Vec<SoftLabel> = members.iter().flatten().map(|said| said.label).collect();
+    pub fn together(&self, said: &[Judgement<Comparison>]) -> Judgement<SoftLabel> {
+        let labels: Vec<SoftLabel> = said.iter().flatten().map(|said| said.label).collect();
         if labels.len() < self.quorum {
-            let first = members.iter().find_map(|said| said.as_ref().err());
-            let (reason, why) = first
-                .map_or((UnscorableReason::BadItem, String::new()), |failure| {
-                    (failure.reason, failure.detail.clone())
-                });
+            let first = said.iter().find_map(|said| said.as_ref().err());
+            let (reason, why) = first.map_or((UnscorableReason::BadItem, ""), |failure| {
+                (failure.reason, failure.detail.as_str())
+            });
             let (voted, quorum) = (labels.len(), self.quorum);
             let detail = format!("{voted} of the {quorum} labelers needed could judge it: {why}");
             return Err(Unscorable::new(reason, detail));
         }
-        let label = match self.rule {
+        Ok(match self.rule {
             Rule::Mean => SoftLabel::mean(&labels),
             Rule::Vote => {
                 SoftLabel::mean(&labels.iter().map(|label| label.vote()).collect::<Vec<_>>())
             }
-        };
-        Ok(PanelComparison { label, members })
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Ratings: one response on a scale of ten (paper section 4), or by a rubric of yes/no questions.
 
 use crate::Error;
-use crate::engine::{Accounted, Effort, Question};
-use crate::judge::{Judge, Verdict};
+use crate::engine::{Accounted, Effort};
+use crate::judge::{Groups, Judge, Verdict};
 use rlaif_template::Kind;
 use rlaif_types::{Answered, Item, Judgement, Rating};
 
@@ -21,40 +21,24 @@ impl Judge {
     /// When the template is for comparisons.
     pub fn rate_accounted(&self, items: &[Item]) -> Result<Vec<Accounted<Rating>>, Error> {
         self.expect_kind(&[Kind::Rate, Kind::Rubric], "rating one response")?;
-        let asked: Vec<Judgement<Vec<Vec<Question>>>> =
-            items.iter().map(|item| self.by_every_ending(item)).collect();
-        let mut verdicts =
-            self.ask(asked.iter().flatten().flatten().cloned().collect()).into_iter();
-        let ratings = asked.into_iter().map(|asked| {
-            let endings = match asked {
-                Ok(endings) => endings.len(),
-                Err(why) => return Accounted::unasked(why),
-            };
-            // All are taken before any is looked at: a failure must not shift the others.
-            let (mut effort, mut answers) = (Effort::default(), Vec::new());
-            for verdict in verdicts.by_ref().take(endings) {
-                effort += verdict.effort;
-                answers.push(verdict.outcome.map(answered));
-            }
-            let outcome = answers.into_iter().collect::<Judgement<_>>();
-            Accounted { outcome: outcome.map(|answers| self.combine(answers)), effort }
-        });
-        Ok(ratings.collect())
+        let asked = items.iter().map(|item| self.by_every_ending(item)).collect();
+        let verdicts = self.ask(asked).into_iter();
+        Ok(verdicts.map(|said| said.and_then(|verdicts| Ok(self.combine(verdicts)))).collect())
     }
 
     /// The most that one rating can take; what a budget has to set aside.
     pub fn rate_at_most(&self, item: &Item) -> Effort {
-        let asked = self.by_every_ending(item);
-        asked.map_or_else(|_| Effort::default(), |endings| Self::at_most(&endings))
+        Self::at_most(&self.by_every_ending(item))
     }
 
-    fn by_every_ending(&self, item: &Item) -> Judgement<Vec<Vec<Question>>> {
+    fn by_every_ending(&self, item: &Item) -> Judgement<Groups> {
         let context = item.prompt.as_context();
         let questions = |ending| self.questions(&context, &[&item.response], ending);
         self.endings.iter().map(questions).collect()
     }
 
-    fn combine(&self, answers: Vec<Answered>) -> Rating {
+    fn combine(&self, verdicts: Vec<Verdict>) -> Rating {
+        let answers: Vec<Answered> = verdicts.into_iter().map(answered).collect();
         if self.template().kind == Kind::Rate {
             let score = expected_score(&answers[0].distribution);
             return Rating { reward: rescale(score), score, answers };

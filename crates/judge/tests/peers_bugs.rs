@@ -172,14 +172,20 @@ fn a_panel_counts_who_could_judge_and_exchanges_exactly() {
         judge("helpful/base", Told::new(move |_| Err(failed())))
     };
     let members = || vec![fixed(0.9), fixed(0.3), fixed(0.7), fails()];
-    let ask = |panel: &Panel, pair: Pair| panel.compare(&[pair]).unwrap().remove(0);
+    let ask = |panel: &Panel, pair: Pair| {
+        let said = panel
+            .members()
+            .iter()
+            .map(|member| member.compare(std::slice::from_ref(&pair)).unwrap().remove(0));
+        panel.together(&said.collect::<Vec<_>>())
+    };
     for rule in [Rule::Mean, Rule::Vote] {
         let panel = Panel::new(members(), rule, 3).unwrap();
         let there = ask(&panel, pair("good", "bad")).unwrap();
         let back = ask(&panel, pair("bad", "good")).unwrap();
-        assert_eq!(there.label, back.label.swapped());
+        assert_eq!(there, back.swapped());
         let expected = if rule == Rule::Mean { (0.9 + 0.3 + 0.7) / 3.0 } else { 2.0 / 3.0 };
-        assert!((there.label.value() - expected).abs() < 1e-9, "{rule}: {:?}", there.label);
+        assert!((there.value() - expected).abs() < 1e-9, "{rule}: {there:?}");
         let all = Panel::new(members(), rule, 4).unwrap();
         let failure = ask(&all, pair("good", "bad")).unwrap_err();
         assert!(failure.detail.contains("3 of the 4 labelers needed"), "{failure}");

@@ -202,6 +202,13 @@ struct Quoted {
     device_hour: Option<f64>,
 }
 
+/// A table without prices.
+impl Default for Prices {
+    fn default() -> Self {
+        Self { currency: dollars(), prices: BTreeMap::new() }
+    }
+}
+
 impl Prices {
     /// Reads a table.
     ///

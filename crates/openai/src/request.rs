@@ -2,11 +2,8 @@
 
 use crate::endpoint::{Api, Endpoint, Prefill, TokenLimit};
 use crate::error::Error;
-use rlaif_types::{Message, Role};
+use rlaif_types::{Message, Role, estimated_tokens};
 use serde_json::{Map, Value, json};
-
-/// English has about this many bytes per token; only for the estimate that rates are kept by.
-const BYTES_PER_TOKEN: usize = 4;
 
 /// What the model goes on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +189,7 @@ impl<'a> Body<'a> {
 
     fn finish(mut self, max_tokens: u32) -> Request {
         self.fields.extend(self.endpoint.extra.clone());
-        let tokens = self.prompt_bytes.div_ceil(BYTES_PER_TOKEN) as u64 + u64::from(max_tokens);
+        let tokens = estimated_tokens(self.prompt_bytes) as u64 + u64::from(max_tokens);
         Request { body: Value::Object(self.fields).to_string().into_bytes(), tokens }
     }
 }

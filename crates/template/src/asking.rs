@@ -65,15 +65,20 @@ impl Default for Reasoning {
 }
 
 impl Asking {
+    /// Whether it asks for the verdict straight away, without anything besides.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Identity for provenance; none for the default, so that a plain question is the same question
     /// whatever else could have been asked.
     pub fn hash(&self) -> Option<ContentHash> {
-        (*self != Self::default()).then(|| ContentHash::of(canonical_json(&self.options())))
+        (!self.is_plain()).then(|| ContentHash::of(canonical_json(&self.options())))
     }
 
     /// The settings as plain data, for provenance; empty for the default.
     pub fn options(&self) -> Value {
-        match *self == Self::default() {
+        match self.is_plain() {
             true => Value::Object(Map::new()),
             false => serde_json::to_value(self).expect("numbers and words serialise"),
         }

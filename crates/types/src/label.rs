@@ -16,6 +16,9 @@ pub struct SoftLabel(f64);
 impl SoftLabel {
     const GRID: f64 = (1u64 << 40) as f64;
 
+    /// Neither candidate is preferred.
+    pub const TIE: Self = Self(0.5);
+
     /// Rounds `p` to the grid.
     ///
     /// # Errors
@@ -60,7 +63,7 @@ impl SoftLabel {
         match self.0.partial_cmp(&0.5) {
             Some(std::cmp::Ordering::Greater) => Self(1.0),
             Some(std::cmp::Ordering::Less) => Self(0.0),
-            _ => Self(0.5),
+            _ => Self::TIE,
         }
     }
 
@@ -77,6 +80,11 @@ impl SoftLabel {
     /// `1 - p`, exactly.
     pub fn swapped(self) -> Self {
         Self(1.0 - self.0)
+    }
+
+    /// How sure the label is: `|2p - 1|`, 0 for a tie and 1 for certainty.
+    pub fn confidence(self) -> f64 {
+        (2.0 * self.0 - 1.0).abs()
     }
 
     /// The probability that A is preferred.

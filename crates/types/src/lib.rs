@@ -19,6 +19,6 @@ pub use judgement::{Judgement, Unscorable, UnscorableReason};
 pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use problem::{Problem, Problems};
-pub use prompt::{Message, Pair, Prompt, Role};
+pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
 pub use training::{KlPlacement, LoraConfig, OptimizerConfig, OptimizerKind, ReinforceConfig};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

@@ -84,6 +84,15 @@ impl Prompt {
     }
 }
 
+/// Bytes of text that a token has: about what tokenizers make of English.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// About as many tokens as `bytes` of text are, where the tokenizer is not at hand: what a text really
+/// has is known to its model only.
+pub fn estimated_tokens(bytes: usize) -> usize {
+    bytes.div_ceil(BYTES_PER_TOKEN)
+}
+
 /// One prompt and two candidate responses: what a labeler compares.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pair {

@@ -6,14 +6,11 @@ use futures_util::{Stream, TryStreamExt};
 use rlaif_proto::{DecodeError, Error};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{batcher, server};
+use rlaif_types::estimated_tokens;
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
 use std::time::Instant;
 use tonic::{Request, Status, Streaming};
-
-/// Bytes of text that count as one token in a batcher's budget: about what tokenizers make of
-/// English. What a text really has is known on the engine's thread only.
-const BYTES_PER_TOKEN: usize = 4;
 
 /// Answers of a stream, as they are ready.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -42,11 +39,6 @@ impl Batching {
     pub fn cost(&self, bytes: usize) -> usize {
         estimated_tokens(bytes).clamp(1, self.batcher.max_batch_tokens)
     }
-}
-
-/// About as many tokens as `bytes` of text are.
-pub fn estimated_tokens(bytes: usize) -> usize {
-    bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
 /// When the caller stops waiting.

@@ -13,7 +13,8 @@ use rlaif_proto::rollout::v1::{
 };
 use rlaif_service::batcher::EngineThread;
 use rlaif_types::Prompt;
-use rlaif_worker::direct::{deadline, estimated_tokens, invalid, unserved};
+use rlaif_types::estimated_tokens;
+use rlaif_worker::direct::{deadline, invalid, unserved};
 use rlaif_worker::{Desk, Resources};
 use std::sync::Mutex;
 use tonic::{Request, Response, Status};

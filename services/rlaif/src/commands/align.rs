@@ -107,7 +107,7 @@ struct Cell {
 pub fn run(args: Args) -> Result<()> {
     let tasks = args.tasks.iter().map(|task| args.pairs(task)).collect::<Result<Vec<_>>>()?;
     let cells = args.cells()?;
-    let labelers = Labelers::new(&args.labelers)?;
+    let mut labelers = Labelers::new(&args.labelers);
     let mut clerk = Clerk::new(&args.clerk)?;
     let mut arms = Vec::new();
     for name in &args.labelers.model {

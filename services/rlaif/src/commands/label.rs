@@ -66,12 +66,12 @@ struct Said {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let labelers = Labelers::new(&args.labelers)?;
+    let mut labelers = Labelers::new(&args.labelers);
+    let template = Template::load(&args.template)?;
     let (mut judges, mut places) = (Vec::new(), Vec::new());
     for name in &args.labelers.model {
-        let template = Template::load(&args.template)?;
         let (engine, place) = labelers.start(name)?;
-        judges.push(Judge::new(engine, template, args.asking.asking())?);
+        judges.push(Judge::new(engine, template.clone(), args.asking.asking())?);
         places.push(place);
     }
     let quorum = args.quorum.unwrap_or(judges.len());
@@ -142,9 +142,8 @@ impl Bench {
             let label = said.as_ref().map_err(Clone::clone)?.label;
             return Ok(Said { label, label_id: judge.label_id(pair), members });
         }
-        let together = self.panel.together(members)?;
-        let label_id = self.panel.label_id(pair);
-        Ok(Said { label: together.label, label_id, members: together.members })
+        let label = self.panel.together(&members)?;
+        Ok(Said { label, label_id: self.panel.label_id(pair), members })
     }
 
     fn record(&self, input: &Record, pair: &Pair, label: SoftLabel, said: &Said) -> Record {

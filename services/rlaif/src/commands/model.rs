@@ -21,11 +21,15 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Starts an engine for the model.
     pub fn start(&self) -> Result<Engine> {
-        let device = self.device.open()?;
-        let checkpoint =
-            Checkpoint::open(&Store::from_env().resolve(&self.model, &mut DownloadBar::new())?)?;
-        let model = CausalLm::load(&checkpoint, &device, self.device.default_dtype())
-            .with_context(|| format!("loading {}", self.model))?;
-        Ok(Engine::start(model, &checkpoint, EngineOptions::default())?)
+        start(&self.model, self.device)
     }
+}
+
+/// Starts an engine for the model of this name, which is pulled where it is not there yet.
+pub fn start(name: &str, on: DeviceName) -> Result<Engine> {
+    let device = on.open()?;
+    let checkpoint = Checkpoint::open(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?;
+    let model = CausalLm::load(&checkpoint, &device, on.default_dtype())
+        .with_context(|| format!("loading {name}"))?;
+    Ok(Engine::start(model, &checkpoint, EngineOptions::default())?)
 }

@@ -37,7 +37,8 @@ pub fn run(args: Args) -> Result<()> {
     let [model] = args.labelers.model.as_slice() else {
         bail!("one --model rates; several judge together in `rlaif label` only");
     };
-    let (engine, place) = Labelers::new(&args.labelers)?.start(model)?;
+    let mut labelers = Labelers::new(&args.labelers);
+    let (engine, place) = labelers.start(model)?;
     let judge = Judge::new(engine, Template::load(&args.template)?, args.asking.asking())?;
     let mut clerk = Clerk::new(&args.clerk)?;
     let parse = |_, record| {

@@ -77,8 +77,8 @@ impl Routing {
         if let Some(answer) = self.answers.get(id.0.as_str()) {
             return (*answer, Source::Human);
         }
-        let is_tie = self.tie_band.is_some_and(|band| confidence(label) <= band);
-        (if is_tie { tie() } else { label }, Source::Ai)
+        let is_tie = self.tie_band.is_some_and(|band| label.confidence() <= band);
+        (if is_tie { SoftLabel::TIE } else { label }, Source::Ai)
     }
 
     /// The record, with its confidence, unless it is left out or goes to a person.
@@ -91,8 +91,8 @@ impl Routing {
         source: Source,
         mut record: Record,
     ) -> Result<Option<Record>> {
-        record.insert("confidence".into(), json!(confidence(label)));
-        if source == Source::Human || confidence(label) >= self.min_confidence {
+        record.insert("confidence".into(), json!(label.confidence()));
+        if source == Source::Human || label.confidence() >= self.min_confidence {
             return Ok(Some(record));
         }
         if let Some(Uncertain { path, out }) = &mut self.uncertain {
@@ -110,14 +110,6 @@ impl Routing {
         let Some(Uncertain { path, mut out }) = self.uncertain else { return Ok(()) };
         out.flush().with_context(|| format!("writing {}", path.display()))
     }
-}
-
-fn confidence(label: SoftLabel) -> f64 {
-    (2.0 * label.value() - 1.0).abs()
-}
-
-fn tie() -> SoftLabel {
-    SoftLabel::new(0.5).expect("a half is a probability")
 }
 
 /// Answers by label; lines that nobody has answered yet are none.

@@ -6,7 +6,7 @@ use clap::Args;
 use rlaif_judge::{Accounted, Effort, Judge};
 use rlaif_ledger::{
     Answer, Ceiling, Distinct, Entry, Ledger, Meter, Money, Price, Prices, Question, Refused,
-    Setup, Spend, Usage,
+    Reservation, Setup, Spend, Usage,
 };
 use rlaif_types::{Comparison, Item, Judgement, LabelId, Pair, Rating};
 use std::collections::HashMap;
@@ -43,6 +43,8 @@ pub struct Clerk {
     ledger: Option<Ledger>,
     prices: Prices,
     meter: Meter,
+    /// Whether there is a ceiling to stay below.
+    is_bounded: bool,
 }
 
 /// Answers to a batch of questions; none to those that were not begun.
@@ -66,9 +68,9 @@ trait Kind {
     fn said(answer: Answer) -> Option<Self::Said>;
 }
 
-struct Comparing;
+struct Comparisons;
 
-impl Kind for Comparing {
+impl Kind for Comparisons {
     type About = Pair;
     type Said = Comparison;
 
@@ -100,9 +102,9 @@ impl Kind for Comparing {
     }
 }
 
-struct RatingOne;
+struct Ratings;
 
-impl Kind for RatingOne {
+impl Kind for Ratings {
     type About = Item;
     type Said = Rating;
 
@@ -146,14 +148,15 @@ impl Clerk {
                     std::fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
                 Prices::parse(&text).with_context(|| format!("{shown}"))?
             }
-            None => Prices::parse("[prices]").expect("an empty table is one"),
+            None => Prices::default(),
         };
         let max_cost = args.max_cost.as_deref().map(Money::parse).transpose();
         let max_cost = max_cost.context("--max-cost")?;
         let before = ledger.as_ref().map(|ledger| ledger.reader().spent()).transpose()?;
         let before = before.map(|spent| Spend::before(&spent)).unwrap_or_default();
-        let meter = Meter::new(Ceiling { max_cost, max_tokens: args.max_tokens }, before);
-        Ok(Self { ledger, prices, meter })
+        let ceiling = Ceiling { max_cost, max_tokens: args.max_tokens };
+        let (meter, is_bounded) = (Meter::new(ceiling, before), ceiling != Ceiling::default());
+        Ok(Self { ledger, prices, meter, is_bounded })
     }
 
     /// What was spent, by runs before this one too where a ledger remembers them.
@@ -172,7 +175,7 @@ impl Clerk {
         engine: &str,
         pairs: &[Pair],
     ) -> Result<Asked<Comparison>> {
-        self.ask::<Comparing>(judge, engine, pairs)
+        self.ask::<Comparisons>(judge, engine, pairs)
     }
 
     /// Rates items, as [`Judge::rate`].
@@ -180,7 +183,7 @@ impl Clerk {
     /// # Errors
     /// As [`Clerk::compare`].
     pub fn rate(&mut self, judge: &Judge, engine: &str, items: &[Item]) -> Result<Asked<Rating>> {
-        self.ask::<RatingOne>(judge, engine, items)
+        self.ask::<Ratings>(judge, engine, items)
     }
 
     fn ask<K: Kind>(
@@ -191,44 +194,40 @@ impl Clerk {
     ) -> Result<Asked<K::Said>> {
         let ids: Vec<LabelId> = about.iter().map(|about| K::id(judge, about)).collect();
         let price = self.price(engine, judge)?;
-        let mut known: HashMap<LabelId, Judgement<K::Said>> = self.known::<K>(&ids)?;
         // The same question of the same batch is asked once.
         let distinct = Distinct::of(&ids);
+        let mut known = self.known::<K>(&ids)?;
+        let mut answers: Vec<Option<Judgement<K::Said>>> =
+            distinct.firsts().iter().map(|first| known.remove(&ids[*first]).map(Ok)).collect();
         let mut unknown: Vec<usize> =
-            distinct.firsts().iter().copied().filter(|i| !known.contains_key(&ids[*i])).collect();
+            (0..answers.len()).filter(|i| answers[*i].is_none()).collect();
         let mut refused = None;
         while !unknown.is_empty() && refused.is_none() {
-            let mut reserved = Vec::new();
-            for i in &unknown {
-                let worst = Spend::of(&price, &usage(K::at_most(judge, &about[*i]), 0));
-                match self.meter.reserve(worst) {
-                    Ok(reservation) => reserved.push(reservation),
-                    // What is in flight may turn out cheaper than its worst case.
-                    Err(refusal) => {
-                        refused = Some(refusal);
-                        break;
-                    }
-                }
-            }
+            let questions = unknown.iter().map(|i| &about[distinct.firsts()[*i]]);
+            let (reserved, refusal) = self.reserve::<K>(judge, &price, questions);
+            // What is in flight may turn out cheaper than its worst case.
+            refused = refusal.filter(|refusal| reserved.is_empty() || !refusal.may_fit_later());
             let begun: Vec<usize> = unknown.drain(..reserved.len()).collect();
             if begun.is_empty() {
                 break;
             }
-            refused = refused.filter(|refusal| !refusal.may_fit_later());
-            let asked: Vec<K::About> = begun.iter().map(|i| about[*i].clone()).collect();
+            let asked: Vec<K::About> =
+                begun.iter().map(|i| about[distinct.firsts()[*i]].clone()).collect();
             let started = Instant::now();
             let said = K::ask(judge, &asked)?;
             let latency_ms = started.elapsed().as_millis() as u64;
             // A batch is asked at once: each question has its share of the device.
-            let device_ms = latency_ms / begun.len() as u64;
+            let device_ms = if engine == "local" { latency_ms / begun.len() as u64 } else { 0 };
             let mut entries = Vec::new();
-            for ((i, said), reservation) in begun.iter().zip(said).zip(reserved) {
-                let usage = usage(said.effort, if engine == "local" { device_ms } else { 0 });
+            for (((i, asked), said), reservation) in
+                begun.iter().zip(&asked).zip(said).zip(reserved)
+            {
+                let usage = usage(said.effort, device_ms);
                 reservation.settle(Spend::of(&price, &usage));
-                let (id, outcome) = (ids[*i].clone(), said.outcome.clone());
+                answers[*i] = Some(said.outcome.clone());
                 entries.push(Entry {
-                    label_id: id.clone(),
-                    question: K::question(&about[*i]),
+                    label_id: ids[distinct.firsts()[*i]].clone(),
+                    question: K::question(asked),
                     outcome: said.outcome.map(K::answer),
                     setup: setup(judge, engine),
                     cost: price.cost(&usage),
@@ -239,21 +238,44 @@ impl Clerk {
                     trace_id: None,
                     created_at_ms: now_ms(),
                 });
-                known.insert(id, outcome);
             }
             if let Some(ledger) = &mut self.ledger {
                 ledger.record(&entries)?;
             }
         }
-        let answers = ids.iter().map(|id| known.get(id).cloned()).collect();
-        Ok(Asked { answers, refused })
+        Ok(Asked { answers: distinct.spread(&answers), refused })
+    }
+
+    /// Sets the worst cases of the first questions aside, up to one that could pass the ceiling.
+    fn reserve<'a, K: Kind>(
+        &self,
+        judge: &Judge,
+        price: &Price,
+        questions: impl Iterator<Item = &'a K::About>,
+    ) -> (Vec<Reservation>, Option<Refused>)
+    where
+        K::About: 'a,
+    {
+        let mut reserved = Vec::new();
+        for about in questions {
+            // Its prompts are made for it, which without a ceiling would be in vain.
+            let worst = match self.is_bounded {
+                true => Spend::of(price, &usage(K::at_most(judge, about), 0)),
+                false => Spend::default(),
+            };
+            match self.meter.reserve(worst) {
+                Ok(reservation) => reserved.push(reservation),
+                Err(refused) => return (reserved, Some(refused)),
+            }
+        }
+        (reserved, None)
     }
 
     /// What the ledger knows; failures are asked again.
-    fn known<K: Kind>(&self, ids: &[LabelId]) -> Result<HashMap<LabelId, Judgement<K::Said>>> {
+    fn known<K: Kind>(&self, ids: &[LabelId]) -> Result<HashMap<LabelId, K::Said>> {
         let Some(ledger) = &self.ledger else { return Ok(HashMap::new()) };
         let found = ledger.reader().find(ids)?;
-        let label = |(id, entry): (LabelId, Entry)| Some((id, Ok(K::said(entry.outcome.ok()?)?)));
+        let label = |(id, entry): (LabelId, Entry)| Some((id, K::said(entry.outcome.ok()?)?));
         Ok(found.into_iter().filter_map(label).collect())
     }
 
