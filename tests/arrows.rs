@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("template", &["types"]),
     ("openai", &["types"]),
     ("judge", &["types", "template", "models", "openai"]),
+    ("clerk", &["types", "judge", "ledger"]),
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
     ("audit", &["types", "stats", "report"]),
@@ -33,6 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "hub",
             "models",
             "judge",
+            "clerk",
+            "ledger",
             "rl",
             "job",
             "artifacts",
@@ -42,7 +45,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cluster",
         ],
     ),
-    ("labeler", &["types", "template", "models", "judge", "job", "proto", "service", "worker"]),
+    (
+        "labeler",
+        &["types", "template", "models", "judge", "clerk", "job", "proto", "service", "worker"],
+    ),
     ("rollout", &["types", "data", "models", "job", "proto", "service", "worker"]),
     ("reward", &["types", "data", "models", "rl", "job", "proto", "service", "worker"]),
     ("learner", &["types", "data", "models", "rl", "job", "proto", "service", "worker"]),
@@ -89,7 +95,11 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("rlaif", &["tokio"], "the program"),
     ("rollout", &["tokio", "tonic"], "answers direct callers"),
     ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
-    ("testkit", &["tokio", "redis", "tonic"], "a Redis to kill, servers to fill and to fail"),
+    (
+        "testkit",
+        &["tokio", "redis", "tonic", "hyper"],
+        "a Redis to kill, servers to fill and to fail",
+    ),
     ("worker", &["tokio", "tonic"], "waits for the queue, answers direct callers"),
 ];
 

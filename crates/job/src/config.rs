@@ -70,7 +70,8 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelerConfig {
-    /// A folder, a .gguf file, or a pulled model by its name or `hf:` specification.
+    /// A folder, a .gguf file, a pulled model by its name or `hf:` specification, or a .toml file that
+    /// describes an endpoint, where the labelers run.
     pub model: String,
     /// A built-in template or a .toml file: for comparisons where a reward model is trained, for
     /// ratings where the labeler's rating is the reward.

@@ -193,6 +193,10 @@ impl Judge {
         text + &fill(&template.sample, &values)
     }
 
+    pub(crate) fn prompt_tokens(&self, question: &Question) -> usize {
+        self.engine.prompt_tokens(question)
+    }
+
     /// The most that an item can take, which is nothing where it cannot be asked about.
     pub(crate) fn at_most(item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();

@@ -37,7 +37,8 @@ impl LocalEngine {
     pub fn new(model: Arc<dyn LanguageModel>) -> Self {
         let info = model.info();
         let (name, hash) = (info.name.clone(), info.hash.clone());
-        let identity = Identity { name, hash, parameters: Some(info.parameters) };
+        let (parameters, place) = (Some(info.parameters), Identity::LOCAL.to_owned());
+        let identity = Identity { name, hash, parameters, place };
         Self { model, identity }
     }
 
@@ -154,6 +155,10 @@ impl Engine for LocalEngine {
             Err(why) => Accounted::unasked(why.clone()),
         });
         readings.collect()
+    }
+
+    fn prompt_tokens(&self, question: &Question) -> usize {
+        self.encode(question).map_or(0, |prompt| prompt.len())
     }
 
     fn identity(&self) -> &Identity {

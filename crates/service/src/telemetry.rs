@@ -327,6 +327,12 @@ pub fn traceparent(span: &Span) -> Option<String> {
     headers(span).into_iter().find_map(|(name, value)| (name == TRACEPARENT).then_some(value))
 }
 
+/// The trace that `span` belongs to, as 32 hexadecimal digits; none when nothing is traced.
+pub fn trace_id(span: &Span) -> Option<String> {
+    let parent = traceparent(span)?;
+    parent.split('-').nth(1).map(str::to_owned)
+}
+
 /// Links `span`, a message's redelivery, to the span of the delivery before it, whose context
 /// `traceparent` is. That span is never seen if its process was killed; the link then still says
 /// that there was one, and in which process's logs to look for it.
