@@ -1,5 +1,6 @@
-//! Bugs that other systems had when labeling with a language model, one test each. An engine that is
-//! told what to answer stands in for the model.
+//! Bugs that other systems had when judging with a language model, one test each. An engine that is told what
+//! to answer stands in for the model. Those of what is around it, such as batches that are dropped, stand in
+//! `tests/peers_bugs.rs`.
 
 use rlaif_judge::{Accounted, Effort, Engine, Identity, Judge, Panel, Question, Reading, Rule};
 use rlaif_template::{Asking, Reasoning, Template};
