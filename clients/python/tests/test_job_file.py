@@ -31,10 +31,8 @@ def job(tmp_path: Path) -> Path:
 def test_a_job_travels_as_it_was_written_with_the_files_it_needs(job: Path) -> None:
     submission = Submission.read(job, None, None)
     assert submission.toml == JOB
-    # Demonstrations belong to fine-tuning, and a file that is named twice travels once.
-    assert sorted(submission.files) == ["own.toml", "p.jsonl"]
-    job.write_text(JOB + "[sft]\n")
-    assert "d.jsonl" in Submission.read(job, None, None).files
+    # A file that is named twice travels once, and a template that is built in not at all.
+    assert sorted(submission.files) == ["d.jsonl", "own.toml", "p.jsonl"]
     attachment = submission.to_wire("key").attachments[0]
     assert attachment.sha256 == hashlib.sha256(attachment.content).hexdigest()
 

@@ -52,7 +52,7 @@ impl Submission {
         let templates =
             Templates { labeler: template, evaluation: evaluation.collect::<Result<_, _>>()? };
         let mut files = BTreeMap::new();
-        for (name, path) in data_files(&job) {
+        for DataFile { name, path, .. } in data_files(&job).filter(|file| file.needed) {
             let bytes = fs::read(path).map_err(Error::io(path))?;
             check_records(name, path, &bytes)?;
             files.insert(name.to_owned(), bytes);
@@ -178,12 +178,23 @@ impl Submission {
     }
 }
 
-/// The job's data by its names in the run folder, and where the job says it is.
-fn data_files(job: &Job) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-    let demonstrations = job.data.demonstrations.as_ref().filter(|_| job.sft.is_some());
-    [(PROMPTS, &job.data.prompts), (HELDOUT, &job.data.heldout_prompts)]
-        .into_iter()
-        .chain(demonstrations.map(|path| (DEMONSTRATIONS, path)))
+/// A file of data that a job names.
+struct DataFile<'a> {
+    /// Its name in the run folder.
+    name: &'static str,
+    /// Where the job says it is.
+    path: &'a PathBuf,
+    /// Whether a stage of this job reads it.
+    needed: bool,
+}
+
+fn data_files(job: &Job) -> impl Iterator<Item = DataFile<'_>> {
+    let data = &job.data;
+    let always = [(PROMPTS, &data.prompts), (HELDOUT, &data.heldout_prompts)];
+    let always = always.into_iter().map(|(name, path)| DataFile { name, path, needed: true });
+    let needed = job.sft.is_some();
+    let demonstrations = data.demonstrations.as_ref();
+    always.chain(demonstrations.map(|path| DataFile { name: DEMONSTRATIONS, path, needed }))
 }
 
 fn encoded(templates: &Templates) -> Vec<u8> {

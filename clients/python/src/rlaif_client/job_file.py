@@ -87,10 +87,8 @@ def _named_files(settings: Mapping[str, Any]) -> list[str]:
         value = settings.get(name)
         return value if isinstance(value, Mapping) else {}
 
-    data = section("data")
-    names = [data.get("prompts"), data.get("heldout_prompts")]
-    # Without fine-tuning they are not needed.
-    names += [data.get("demonstrations")] if "sft" in settings else []
+    # All of its data; which of it the job's stages need is not for us to know.
+    names = list(section("data").values())
     judges = section("evaluate").get("templates")
     templates = [section("labeler").get("template"), *(judges if isinstance(judges, list | tuple) else ())]
     # Others are built in.
