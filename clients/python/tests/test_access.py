@@ -66,6 +66,15 @@ def test_variables_say_where_the_server_is_and_who_we_are(
     assert refused.value.code is ErrorCode.NOT_FOUND, "an operator may ask that"
 
 
+def test_the_variable_of_authorities_does_not_forbid_a_service_without_tls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RLAIF_CA_FILE", "/no/such.pem")
+    Client("http://127.0.0.1:7400").close()
+    with pytest.raises(ConfigurationError, match=r"cannot read /no/such\.pem"):
+        Client("https://127.0.0.1:7400")
+
+
 def test_strangers_and_those_who_may_not_are_told_apart(guarded: str, secrets: Path) -> None:
     ca = secrets / "server_certificate"
     with Client(guarded, ca_file=ca) as client, pytest.raises(CallError, match="send a token") as refused:

@@ -136,7 +136,9 @@ class Service:
             )
         self.policy = policy or self.default_policy
         self._token = _token(token, token_file)
-        ca = ca_file or os.environ.get("RLAIF_CA_FILE") or None
+        # The variable is about those services that have TLS; others may be called beside them.
+        variable = os.environ.get("RLAIF_CA_FILE") if self.address.startswith("https:") else None
+        ca = ca_file or variable or None
         tls = _Tls(ca, certificate_file, key_file, server_name)
         self._channel = _channel(self.address, tls, has_token=self._token is not None)
 
@@ -283,7 +285,7 @@ def _channel(address: str, tls: _Tls, *, has_token: bool) -> grpc.Channel:
         raise ConfigurationError(f"{address!r} is no address like http://host:port or https://host:port")
     secure = parts.scheme == "https"
     if not secure and tls.is_given():
-        raise ConfigurationError(f"{address} must be https where certificates are given (RLAIF_CA_FILE too)")
+        raise ConfigurationError(f"{address} must be https where certificates are given")
     if not secure and has_token and not _is_loopback(host):
         raise ConfigurationError(f"{address} must be https: a token would travel in the clear")
     options: list[tuple[str, str | int]] = [
