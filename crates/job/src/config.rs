@@ -247,13 +247,18 @@ impl Job {
         for template in templates.filter(|name| name.ends_with(".toml")) {
             *template = folder.join(&template).to_string_lossy().into_owned();
         }
-        if job.evaluate.templates.is_empty() {
-            job.evaluate.templates = vec![job.labeler.template.clone()];
-        }
-        // One temperature: the policy trained is the one sampled from.
-        job.rl.reinforce.temperature = job.sampling.temperature;
+        job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(bad(problems.to_string())) }
+    }
+
+    /// Defaults that follow from other settings.
+    fn fill_in(&mut self) {
+        if self.evaluate.templates.is_empty() {
+            self.evaluate.templates = vec![self.labeler.template.clone()];
+        }
+        // One temperature: the policy trained is the one sampled from.
+        self.rl.reinforce.temperature = self.sampling.temperature;
     }
 
     /// Reads a job that [`Job::to_toml`] wrote.
@@ -267,14 +272,15 @@ impl Job {
         Self::from_toml(&text).map_err(bad)
     }
 
-    /// Reads what [`Job::to_toml`] made.
+    /// Reads what [`Job::to_toml`] made, or a job file as it was written; names of files stay as they are.
     ///
     /// # Errors
     /// All that is senseless, by the path of the setting; one without a path where it is not a job
     /// at all.
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        let job: Self =
+        let mut job: Self =
             toml::from_str(text).map_err(|e| Problems(vec![Problem::new("", e.to_string())]))?;
+        job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(problems) }
     }

@@ -199,11 +199,16 @@ impl Server {
     pub async fn serve(self, api: Api, shutdown: CancellationToken) -> Result<(), Error> {
         let _cut = self.incoming.cut_on_drop();
         let rules = AuthRules::new(api.descriptor, api.rules)?;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(api.descriptor)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        let routes = api.routes.add_service(self.health.service()).add_service(reflection);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(api.descriptor)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let routes = api
+            .routes
+            .add_service(self.health.service())
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
         let limits = Limits {
             handler_timeout: self.config.handler_timeout,
             request_bytes: self.config.max_request_bytes,
