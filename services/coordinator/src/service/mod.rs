@@ -127,12 +127,14 @@ impl Service {
             server.serve(api, stop).await
         });
         tasks.spawn("coordinator", async move {
+            // All else is waited for: a restart would not bring it back.
+            health.set_loaded().await;
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 opened = open(&config, queues) => opened?,
             };
             let opened = coordinator.get_or_init(|| opened);
-            health.set_started().await;
+            health.set_ready(true).await;
             let ran = tokio::select! {
                 ran = opened.run(shutdown.child_token()) => ran,
                 () = show_readiness(opened, &health, &shutdown) => Ok(()),
