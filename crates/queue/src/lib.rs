@@ -46,7 +46,8 @@ pub use consumer::Consumer;
 pub use delivery::{Delivery, Lease, Settlement};
 pub use error::Error;
 pub use item::{
-    Attempt, DeadLetter, Death, Enqueued, Headers, Item, ItemId, Outcome, Position, ResultEntry,
+    Attempt, DeadLetter, Death, Depth, Enqueued, Headers, Item, ItemId, Outcome, Position,
+    ResultEntry,
 };
 pub use one_by_one::OneByOne;
 pub use options::Options;

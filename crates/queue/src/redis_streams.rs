@@ -14,8 +14,8 @@ pub use probe::Warning;
 use crate::store::{Claim, Entry, Handback, InHand, LOST, Standing, Started, Store, Taken};
 use crate::store::{DROPPED, Token};
 use crate::{
-    Attempt, DeadLetter, Death, Enqueued, Error, Headers, Item, ItemId, Options, Outcome, Position,
-    ResultEntry,
+    Attempt, DeadLetter, Death, Depth, Enqueued, Error, Headers, Item, ItemId, Options, Outcome,
+    Position, ResultEntry,
 };
 use async_trait::async_trait;
 use connection::{Connections, Request};
@@ -113,8 +113,10 @@ impl Store for RedisStreams {
     async fn take(&self, consumer: &str) -> Result<Option<Taken>, Error> {
         let mut call = self.scripts.take();
         call.arg(consumer).arg(self.lease_ms()).arg(LOST);
-        let taken: Option<(Raw, bool)> = self.run("TAKE", call).await?;
-        taken.map(|(raw, suspect)| Ok(Taken { entry: entry(raw)?, suspect })).transpose()
+        let taken: Option<(Raw, bool, bool)> = self.run("TAKE", call).await?;
+        let taken =
+            taken.map(|(raw, suspect, lost)| Ok(Taken { entry: entry(raw)?, suspect, lost }));
+        taken.transpose()
     }
 
     async fn start(
@@ -237,6 +239,13 @@ impl Store for RedisStreams {
         let mut command = redis::cmd("XLEN");
         command.arg(&self.scripts.keys().work);
         self.connections.ask("XLEN", &Request::Command(command)).await
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        let (outstanding, oldest_ms, dead_letters): (u64, i64, u64) =
+            self.run("DEPTH", self.scripts.depth()).await?;
+        let oldest_age = u64::try_from(oldest_ms).ok().map(Duration::from_millis);
+        Ok(Depth { outstanding, oldest_age, dead_letters })
     }
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error> {

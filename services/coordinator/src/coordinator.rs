@@ -255,6 +255,7 @@ impl Coordinator {
         loops.spawn(async move { shared.hand_out(stop).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move {
+            shared.show();
             shared.measure(stop).await;
             Ok(())
         });

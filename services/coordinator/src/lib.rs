@@ -18,6 +18,7 @@ mod places;
 mod queues;
 pub mod service;
 mod take_in;
+mod tally;
 
 pub use coordinator::{Accepted, Coordinator, Limits};
 pub use dead_letters::{DeadItem, DeadItemCursor};

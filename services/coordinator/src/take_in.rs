@@ -181,6 +181,7 @@ impl Shared {
             self.board.happened(id, what);
         }
         self.board.set_labeler_tokens(id, job.labeler_tokens());
+        self.board.set_tally(id, job.tally().clone());
         if job.finish_if_done().await? {
             return Ok(true);
         }
