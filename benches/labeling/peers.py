@@ -5,14 +5,14 @@ one after the other on a machine that does nothing else.
   peers.py BINARY MODEL.gguf PAIRS.jsonl TEMPLATE [--shots 2] [--pairs 16] [--repeats 2]
 
 PAIRS holds {"context", "a", "b"}; TEMPLATE is a file, or the name of a built-in template; it is asked as plain text,
-so that all read the same. PyTorch runs as a user would write
+without fences (which are hashes of the texts), so that all read the same. PyTorch runs as a user would write
 it: batches of 8, sorted by length, padded on the left. llama.cpp has one slot, so that its prompt cache keeps what
 a prompt shares with the one before; it computes in the file's quantised form, the others in f32. Prints one JSON
 line each, and what the machine's matrix product gives.
 
 Needs: pip install torch transformers gguf xllamacpp
 """
-import argparse, hashlib, json, os, pathlib, re, resource, subprocess, tempfile, time, tomllib
+import argparse, json, os, pathlib, re, resource, subprocess, tempfile, time, tomllib
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -28,7 +28,7 @@ a = args.parse_args()
 pairs = [json.loads(line) for line in open(a.pairs_file)][: a.pairs]
 folder = tempfile.TemporaryDirectory()
 shown = [a.binary, "templates", "show", a.template]
-text = subprocess.run(shown, check=True, capture_output=True, text=True).stdout
+text = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.replace(" [{fence}]", "")
 template_file = pathlib.Path(folder.name, "template.toml")
 template_file.write_text(text.replace('layout = "chat"', 'layout = "text"'))
 template = tomllib.loads(text)
@@ -39,12 +39,11 @@ def fill(form, values):
 
 
 def prompt(pair, first, second):
-    """The text that a judge reads. A fence has the length of ours; ours is a hash of the texts."""
+    """The text that a judge reads."""
     text = template["preamble"]
     for exemplar in template.get("exemplars", [])[: a.shots]:
         text += fill(template["exemplar"], exemplar)
-    fence = hashlib.sha256((pair["context"] + first + second).encode()).hexdigest()[:8]
-    values = {"context": pair["context"], "response_1": first, "response_2": second, "fence": fence}
+    values = {"context": pair["context"], "response_1": first, "response_2": second}
     return text + fill(template["sample"], values) + template["ending"]
 
 
@@ -68,15 +67,23 @@ def soft(first):
 
 def ours():
     records, out = pathlib.Path(folder.name, "in.jsonl"), pathlib.Path(folder.name, "out.jsonl")
-    lines = ({"prompt": p["context"], "response_a": p["a"], "response_b": p["b"]} for p in pairs)
-    records.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [{"prompt": p["context"], "response_a": p["a"], "response_b": p["b"]} for p in pairs]
+
+    def write(lines):
+        records.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
     command = [a.binary, "label", "--model", a.model, "--template", str(template_file), "--shots", str(a.shots),
                "--in", str(records), "--out", str(out)]
+    write(lines[:1])
+    one, _ = best(lambda: subprocess.run(command, check=True))
+    write(lines)
     seconds, _ = best(lambda: subprocess.run(command, check=True))
+    without_start = (seconds - one) * len(pairs) / (len(pairs) - 1)
     labels = [json.loads(line)["soft_label"] for line in open(out)]
     # The largest child so far, and there was no other.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    return {"who": "rlaif label, with start-up and loading", "seconds": seconds, "peak_mib": peak, "labels": labels}
+    return {"who": "rlaif label, without start-up and loading", "seconds": without_start, "whole_command": seconds,
+            "peak_mib": peak, "labels": labels}
 
 
 def pytorch():
@@ -86,7 +93,11 @@ def pytorch():
     model = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
     texts = prompts()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    one, two = (tok(s, add_special_tokens=False).input_ids[-1] for s in "12")
+    # A verdict with and without a space before it; where that takes a token of its own, this one is left out,
+    # and the labels differ by what it has.
+    spellings = {v: {ids[0] for s in (v, " " + v) if len(ids := tok(s, add_special_tokens=False).input_ids) == 1}
+                 for v in "12"}
+    one, two = (sorted(spellings[v]) for v in "12")
     first = [0.0] * len(texts)
 
     @torch.no_grad()
@@ -95,7 +106,8 @@ def pytorch():
             batch = order[i : i + 8]
             inputs = tok([texts[j] for j in batch], return_tensors="pt", padding=True, add_special_tokens=False)
             logits = model(**inputs, logits_to_keep=1).logits[:, -1].float()
-            for j, p in zip(batch, logits[:, [one, two]].softmax(-1)[:, 0].tolist()):
+            mass = [logits[:, ids].logsumexp(-1) for ids in (one, two)]
+            for j, p in zip(batch, torch.stack(mass, -1).softmax(-1)[:, 0].tolist()):
                 first[j] = p
 
     run()
