@@ -27,10 +27,10 @@ pub struct Server {
     #[arg(long, env = "RLAIF_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// PEM file with our own certificate, for a server that asks clients for one.
-    #[arg(long, env = "RLAIF_CERTIFICATE_FILE", requires_all = ["key_file", "ca_file"])]
+    #[arg(long, env = "RLAIF_CERTIFICATE_FILE", requires = "key_file")]
     certificate_file: Option<PathBuf>,
     /// PEM file with the key of our certificate.
-    #[arg(long, env = "RLAIF_KEY_FILE", requires = "certificate_file")]
+    #[arg(long, env = "RLAIF_KEY_FILE", requires = "ca_file")]
     key_file: Option<PathBuf>,
 }
 
