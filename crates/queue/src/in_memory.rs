@@ -7,6 +7,7 @@ pub(crate) use machine::Machine;
 use crate::store::{Claim, Entry, Handback, InHand, Standing, Started, Store, Taken};
 use crate::{
     DeadLetter, Enqueued, Error, Headers, Item, ItemId, Options, Position, ResultEntry, Warning,
+    Worker,
 };
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -156,6 +157,10 @@ impl Store for InMemory {
 
     async fn outstanding(&self) -> Result<u64, Error> {
         Ok(self.step(|machine, _| machine.outstanding()))
+    }
+
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {
+        Ok(self.step(|machine, now| machine.workers(max, now)))
     }
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error> {

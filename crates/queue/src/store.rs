@@ -3,7 +3,9 @@
 //! Everything with patience (leases that renew themselves, waiting, running suspects alone) is built
 //! on top, once, in `consumer`. Every step may be repeated when its answer was lost.
 
-use crate::{DeadLetter, Enqueued, Error, Headers, Item, ItemId, Position, ResultEntry, Warning};
+use crate::{
+    DeadLetter, Enqueued, Error, Headers, Item, ItemId, Position, ResultEntry, Warning, Worker,
+};
 use async_trait::async_trait;
 use std::fmt;
 use std::str::FromStr;
@@ -162,6 +164,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn acknowledge(&self, upto: Position) -> Result<(), Error>;
 
     async fn outstanding(&self) -> Result<u64, Error>;
+
+    /// Who works, with up to `max` of the items in their hands.
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error>;
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error>;
 

@@ -66,7 +66,8 @@ scripts!(
     requeue,
     cancel,
     discard,
-    leave
+    leave,
+    workers
 );
 
 impl Scripts {

@@ -149,6 +149,7 @@ pub fn config(folder: &Path) -> Config {
     let mut config = Config::load(None).unwrap();
     config.server.address = SocketAddr::from(([127, 0, 0, 1], 0));
     config.metrics.address = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.page.address = SocketAddr::from(([127, 0, 0, 1], 0));
     config.server.drain_timeout = Duration::from_secs(5);
     config.coordinator.data_dir = folder.to_owned();
     config.artifacts.url = artifacts(folder);
