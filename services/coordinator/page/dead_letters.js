@@ -47,7 +47,7 @@ export function deadLettersView(place, id) {
       el('p', { class: 'detail' }, `Stage ${letter.stage}, tried ${count(letter.attempts)} times, last ${moment(letter.failed_unix_ms)}`),
       el('details', {}, el('summary', {}, `The item ${letter.id}`), el('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': 'The item' }, letter.item)),
       may().may_requeue && el('p', { class: 'buttons' }, el('button', {
-        type: 'button', 'aria-label': `Try ${letter.id} again`, onclick: () => requeue({ ids: [letter.id] }),
+        type: 'button', 'aria-label': `Try again: ${letter.id}`, onclick: () => requeue({ ids: [letter.id] }),
       }, 'Try again'))));
     return { node };
   }

@@ -58,7 +58,7 @@ export function table(caption, columns, numeric = []) {
   const body = el('tbody');
   const align = (index) => (numeric.includes(index) ? 'number' : null);
   const head = columns.map((column, i) => el('th', { scope: 'col', class: align(i) }, column));
-  const node = el('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': caption },
+  const node = el('div', { class: 'scroll', role: 'group', tabindex: '0', 'aria-label': caption },
     el('table', {}, el('caption', {}, caption), el('thead', {}, el('tr', {}, head)), body));
   const row = (cells) => el('tr', {}, cells.map((cell, i) => (i === 0
     ? el('th', { scope: 'row', class: align(i) }, cell)
