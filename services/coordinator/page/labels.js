@@ -3,6 +3,7 @@
 import { get, jobPath } from './api.js';
 import { el, facts, fill, keyed, setText, table } from './dom.js';
 import { count, number, percent, promptText } from './format.js';
+import { inTurn } from './turns.js';
 
 const SHOWN = 20;
 const MOST = 200;
@@ -23,33 +24,16 @@ export function labelsView(place, id) {
   let [begin, end] = [null, null];
   let waiting = false;
 
-  const placed = (stretch) => stretch.records.map((record, i) => ({ ...record, key: `${stretch.begin}+${i}` }));
+  const placed = ({ records, places }) => records.map((record, i) => ({ ...record, place: places[i] }));
 
   function draw() {
     older.hidden = !begin;
-    keyed(list, known, labels, (label) => label.key, (label) => ({ node: card(label) }));
+    keyed(list, known, labels, (label) => label.place, (label) => ({ node: card(label) }));
     if (labels.length === 0) setText(news, 'No pair is labelled yet.');
   }
 
-  // What came after the last we have. Calls while one is on its way are one call after it.
-  let [busy, again] = [false, false];
-  async function forward() {
-    if (busy) {
-      again = true;
-      return;
-    }
-    busy = true;
-    try {
-      do {
-        again = false;
-        await fetchNew();
-      } while (again);
-    } finally {
-      busy = false;
-    }
-  }
-
-  async function fetchNew() {
+  // What came after the last we have.
+  const forward = inTurn(async () => {
     if (end === null) {
       const last = await get(jobPath(id, `/labels?max=${SHOWN}`));
       labels = placed(last).reverse();
@@ -69,10 +53,11 @@ export function labelsView(place, id) {
       if (stretch.records.length === 0) break;
       end = stretch.end;
       labels = [...placed(stretch).reverse(), ...labels].slice(0, MOST);
+      begin = labels.at(-1).place;
       setText(news, '');
       draw();
     }
-  }
+  });
 
   async function back() {
     const stretch = await get(jobPath(id, `/labels?before=${begin}&max=${SHOWN}`));
@@ -81,7 +66,7 @@ export function labelsView(place, id) {
     draw();
   }
 
-  async function sum() {
+  const sum = inTurn(async () => {
     const { labels: { position, unscorable, prompt_tokens: read, completion_tokens: written } } =
       await get(jobPath(id, '/quality'));
     const of = (share) => (position.pairs ? share / position.pairs : NaN);
@@ -94,7 +79,7 @@ export function labelsView(place, id) {
       ...Object.entries(unscorable).map(([reason, n]) => [
         'Unscorable', count(n), reason.replaceAll('_', ' ')]),
     ]));
-  }
+  });
 
   let done = -1;
   return {

@@ -3,6 +3,7 @@
 import { get, jobPath } from './api.js';
 import { el, fill, setText } from './dom.js';
 import { number, promptText } from './format.js';
+import { inTurn } from './turns.js';
 
 const CONTESTS = 12;
 
@@ -39,6 +40,7 @@ export function samplesView(place, id) {
     const [left, right] = steps.map((step) => step.chosen());
     if (!left || !right) return;
     const [a, b] = [await samples(left), await samples(right)];
+    if (left !== steps[0].chosen() || right !== steps[1].chosen()) return; // Others were chosen meanwhile.
     setText(status, `${a.length} rollouts of step ${left}, ${b.length} of step ${right}.`);
     fill(rollouts, matched(a, b).map(([one, other]) => {
       const same = one && other && promptText(one.prompt) === promptText(other.prompt);
@@ -65,12 +67,12 @@ export function samplesView(place, id) {
   }
 
   let end = 0;
-  async function moreContests() {
+  const moreContests = inTurn(async () => {
     const stretch = await get(jobPath(id, `/evaluation?after=${end}&max=${CONTESTS}`));
     end = stretch.end;
     contests.append(...stretch.records.map(contest));
     further.hidden = stretch.records.length < CONTESTS;
-  }
+  });
 
   async function refresh() {
     const { last_step: last } = await get(jobPath(id, '/samples'));

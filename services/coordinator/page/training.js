@@ -4,6 +4,7 @@ import { get, jobPath } from './api.js';
 import { chart } from './chart.js';
 import { el, facts, fill, table } from './dom.js';
 import { count, interval, number, percent } from './format.js';
+import { inTurn } from './turns.js';
 
 const TOGETHER = 1000;
 // What is drawn together. What a stage measures beside these gets a chart of its own, folded away.
@@ -31,7 +32,7 @@ export function trainingView(place, id) {
   const charts = new Map();
   let end = 0;
 
-  async function measure() {
+  const measure = inTurn(async () => {
     for (;;) {
       const stretch = await get(jobPath(id, `/metrics?after=${end}&max=${TOGETHER}`));
       if (stretch.records.length === 0) break;
@@ -39,7 +40,7 @@ export function trainingView(place, id) {
       for (const record of stretch.records) (records[record.stage] ??= []).push(record);
     }
     draw();
-  }
+  });
 
   function draw() {
     const known = new Set();

@@ -32,7 +32,8 @@ export function workersView(place) {
       const trouble = of.trouble === 'full' ? 'the queue is full' : of.trouble;
       setText(state, [open, trouble, of.workers.length === 0 && !of.trouble && 'no worker is known'].filter(Boolean).join('; '));
       made.node.hidden = of.workers.length === 0;
-      made.show(of.workers.map((worker) => row(worker, of.lease_ms)));
+      // Who is in a row with the keyboard is not thrown out of it.
+      if (!made.body.contains(document.activeElement)) made.show(of.workers.map((worker) => row(worker, of.lease_ms)));
     }
   }
 

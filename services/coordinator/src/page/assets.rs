@@ -26,7 +26,7 @@ const FILES: &[Asset] = files! {
     CSS "page.css";
     SVG "icon.svg";
     JS "app.js" "api.js" "chart.js" "dom.js" "format.js" "live.js" "session.js" "jobs.js" "job.js"
-       "labels.js" "training.js" "samples.js" "dead_letters.js" "workers.js";
+       "labels.js" "training.js" "samples.js" "dead_letters.js" "turns.js" "workers.js";
 };
 
 /// The look of reports, which the page's is built on.

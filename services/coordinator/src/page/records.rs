@@ -17,10 +17,27 @@ const WINDOW_BYTES: u64 = 64 << 10;
 pub struct Stretch {
     /// Oldest first.
     pub records: Vec<Value>,
+    /// Place of each.
+    pub places: Vec<u64>,
     /// Place of the first.
     pub begin: u64,
     /// Place after the last: what comes next is there.
     pub end: u64,
+}
+
+impl Stretch {
+    /// Nothing yet.
+    fn at(place: u64) -> Self {
+        Self { records: Vec::new(), places: Vec::new(), begin: place, end: place }
+    }
+
+    /// The next line.
+    fn push(&mut self, line: &[u8]) -> io::Result<()> {
+        self.records.push(serde_json::from_slice(line)?);
+        self.places.push(self.end);
+        self.end += line.len() as u64;
+        Ok(())
+    }
 }
 
 /// None where the file is not there yet.
@@ -41,7 +58,7 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
 /// # Errors
 /// When no line begins there (`InvalidInput`), or the file cannot be read.
 pub fn following(path: &Path, place: u64, max: usize) -> io::Result<Stretch> {
-    let mut stretch = Stretch { records: Vec::new(), begin: place, end: place };
+    let mut stretch = Stretch::at(place);
     let Some((file, bytes)) = open(path)? else { return Ok(stretch) };
     if place > bytes {
         return Ok(stretch);
@@ -55,8 +72,7 @@ pub fn following(path: &Path, place: u64, max: usize) -> io::Result<Stretch> {
     }
     while stretch.records.len() < max && stretch.end - stretch.begin < MAX_BYTES {
         let Some(line) = next_line(&mut lines)? else { break };
-        stretch.records.push(serde_json::from_slice(&line)?);
-        stretch.end += line.len() as u64;
+        stretch.push(&line)?;
     }
     Ok(stretch)
 }
@@ -66,8 +82,7 @@ pub fn following(path: &Path, place: u64, max: usize) -> io::Result<Stretch> {
 /// # Errors
 /// When the file cannot be read, or no line begins at the place.
 pub fn preceding(path: &Path, place: Option<u64>, max: usize) -> io::Result<Stretch> {
-    let nothing = |at| Stretch { records: Vec::new(), begin: at, end: at };
-    let Some((mut file, bytes)) = open(path)? else { return Ok(nothing(0)) };
+    let Some((mut file, bytes)) = open(path)? else { return Ok(Stretch::at(0)) };
     let end = place.unwrap_or(bytes).min(bytes);
     let mut window = WINDOW_BYTES;
     loop {
@@ -93,12 +108,11 @@ pub fn preceding(path: &Path, place: Option<u64>, max: usize) -> io::Result<Stre
             window *= 4;
             continue;
         }
-        let end = begin + whole as u64;
         let lines = &lines[lines.len().saturating_sub(max)..];
         let taken: usize = lines.iter().map(|line| line.len()).sum();
-        let records = lines.iter().map(|line| serde_json::from_slice(line));
-        let records = records.collect::<Result<_, _>>()?;
-        return Ok(Stretch { records, begin: end - taken as u64, end });
+        let mut stretch = Stretch::at(begin + (whole - taken) as u64);
+        lines.iter().try_for_each(|line| stretch.push(line))?;
+        return Ok(stretch);
     }
 }
 
@@ -197,6 +211,8 @@ mod tests {
 
             let last = preceding(file.path(), None, 4).unwrap();
             assert_eq!((numbers(&last.records), last.end), (vec![6, 7, 8, 9], end));
+            let from_second = following(file.path(), last.places[1], 9).unwrap();
+            assert_eq!(numbers(&from_second.records), [7, 8, 9]);
             let before = preceding(file.path(), Some(last.begin), 100).unwrap();
             assert_eq!((numbers(&before.records), before.begin), ((0..6).collect(), 0));
         }
