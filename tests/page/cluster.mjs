@@ -21,7 +21,8 @@ export const INJECTION = '<img src=x onerror="window.hacked=1"><script>window.ha
 
 export class Cluster {
   static async start(binary, model, folder) {
-    const cluster = Object.assign(new Cluster(), { binary, model, folder, processes: new Map(), settings: {} });
+    const cluster = new Cluster();
+    Object.assign(cluster, { binary, model, folder, processes: new Map(), settings: {} });
     mkdirSync(folder, { recursive: true });
     [cluster.redisPort, cluster.port, cluster.pagePort] = [await freePort(), await freePort(), await freePort()];
     cluster.run('redis', 'redis-server', ['--port', cluster.redisPort, '--save', '', '--dir', folder], {});

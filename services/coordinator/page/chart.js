@@ -24,7 +24,8 @@ export function chart(title, xLabel, { dots = false, diagonal = false } = {}) {
   unfolded.addEventListener('toggle', showRows);
 
   function update(series) {
-    latest = series.map(({ name, points }) => ({ name, points: points.filter((point) => point.every(Number.isFinite)) }));
+    const finite = (points) => points.filter((point) => point.every(Number.isFinite));
+    latest = series.map(({ name, points }) => ({ name, points: finite(points) }));
     const drawn = latest.map(({ name, points }) => ({ name, points: thinned(points) }));
     const all = drawn.flatMap(({ points }) => points);
     drawing.setAttribute('aria-label', inWords(title, latest));
@@ -32,7 +33,8 @@ export function chart(title, xLabel, { dots = false, diagonal = false } = {}) {
       svg('svg', { viewBox: '0 0 16 8', 'aria-hidden': 'true' },
         svg('path', { class: 'line', d: 'M1 4H15' })), name)));
     if (all.length === 0) {
-      fill(drawing, svg('text', { class: 'empty', x: WIDTH / 2, y: HEIGHT / 2, 'text-anchor': 'middle' }, 'Nothing yet'));
+      const middle = { x: WIDTH / 2, y: HEIGHT / 2, 'text-anchor': 'middle' };
+      fill(drawing, svg('text', { class: 'empty', ...middle }, 'Nothing yet'));
       return;
     }
     const xs = diagonal ? [0, 1] : range(all.map(([x]) => x));
@@ -44,7 +46,8 @@ export function chart(title, xLabel, { dots = false, diagonal = false } = {}) {
       diagonal && svg('line', { class: 'reference', x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
       drawn.map(({ name, points }, i) => svg('g', { class: `c${i % 6}` },
         !dots && svg('path', { class: 'line', d: path(points, x, y) }),
-        (dots || points.length < 40) && points.map(([px, py]) => svg('circle', { class: 'dot', cx: x(px), cy: y(py), r: 3 },
+        (dots || points.length < 40) && points.map(([px, py]) => svg('circle',
+          { class: 'dot', cx: x(px), cy: y(py), r: 3 },
           svg('title', {}, `${name}: ${number(py, 4)} at ${number(px, 4)}`))))));
     showRows();
   }

@@ -44,8 +44,10 @@ export function deadLettersView(place, id) {
     const node = el('li', {}, el('article', {},
       el('h3', {}, letter.id),
       el('p', { class: 'error' }, letter.error),
-      el('p', { class: 'detail' }, `Stage ${letter.stage}, tried ${count(letter.attempts)} times, last ${moment(letter.failed_unix_ms)}`),
-      el('details', {}, el('summary', {}, `The item ${letter.id}`), el('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': 'The item' }, letter.item)),
+      el('p', { class: 'detail' }, `Stage ${letter.stage}, tried ${count(letter.attempts)} times, `
+        + `last ${moment(letter.failed_unix_ms)}`),
+      el('details', {}, el('summary', {}, `The item ${letter.id}`),
+        el('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': 'The item' }, letter.item)),
       may().may_requeue && el('p', { class: 'buttons' }, el('button', {
         type: 'button', 'aria-label': `Try again: ${letter.id}`, onclick: () => requeue({ ids: [letter.id] }),
       }, 'Try again'))));

@@ -11,7 +11,8 @@ export function samplesView(place, id) {
   const steps = [picker('Left step', 'left'), picker('Right step', 'right')];
   const status = el('p', { role: 'status', class: 'detail' });
   const [rollouts, contests] = [el('ol', { class: 'cards' }), el('ol', { class: 'cards' })];
-  const further = el('button', { type: 'button', hidden: true, onclick: () => moreContests() }, 'More held-out prompts');
+  const further = el('button', { type: 'button', hidden: true, onclick: () => moreContests() },
+    'More held-out prompts');
   fill(place, el('h2', {}, 'Rollouts by step'),
     el('p', { class: 'pickers' }, steps.map(({ node }) => node)), status, rollouts,
     el('h2', {}, 'Trained policy against its start'),

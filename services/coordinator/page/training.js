@@ -26,7 +26,8 @@ export function trainingView(place, id) {
   const more = el('details', { hidden: true }, el('summary', {}, 'More curves'), morePlots);
   const empty = el('p', {}, 'Nothing has been trained yet.');
   fill(place, el('h2', {}, 'Training'), empty, plots, more, reward, judged);
-  const calibration = chart('Calibration on held-out labels', 'reward model’s probability', { dots: true, diagonal: true });
+  const calibration = chart('Calibration on held-out labels', 'reward model’s probability',
+    { dots: true, diagonal: true });
 
   const records = { policy: [], reward: [], sft: [] };
   const charts = new Map();
@@ -92,7 +93,8 @@ export function trainingView(place, id) {
 
   function showWinRates(rates) {
     const made = table('The trained policy against its start, judged by the labeler',
-      ['Template', 'Win rate', '95 % interval', 'Length-corrected', 'Contests', 'Ties', 'Unscorable', 'Score', 'Before'],
+      ['Template', 'Win rate', '95 % interval', 'Length-corrected', 'Contests', 'Ties', 'Unscorable', 'Score',
+        'Before'],
       [1, 4, 5, 6, 7, 8]);
     made.show(rates.map((rate) => [rate.template, percent(rate.win_rate), interval(rate.interval),
       rate.length_corrected ? percent(rate.length_corrected.win_rate) : '–', count(rate.contests), count(rate.ties),

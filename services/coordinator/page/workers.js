@@ -12,8 +12,8 @@ const COLUMNS = ['Worker', 'In hand', 'Items', 'Last minute', 'Parts a busy seco
 export function workersView(place) {
   const sections = el('div');
   fill(place, el('h1', {}, 'Workers'),
-    el('p', { class: 'detail' }, 'Items, parts (prompts, pairs, steps) and results count since the coordinator started. '
-      + 'A worker that was killed while it waited stays listed, silent.'), sections);
+    el('p', { class: 'detail' }, 'Items, parts (prompts, pairs, steps) and results count since the coordinator '
+      + 'started. A worker that was killed while it waited stays listed, silent.'), sections);
   const known = new Map();
 
   function section(kind) {
@@ -30,7 +30,8 @@ export function workersView(place) {
       const { made, state } = known.get(of.kind);
       const open = of.outstanding == null ? '' : `${count(of.outstanding)} items open`;
       const trouble = of.trouble === 'full' ? 'the queue is full' : of.trouble;
-      setText(state, [open, trouble, of.workers.length === 0 && !of.trouble && 'no worker is known'].filter(Boolean).join('; '));
+      const nobody = of.workers.length === 0 && !of.trouble && 'no worker is known';
+      setText(state, [open, trouble, nobody].filter(Boolean).join('; '));
       made.node.hidden = of.workers.length === 0;
       // Who is in a row with the keyboard is not thrown out of it.
       if (!made.body.contains(document.activeElement)) made.show(of.workers.map((worker) => row(worker, of.lease_ms)));
@@ -66,5 +67,6 @@ function row(worker, leaseMs) {
 function hand(held, leaseMs) {
   const lease = `lease renewed ${ago(held.silent_ms)}, over after ${number(leaseMs / 1000)} s`;
   const state = held.is_started ? `start ${count(held.starts)}, ${lease}` : `waits in hand, ${lease}`;
-  return el('div', {}, el('a', { href: jobLink(held.job) }, held.job), ` ${held.task}`, el('div', { class: 'detail' }, state));
+  return el('div', {}, el('a', { href: jobLink(held.job) }, held.job), ` ${held.task}`,
+    el('div', { class: 'detail' }, state));
 }
