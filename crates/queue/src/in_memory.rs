@@ -7,7 +7,7 @@ pub(crate) use machine::Machine;
 use crate::store::{Claim, Entry, Handback, InHand, Standing, Started, Store, Taken};
 use crate::{
     DeadLetter, Depth, Enqueued, Error, Headers, Item, ItemId, Options, Position, ResultEntry,
-    Warning,
+    Warning, Worker,
 };
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -161,6 +161,10 @@ impl Store for InMemory {
 
     async fn depth(&self) -> Result<Depth, Error> {
         Ok(self.step(|machine, now| machine.depth(now)))
+    }
+
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {
+        Ok(self.step(|machine, now| machine.workers(max, now)))
     }
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error> {

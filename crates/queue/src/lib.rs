@@ -41,6 +41,7 @@ mod redis_streams;
 mod store;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 pub use consumer::Consumer;
 pub use delivery::{Delivery, Lease, Settlement};
@@ -53,3 +54,4 @@ pub use one_by_one::OneByOne;
 pub use options::Options;
 pub use queue::Queue;
 pub use redis_streams::{Address, Warning};
+pub use worker::{Held, Worker};

@@ -4,7 +4,9 @@ use crate::consumer::Consumer;
 use crate::in_memory::InMemory;
 use crate::redis_streams::{Address, RedisStreams, Warning};
 use crate::store::Store;
-use crate::{DeadLetter, Depth, Enqueued, Error, Item, ItemId, Options, Position, ResultEntry};
+use crate::{
+    DeadLetter, Depth, Enqueued, Error, Item, ItemId, Options, Position, ResultEntry, Worker,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -122,6 +124,20 @@ impl Queue {
     /// When Redis stays away.
     pub async fn depth(&self) -> Result<Depth, Error> {
         self.store.depth().await
+    }
+
+    /// Workers that have something in hand, with up to `max` of those items, the oldest; over Redis
+    /// also the workers that wait for work, and those that were killed while they did.
+    ///
+    /// # Errors
+    /// When Redis stays away, or does not let us ask.
+    pub async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {
+        self.store.workers(max.max(1)).await
+    }
+
+    /// How patient it is, and how much it holds.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Up to `max` dead letters after a position, oldest first.

@@ -5,6 +5,7 @@
 
 use crate::{
     DeadLetter, Depth, Enqueued, Error, Headers, Item, ItemId, Position, ResultEntry, Warning,
+    Worker,
 };
 use async_trait::async_trait;
 use std::fmt;
@@ -168,6 +169,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn outstanding(&self) -> Result<u64, Error>;
 
     async fn depth(&self) -> Result<Depth, Error>;
+
+    /// Who works, with up to `max` of the items in their hands.
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error>;
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error>;
 

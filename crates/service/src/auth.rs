@@ -184,14 +184,15 @@ type TokenDigest = [u8; 32];
 
 /// Decides about each call.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard {
+pub struct Guard {
     rules: AuthRules,
     /// None where authentication is off.
     callers: Option<Arc<[(TokenDigest, Caller)]>>,
 }
 
 impl Guard {
-    pub(crate) fn new(config: &Config, rules: AuthRules) -> Self {
+    /// With the tokens of `config`.
+    pub fn new(config: &Config, rules: AuthRules) -> Self {
         let callers = config.enabled.then(|| {
             let caller = |(name, token): (&String, &Token)| {
                 let caller = Caller { name: name.as_str().into(), role: token.role };
@@ -208,8 +209,9 @@ impl Guard {
 
     /// The caller of `path` with this `authorization` header; none where the method is public.
     ///
+    /// # Errors
     /// UNAUTHENTICATED: we do not know who calls. PERMISSION_DENIED: we do, and they may not.
-    pub(crate) fn admit(
+    pub fn admit(
         &self,
         path: &str,
         authorization: Option<&http::HeaderValue>,

@@ -64,6 +64,11 @@ impl Board {
         self.events.subscribe()
     }
 
+    /// Number of the event told last, of any job.
+    pub fn sequence(&self) -> u64 {
+        self.jobs().sequence
+    }
+
     /// All jobs, by id.
     pub fn list(&self) -> Vec<JobRecord> {
         let jobs = self.jobs();

@@ -79,6 +79,7 @@ impl Shared {
         self.journal.record(&lasting.map(record).collect::<Vec<_>>())?;
         for (job, task, _, answer) in batch.answers {
             self.metrics.settled(kind, Settled::with(&answer.result));
+            self.tally.note(kind, &answer);
             self.apply(&job, task, answer).await?;
         }
         for (job, error) in batch.unreadable {

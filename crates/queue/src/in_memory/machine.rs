@@ -7,8 +7,8 @@ use crate::store::{
     Claim, DROPPED, Entry, Handback, InHand, LOST, Standing, Started, Taken, Token,
 };
 use crate::{
-    Attempt, DeadLetter, Death, Depth, Enqueued, Headers, Item, ItemId, Options, Outcome, Position,
-    ResultEntry,
+    Attempt, DeadLetter, Death, Depth, Enqueued, Headers, Held, Item, ItemId, Options, Outcome,
+    Position, ResultEntry, Worker,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -346,6 +346,25 @@ impl Machine {
                 death: Death::after(attempts.clone()),
             })
             .collect()
+    }
+
+    /// Only who holds something is known here.
+    pub fn workers(&self, max: usize, now: u64) -> Vec<Worker> {
+        let mut workers = Vec::new();
+        let owned = self.work.values().filter_map(|work| Some((work, work.owner.as_ref()?)));
+        for (work, owner) in owned.filter(|(_, owner)| owner.consumer != NOBODY).take(max) {
+            let renewed_ms = owner.until_ms - self.options.lease.as_millis() as u64;
+            let silent = Duration::from_millis(now.saturating_sub(renewed_ms));
+            let worker = Worker::among(&mut workers, &owner.consumer, silent);
+            worker.silent = worker.silent.min(silent);
+            worker.held.push(Held {
+                item: work.item.id.clone(),
+                starts: work.starts,
+                is_started: owner.token.is_some(),
+                silent,
+            });
+        }
+        workers
     }
 
     pub fn requeue(&mut self, ids: &[ItemId], now: u64) -> usize {

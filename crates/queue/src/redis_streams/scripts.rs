@@ -67,7 +67,8 @@ scripts!(
     cancel,
     discard,
     leave,
-    depth
+    depth,
+    workers
 );
 
 impl Scripts {
