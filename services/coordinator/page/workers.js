@@ -12,8 +12,8 @@ const COLUMNS = ['Worker', 'In hand', 'Items', 'Last minute', 'Parts a busy seco
 export function workersView(place) {
   const sections = el('div');
   fill(place, el('h1', {}, 'Workers'),
-    el('p', { class: 'detail' }, 'Items, parts (prompts, pairs, steps) and results count since the coordinator '
-      + 'started. A worker that was killed while it waited stays listed, silent.'), sections);
+    el('p', { class: 'detail' }, 'Items, parts (prompts, pairs, responses, steps) and results count since the '
+      + 'coordinator started. A worker that was killed while it waited stays listed, silent.'), sections);
   const known = new Map();
 
   function section(kind) {

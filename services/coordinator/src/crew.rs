@@ -4,7 +4,7 @@
 use crate::coordinator::Shared;
 use crate::take_in::split;
 use crate::{Coordinator, Trouble};
-use rlaif_job::{Answer, TaskId, WorkerKind};
+use rlaif_job::{Answer, TaskId, WorkResult, WorkerKind};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ pub struct HeldTask {
 pub struct Done {
     /// Items.
     pub items: u64,
-    /// What they consist of: prompts, pairs, steps.
+    /// What they consist of: prompts, pairs, responses, steps.
     pub parts: u64,
     /// Time at work on them.
     pub busy_seconds: f64,
@@ -114,7 +114,7 @@ impl Tally {
         }
         let done = workers.entry(key).or_default();
         done.items += 1;
-        done.parts += answer.result.count() as u64;
+        done.parts += parts(&answer.result) as u64;
         done.busy_seconds += answer.seconds;
         let over = |at: &Instant| at.elapsed() > MINUTE;
         while done.recent.len() >= MAX_RECENT || done.recent.front().is_some_and(over) {
@@ -127,6 +127,16 @@ impl Tally {
         let workers = self.of_all();
         let of_kind = workers.iter().filter(|((of, _), _)| *of == kind);
         of_kind.map(|((_, name), done)| (name.clone(), done.clone())).collect()
+    }
+}
+
+/// What a result consists of. A stage counts only some of it: rollouts and rewards are not steps.
+fn parts(result: &WorkResult) -> usize {
+    match result {
+        WorkResult::Rollouts(rollouts) => rollouts.len(),
+        WorkResult::Rewards(rewards) => rewards.len(),
+        WorkResult::Contests(contests) => contests.len(),
+        further => further.count(),
     }
 }
 
@@ -176,7 +186,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_job::{Tokens, WorkResult};
+    use rlaif_job::Tokens;
 
     fn answer(worker: &str) -> Answer {
         let result = WorkResult::Rewards(vec![Ok(0.5); 4]);
