@@ -177,12 +177,12 @@ async function run() {
   await page.setViewport(DESKTOP);
 
   await go(`#/jobs/${id}/samples`);
-  await untilText('main', 'rollouts of step 16');
+  await untilText('main', '6 of step 16');
   await untilText('main', 'Trained');
   await page.focus('#step-right');
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Tab');
-  await untilText('main', 'of step 15');
+  await untilText('main', '6 of step 15');
   await judge('samples');
 
   await go(`#/jobs/${id}/dead-letters`);

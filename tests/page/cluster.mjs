@@ -19,6 +19,19 @@ async function freePort() {
 // What a prompt may hold, since people and models write them: were it markup, `hacked` would be set.
 export const INJECTION = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>';
 
+// Short, for models with little context, and with a rationale.
+const TEMPLATE = `name = "happier"
+kind = "compare"
+preamble = "Which sentence is happier? Answer 1 or 2."
+sample = "\\n\\n1: {response_1}\\n2: {response_2}\\n"
+ending = "Happier="
+verdicts = ["1", "2"]
+[rationale]
+request = "Say why."
+begin = "Because"
+stop = ["."]
+`;
+
 export class Cluster {
   static async start(binary, model, folder) {
     const cluster = new Cluster();
@@ -101,7 +114,7 @@ data = { prompts = "prompts.jsonl", heldout_prompts = "heldout.jsonl" }
 sampling = { max_new_tokens = 16, stop = ["."] }
 [labeler]
 model = "${this.model}"
-template = "sentiment/compare"
+template = "happier.toml"
 price_per_1k_input = 0.15
 asking = { reasoning = { max_tokens = 12 } }
 [reward_model]
@@ -115,13 +128,15 @@ steps = ${steps}
 batch_size = 6
 reinforce = { policy = { lr = 1e-3 }, value = { lr = 1e-3 } }
 `;
+    writeFileSync(join(this.folder, 'happier.toml'), TEMPLATE);
     const file = join(this.folder, 'job.toml');
     writeFileSync(file, job);
     for (let tries = 0; ; tries += 1) {
       try {
         return await this.ask('submit', file);
       } catch (error) {
-        if (tries === 50) throw error;
+        // The coordinator may still wait for Redis.
+        if (tries === 50 || !/try again|connect/.test(error.stderr)) throw error;
         await new Promise((resume) => setTimeout(resume, 200));
       }
     }

@@ -17,6 +17,9 @@ export class Refused extends Error {
   }
 }
 
+// Nobody answered.
+export class Away extends Error {}
+
 export function headers(further = {}) {
   return token() ? { ...further, authorization: `Bearer ${token()}` } : further;
 }
@@ -31,7 +34,7 @@ export async function refusal(response) {
 }
 
 async function ask(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(path, options).catch((error) => { throw new Away(error.message); });
   if (!response.ok) throw await refusal(response);
   return response;
 }

@@ -1,6 +1,6 @@
 // The page: an address after the # names a view; views show data and are told what changes.
 
-import { Refused } from './api.js';
+import { Away, Refused } from './api.js';
 import { el, fill, setText } from './dom.js';
 import { deadLettersView } from './dead_letters.js';
 import { jobView } from './job.js';
@@ -23,6 +23,8 @@ const PARTS = {
 // What is shown: `changed(job, event)` for each change of a job, `refresh()` when anything may have
 // changed, `stop()` when another view takes its place.
 let view = null;
+// What is shown could not be asked for.
+let stale = false;
 
 function wanted() {
   const [page = 'jobs', id, part = ''] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
@@ -54,6 +56,7 @@ async function refresh() {
     await mine?.refresh();
     failure(null);
   } catch (error) {
+    stale = true;
     if (mine === view) failure(error);
   }
 }
@@ -62,10 +65,8 @@ async function refresh() {
 function failure(error) {
   main.querySelector('.alert.failure')?.remove();
   // While the coordinator is away the connection's line says so.
-  if (!(error instanceof Refused)) {
-    if (error) console.error(error);
-    return;
-  }
+  if (!error || error instanceof Away) return;
+  if (!(error instanceof Refused)) throw error;
   main.prepend(el('p', { class: 'alert failure', role: 'alert' }, error.message));
 }
 
@@ -79,8 +80,10 @@ listen((name, data) => {
   else if (name === 'broken' && data.status === 401) state('away', 'Signed out');
   else if (name === 'broken' && data.status === 403) state('away', 'Not allowed');
   else if (name === 'broken') state('away', 'Coordinator away, trying again');
-  else if (name === 'hello' && data.changed) refresh();
-  else if (name === 'job') view?.changed?.(data.job, data);
+  else if (name === 'hello' && (data.changed || stale)) {
+    stale = false;
+    refresh();
+  } else if (name === 'job') view?.changed?.(data.job, data);
 });
 
 async function begin() {

@@ -27,6 +27,9 @@ export const ago = (ms) => (ms < 1500 ? 'just now' : `${duration(ms / 1000)} ago
 
 export const moment = (unixMs) => new Date(unixMs).toLocaleString();
 
+// A file by its name; other names as they are.
+export const fileName = (name) => (name.startsWith('/') ? name.split('/').at(-1) : name);
+
 // A prompt is a text, or turns of a conversation.
 export function promptText(prompt) {
   if (typeof prompt === 'string') return prompt;

@@ -2,7 +2,7 @@
 
 import { download, get, jobPath, post } from './api.js';
 import { el, facts, fill, setText, table } from './dom.js';
-import { count, duration, moment, number } from './format.js';
+import { count, duration, fileName, moment, number } from './format.js';
 import { currentStage, jobLink, progress, stateBadge } from './jobs.js';
 import { may } from './session.js';
 
@@ -72,7 +72,8 @@ export function jobView(place, id, part, makePart) {
   return {
     async refresh() {
       shown = await get(jobPath(id));
-      setText(about, `Policy ${shown.policy}, labeler ${shown.labeler} with ${shown.template}, reward from the `
+      const [policy, labeler, template] = [shown.policy, shown.labeler, shown.template].map(fileName);
+      setText(about, `Policy ${policy}, labeler ${labeler} with ${template}, reward from the `
         + `${shown.reward === 'model' ? 'reward model' : 'labeler'}. Submitted ${moment(shown.created_unix_ms)}.`);
       draw(shown);
       await inner.refresh?.();
