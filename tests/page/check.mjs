@@ -21,6 +21,7 @@ const say = (text) => console.log(`== ${text}`);
 const cluster = await Cluster.start(binary, model, join(scratch, 'cluster'));
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  protocolTimeout: PATIENCE_MS,
   args: ['--no-sandbox', '--disable-dev-shm-usage', '--lang=en-GB'],
 });
 
