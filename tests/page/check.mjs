@@ -9,7 +9,8 @@ import puppeteer from 'puppeteer-core';
 import { Cluster, INJECTION } from './cluster.mjs';
 
 const [binary, model, scratch, images] = process.argv.slice(2);
-const PATIENCE_MS = 300000;
+// Longer than a real model takes on a busy machine; only a failing check waits so long.
+const PATIENCE_MS = 20 * 60000;
 const DESKTOP = { width: 1100, height: 800 };
 const PHONE = { width: 360, height: 740, isMobile: true, hasTouch: true };
 const SUBJECTS = ['a garden', 'the sea', 'old friends', 'a small dog', 'fresh bread', 'the first snow', 'a long walk',
@@ -20,6 +21,7 @@ const say = (text) => console.log(`== ${text}`);
 const cluster = await Cluster.start(binary, model, join(scratch, 'cluster'));
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  protocolTimeout: PATIENCE_MS,
   args: ['--no-sandbox', '--disable-dev-shm-usage', '--lang=en-GB'],
 });
 
