@@ -3,6 +3,7 @@
 //! Everything else in the workspace depends on this crate; it depends on nothing of ours and does
 //! no I/O, so a type here can travel through a file, a queue or an RPC unchanged.
 
+mod distinct;
 mod episode;
 mod hash;
 mod judgement;
@@ -13,6 +14,7 @@ mod prompt;
 mod training;
 mod verdict;
 
+pub use distinct::Distinct;
 pub use episode::Episode;
 pub use hash::{ContentHash, Hasher, canonical_json};
 pub use judgement::{Judgement, Unscorable, UnscorableReason};
