@@ -107,7 +107,7 @@ impl LocalEngine {
     /// Tokens of what all the questions show first, without the last ones: how those are spelled depends on
     /// what follows.
     fn fixed(&self, questions: &[Question]) -> Vec<u32> {
-        // A token spells at least a byte. Rationales are not written after a beginning that is kept.
+        // So few bytes have fewer tokens. Rationales are not written after a beginning that is kept.
         let is_worth_it =
             |first: &&Question| first.fixed >= WORTH_KEEPING && first.thought.is_none();
         let Some(first) = questions.first().filter(is_worth_it) else { return Vec::new() };
