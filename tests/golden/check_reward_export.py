@@ -5,17 +5,18 @@
   rlaif reward score --model rm --in pairs.jsonl --out scored.jsonl
   check_reward_export.py rm scored.jsonl [RECORDS]
 
-Loads the folder by AutoModelForSequenceClassification and AutoTokenizer, scores the first RECORDS (20) pairs
-or responses in padded batches as their users do, and compares with what `rlaif reward score` wrote. The largest
-difference may be 1e-3: sums are taken in another order. Pairs must have response_a and response_b, or chosen and
-rejected as text. Needs: pip install torch transformers safetensors.
+Loads the folder by AutoModelForSequenceClassification and PreTrainedTokenizerFast, scores the first RECORDS
+(20) pairs or responses in padded batches as their users do, and compares with what `rlaif reward score` wrote. The
+largest difference may be 1e-3: sums are taken in another order. (AutoTokenizer gives Qwen2 models a splitting of words
+of its own, whatever their tokenizer.json says; in real ones it is the same.) Needs: pip install torch transformers
+safetensors.
 """
 import json
 import pathlib
 import sys
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 TOLERANCE = 1e-3
 BATCH = 4
@@ -26,7 +27,9 @@ def responses(record):
     for field, texts in [("reward_a", ("response_a", "chosen")), ("reward_b", ("response_b", "rejected")),
                          ("reward", ("response",))]:
         if field in record:
-            yield next(record[text] for text in texts if text in record), record[field]
+            text = next(record[text] for text in texts if text in record)
+            # One message, where it is a conversation.
+            yield text if isinstance(text, str) else text[-1]["content"], record[field]
 
 
 def encoded(tokenizer, chat, prompt, response):
@@ -43,7 +46,7 @@ def encoded(tokenizer, chat, prompt, response):
 
 @torch.no_grad()
 def main(folder, scored, count):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     weight = model.score.weight
     assert model.config.num_labels == 1 and weight.shape == (1, model.config.hidden_size), weight.shape
