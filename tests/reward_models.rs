@@ -19,11 +19,12 @@ struct Work {
 /// less certainty the higher the number.
 fn pair(i: usize) -> Value {
     let sides = [format!("yes, {i}"), format!("no no {i}")];
-    let (a, b) = if i % 2 == 0 { (&sides[0], &sides[1]) } else { (&sides[1], &sides[0]) };
-    let human = if i % 2 == 0 { 1.0 } else { 0.0 };
+    let a_is_better = i.is_multiple_of(2);
+    let (a, b) = if a_is_better { (&sides[0], &sides[1]) } else { (&sides[1], &sides[0]) };
+    let human = if a_is_better { 1.0 } else { 0.0 };
     let doubt = 0.4 * (i % 10) as f64 / 10.0;
     json!({"prompt": format!("Question {i}?"), "response_a": a, "response_b": b,
-        "human_label": human, "soft_label": if i % 2 == 0 { 1.0 - doubt } else { doubt }})
+        "human_label": human, "soft_label": if a_is_better { 1.0 - doubt } else { doubt }})
 }
 
 impl Work {
@@ -138,7 +139,7 @@ fn pairs_that_weigh_nothing_teach_nothing() {
     let record = |i: usize| {
         let mut record = pair(i);
         record["weight"] = json!(1.0);
-        if i % 3 == 0 {
+        if i.is_multiple_of(3) {
             record["human_label"] = json!(1.0 - record["human_label"].as_f64().unwrap());
             record["weight"] = json!(0.0);
         }
