@@ -11,6 +11,7 @@ mod label;
 mod preference;
 mod problem;
 mod prompt;
+mod reward_training;
 mod training;
 mod verdict;
 
@@ -22,5 +23,6 @@ pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
+pub use reward_training::{PairOrder, PairWeighting, Plateau, RewardObjective};
 pub use training::{KlPlacement, LoraConfig, OptimizerConfig, OptimizerKind, ReinforceConfig};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};
