@@ -27,7 +27,7 @@ pub use evaluation::{
     Contest, EvaluationRecord, Judged, Verdict, WinRate, strip_trailing_junk, win_rate,
 };
 pub use label_record::LabelRecord;
-pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress};
+pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress, figures_of_interest};
 pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use report::write as write_report;
 pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
@@ -38,6 +38,6 @@ pub use submission::Submission;
 pub use task_id::TaskId;
 pub use work::{
     Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
-    Labeler, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, Tokens,
-    TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
+    Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score,
+    Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
 };

@@ -14,6 +14,7 @@ use rlaif_report::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
 };
 use rlaif_stats::{Interval, PositionBias};
+use rlaif_types::AlgorithmKind;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,16 +49,32 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     }
     sections.push(time_section(folder)?);
     sections.push(provenance_section(job, manifest));
-    let method = match job.rl.reward {
-        RewardSource::Model => "RLAIF: labels, reward model, REINFORCE",
+    let source = match job.rl.reward {
+        RewardSource::Model => "RLAIF: labels, then a reward model",
         RewardSource::Labeler => "d-RLAIF: the labeler's rating is the reward",
+        RewardSource::Pairwise => {
+            "RLAIF: the labeler matches a prompt's responses against each other"
+        }
+        RewardSource::Preferences => "Given preferences",
     };
+    let method = format!("{source}; {}", algorithm_name(job.rl.algorithm));
     Ok(Document {
         title: format!("rlaif run: {}", job.name),
         subtitle: format!("{method}. Policy {}, labeler {}.", job.policy.model, job.labeler.model),
         headline: headline(&win_rates, &metrics, manifest),
         sections,
     })
+}
+
+fn algorithm_name(kind: AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Reinforce => "REINFORCE with a value baseline",
+        AlgorithmKind::Rloo => "RLOO",
+        AlgorithmKind::Grpo => "GRPO",
+        AlgorithmKind::Ppo => "PPO",
+        AlgorithmKind::OnlineDpo => "online preference optimisation",
+        AlgorithmKind::Dpo => "direct preference optimisation",
+    }
 }
 
 fn percent(share: f64) -> String {
@@ -86,10 +103,11 @@ fn headline(win_rates: &[WinRate], metrics: &[Value], manifest: &Manifest) -> Ve
             detail: format!("{:.3} before", first.start_mean),
         });
     }
-    if let Some(kl) = metrics.iter().rev().find(|m| m["stage"] == "policy").map(|m| &m["kl"]) {
+    let last = metrics.iter().rev().find(|m| m["stage"] == "policy");
+    if let Some(kl) = last.and_then(|m| m["kl"].as_f64()) {
         facts.push(Fact {
             label: "KL from the start".into(),
-            value: format!("{:.2} nats", kl.as_f64().unwrap_or(f64::NAN)),
+            value: format!("{kl:.2} nats"),
             detail: "per response, in the last step".into(),
         });
     }
@@ -219,7 +237,7 @@ fn plot(title: &str, metrics: &[Value], stage: &str, fields: &[&str]) -> Plot {
         title: title.into(),
         x_label: "step".into(),
         y_label: String::new(),
-        series: series.collect(),
+        series: series.filter(|series| !series.points.is_empty()).collect(),
         reference: None,
     }
 }
@@ -228,17 +246,20 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
     if !metrics.iter().any(|m| m["stage"] == "policy") {
         return Ok(None);
     }
-    let mut blocks = vec![
-        Block::Plot(plot("Reward", metrics, "policy", &["reward"])),
-        Block::Plot(plot("KL from the reference, nats per response", metrics, "policy", &["kl"])),
-        Block::Plot(plot(
-            "Value network",
-            metrics,
-            "policy",
-            &["value_loss", "explained_variance"],
-        )),
-        Block::Plot(plot("Response length, tokens", metrics, "policy", &["response_tokens"])),
+    let plots: [(&str, &[&str]); 8] = [
+        ("Reward", &["reward", "shaped_reward"]),
+        ("KL from the reference, nats per response", &["kl"]),
+        ("Value network", &["value_loss", "explained_variance"]),
+        ("Ratios to the policy that drew", &["clip_share", "approx_kl"]),
+        ("Pairs", &["accuracy", "margin"]),
+        ("Weight of the divergence", &["beta"]),
+        ("Entropy, nats per token", &["entropy"]),
+        ("Response length, tokens", &["response_tokens"]),
     ];
+    // An algorithm's curves are those of what it measures.
+    let plots = plots.map(|(title, fields)| plot(title, metrics, "policy", fields));
+    let measured = |plot: &Plot| !plot.series.is_empty();
+    let mut blocks: Vec<Block> = plots.into_iter().filter(measured).map(Block::Plot).collect();
     let samples: Vec<SampleRecord> = folder.read("samples.jsonl")?;
     let last = samples.last().map_or(0, |s| s.step);
     let of_step = |step: usize| samples.iter().filter(move |s| s.step == step);
@@ -249,11 +270,13 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
         texts.dedup();
         percent(texts.len() as f64 / all as f64)
     };
-    blocks.push(Block::Text(format!(
-        "Distinct responses within a batch: {} in the first step, {} in the last.",
-        distinct(1),
-        distinct(last)
-    )));
+    if last > 0 {
+        blocks.push(Block::Text(format!(
+            "Distinct responses within a batch: {} in the first step, {} in the last.",
+            distinct(1),
+            distinct(last)
+        )));
+    }
     Ok(Some(Section { title: "Reinforcement learning".into(), blocks }))
 }
 
@@ -377,10 +400,16 @@ fn provenance_section(job: &Job, manifest: &Manifest) -> Section {
         title: "Provenance".into(),
         blocks: vec![
             Block::Table(Table { columns, rows }),
-            Block::Text(format!(
-                "KL placement: {:?}. beta {}. Resolved job in job.toml.",
-                job.rl.reinforce.kl_placement, job.rl.reinforce.beta
-            )),
+            Block::Text(format!("{} Resolved job in job.toml.", divergence(job))),
         ],
     }
+}
+
+/// How the policy was held to its start.
+fn divergence(job: &Job) -> String {
+    let Some(kl) = job.rl.algorithm().kl() else { return String::new() };
+    let adaptive = job.rl.adaptive_kl.map_or_else(String::new, |adaptive| {
+        format!(" at first, then towards {} nats per response", adaptive.target)
+    });
+    format!("KL placement: {:?}. beta {}{adaptive}.", kl.placement, kl.beta)
 }

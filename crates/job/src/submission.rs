@@ -2,8 +2,8 @@
 //! on the client's disk is needed afterwards.
 
 use crate::machine::Inputs;
-use crate::{Error, Job, RunFolder};
-use rlaif_data::{Reader, prompt_of, write_atomic};
+use crate::{Error, Job, RewardSource, RunFolder};
+use rlaif_data::{Reader, preferences_of, prompt_of, write_atomic};
 use rlaif_template::Template;
 use rlaif_types::{ContentHash, Hasher, Problems, Prompt};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use std::path::Path;
 const PROMPTS: &str = "data/prompts.jsonl";
 const HELDOUT: &str = "data/heldout_prompts.jsonl";
 const DEMONSTRATIONS: &str = "data/demonstrations.jsonl";
+const PREFERENCES: &str = Submission::PREFERENCES;
 const TEMPLATES: &str = "data/templates.json";
 
 /// A job and its files.
@@ -34,6 +35,9 @@ struct Templates {
 }
 
 impl Submission {
+    /// Its preferences to learn from, where the job learns from given ones.
+    pub const PREFERENCES: &str = "data/preferences.jsonl";
+
     /// Reads everything that `job` refers to.
     ///
     /// # Errors
@@ -53,6 +57,7 @@ impl Submission {
             (PROMPTS, Some(&job.data.prompts)),
             (HELDOUT, Some(&job.data.heldout_prompts)),
             (DEMONSTRATIONS, job.data.demonstrations.as_ref().filter(|_| job.sft.is_some())),
+            (PREFERENCES, job.data.preferences.as_ref().filter(|_| learns_from_preferences(&job))),
         ];
         let mut files = BTreeMap::new();
         for (name, path) in data {
@@ -79,6 +84,7 @@ impl Submission {
             (HELDOUT, true),
             (TEMPLATES, true),
             (DEMONSTRATIONS, job.as_ref().is_ok_and(|job| job.sft.is_some())),
+            (PREFERENCES, job.as_ref().is_ok_and(learns_from_preferences)),
         ];
         let mut attachments = Problems::default();
         for (name, needed) in expected {
@@ -137,7 +143,7 @@ impl Submission {
     /// When a file is missing or damaged.
     pub fn load(job: Job, folder: &RunFolder) -> Result<Self, Error> {
         let mut files = BTreeMap::new();
-        for name in [PROMPTS, HELDOUT, DEMONSTRATIONS, TEMPLATES] {
+        for name in [PROMPTS, HELDOUT, DEMONSTRATIONS, PREFERENCES, TEMPLATES] {
             let path = folder.path(name);
             match fs::read(&path) {
                 Ok(bytes) => drop(files.insert(name.to_owned(), bytes)),
@@ -183,11 +189,11 @@ fn check_file(name: &str, bytes: &[u8]) -> Result<(), String> {
 /// Complains in terms of the user's own file.
 fn check_records(name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let shown = path.display().to_string();
-    let count = match name {
-        DEMONSTRATIONS => demonstrations(&shown, bytes)?,
-        _ => prompts(&shown, bytes)?.len(),
+    let (count, what) = match name {
+        DEMONSTRATIONS => (demonstrations(&shown, bytes)?, "demonstrations"),
+        PREFERENCES => (preferences(&shown, bytes)?, "preferences"),
+        _ => (prompts(&shown, bytes)?.len(), "prompts"),
     };
-    let what = if name == DEMONSTRATIONS { "demonstrations" } else { "prompts" };
     match count {
         0 => Err(Error::NothingToDo(format!("{shown}: no {what} in it"))),
         _ => Ok(()),
@@ -208,6 +214,17 @@ fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
         }
     })?;
     Ok(read.len())
+}
+
+/// How many say which response is better.
+fn preferences(name: &str, bytes: &[u8]) -> Result<usize, Error> {
+    let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
+    let read = reader.read_all(|record| preferences_of(&record))?;
+    Ok(read.iter().flatten().filter(|preference| preference.prefers_a().is_some()).count())
+}
+
+fn learns_from_preferences(job: &Job) -> bool {
+    job.rl.reward == RewardSource::Preferences
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The reward model: a scalar head that learns to predict soft labels (paper section 2).
 
 use crate::gradients::GradientSum;
+use crate::halt::{Halt, check_finite};
 use crate::loss::soft_label_cross_entropy;
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
@@ -68,9 +69,12 @@ impl RewardTrainer {
 
     /// One step on a batch.
     ///
+    /// # Errors
+    /// When loss or gradient is no finite number.
+    ///
     /// # Panics
     /// When the batch or a sequence is empty.
-    pub fn step(&mut self, batch: &[LabelledPair]) -> RewardMetrics {
+    pub fn step(&mut self, batch: &[LabelledPair]) -> Result<RewardMetrics, Halt> {
         assert!(!batch.is_empty(), "an empty batch has no loss");
         let lengths: Vec<usize> = batch.iter().map(|p| p.a.len() + p.b.len()).collect();
         let (mut grads, mut loss) = (GradientSum::default(), 0.0);
@@ -85,15 +89,16 @@ impl RewardTrainer {
             grads.add(&self.model, &cross_entropy.backward());
             scores.extend(pair_scores(a.inner(), b.inner()));
         }
-        let info = self.optimizer.step(&mut self.model, grads);
+        check_finite("the loss", loss, &self.model)?;
+        let info = self.optimizer.step("the norm of the gradient", &mut self.model, grads)?;
         let total: f64 = scores.iter().map(|s| f64::from(s.a) + f64::from(s.b)).sum();
-        RewardMetrics {
+        Ok(RewardMetrics {
             loss,
             accuracy: accuracy(&scores, batch),
             reward_mean: total / (2 * scores.len()) as f64,
             grad_norm: info.grad_norm,
             lr: info.lr,
-        }
+        })
     }
 
     /// Everything a later [`RewardTrainer::load`] needs to go on exactly.

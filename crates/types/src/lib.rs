@@ -3,6 +3,7 @@
 //! Everything else in the workspace depends on this crate; it depends on nothing of ours and does
 //! no I/O, so a type here can travel through a file, a queue or an RPC unchanged.
 
+mod algorithm;
 mod episode;
 mod hash;
 mod judgement;
@@ -13,6 +14,11 @@ mod prompt;
 mod training;
 mod verdict;
 
+pub use algorithm::{
+    AdaptiveKl, Aggregation, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, KlEstimator,
+    KlPlacement, KlTerm, OnlineDpoConfig, PolicyLearning, PpoConfig, PreferenceLoss,
+    ReinforceConfig, RewardNormalisation, RewardShaping, RlooConfig,
+};
 pub use episode::Episode;
 pub use hash::{ContentHash, Hasher, canonical_json};
 pub use judgement::{Judgement, Unscorable, UnscorableReason};
@@ -20,5 +26,5 @@ pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
-pub use training::{KlPlacement, LoraConfig, OptimizerConfig, OptimizerKind, ReinforceConfig};
+pub use training::{LoraConfig, OptimizerConfig, OptimizerKind};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

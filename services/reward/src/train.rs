@@ -48,9 +48,9 @@ pub(crate) fn train_reward(
         let (size, seed) = (config.batch_size, training.seed);
         let batch = batch_of_step(train.len(), size, step, seed, "reward order");
         let batch: Vec<_> = batch.into_iter().map(|i| train[i].clone()).collect();
-        let metrics = trainer.step(&batch);
+        let metrics = trainer.step(&batch)?;
         let note = format!("loss {:.3} accuracy {:.2}", metrics.loss, metrics.accuracy);
-        (metrics, note)
+        Ok((metrics, note))
     })?;
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;

@@ -21,6 +21,7 @@ use crate::{Error, Job, RewardSource, RewardSummary, TaskId, WinRate};
 use evaluate::Evaluation;
 use label::Labeling;
 use policy::PolicyTraining;
+pub use policy::figures_of_interest;
 use rlaif_template::Template;
 use rlaif_types::Prompt;
 use serde::{Deserialize, Serialize};
@@ -371,7 +372,9 @@ impl Machine {
     pub fn asks_the_labeler(&self, task: TaskId) -> bool {
         match task {
             TaskId::CheckLabeler | TaskId::Label(_) | TaskId::Judge(_) => true,
-            TaskId::Score { .. } => self.job.rl.reward == RewardSource::Labeler,
+            TaskId::Score { .. } => {
+                matches!(self.job.rl.reward, RewardSource::Labeler | RewardSource::Pairwise)
+            }
             _ => false,
         }
     }
