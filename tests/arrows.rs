@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("template", &["types"]),
     ("openai", &["types"]),
     ("judge", &["types", "template", "models", "openai"]),
+    ("clerk", &["types", "judge", "ledger"]),
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
     ("audit", &["types", "stats", "report"]),
@@ -24,7 +25,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("queue", &[]),
     ("service", &[]),
     ("cluster", &["queue", "service"]),
-    ("coordinator", &["types", "data", "job", "artifacts", "queue", "proto", "service", "cluster"]),
+    (
+        "coordinator",
+        &["types", "data", "report", "job", "artifacts", "queue", "proto", "service", "cluster"],
+    ),
     (
         "worker",
         &[
@@ -33,6 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "hub",
             "models",
             "judge",
+            "clerk",
+            "ledger",
             "rl",
             "job",
             "artifacts",
@@ -42,7 +48,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cluster",
         ],
     ),
-    ("labeler", &["types", "template", "models", "judge", "job", "proto", "service", "worker"]),
+    (
+        "labeler",
+        &["types", "template", "models", "judge", "clerk", "job", "proto", "service", "worker"],
+    ),
     ("rollout", &["types", "data", "models", "job", "proto", "service", "worker"]),
     ("reward", &["types", "data", "models", "rl", "job", "proto", "service", "worker"]),
     ("learner", &["types", "data", "models", "rl", "job", "proto", "service", "worker"]),
@@ -77,7 +86,7 @@ const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq", 
 /// Who may have them nevertheless, which, and why.
 const IO: &[(&str, &[&str], &str)] = &[
     ("artifacts", &["tokio", "reqwest"], "buckets are known to the artifact store alone"),
-    ("coordinator", &["tokio", "tonic"], "serves jobs, and waits for queues"),
+    ("coordinator", &["tokio", "tonic"], "serves jobs and their page, and waits for queues"),
     ("hub", &["hf-hub"], "pulls models"),
     ("judge", &["tokio"], "waits for labelers that others serve"),
     ("openai", &["tokio", "reqwest"], "asks labelers that others serve"),
@@ -89,7 +98,11 @@ const IO: &[(&str, &[&str], &str)] = &[
     ("rlaif", &["tokio"], "the program"),
     ("rollout", &["tokio", "tonic"], "answers direct callers"),
     ("service", &["tokio", "tonic", "hyper"], "the network side of every service"),
-    ("testkit", &["tokio", "redis", "tonic"], "a Redis to kill, servers to fill and to fail"),
+    (
+        "testkit",
+        &["tokio", "redis", "tonic", "hyper"],
+        "a Redis to kill, servers to fill and to fail",
+    ),
     ("worker", &["tokio", "tonic"], "waits for the queue, answers direct callers"),
 ];
 

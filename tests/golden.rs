@@ -133,6 +133,47 @@ fn real_gguf_models_equal_transformers() {
 
 /// The bound holds for sums of a few dozen f32 products in different orders.
 #[test]
+fn a_beginning_that_is_kept_between_calls_changes_nothing() {
+    let (_, engine) = load(&folder().join("tiny-llama"));
+    let preamble: Vec<u32> = (0..40).map(|i| 5 + (i * 7) % 50).collect();
+    let request = |rest: &[u32]| ScoreRequest {
+        tokens: [&preamble[..], rest].concat(),
+        ask: Ask::Next { candidates: vec![1, 2, 3] },
+    };
+    let logprobs = |answers: Vec<Answer>| -> Vec<f32> {
+        let of = |answer| match answer {
+            Answer::Next(logprobs) => logprobs,
+            other => panic!("asked for what comes next, got {other:?}"),
+        };
+        answers.into_iter().flat_map(of).collect()
+    };
+    let rests: [&[u32]; 3] = [&[11, 12], &[11, 13, 14], &[9]];
+    let ask_of = |engine: &Engine, beginning, rests: &[&[u32]]| {
+        let requests = rests.iter().map(|rest| request(rest)).collect();
+        logprobs(engine.score_after(beginning, requests).unwrap())
+    };
+    let ask = |beginning, rests: &[&[u32]]| ask_of(&engine, beginning, rests);
+    let plain = ask(0, &rests);
+    let first = ask(preamble.len(), &rests);
+    // What was asked in between leaves no trace, not in the last bit.
+    ask(20, &rests[..1]);
+    ask(preamble.len(), &rests[1..]);
+    assert_eq!(ask(preamble.len(), &rests), first);
+    // Sums in another order.
+    assert!(plain.iter().zip(&first).all(|(a, b)| (a - b).abs() < 1e-4), "{plain:?} {first:?}");
+    // Where requests do not share it, or it leaves nothing to ask, it is no beginning.
+    let other = ScoreRequest { tokens: vec![7; 50], ask: Ask::Next { candidates: vec![1, 2, 3] } };
+    let mixed = engine.score_after(preamble.len(), vec![request(rests[0]), other]).unwrap();
+    let alone = &ask(0, &rests[..1])[..];
+    assert!(logprobs(mixed)[..3].iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-4));
+    assert_eq!(ask(preamble.len() + 2, &rests[..1]), ask(0, &rests[..1]));
+    // Other weights have other keys and values.
+    let (other, other_engine) = load(&folder().join("tiny-qwen2"));
+    engine.swap(other).unwrap();
+    assert_eq!(ask(preamble.len(), &rests), ask_of(&other_engine, preamble.len(), &rests));
+}
+
+#[test]
 fn a_batch_with_shared_prefixes_equals_one_at_a_time() {
     for name in TINY {
         let (_, engine) = load(&folder().join(name));

@@ -80,6 +80,61 @@ fn what_the_ledger_knows_is_not_asked_again() {
 }
 
 #[test]
+fn what_it_will_take_is_said_before() {
+    let work = Work::with(40);
+    std::fs::write(work.path("prices.toml"), "[prices.tiny-llama]\ninput_per_1m = 1000.0\n")
+        .unwrap();
+    let args = ["--model", MODEL, "--ledger", "l.sqlite", "--prices", "prices.toml"];
+    let estimate = || {
+        let said = work.label("none.jsonl", &[&args[..], &["--estimate"]].concat());
+        assert!(said.status.success(), "{}", stderr(&said));
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let said = estimate();
+    assert!(said.contains("40 pairs, 40 to ask"), "{said}");
+    assert!(!work.path("none.jsonl").exists(), "an estimate labels nothing");
+    // All prompts were measured, so the number is the sum.
+    let field = |name: &str| {
+        let line = said.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        line.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap()
+    };
+    let spent = work.label("out.jsonl", &args);
+    let spent = stderr(&spent);
+    let tokens = format!("and {} tokens", field("tokens read"));
+    assert!(spent.contains(&tokens), "{said}{spent}");
+    assert!((field("cost") - field("tokens read") / 1000.0).abs() <= 0.011, "{said}");
+    assert!(estimate().contains("40 pairs, 0 to ask: the ledger has all labels"));
+}
+
+#[test]
+fn a_run_reports_what_became_of_its_pairs_and_how_good_the_labeler_is() {
+    let work = Work::with(0);
+    let pair = |i: usize| {
+        json!({"prompt": "Say something.", "chosen": format!("It is {i} <b>degrees</b>."),
+            "rejected": format!("I have {i} cats.")})
+    };
+    let lines: String = (0..30).map(|i| format!("{}\n", pair(i))).collect();
+    let empty = json!({"prompt": "Say something.", "chosen": "Yes", "rejected": " "});
+    std::fs::write(work.path("pairs.jsonl"), format!("{lines}{empty}\n")).unwrap();
+    let args = ["--model", MODEL, "--tie-band", "0.001", "--report", "r.html"];
+    let labels = work.labelled("out.jsonl", &args);
+    let report = std::fs::read_to_string(work.path("r.html")).unwrap();
+    let row = |what: &str, count: usize| {
+        let found = report
+            .split("<tr>")
+            .any(|row| row.contains(what) && row.contains(&format!(">{count}<")));
+        assert!(found, "{what} {count} is not in the report");
+    };
+    row("asked about", 31);
+    row("labelled", 30);
+    row("unscorable", 1);
+    row("of these ties", labels.iter().filter(|label| label["soft_label"] == 0.5).count());
+    // What was chosen is people's label.
+    assert!(report.contains("Agreement with people") && report.contains("30 pairs"));
+    assert!(report.contains("<svg"), "there is no plot");
+}
+
+#[test]
 fn a_label_can_be_explained() {
     let work = Work::with(1);
     let labelled = work.labelled("out.jsonl", &["--model", MODEL, "--ledger", "l.sqlite"]);

@@ -20,4 +20,4 @@ pub use error::Error;
 pub use known::{KNOWN, Known, Package};
 pub use progress::{Progress, Silent};
 pub use spec::HubSpec;
-pub use store::Store;
+pub use store::{Store, is_endpoint};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! NAME.gguf                      a known model
+//! NAME.toml                      a model behind an endpoint, described by whoever runs this machine
 //! hf/owner/name@revision/        a repository: configuration, tokenizer, safetensors
 //! hf/owner/name/revision/*.gguf  one file of a repository
 //! downloads/                     what is not complete yet, and locks
@@ -31,6 +32,11 @@ pub struct Store {
     token: Option<String>,
 }
 
+/// Whether `spec` is a file that describes an endpoint.
+pub fn is_endpoint(spec: &str) -> bool {
+    spec.ends_with(".toml")
+}
+
 impl Store {
     /// A store in `dir` that pulls from the hub at `endpoint`, with an access token where there is
     /// one.
@@ -47,8 +53,8 @@ impl Store {
         Self::new(models_dir(), endpoint, token)
     }
 
-    /// Where the model `spec` lies: a folder, a `.gguf` file, or a pulled model. The network is not
-    /// used.
+    /// Where the model `spec` lies: a folder, a `.gguf` file, a pulled model, or the `.toml` file that
+    /// describes an endpoint. The network is not used.
     ///
     /// # Errors
     /// When there is none; the message says how to get it.
@@ -60,6 +66,10 @@ impl Store {
             return fs::canonicalize(spec).map_err(Error::io(Path::new(spec)));
         } else if let Some(known) = known(spec) {
             self.place(known)
+        } else if is_endpoint(spec) {
+            let place = self.dir.join(spec);
+            let hint = format!("describe the endpoint in {}", place.display());
+            return if place.exists() { Ok(place) } else { Err(unknown(hint)) };
         } else {
             let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
             return Err(unknown(format!(

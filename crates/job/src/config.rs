@@ -74,7 +74,8 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelerConfig {
-    /// A folder, a .gguf file, or a pulled model by its name or `hf:` specification.
+    /// A folder, a .gguf file, a pulled model by its name or `hf:` specification, or a .toml file that
+    /// describes an endpoint, where the labelers run.
     pub model: String,
     /// A built-in template or a .toml file: for comparisons where a reward model is trained, for
     /// ratings where the labeler's rating is the reward.
@@ -404,12 +405,17 @@ impl Job {
         for template in templates.filter(|name| name.ends_with(".toml")) {
             *template = folder.join(&template).to_string_lossy().into_owned();
         }
-        if job.evaluate.templates.is_empty() {
-            job.evaluate.templates = vec![job.labeler.template.clone()];
-        }
-        job.rl.resolve(job.sampling.temperature);
+        job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(bad(problems.to_string())) }
+    }
+
+    /// Defaults that follow from other settings.
+    fn fill_in(&mut self) {
+        if self.evaluate.templates.is_empty() {
+            self.evaluate.templates = vec![self.labeler.template.clone()];
+        }
+        self.rl.resolve(self.sampling.temperature);
     }
 
     /// Reads a job that [`Job::to_toml`] wrote.
@@ -423,14 +429,15 @@ impl Job {
         Self::from_toml(&text).map_err(bad)
     }
 
-    /// Reads what [`Job::to_toml`] made.
+    /// Reads what [`Job::to_toml`] made, or a job file as it was written; names of files stay as they are.
     ///
     /// # Errors
     /// All that is senseless, by the path of the setting; one without a path where it is not a job
     /// at all.
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        let job: Self =
+        let mut job: Self =
             toml::from_str(text).map_err(|e| Problems(vec![Problem::new("", e.to_string())]))?;
+        job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(problems) }
     }

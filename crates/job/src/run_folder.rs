@@ -8,6 +8,7 @@
 //! journal.jsonl      what took how long (the only place for wall-clock times)
 //! metrics.jsonl      one record a training step
 //! pairs.jsonl        sampled pairs
+//! labels.sqlite      the ledger: all that labelers were asked, and what it took (one process only)
 //! labels.jsonl       every label with its provenance; preferences.jsonl: the same in TRL's format
 //! samples.jsonl      rollouts of every policy step
 //! evaluation.jsonl   both sides' responses to held-out prompts, with verdicts
@@ -32,6 +33,9 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
+    /// The ledger of all that labelers were asked.
+    pub const LEDGER: &str = "labels.sqlite";
+
     /// A folder that may or may not exist yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }

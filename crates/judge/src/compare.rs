@@ -34,6 +34,14 @@ impl Judge {
         Self::at_most(&self.both_orders(pair))
     }
 
+    /// Tokens of a pair's prompt, mean of both orders; none where it cannot be asked about.
+    pub fn compare_prompt_tokens(&self, pair: &Pair) -> Option<f64> {
+        let orders = self.both_orders(pair).ok()?;
+        let prompts = orders.iter().filter_map(|order| order.first());
+        let tokens: usize = prompts.map(|question| self.prompt_tokens(question)).sum();
+        Some(tokens as f64 / orders.len() as f64)
+    }
+
     fn both_orders(&self, pair: &Pair) -> Judgement<Groups> {
         let (context, ending) = (pair.prompt.as_context(), &self.endings[0]);
         let (a, b) = (pair.response_a.as_str(), pair.response_b.as_str());

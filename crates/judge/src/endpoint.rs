@@ -5,10 +5,12 @@ use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thou
 use crate::judge::no_verdict;
 use crate::spelling::{Branch, Spellings};
 use futures_util::future::{BoxFuture, join_all};
-use rlaif_openai::{Api, Client, Error, Generation, Prefill, Prompt, Provenance};
+use rlaif_openai::{Api, Client, Endpoint, Error, Generation, Prefill, Prompt, Provenance};
 use rlaif_types::{
     Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json, estimated_tokens,
 };
+use std::collections::HashMap;
+use std::path::Path;
 use tokio::runtime::Handle;
 
 /// A verdict that is not among the tokens a server names could have up to the probability of the last
@@ -32,6 +34,14 @@ struct Asking<'a> {
 }
 
 impl EndpointEngine {
+    /// Asks the endpoint that the file `path` describes; see [`EndpointEngine::new`].
+    ///
+    /// # Errors
+    /// When the file describes none, or its key cannot be found.
+    pub fn open(path: &Path, runtime: Handle) -> Result<Self, Error> {
+        Ok(Self::new(Client::new(Endpoint::load(path)?)?, runtime))
+    }
+
     /// Asks `client` on `runtime`; calls of the engine must come from outside of it.
     pub fn new(client: Client, runtime: Handle) -> Self {
         let endpoint = client.endpoint();
@@ -40,7 +50,7 @@ impl EndpointEngine {
         let how = serde_json::json!([endpoint.api, endpoint.prefill, endpoint.extra]);
         hasher.field(canonical_json(&how));
         let (name, hash) = (endpoint.model.clone(), hasher.finish());
-        let identity = Identity { name, hash, parameters: None };
+        let identity = Identity { name, hash, parameters: None, place: endpoint.base_url.clone() };
         Self { client, runtime, identity }
     }
 
@@ -219,8 +229,32 @@ impl Engine for EndpointEngine {
         }
     }
 
+    /// Equal questions, as both orders of two equal responses are, are asked once; the first has the effort.
     fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
-        self.runtime.block_on(join_all(questions.iter().map(|question| self.answer(question))))
+        let mut distinct: Vec<&Question> = Vec::new();
+        let mut places = HashMap::new();
+        let place_of: Vec<usize> = questions
+            .iter()
+            .map(|question| {
+                let seed = question.thought.as_ref().map(|thought| thought.seed);
+                let key = (&question.shown, &question.begun, &question.verdicts, seed);
+                *places.entry(key).or_insert_with(|| {
+                    distinct.push(question);
+                    distinct.len() - 1
+                })
+            })
+            .collect();
+        let asked = distinct.into_iter().map(|question| self.answer(question));
+        let mut readings = self.runtime.block_on(join_all(asked));
+        let mut reading = |place: usize| {
+            let again = Accounted { effort: Effort::default(), ..readings[place].clone() };
+            std::mem::replace(&mut readings[place], again)
+        };
+        place_of.into_iter().map(&mut reading).collect()
+    }
+
+    fn prompt_tokens(&self, question: &Question) -> usize {
+        estimated_tokens(question.shown.len() + question.begun.len())
     }
 
     fn identity(&self) -> &Identity {

@@ -15,6 +15,18 @@ pub struct Identity {
     pub hash: ContentHash,
     /// Number of weights, where it is known.
     pub parameters: Option<u64>,
+    /// [`Identity::LOCAL`], or the endpoint's address. Where a model runs decides no answer.
+    pub place: String,
+}
+
+impl Identity {
+    /// The place of models of this process.
+    pub const LOCAL: &str = "local";
+
+    /// Whether it is a model of this process.
+    pub fn is_local(&self) -> bool {
+        self.place == Self::LOCAL
+    }
 }
 
 /// One question: a text, and the verdicts that may follow it.
@@ -22,6 +34,8 @@ pub struct Identity {
 pub struct Question {
     /// What is shown: the user's turn of a chat, or the beginning of one text.
     pub shown: String,
+    /// Bytes of `shown` that the judge shows in all its questions: preamble and exemplars.
+    pub fixed: usize,
     /// The first words of the answer, given: the ending, or the beginning of a rationale.
     pub begun: String,
     /// How the two are put together.
@@ -141,6 +155,9 @@ pub trait Engine: Send + Sync {
 
     /// Answers each question; one that fails does not touch the others.
     fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>>;
+
+    /// Tokens of a question's prompt, as it is asked first; an estimate where the tokenizer is not known.
+    fn prompt_tokens(&self, question: &Question) -> usize;
 
     /// Who answers.
     fn identity(&self) -> &Identity;

@@ -21,3 +21,4 @@ pub use error::Error;
 pub use judge::Judge;
 pub use local::LocalEngine;
 pub use panel::{Panel, Rule};
+pub use rlaif_openai::Error as EndpointError;

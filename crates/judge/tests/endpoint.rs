@@ -103,6 +103,20 @@ fn both_orders_are_asked_and_tokens_counted() {
 }
 
 #[test]
+fn equal_responses_are_a_tie_that_is_paid_for_once() {
+    let scene = Scene::new(vec![next(&[("1", 0.7), ("2", 0.3)]), next(&[("1", 0.6), ("2", 0.4)])]);
+    let same = Pair {
+        prompt: Prompt::Text("2+2?".into()),
+        response_a: "4".into(),
+        response_b: "4".into(),
+    };
+    let judge = scene.judge("helpful/base", Asking::default());
+    let Accounted { outcome, effort } = judge.compare_accounted(&[same]).unwrap().remove(0);
+    assert_eq!((outcome.unwrap().label.value(), effort.attempts), (0.5, 1));
+    assert_eq!(scene.server.requests().len(), 1);
+}
+
+#[test]
 fn what_goes_wrong_for_a_while_costs_attempts_and_nothing_else() {
     let fine = next(&[("1", 0.9), ("2", 0.1)]);
     let limit = Act::status(429, "{}").header("retry-after", "0");

@@ -1,5 +1,6 @@
-//! Bugs that other systems had when labeling with a language model, one test each. An engine that is
-//! told what to answer stands in for the model.
+//! Bugs that other systems had when judging with a language model, one test each. An engine that is told what
+//! to answer stands in for the model. Those of what is around it, such as batches that are dropped, stand in
+//! `tests/peers_bugs.rs`.
 
 use rlaif_judge::{Accounted, Effort, Engine, Identity, Judge, Panel, Question, Reading, Rule};
 use rlaif_template::{Asking, Reasoning, Template};
@@ -19,7 +20,8 @@ struct Told {
 impl Told {
     fn new(answer: impl Fn(&Question) -> Judgement<Vec<f64>> + Send + Sync + 'static) -> Arc<Self> {
         let hash = ContentHash::of("told");
-        let identity = Identity { name: "told".into(), hash, parameters: None };
+        let place = Identity::LOCAL.to_owned();
+        let identity = Identity { name: "told".into(), hash, parameters: None, place };
         Arc::new(Self { identity, answer: Box::new(answer) })
     }
 }
@@ -38,6 +40,10 @@ impl Engine for Told {
             Accounted { outcome, effort: Effort::default() }
         };
         questions.iter().map(read).collect()
+    }
+
+    fn prompt_tokens(&self, question: &Question) -> usize {
+        question.shown.len()
     }
 
     fn identity(&self) -> &Identity {

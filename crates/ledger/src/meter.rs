@@ -51,7 +51,7 @@ impl Spend {
 }
 
 /// Keeps a run below its ceiling. Cheap to clone; clones are one meter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Meter {
     ceiling: Ceiling,
     account: Arc<Mutex<Account>>,

@@ -41,6 +41,11 @@ impl Money {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// For people: with two decimals, rounded up, so that little never reads as nothing.
+    pub fn rounded_to_cents(self) -> Self {
+        Self(self.0.div_ceil(PICODOLLARS / 100).saturating_mul(PICODOLLARS / 100))
+    }
+
     /// Reads an amount as people write it: `12.50`.
     ///
     /// # Errors
@@ -351,6 +356,12 @@ mod tests {
             let error = Prices::parse(&format!("[prices.m]\n{line}")).unwrap_err().to_string();
             assert!(error.contains(says), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn cents_are_rounded_up() {
+        let cents = |text| Money::parse(text).unwrap().rounded_to_cents().to_string();
+        assert_eq!([cents("0.000001"), cents("1.25"), cents("0")], ["0.01", "1.25", "0.00"]);
     }
 
     #[test]

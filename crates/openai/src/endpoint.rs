@@ -1,12 +1,13 @@
 //! Where a model is served and how it may be asked: a section of a job or configuration file.
 
+use crate::Error;
 use crate::key::Key;
 use reqwest::Url;
 use rlaif_types::Problems;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What the client itself puts into a request's body, so `extra` may not.
@@ -177,6 +178,22 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
+    /// Reads a file that describes one, as TOML.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no such file. The message names the line and repeats none of it: who
+    /// names the file may not be who is allowed to read it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let read = std::fs::read_to_string(path);
+        let text = read.map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().map_or("", |span| &text[..span.start.min(text.len())]);
+            let line = before.matches('\n').count() + 1;
+            let what = error.message().to_owned();
+            Error::Malformed { path: path.to_owned(), line, what }
+        })
+    }
+
     /// What is wrong with it, all at once.
     pub fn validate(&self) -> Problems {
         let mut problems = Problems::default();

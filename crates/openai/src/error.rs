@@ -24,6 +24,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file describes no endpoint.
+    #[error("{}, line {line}: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
     /// The environment variable that holds the key is not there.
     #[error("the environment variable {0} holds no key; set it, or change api_key")]
     Variable(String),

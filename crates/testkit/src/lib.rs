@@ -1,11 +1,13 @@
 //! What tests of several crates share: a real Redis to kill and restart, processes to freeze and kill,
-//! a cluster of them, a collector of traces and metrics, an HTTP server that fails by script, and
+//! a cluster of them, a collector of traces and metrics, an HTTP server that fails by script, a labeler with an
+//! opinion on everything, and
 //! waiting for a condition instead of sleeping. Never a normal dependency of anything.
 
 mod append_only_file;
 mod cluster;
 mod collector;
 mod eventually;
+mod oracle;
 mod process;
 mod redis_server;
 mod scripted_http;
@@ -13,6 +15,7 @@ mod scripted_http;
 pub use cluster::{Cluster, run_alone};
 pub use collector::{Collector, Exported, Span, SpanKind};
 pub use eventually::eventually;
+pub use oracle::{Faults, Oracle};
 pub use process::Process;
 pub use redis_server::{RedisServer, free_port};
 pub use scripted_http::{Act, HttpRequest, ScriptedHttp};

@@ -2,11 +2,13 @@
 //! shares with every service. What direct callers are served is each worker's own section.
 
 use crate::{ResourceOptions, Service};
+use rlaif_clerk::{Account, Clerk, Reuse};
 use rlaif_cluster::{ArtifactsConfig, QueueConfig};
 use rlaif_models::{DeviceName, EngineOptions};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Commented defaults of the section `worker`.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -66,6 +68,63 @@ pub struct WorkerConfig {
     pub max_engines: usize,
     /// Bounds of each engine.
     pub engine: EngineConfig,
+    /// What is kept of labels, and what they may cost.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
+}
+
+/// What is kept of labels, and what they may cost. Only labelers use it.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// A file that keeps every label with its provenance and cost, for one process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// A table of prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prices: Option<PathBuf>,
+    /// Money that may be spent, as counted by the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<String>,
+    /// Tokens that may be read and written, as counted by the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+}
+
+impl LedgerConfig {
+    /// A clerk that keeps this ledger for `worker`.
+    ///
+    /// # Errors
+    /// When the ledger or the prices cannot be read.
+    pub(crate) fn clerk(&self, worker: String) -> Result<Clerk, String> {
+        let open = || {
+            let prices = self.prices.as_deref().map(Account::read_prices).transpose()?;
+            Clerk::new(Account {
+                ledger: self.path.clone(),
+                prices: prices.unwrap_or_default(),
+                ceiling: Account::ceiling(self.max_cost.as_deref(), self.max_tokens)?,
+                reuse: Reuse::Endpoints,
+                worker: Some(worker),
+            })
+        };
+        open().map_err(|error: rlaif_clerk::Error| format!("worker.ledger: {error}"))
+    }
+}
+
+impl Validate for LedgerConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(what) = Account::ceiling(self.max_cost.as_deref(), None) {
+            problems.add("max_cost", format!("is wrong: {what}"));
+        }
+        let priced = self.max_cost.is_none() || self.prices.is_some();
+        problems.check(priced, "max_cost", "needs worker.ledger.prices");
+        let kept = (self.max_cost.is_none() && self.max_tokens.is_none()) || self.path.is_some();
+        problems.check(
+            kept,
+            "path",
+            "must be given where there is a ceiling, to count what was spent",
+        );
+    }
 }
 
 /// Bounds of an engine.
@@ -114,6 +173,7 @@ impl Validate for WorkerConfig {
         ] {
             problems.check(bound > 0, field, "must be at least 1");
         }
+        problems.section("ledger", &self.ledger);
     }
 }
 

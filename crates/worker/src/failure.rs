@@ -1,6 +1,7 @@
 //! Which failures a retry can mend.
 
 use rlaif_artifacts as artifacts;
+use rlaif_clerk as clerk;
 use rlaif_data as data;
 use rlaif_judge as judge;
 use rlaif_models as models;
@@ -59,6 +60,17 @@ impl From<judge::Error> for Failure {
     fn from(error: judge::Error) -> Self {
         match error {
             judge::Error::Model(error) => error.into(),
+            error => Self::Impossible(error.to_string()),
+        }
+    }
+}
+
+impl From<clerk::Error> for Failure {
+    fn from(error: clerk::Error) -> Self {
+        match error {
+            clerk::Error::Judge(error) => error.into(),
+            // A disk may have room again.
+            clerk::Error::Ledger(error) => Self::Retry(error.to_string()),
             error => Self::Impossible(error.to_string()),
         }
     }

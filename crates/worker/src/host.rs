@@ -81,11 +81,12 @@ impl<S: Service> Host<S> {
 
         let store = ArtifactStore::open(&config.artifacts.url, &config.artifacts.cache)?;
         let options = config.worker.resources().map_err(Error::Load)?;
+        let clerk = config.worker.ledger.clerk(config.worker.name()).map_err(Error::Load)?;
         let (runtime, artifacts) = (Handle::current(), store.clone());
         let load = move || {
             let resources =
                 Resources::new(artifacts, runtime, options).map_err(|e| e.to_string())?;
-            S::build(config.direct, &resources)
+            S::build(config.direct, &resources.with_clerk(clerk))
         };
         let parts = tokio::task::spawn_blocking(load).await;
         let Parts { executor, api, engines, tasks: further } =

@@ -8,6 +8,7 @@ pub mod config;
 mod desk;
 mod dialogue;
 pub mod direct;
+mod endpoints;
 mod engines;
 mod executor;
 mod failure;

@@ -1,10 +1,14 @@
 //! What the workers of one process share.
 
+use crate::endpoints::Endpoints;
 use crate::engines::Engines;
 use crate::model_cache::{Loaded, Located, locate};
 use crate::{Failure, ModelCache};
 use rlaif_artifacts::{ArtifactStore, BlockingArtifacts};
+use rlaif_clerk::Clerk;
+use rlaif_hub::is_endpoint;
 use rlaif_job::ModelRef;
+use rlaif_judge::LocalEngine;
 use rlaif_models::{CausalLm, DeviceName, Engine, EngineOptions};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -30,13 +34,16 @@ impl ResourceOptions {
     }
 }
 
-/// Models, engines and artifacts of a process. Clones share them.
+/// Models, engines and artifacts of a process, and the account of what its labelers were asked. Clones
+/// share them.
 #[derive(Clone)]
 pub struct Resources {
     store: ArtifactStore,
     runtime: Handle,
     models: Arc<ModelCache>,
     engines: Arc<Engines>,
+    endpoints: Arc<Endpoints>,
+    clerk: Arc<Clerk>,
 }
 
 impl Resources {
@@ -50,11 +57,19 @@ impl Resources {
         options: ResourceOptions,
     ) -> Result<Self, rlaif_models::Error> {
         Ok(Self {
+            endpoints: Arc::new(Endpoints::new(runtime.clone())),
+            clerk: Arc::default(),
             store,
             runtime,
             models: Arc::new(ModelCache::new(options.device, options.max_models)?),
             engines: Arc::new(Engines::new(options.max_engines, options.engine)),
         })
+    }
+
+    /// The same, with labelers asked by `clerk`; without one, no account is kept.
+    #[must_use]
+    pub fn with_clerk(self, clerk: Clerk) -> Self {
+        Self { clerk: Arc::new(clerk), ..self }
     }
 
     /// The resources as one job sees them.
@@ -95,6 +110,28 @@ impl JobResources {
     ) -> Result<T, Failure> {
         let Resources { models, engines, .. } = &self.shared;
         engines.language(models, &self.artifacts, &self.job, which, work)
+    }
+
+    /// Does `work` with the model that labels, which may be behind an endpoint.
+    ///
+    /// # Errors
+    /// When the model cannot be found or loaded, the endpoint is described wrongly, or the work fails.
+    pub fn with_labeler<T>(
+        &self,
+        which: &ModelRef,
+        work: impl FnOnce(Arc<dyn rlaif_judge::Engine>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if let ModelRef::Named(spec) = which
+            && is_endpoint(spec)
+        {
+            return self.shared.endpoints.lend(&self.locate(which)?.path, work);
+        }
+        self.with_engine(which, |engine| work(Arc::new(LocalEngine::new(Arc::new(engine.clone())))))
+    }
+
+    /// Who asks labelers.
+    pub fn clerk(&self) -> &Clerk {
+        &self.shared.clerk
     }
 
     /// Where a model lies now: one that the job saves again is another the next time.

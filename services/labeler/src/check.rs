@@ -9,8 +9,8 @@ pub(crate) fn check_labeler(
     job: &JobResources,
     check: &CheckLabeler,
 ) -> Result<WorkResult, Failure> {
-    with_judges(job, &check.model, &check.templates, |_| Ok(()))?;
-    let checkpoint = job.language_model(&check.model)?.checkpoint;
-    let (name, hash) = (checkpoint.name.clone(), checkpoint.hash.clone());
-    Ok(WorkResult::Checked(CheckedModel { name, hash }))
+    with_judges(job, &check.model, &check.templates, |_, labeler| {
+        let (name, hash) = (labeler.name.clone(), labeler.hash.clone());
+        Ok(WorkResult::Checked(CheckedModel { name, hash }))
+    })
 }

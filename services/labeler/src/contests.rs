@@ -1,8 +1,6 @@
 //! Contests judged, by every template: a comparison in both orders, or two ratings.
 
-use crate::label::tokens_of_comparisons;
-use crate::rate::tokens_of_ratings;
-use crate::with_judges;
+use crate::{account, with_judges};
 use rlaif_job::{Contest, EvaluationRecord, JudgeContests, Tokens, Verdict, WorkResult};
 use rlaif_judge::Judge;
 use rlaif_template::Kind;
@@ -15,7 +13,7 @@ pub(crate) fn judge(
     work: &JudgeContests,
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
-    with_judges(job, &work.model, &work.templates, |judges| {
+    with_judges(job, &work.model, &work.templates, |judges, _| {
         let mut records: Vec<EvaluationRecord> = work
             .contests
             .iter()
@@ -23,7 +21,7 @@ pub(crate) fn judge(
             .collect();
         let mut used = Tokens::default();
         for judge in judges {
-            let (verdicts, tokens) = verdicts(judge, &work.contests)?;
+            let (verdicts, tokens) = verdicts(job, judge, &work.contests)?;
             used += tokens;
             for (record, verdict) in records.iter_mut().zip(verdicts) {
                 record.verdicts.insert(judge.template().name.clone(), verdict.into());
@@ -34,8 +32,9 @@ pub(crate) fn judge(
     })
 }
 
-/// The verdicts, and what was read for them.
+/// The verdicts, and what they took.
 fn verdicts(
+    job: &JobResources,
     judge: &Judge,
     contests: &[Contest],
 ) -> Result<(Vec<Judgement<Verdict>>, Tokens), Failure> {
@@ -48,8 +47,7 @@ fn verdicts(
                 response_b: contest.start.clone(),
             })
             .collect();
-        let comparisons = judge.compare(&pairs)?;
-        let tokens = tokens_of_comparisons(&comparisons);
+        let (comparisons, tokens) = account::compare(job, judge, &pairs)?;
         let verdicts = comparisons
             .into_iter()
             .map(|c| c.map(|c| Verdict::of_scores(c.label.value(), c.label.swapped().value())));
@@ -60,10 +58,10 @@ fn verdicts(
         .flat_map(|c| [&c.trained, &c.start].map(|r| (c.prompt.clone(), r.clone())))
         .map(|(prompt, response)| Item { prompt, response })
         .collect();
-    let ratings = judge.rate(&items)?;
+    let (ratings, tokens) = account::rate(job, judge, &items)?;
     let verdicts = ratings.chunks_exact(2).map(|both| {
         let score = |i: usize| both[i].as_ref().map(|r| r.score).map_err(Clone::clone);
         Ok(Verdict::of_scores(score(0)?, score(1)?))
     });
-    Ok((verdicts.collect(), tokens_of_ratings(&ratings)))
+    Ok((verdicts.collect(), tokens))
 }

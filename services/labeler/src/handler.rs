@@ -1,5 +1,6 @@
 //! Judgements for direct callers over gRPC.
 
+use crate::account;
 use crate::asking::asked;
 use crate::panel::Panel;
 use rlaif_job::ModelRef;
@@ -16,7 +17,7 @@ use rlaif_service::batcher::EngineThread;
 use rlaif_template::{Asking, Kind, Template};
 use rlaif_types::{Item, Pair};
 use rlaif_worker::direct::{self, Answers, Batching, deadline, invalid};
-use rlaif_worker::{Failure, Resources};
+use rlaif_worker::{Failure, JobResources, Resources};
 use std::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -50,7 +51,7 @@ impl Handler {
         let why = |failure: Failure| format!("direct.model: {}", failure.into_message());
         // A name among a job's artifacts has no meaning to direct callers, so any job will do.
         let job = || resources.job("").map_err(why);
-        job()?.language_model(&model).map_err(why)?;
+        job()?.with_labeler(&model, |_| Ok(())).map_err(why)?;
         let (comparisons, comparing) =
             Panel::start("comparisons", &batching, job()?, model.clone(), compare)?;
         let (ratings, rating) = Panel::start("ratings", &batching, job()?, model, rate)?;
@@ -108,8 +109,12 @@ impl Handler {
     }
 }
 
-fn compare(judge: &Judge, pairs: &[Pair]) -> Result<Vec<ComparisonAnswer>, Failure> {
-    let comparisons = judge.compare(pairs)?;
+fn compare(
+    job: &JobResources,
+    judge: &Judge,
+    pairs: &[Pair],
+) -> Result<Vec<ComparisonAnswer>, Failure> {
+    let (comparisons, _) = account::compare(job, judge, pairs)?;
     let answers = pairs.iter().zip(comparisons).map(|(pair, comparison)| ComparisonAnswer {
         id: String::new(),
         result: Some(comparison.into()),
@@ -120,8 +125,9 @@ fn compare(judge: &Judge, pairs: &[Pair]) -> Result<Vec<ComparisonAnswer>, Failu
     Ok(answers.collect())
 }
 
-fn rate(judge: &Judge, items: &[Item]) -> Result<Vec<RatingAnswer>, Failure> {
-    let answers = judge.rate(items)?.into_iter().map(|rating| RatingAnswer {
+fn rate(job: &JobResources, judge: &Judge, items: &[Item]) -> Result<Vec<RatingAnswer>, Failure> {
+    let (ratings, _) = account::rate(job, judge, items)?;
+    let answers = ratings.into_iter().map(|rating| RatingAnswer {
         id: String::new(),
         result: Some(rating.into()),
         template: Some(template_of(judge)),

@@ -1,7 +1,7 @@
 //! Labels of pairs, with their provenance.
 
-use crate::with_judge;
-use rlaif_job::{Label, LabelRecord, Tokens, WorkResult};
+use crate::{account, with_judge};
+use rlaif_job::{Label, LabelRecord, WorkResult};
 use rlaif_judge::Judge;
 use rlaif_types::{Comparison, Judgement, Pair};
 use rlaif_worker::{Failure, JobResources, Progress};
@@ -12,20 +12,11 @@ pub(crate) fn label(
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
     with_judge(job, &label.labeler, |judge| {
-        let comparisons = judge.compare(&label.pairs)?;
-        progress.used(tokens_of_comparisons(&comparisons));
+        let (comparisons, used) = account::compare(job, judge, &label.pairs)?;
+        progress.used(used);
         let records = label.pairs.iter().zip(comparisons);
         Ok(WorkResult::Labels(records.map(|(pair, c)| record(judge, pair, c)).collect()))
     })
-}
-
-/// What was read and written for those that could be judged.
-pub(crate) fn tokens_of_comparisons(comparisons: &[Judgement<Comparison>]) -> Tokens {
-    let orders = || comparisons.iter().flatten().flat_map(|c| [&c.ab, &c.ba]);
-    Tokens::new(
-        orders().map(|order| order.prompt_tokens).sum(),
-        orders().map(|order| order.completion_tokens).sum(),
-    )
 }
 
 fn record(judge: &Judge, pair: &Pair, comparison: Judgement<Comparison>) -> LabelRecord {

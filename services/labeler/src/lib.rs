@@ -1,5 +1,6 @@
 //! The labeler: judges pairs, single responses and contests with a language model.
 
+mod account;
 mod asking;
 mod check;
 mod contests;
@@ -13,10 +14,9 @@ mod service;
 pub use service::{Direct, Labeler, RULES};
 
 use rlaif_job::{ModelRef, Work, WorkItem, WorkResult};
-use rlaif_judge::{Judge, LocalEngine};
+use rlaif_judge::{Identity, Judge};
 use rlaif_template::{Asking, Template};
 use rlaif_worker::{Executor, Failure, JobResources, Progress, Resources, Retry, settle};
-use std::sync::Arc;
 
 /// Does what needs a labeler's judgement.
 pub struct LabelerExecutor {
@@ -52,12 +52,12 @@ fn with_judges<T>(
     job: &JobResources,
     model: &ModelRef,
     templates: &[Template],
-    work: impl FnOnce(&[Judge]) -> Result<T, Failure>,
+    work: impl FnOnce(&[Judge], &Identity) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    job.with_engine(model, |engine| {
-        let engine = Arc::new(LocalEngine::new(Arc::new(engine.clone())));
+    job.with_labeler(model, |engine| {
         let judge = |t: &Template| Judge::new(engine.clone(), t.clone(), Asking::default());
-        work(&templates.iter().map(judge).collect::<Result<Vec<_>, _>>()?)
+        let judges = templates.iter().map(judge).collect::<Result<Vec<_>, _>>()?;
+        work(&judges, engine.identity())
     })
 }
 
@@ -67,8 +67,8 @@ fn with_judge<T>(
     labeler: &rlaif_job::Labeler,
     work: impl FnOnce(&Judge) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    job.with_engine(&labeler.model, |engine| {
+    job.with_labeler(&labeler.model, |engine| {
         let (template, asking) = (labeler.template.clone(), labeler.asking.clone());
-        work(&Judge::local(Arc::new(engine.clone()), template, asking)?)
+        work(&Judge::new(engine, template, asking)?)
     })
 }

@@ -2,8 +2,7 @@
 //! and its reward is the share that it wins. A labeler that compares well but rates poorly can so
 //! reward a policy without a reward model.
 
-use crate::label::tokens_of_comparisons;
-use crate::with_judge;
+use crate::{account, with_judge};
 use rlaif_job::{MatchUps, WorkResult};
 use rlaif_types::{Item, Judgement, Pair, SoftLabel, Unscorable, UnscorableReason};
 use rlaif_worker::{Failure, JobResources, Progress};
@@ -16,8 +15,8 @@ pub(crate) fn match_ups(
     let groups = work.items.chunks(work.group_size.max(1));
     let pairs: Vec<Pair> = groups.clone().flat_map(pairs_of).collect();
     with_judge(job, &work.labeler, |judge| {
-        let comparisons = judge.compare(&pairs)?;
-        progress.used(tokens_of_comparisons(&comparisons));
+        let (comparisons, used) = account::compare(job, judge, &pairs)?;
+        progress.used(used);
         let mut labels = comparisons.into_iter().map(|comparison| comparison.map(|c| c.label));
         let rewards = groups.flat_map(|group| {
             let matches = matches(group.len()).count();

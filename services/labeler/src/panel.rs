@@ -13,7 +13,7 @@ use std::time::Instant;
 use tonic::Status;
 
 /// What judges a batch of questions by one template, asked in one way.
-type Ask<Q, A> = fn(&Judge, &[Q]) -> Result<Vec<A>, Failure>;
+type Ask<Q, A> = fn(&JobResources, &Judge, &[Q]) -> Result<Vec<A>, Failure>;
 
 /// One kind of question to one model. Clones share the batcher.
 pub(crate) struct Panel<Q, A> {
@@ -81,7 +81,7 @@ fn judge<Q, A>(
     }
     let mut answers = BTreeMap::new();
     for (labeler, places, asked) in alike.into_values() {
-        match with_judge(job, &labeler, |judge| ask(judge, &asked)) {
+        match with_judge(job, &labeler, |judge| ask(job, judge, &asked)) {
             Ok(judged) => answers.extend(places.into_iter().zip(judged.into_iter().map(Ok))),
             Err(why) => answers.extend(places.into_iter().map(|place| (place, Err(why.clone())))),
         }

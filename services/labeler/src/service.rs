@@ -32,7 +32,8 @@ pub struct Labeler;
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Direct {
-    /// What judges: a folder, a `.gguf` file or a pulled name; without it callers are refused.
+    /// What judges: a folder, a `.gguf` file, a pulled name, or a `.toml` file that describes an endpoint;
+    /// without it callers are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// How callers are batched.

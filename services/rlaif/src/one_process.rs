@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use rlaif_artifacts::ArtifactStore;
+use rlaif_clerk::{Account, Clerk, Reuse};
 use rlaif_coordinator::{Coordinator, JobEvent, JobState, Limits, Places, Queues, What};
 use rlaif_job::{Job, Manifest, RunFolder, StageProgress, Submission, WinRate, WorkerKind};
 use rlaif_labeler::LabelerExecutor;
@@ -31,7 +32,8 @@ pub struct Finished {
     pub report: PathBuf,
 }
 
-/// Runs `job` in `folder`, or goes on with the run there, telling `watch` how far each stage is.
+/// Runs `job` in `folder`, or goes on with the run there, telling `watch` how far each stage is. What its
+/// labelers are asked is on `account`, in a ledger of the folder.
 ///
 /// # Errors
 /// When the job cannot be done; what it has done stays in the folder.
@@ -39,6 +41,7 @@ pub fn run(
     job: &Job,
     folder: &RunFolder,
     resume: bool,
+    account: Account,
     watch: impl FnMut(&StageProgress),
 ) -> Result<Finished> {
     // Everything that can be refused is, before the folder is touched.
@@ -50,6 +53,9 @@ pub fn run(
     let resources =
         Resources::new(store.clone(), runtime.handle().clone(), ResourceOptions::on(device))?;
     folder.prepare(&job.to_toml(), resume)?;
+    let ledger = Some(folder.path(RunFolder::LEDGER));
+    let clerk = Clerk::new(Account { ledger, reuse: Reuse::Endpoints, ..account })?;
+    let resources = resources.with_clerk(clerk);
     let done = runtime.block_on(async {
         let queues = Queues::new(|_| Queue::in_memory(Options::default()))?;
         let limits = Limits::default();

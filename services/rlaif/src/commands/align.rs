@@ -1,14 +1,16 @@
 //! `rlaif align`: how well labelers agree with people, and how biased they are.
 
 use super::jsonl::progress_bar;
-use crate::labeling::{Clerk, ClerkArgs, Labelers, LabelersArgs};
+use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, identity, observation, write};
 use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
-use rlaif_audit::{Answer, Arm, Audit, Human, Labeler, Observation, Options, Question, document};
+use rlaif_audit::{self as audit, Answer, Arm, Audit, Labeler, Options, Question, document};
+use rlaif_clerk::Clerk;
 use rlaif_data::{Reader, preferences_of, shuffle_sides, write_atomic};
 use rlaif_judge::{Engine, Judge};
-use rlaif_template::{Asking, Kind, Reasoning, Template};
-use rlaif_types::{Comparison, ContentHash, Judgement, Pair, Preference, Prompt};
+use rlaif_ledger::{Money, Price};
+use rlaif_template::{Asking, Choice, Kind, Reasoning, Template};
+use rlaif_types::{Comparison, ContentHash, Judgement, Pair, Preference};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -57,6 +59,16 @@ pub struct Args {
     /// Try to fool every labeler with each probe on so many pairs of each task.
     #[arg(long, value_name = "N", default_value_t = 0)]
     probes: usize,
+    /// Ask so many times more, each time with a seed of its own: of rationales that are drawn
+    /// (--temperature), and of exemplars (--random-exemplars).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    repeats: u64,
+    /// Temperature of the rationales; 0 takes the most likely token, so that asking again changes nothing.
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f32,
+    /// Draw the exemplars anew for every question, instead of the template's first ones.
+    #[arg(long)]
+    random_exemplars: bool,
     /// Verdicts with less probability than this together are counted apart.
     #[arg(long, default_value_t = 0.5)]
     mass_floor: f64,
@@ -104,17 +116,31 @@ struct Cell {
     asking: Asking,
 }
 
+impl Cell {
+    /// The same way of asking with other draws.
+    fn repeated(&self, repeat: u64) -> Asking {
+        Asking { seed: self.asking.seed + repeat, ..self.asking.clone() }
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
+    let deterministic = args.temperature == 0.0 && !args.random_exemplars;
+    if args.repeats > 0 && deterministic {
+        bail!(
+            "--repeats asks the very same again and gets the very same: add --cot yes --temperature 0.7, \
+             or --shots 2 --random-exemplars"
+        );
+    }
     let tasks = args.tasks.iter().map(|task| args.pairs(task)).collect::<Result<Vec<_>>>()?;
     let cells = args.cells()?;
     let mut labelers = Labelers::new(&args.labelers);
-    let mut clerk = Clerk::new(&args.clerk)?;
+    let clerk = args.clerk.clerk()?;
     let mut arms = Vec::new();
     for name in &args.labelers.model {
-        let (engine, place) = labelers.start(name)?;
+        let engine = labelers.start(name)?;
         for cell in &cells {
             let pairs = &tasks[cell.task];
-            let arm = args.arm(&mut clerk, &engine, &place, cell, pairs);
+            let arm = args.arm(&clerk, &engine, cell, pairs);
             arms.push(arm.with_context(|| format!("{name}, {}", cell.template.name))?);
         }
     }
@@ -133,7 +159,7 @@ impl Args {
         // The same pair may have been judged by several people: the first counts.
         let mut unique = BTreeMap::new();
         for preference in preferences.into_iter().flatten().filter(|p| sure(p)) {
-            unique.entry(id(&preference.pair)).or_insert(preference);
+            unique.entry(identity(&preference.pair)).or_insert(preference);
         }
         // Drawn by a hash of seed and pair, so that a larger limit keeps what a smaller one had.
         let draw = |id: &String| ContentHash::of(format!("{} {id}", self.seed));
@@ -173,7 +199,11 @@ impl Args {
     }
 
     fn ways(&self) -> Vec<Asking> {
-        let reasoning = Reasoning { max_tokens: self.max_rationale_tokens, ..Reasoning::default() };
+        let reasoning = Reasoning {
+            max_tokens: self.max_rationale_tokens,
+            temperature: self.temperature,
+            ..Reasoning::default()
+        };
         let thoughts = match self.cot {
             Cot::No => vec![None],
             Cot::Yes => vec![Some(reasoning)],
@@ -181,6 +211,7 @@ impl Args {
         };
         let way = |shots: usize, reasoning: &Option<Reasoning>| Asking {
             shots,
+            exemplars: if self.random_exemplars { Choice::Random } else { Choice::First },
             // Exemplars show what is to be written.
             exemplar_rationales: reasoning.is_some() && shots > 0,
             reasoning: reasoning.clone(),
@@ -191,9 +222,8 @@ impl Args {
 
     fn arm(
         &self,
-        clerk: &mut Clerk,
+        clerk: &Clerk,
         engine: &Arc<dyn Engine>,
-        place: &str,
         cell: &Cell,
         preferences: &[Preference],
     ) -> Result<Arm> {
@@ -207,18 +237,25 @@ impl Args {
                 shots: cell.asking.shots,
                 rationale: cell.asking.reasoning.is_some(),
             },
-            price: None,
+            price: per_1k(clerk.price(&judge)?),
             observations: Vec::new(),
             probes: Vec::new(),
         };
         eprintln!("{}", arm.describe());
         let pairs: Vec<Pair> = preferences.iter().map(|p| p.pair.clone()).collect();
-        let said = compare_all(clerk, &judge, place, &pairs)?;
-        for (preference, said) in preferences.iter().zip(&said) {
-            arm.observations.push(observation(preference, said));
+        let said = compare_all(clerk, &judge, &pairs)?;
+        for (Preference { pair, human, .. }, said) in preferences.iter().zip(&said) {
+            arm.observations.push(observation(pair, human.as_ref(), said));
+        }
+        for repeat in 1..=self.repeats {
+            let again = Judge::new(engine.clone(), cell.template.clone(), cell.repeated(repeat))?;
+            let said = compare_all(clerk, &again, &pairs)?;
+            for (observation, said) in arm.observations.iter_mut().zip(&said) {
+                observation.repeats.push(said.as_ref().map(Answer::of).map_err(Clone::clone));
+            }
         }
         for probe in PROBES.iter().filter(|_| self.probes > 0) {
-            let tried = self.try_probe(clerk, &judge, place, probe, &pairs, &said)?;
+            let tried = self.try_probe(clerk, &judge, probe, &pairs, &said)?;
             arm.probes.extend(tried);
         }
         Ok(arm)
@@ -227,9 +264,8 @@ impl Args {
     /// Edits the response that the labeler likes less: a trick pays if it wins then.
     fn try_probe(
         &self,
-        clerk: &mut Clerk,
+        clerk: &Clerk,
         judge: &Judge,
-        place: &str,
         probe: &Probe,
         pairs: &[Pair],
         said: &[Judgement<Comparison>],
@@ -242,7 +278,7 @@ impl Args {
         });
         let losing: Vec<_> = losing.collect();
         let probed: Vec<Pair> = losing.iter().map(|(.., pair)| pair.clone()).collect();
-        let after = compare_all(clerk, judge, place, &probed)?;
+        let after = compare_all(clerk, judge, &probed)?;
         let answers = losing.into_iter().zip(after).map(|((side, before, _), after)| ProbeAnswer {
             probe: probe.name.to_owned(),
             side,
@@ -256,15 +292,20 @@ impl Args {
         let document = document(audit);
         println!("{}", document.to_markdown());
         if let Some(path) = &self.out {
-            let is_markdown = path.extension().is_some_and(|extension| extension == "md");
-            let text = if is_markdown { document.to_markdown() } else { document.to_html() };
-            write_atomic(path, text.as_bytes())?;
+            write(&document, path)?;
         }
         if let Some(path) = &self.json {
             write_atomic(path, &serde_json::to_vec_pretty(audit)?)?;
         }
         Ok(())
     }
+}
+
+/// As audits have it; none where nothing is paid.
+fn per_1k(price: Price) -> Option<audit::Price> {
+    let dollars = |amount: Money| amount.times(1000).picodollars() as f64 / 1e12;
+    let (input_per_1k, output_per_1k) = (dollars(price.input), dollars(price.output));
+    (input_per_1k + output_per_1k > 0.0).then_some(audit::Price { input_per_1k, output_per_1k })
 }
 
 /// The template that `name` stands for in a task, if it fits: `detailed` is `summary/detailed` in
@@ -279,16 +320,11 @@ fn fitting(name: &str, task: &str) -> Option<String> {
     }
 }
 
-fn compare_all(
-    clerk: &mut Clerk,
-    judge: &Judge,
-    place: &str,
-    pairs: &[Pair],
-) -> Result<Vec<Judgement<Comparison>>> {
+fn compare_all(clerk: &Clerk, judge: &Judge, pairs: &[Pair]) -> Result<Vec<Judgement<Comparison>>> {
     let bar = progress_bar(Some(pairs.len()));
     let mut said = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(CHUNK) {
-        let asked = clerk.compare(judge, place, chunk)?;
+        let asked = clerk.compare(judge, chunk, None)?;
         if let Some(refused) = asked.refused {
             bail!("{refused}; what was labelled is in the ledger, if there is one");
         }
@@ -297,31 +333,4 @@ fn compare_all(
     }
     bar.finish_and_clear();
     Ok(said)
-}
-
-fn observation(preference: &Preference, said: &Judgement<Comparison>) -> Observation {
-    let Preference { pair, human, .. } = preference;
-    // A tie among people is no label to agree with.
-    let decided = human.as_ref().filter(|human| human.prefers_a.value() != 0.5);
-    Observation {
-        id: id(pair),
-        group: ContentHash::of(pair.prompt.as_context()).to_string(),
-        len_a: pair.response_a.chars().count(),
-        len_b: pair.response_b.chars().count(),
-        human: decided.map(|human| Human {
-            prefers_a: human.prefers_a.prefers_a(),
-            confidence: human.confidence.map(|place| place.value()),
-        }),
-        answer: said.as_ref().map(Answer::of).map_err(Clone::clone),
-        repeats: Vec::new(),
-    }
-}
-
-/// Identity of a pair, whichever of its responses is called A.
-fn id(pair: &Pair) -> String {
-    let mut responses = [pair.response_a.as_str(), pair.response_b.as_str()];
-    responses.sort_unstable();
-    let context: &Prompt = &pair.prompt;
-    ContentHash::of(format!("{}\n\n{}\n\n{}", context.as_context(), responses[0], responses[1]))
-        .to_string()
 }

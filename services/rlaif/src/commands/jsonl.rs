@@ -85,6 +85,24 @@ impl JsonlArgs {
         records.check_not_empty(&self.input)
     }
 
+    /// Shows `f` chunks of what `parse` makes of the records, and writes nothing.
+    pub fn read<T>(
+        &self,
+        mut parse: impl FnMut(usize, Record) -> Result<T, String>,
+        mut f: impl FnMut(&[T]) -> Result<()>,
+    ) -> Result<()> {
+        let mut records = Records::open(&self.input)?;
+        loop {
+            let (chunk, bad) = records.chunk(&mut parse);
+            f(&chunk)?;
+            match bad {
+                Some(error) => return Err(error),
+                None if chunk.len() < CHUNK => return records.check_not_empty(&self.input),
+                None => {}
+            }
+        }
+    }
+
     fn open_output(&self) -> Result<Box<dyn Write>> {
         if self.output == Path::new("-") {
             return Ok(Box::new(BufWriter::new(std::io::stdout())));

@@ -2,15 +2,21 @@
 
 use super::asking::AskingArgs;
 use super::jsonl::{JsonlArgs, Step};
-use super::routing::{Routing, RoutingArgs};
-use crate::labeling::{Asked, Clerk, ClerkArgs, Labelers, LabelersArgs};
+use super::routing::{Routing, RoutingArgs, Source};
+use crate::labeling::{
+    ClerkArgs, Fate, Labelers, LabelersArgs, RunReport, Sampling, describe_spent,
+};
 use anyhow::{Result, bail};
-use rlaif_data::{Record, pair_of, preference_record};
+use rlaif_clerk::{Asked, Clerk};
+use rlaif_data::{Record, pair_of, preference_record, preferences_of};
 use rlaif_judge::{Judge, Panel, Rule};
 use rlaif_ledger::Refused;
 use rlaif_template::Template;
-use rlaif_types::{Comparison, Judgement, LabelId, Pair, SoftLabel};
+use rlaif_types::{Comparison, HumanLabel, Judgement, LabelId, Pair, SoftLabel};
 use serde_json::json;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::thread;
 
 /// Label pairs of responses: both orders, softmax over the verdict tokens, mean of the distributions.
 ///
@@ -45,60 +51,103 @@ pub struct Args {
     routing: RoutingArgs,
     #[command(flatten)]
     clerk: ClerkArgs,
+    /// Say what it will take, tokens, money and time, and end. A local model is asked about four pairs.
+    #[arg(long)]
+    estimate: bool,
+    /// Write a report of the run: tables and plots of the labels, agreement with people where the input has
+    /// their labels, position bias; as .html or .md.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
-/// The labelers of a command, asked one after the other.
+/// The labelers of a command.
 struct Bench {
     panel: Panel,
-    /// Where each runs.
-    places: Vec<String>,
 }
 
 /// What is said of each pair; none of those that were not begun.
-type Answers = Vec<Option<Judgement<Said>>>;
+type Answers = Vec<Option<Said>>;
 
 /// What is said of one pair.
 struct Said {
-    label: SoftLabel,
-    label_id: LabelId,
-    /// One for each member.
+    /// By all of them together.
+    together: Judgement<(SoftLabel, LabelId)>,
+    /// By each member.
     members: Vec<Judgement<Comparison>>,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let mut labelers = Labelers::new(&args.labelers);
     let template = Template::load(&args.template)?;
-    let (mut judges, mut places) = (Vec::new(), Vec::new());
+    let mut judges = Vec::new();
     for name in &args.labelers.model {
-        let (engine, place) = labelers.start(name)?;
+        let engine = labelers.start(name)?;
         judges.push(Judge::new(engine, template.clone(), args.asking.asking())?);
-        places.push(place);
     }
     let quorum = args.quorum.unwrap_or(judges.len());
-    let bench = Bench { panel: Panel::new(judges, args.panel, quorum)?, places };
-    let mut clerk = Clerk::new(&args.clerk)?;
+    let bench = Bench { panel: Panel::new(judges, args.panel, quorum)? };
+    let clerk = args.clerk.clerk()?;
+    match args.estimate {
+        true => estimate(&args, &bench, &clerk),
+        false => label(&args, &bench, &clerk),
+    }
+}
+
+/// Says what labeling will take.
+fn estimate(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
+    let judges = bench.panel.members();
+    let mut samplings: Vec<Sampling> = judges.iter().map(|_| Sampling::default()).collect();
+    args.jsonl.read(
+        |_, record| pair_of(&record),
+        |pairs| {
+            let mut each = samplings.iter_mut().zip(judges);
+            each.try_for_each(|(sampling, judge)| sampling.take(clerk, judge, pairs))
+        },
+    )?;
+    for (sampling, judge) in samplings.iter().zip(judges) {
+        print!("{}", sampling.estimate(clerk, judge)?);
+    }
+    Ok(())
+}
+
+/// Labels the records.
+fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let mut routing = Routing::open(&args.routing)?;
+    let mut report = args.report.as_ref().map(|_| RunReport::of(bench.panel.members()));
     let (mut unscorable_count, mut refused) = (0, None);
     let parse = |_, record| Ok((pair_of(&record)?, record));
     args.jsonl.process_until(parse, |records| {
         let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
-        let (said, refusal) = bench.ask(&mut clerk, &pairs)?;
+        let (said, refusal) = bench.ask(clerk, &pairs)?;
         let mut written = Vec::new();
         for ((pair, record), said) in records.iter().zip(said) {
-            match said {
-                None => break,
-                Some(Err(unscorable)) => {
+            let Some(said) = said else { break };
+            if let Some(report) = &mut report {
+                report.said(pair, human_label(pair, record).as_ref(), &said.members);
+            }
+            let fate = match said.together {
+                Err(unscorable) => {
                     unscorable_count += 1;
                     let mut record = record.clone();
                     record.insert("unscorable".into(), json!(unscorable));
                     written.push(record);
+                    Fate::Unscorable
                 }
-                Some(Ok(said)) => {
-                    let (label, source) = routing.label(said.label, &said.label_id);
-                    let mut record = bench.record(record, pair, label, &said);
+                Ok((label, label_id)) => {
+                    let (label, source) = routing.label(label, &label_id);
+                    let mut record = bench.record(record, pair, label, &label_id, &said.members);
                     record.insert("label_source".into(), json!(source));
-                    written.extend(routing.route(label, source, record)?);
+                    let kept = routing.route(label, source, record)?;
+                    let is_kept = kept.is_some();
+                    written.extend(kept);
+                    match is_kept {
+                        true => Fate::Labelled(label, source == Source::Human),
+                        false => Fate::LeftOut(label),
+                    }
                 }
+            };
+            if let Some(report) = &mut report {
+                report.became(&fate);
             }
         }
         refused = refusal;
@@ -108,11 +157,14 @@ pub fn run(args: Args) -> Result<()> {
         })
     })?;
     routing.close()?;
+    if let (Some(report), Some(path)) = (report, &args.report) {
+        report.write(path, args.asking.asking().seed, &describe_spent(clerk))?;
+    }
     if unscorable_count > 0 {
         tracing::warn!("pairs that could not be judged: {unscorable_count}; see \"unscorable\"");
     }
     if args.clerk.keeps_account() {
-        eprintln!("spent, with earlier runs of this ledger: {}", clerk.describe_spent());
+        eprintln!("spent, with earlier runs of this ledger: {}", describe_spent(clerk));
     }
     match refused {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
@@ -120,13 +172,25 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
+/// What people said of the pair, where the record has it.
+fn human_label(pair: &Pair, record: &Record) -> Option<HumanLabel> {
+    let preferences = preferences_of(record).ok()?;
+    preferences.into_iter().find(|preference| preference.pair == *pair)?.human
+}
+
 impl Bench {
-    /// Asks every member about the pairs.
-    fn ask(&self, clerk: &mut Clerk, pairs: &[Pair]) -> Result<(Answers, Option<Refused>)> {
-        let mut members = Vec::new();
-        let mut refused = None;
-        for (judge, place) in self.panel.members().iter().zip(&self.places) {
-            let Asked { answers, refused: refusal } = clerk.compare(judge, place, pairs)?;
+    /// Asks every member about the pairs, all at the same time: they wait for different servers, or take
+    /// turns at the device.
+    fn ask(&self, clerk: &Clerk, pairs: &[Pair]) -> Result<(Answers, Option<Refused>)> {
+        let asked = thread::scope(|scope| {
+            let ask = |judge| scope.spawn(move || clerk.compare(judge, pairs, None));
+            let asking: Vec<_> = self.panel.members().iter().map(ask).collect();
+            asking.into_iter().map(|member| member.join()).collect::<Vec<_>>()
+        });
+        let (mut members, mut refused) = (Vec::new(), None);
+        for asked in asked {
+            let Asked { answers, refused: refusal, .. } =
+                asked.unwrap_or_else(|panic| resume_unwind(panic))?;
             refused = refused.or(refusal);
             members.push(answers);
         }
@@ -137,20 +201,28 @@ impl Bench {
         Ok((said.collect(), refused))
     }
 
-    fn said(&self, pair: &Pair, members: Vec<Judgement<Comparison>>) -> Judgement<Said> {
-        if let ([judge], [said]) = (self.panel.members(), members.as_slice()) {
-            let label = said.as_ref().map_err(Clone::clone)?.label;
-            return Ok(Said { label, label_id: judge.label_id(pair), members });
-        }
-        let label = self.panel.together(&members)?;
-        Ok(Said { label, label_id: self.panel.label_id(pair), members })
+    fn said(&self, pair: &Pair, members: Vec<Judgement<Comparison>>) -> Said {
+        let together = match (self.panel.members(), members.as_slice()) {
+            ([judge], [said]) => {
+                said.as_ref().map(|said| (said.label, judge.label_id(pair))).map_err(Clone::clone)
+            }
+            _ => self.panel.together(&members).map(|label| (label, self.panel.label_id(pair))),
+        };
+        Said { together, members }
     }
 
-    fn record(&self, input: &Record, pair: &Pair, label: SoftLabel, said: &Said) -> Record {
+    fn record(
+        &self,
+        input: &Record,
+        pair: &Pair,
+        label: SoftLabel,
+        label_id: &LabelId,
+        members: &[Judgement<Comparison>],
+    ) -> Record {
         let judge = &self.panel.members()[0];
         let mut record = preference_record(input, pair, label);
-        record.insert("label_id".into(), json!(said.label_id));
-        match (self.panel.members(), said.members.as_slice()) {
+        record.insert("label_id".into(), json!(label_id));
+        match (self.panel.members(), members) {
             ([only], [Ok(comparison)]) => {
                 record.insert("order_ab".into(), json!(comparison.ab));
                 record.insert("order_ba".into(), json!(comparison.ba));

@@ -3,6 +3,7 @@
 use super::download::DownloadBar;
 use super::run::execute;
 use anyhow::{Context, Result};
+use rlaif_clerk::Account;
 use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
 use std::path::PathBuf;
@@ -45,5 +46,5 @@ pub fn run(args: Args) -> Result<()> {
     job.seed = args.seed;
     job.device = args.device;
     let folder = RunFolder::new(args.out.join(format!("seed{}", args.seed)));
-    execute(&job, &folder, args.resume)
+    execute(&job, &folder, args.resume, Account::default())
 }

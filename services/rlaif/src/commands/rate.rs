@@ -2,7 +2,7 @@
 
 use super::asking::AskingArgs;
 use super::jsonl::{JsonlArgs, Step};
-use crate::labeling::{Clerk, ClerkArgs, Labelers, LabelersArgs};
+use crate::labeling::{ClerkArgs, Labelers, LabelersArgs};
 use anyhow::{Result, bail};
 use rlaif_data::{prompt_of, response_of};
 use rlaif_judge::Judge;
@@ -38,9 +38,9 @@ pub fn run(args: Args) -> Result<()> {
         bail!("one --model rates; several judge together in `rlaif label` only");
     };
     let mut labelers = Labelers::new(&args.labelers);
-    let (engine, place) = labelers.start(model)?;
+    let engine = labelers.start(model)?;
     let judge = Judge::new(engine, Template::load(&args.template)?, args.asking.asking())?;
-    let mut clerk = Clerk::new(&args.clerk)?;
+    let clerk = args.clerk.clerk()?;
     let parse = |_, record| {
         let (prompt, response) = (prompt_of(&record)?, response_of(&record)?);
         Ok((Item { prompt, response }, record))
@@ -48,7 +48,7 @@ pub fn run(args: Args) -> Result<()> {
     let (mut unscorable_count, mut refused) = (0, None);
     args.jsonl.process_until(parse, |records| {
         let items: Vec<Item> = records.iter().map(|(item, _)| item.clone()).collect();
-        let asked = clerk.rate(&judge, &place, &items)?;
+        let asked = clerk.rate(&judge, &items, None)?;
         let mut written = Vec::new();
         for ((item, record), rating) in records.iter().zip(asked.answers) {
             let Some(rating) = rating else { break };

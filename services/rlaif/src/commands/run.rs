@@ -2,8 +2,10 @@
 
 use super::download::DownloadBar;
 use super::progress::Bars;
+use crate::labeling::BudgetArgs;
 use crate::one_process::{self, Finished};
 use anyhow::Result;
+use rlaif_clerk::Account;
 use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
 use std::path::PathBuf;
@@ -11,7 +13,8 @@ use std::path::PathBuf;
 /// Run a job: sample pairs, label, train a reward model, train the policy, evaluate, report.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  rlaif run job.toml --out runs/first\n  \
-    rlaif run job.toml --out runs/first --resume    # after a kill")]
+    rlaif run job.toml --out runs/first --resume    # after a kill\n  \
+    rlaif run job.toml --prices prices.toml --max-cost 20    # raise it and --resume to go on")]
 pub struct Args {
     /// The job file.
     job: PathBuf,
@@ -27,6 +30,8 @@ pub struct Args {
     /// Override the job's device: cpu, or cuda:N.
     #[arg(long)]
     device: Option<String>,
+    #[command(flatten)]
+    budget: BudgetArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -35,17 +40,17 @@ pub fn run(args: Args) -> Result<()> {
     job.device = args.device.unwrap_or(job.device);
     let default = || PathBuf::from(format!("runs/{}-seed{}", job.name, job.seed));
     let folder = RunFolder::new(args.out.unwrap_or_else(default));
-    execute(&job, &folder, args.resume)
+    execute(&job, &folder, args.resume, args.budget.account()?)
 }
 
 /// Runs a job with progress on the terminal and its result on standard output.
-pub fn execute(job: &Job, folder: &RunFolder, resume: bool) -> Result<()> {
+pub fn execute(job: &Job, folder: &RunFolder, resume: bool, account: Account) -> Result<()> {
     // The run itself does not use the network.
     for model in [&job.policy.model, &job.labeler.model] {
         Store::from_env().resolve(model, &mut DownloadBar::new())?;
     }
     let mut bars = Bars::new();
-    let finished = one_process::run(job, folder, resume, |stage| bars.show(stage))?;
+    let finished = one_process::run(job, folder, resume, account, |stage| bars.show(stage))?;
     print(&finished);
     Ok(())
 }

@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rlaif_judge::{EndpointEngine, Engine, LocalEngine};
 use rlaif_models::DeviceName;
-use rlaif_openai::{Client, Endpoint};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -36,30 +35,24 @@ impl Labelers {
         Self { device: args.device, runtime: None }
     }
 
-    /// Starts the labeler of this name, and says where it runs: `local`, or the endpoint's address.
+    /// Starts the labeler of this name.
     ///
     /// # Errors
     /// When there is none, or it cannot be loaded.
-    pub fn start(&mut self, name: &str) -> Result<(Arc<dyn Engine>, String)> {
+    pub fn start(&mut self, name: &str) -> Result<Arc<dyn Engine>> {
         if name.ends_with(".toml") {
             return self.endpoint(Path::new(name));
         }
-        let engine = model::start(name, self.device)?;
-        Ok((Arc::new(LocalEngine::new(Arc::new(engine))), "local".to_owned()))
+        Ok(Arc::new(LocalEngine::new(Arc::new(model::start(name, self.device)?))))
     }
 
-    fn endpoint(&mut self, path: &Path) -> Result<(Arc<dyn Engine>, String)> {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
-        let endpoint: Endpoint = toml::from_str(&text).with_context(|| format!("{shown}"))?;
-        let address = endpoint.base_url.clone();
-        let client = Client::new(endpoint).with_context(|| format!("{shown}"))?;
+    fn endpoint(&mut self, path: &Path) -> Result<Arc<dyn Engine>> {
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
             None => Runtime::new().context("starting a runtime for calls to endpoints")?,
         };
         let runtime = self.runtime.insert(runtime);
-        let engine = EndpointEngine::new(client, runtime.handle().clone());
-        Ok((Arc::new(engine), address))
+        let opened = EndpointEngine::open(path, runtime.handle().clone());
+        Ok(Arc::new(opened.with_context(|| format!("{}", path.display()))?))
     }
 }

@@ -1,8 +1,14 @@
 //! What every command that asks labelers shares: starting them by name, asking each question once in a
 //! lifetime, and never spending more than allowed.
 
-mod clerk;
+mod clerk_args;
+mod estimate;
 mod labelers;
+mod observed;
+mod run_report;
 
-pub use clerk::{Asked, Clerk, ClerkArgs};
+pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
+pub use estimate::Sampling;
 pub use labelers::{Labelers, LabelersArgs};
+pub use observed::{identity, observation};
+pub use run_report::{Fate, RunReport, write};

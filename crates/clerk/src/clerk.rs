@@ -1,0 +1,276 @@
+//! The clerk itself.
+
+use crate::accounts::{Account, Error, Reuse};
+use crate::in_flight::InFlight;
+use crate::kind::{Comparisons, Kind, Ratings};
+use rlaif_judge::{Accounted, Effort, Judge};
+use rlaif_ledger::{
+    Distinct, Entry, Ledger, Meter, Price, Prices, Refused, Reservation, Setup, Spend, Usage,
+};
+use rlaif_types::{Comparison, Item, Judgement, LabelId, Pair, Rating};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Asks judges on account. Several threads may ask at a time. The default keeps no ledger and no ceiling.
+#[derive(Default)]
+pub struct Clerk {
+    ledger: Option<Mutex<Ledger>>,
+    in_flight: InFlight,
+    account: Account,
+    meter: Meter,
+}
+
+/// Answers to a batch of questions; none to those that were not begun.
+#[derive(Debug)]
+pub struct Asked<T> {
+    /// In the questions' order.
+    pub answers: Vec<Option<Judgement<T>>>,
+    /// What they took, failures included; what the ledger knew took nothing.
+    pub effort: Effort,
+    /// Why some were not begun.
+    pub refused: Option<Refused>,
+}
+
+/// A judge, and what its answers cost.
+struct Asking<'a> {
+    judge: &'a Judge,
+    price: Price,
+    trace_id: Option<&'a str>,
+}
+
+impl Clerk {
+    /// # Errors
+    /// When the ledger cannot be opened.
+    pub fn new(account: Account) -> Result<Self, Error> {
+        let ledger = account.ledger.as_ref().map(Ledger::open).transpose()?;
+        let before = ledger.as_ref().map(|ledger| ledger.reader().spent()).transpose()?;
+        let before = before.map(|spent| Spend::before(&spent)).unwrap_or_default();
+        let meter = Meter::new(account.ceiling, before);
+        Ok(Self { ledger: ledger.map(Mutex::new), in_flight: InFlight::default(), account, meter })
+    }
+
+    /// What was spent, by earlier askers too where a ledger remembers them.
+    pub fn spent(&self) -> Spend {
+        self.meter.spent()
+    }
+
+    /// The prices that count.
+    pub fn prices(&self) -> &Prices {
+        &self.account.prices
+    }
+
+    /// Labels pairs, as [`Judge::compare`]. The ledger notes `trace_id`.
+    ///
+    /// # Errors
+    /// When the judge is for something else, the ledger fails, or a ceiling has no price to keep it by.
+    pub fn compare(
+        &self,
+        judge: &Judge,
+        pairs: &[Pair],
+        trace_id: Option<&str>,
+    ) -> Result<Asked<Comparison>, Error> {
+        self.ask::<Comparisons>(judge, pairs, trace_id)
+    }
+
+    /// Rates items, as [`Judge::rate`]. The ledger notes `trace_id`.
+    ///
+    /// # Errors
+    /// As [`Clerk::compare`].
+    pub fn rate(
+        &self,
+        judge: &Judge,
+        items: &[Item],
+        trace_id: Option<&str>,
+    ) -> Result<Asked<Rating>, Error> {
+        self.ask::<Ratings>(judge, items, trace_id)
+    }
+
+    /// Of which of these pairs the ledger has the label.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub fn knows_pairs(&self, judge: &Judge, pairs: &[Pair]) -> Result<Vec<bool>, Error> {
+        let ids: Vec<LabelId> = pairs.iter().map(|pair| judge.label_id(pair)).collect();
+        let known = self.known::<Comparisons>(&ids)?;
+        Ok(ids.iter().map(|id| known.contains_key(id)).collect())
+    }
+
+    /// Without a table, endpoints cost tokens alone.
+    ///
+    /// # Errors
+    /// When the table has no price for the judge.
+    pub fn price(&self, judge: &Judge) -> Result<Price, Error> {
+        let (labeler, prices) = (judge.labeler(), &self.account.prices);
+        match prices.of(&labeler.place, &labeler.name) {
+            Ok(price) => Ok(price),
+            Err(_) if prices.is_empty() => Ok(Price::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn ask<K: Kind>(
+        &self,
+        judge: &Judge,
+        about: &[K::About],
+        trace_id: Option<&str>,
+    ) -> Result<Asked<K::Said>, Error> {
+        let asking = Asking { judge, price: self.price(judge)?, trace_id };
+        let ids: Vec<LabelId> = about.iter().map(|about| K::id(judge, about)).collect();
+        let reuses = match self.account.reuse {
+            Reuse::All => true,
+            Reuse::Endpoints => !judge.labeler().is_local(),
+        };
+        if !reuses {
+            return self.ask_each::<K>(&asking, &ids, about, vec![None; about.len()]);
+        }
+        // The same question is asked once, whoever asks it a second time meanwhile.
+        let _claim = self.in_flight.claim(&ids);
+        let distinct = Distinct::of(&ids);
+        let mut known = self.known::<K>(&ids)?;
+        let firsts = distinct.firsts().iter();
+        let (about, answers): (Vec<_>, Vec<_>) =
+            firsts.map(|first| (about[*first].clone(), known.remove(&ids[*first]).map(Ok))).unzip();
+        let ids: Vec<LabelId> = distinct.firsts().iter().map(|first| ids[*first].clone()).collect();
+        let asked = self.ask_each::<K>(&asking, &ids, &about, answers)?;
+        Ok(Asked { answers: distinct.spread(&asked.answers), ..asked })
+    }
+
+    /// Asks what has no answer yet, as much as the ceiling allows.
+    fn ask_each<K: Kind>(
+        &self,
+        asking: &Asking<'_>,
+        ids: &[LabelId],
+        about: &[K::About],
+        mut answers: Vec<Option<Judgement<K::Said>>>,
+    ) -> Result<Asked<K::Said>, Error> {
+        let mut unknown: Vec<usize> =
+            (0..answers.len()).filter(|i| answers[*i].is_none()).collect();
+        let (mut effort, mut refused) = (Effort::default(), None);
+        while !unknown.is_empty() && refused.is_none() {
+            let questions = unknown.iter().map(|i| &about[*i]);
+            let (reserved, refusal) = self.reserve::<K>(asking, questions);
+            // What is in flight may turn out cheaper than its worst case.
+            refused = refusal.filter(|refusal| reserved.is_empty() || !refusal.may_fit_later());
+            let begun: Vec<usize> = unknown.drain(..reserved.len()).collect();
+            if begun.is_empty() {
+                break;
+            }
+            let questions: Vec<K::About> = begun.iter().map(|i| about[*i].clone()).collect();
+            let started = Instant::now();
+            let said = K::ask(asking.judge, &questions)?;
+            let latency_ms = started.elapsed().as_millis() as u64;
+            // A batch is asked at once: each question has its share of the device.
+            let is_local = asking.judge.labeler().is_local();
+            let device_ms = if is_local { latency_ms / begun.len() as u64 } else { 0 };
+            let mut entries = Vec::new();
+            for (((i, question), said), reservation) in
+                begun.iter().zip(&questions).zip(said).zip(reserved)
+            {
+                effort += said.effort;
+                let usage = usage(said.effort, device_ms);
+                reservation.settle(Spend::of(&asking.price, &usage));
+                answers[*i] = Some(said.outcome.clone());
+                if self.ledger.is_some() {
+                    let label_id = ids[*i].clone();
+                    let question = K::question(question);
+                    let outcome = said.outcome.map(K::answer);
+                    let said = Accounted { outcome, effort: said.effort };
+                    entries.push(self.entry(asking, label_id, question, said, usage, latency_ms));
+                }
+            }
+            if let Some(mut ledger) = self.ledger() {
+                ledger.record(&entries)?;
+            }
+        }
+        Ok(Asked { answers, effort, refused })
+    }
+
+    /// Sets the worst cases of the first questions aside, up to one that could pass the ceiling.
+    fn reserve<'a, K: Kind>(
+        &self,
+        asking: &Asking<'_>,
+        questions: impl Iterator<Item = &'a K::About>,
+    ) -> (Vec<Reservation>, Option<Refused>)
+    where
+        K::About: 'a,
+    {
+        let is_bounded = self.account.ceiling != rlaif_ledger::Ceiling::default();
+        let mut reserved = Vec::new();
+        for about in questions {
+            // Its prompts are made for it, which without a ceiling would be in vain.
+            let worst = match is_bounded {
+                true => Spend::of(&asking.price, &usage(K::at_most(asking.judge, about), 0)),
+                false => Spend::default(),
+            };
+            match self.meter.reserve(worst) {
+                Ok(reservation) => reserved.push(reservation),
+                Err(refused) => return (reserved, Some(refused)),
+            }
+        }
+        (reserved, None)
+    }
+
+    fn entry(
+        &self,
+        asking: &Asking<'_>,
+        label_id: LabelId,
+        question: rlaif_ledger::Question,
+        said: Accounted<rlaif_ledger::Answer>,
+        usage: Usage,
+        latency_ms: u64,
+    ) -> Entry {
+        Entry {
+            label_id,
+            question,
+            outcome: said.outcome,
+            setup: setup(asking.judge),
+            cost: asking.price.cost(&usage),
+            usage,
+            latency_ms,
+            attempts: said.effort.attempts,
+            worker: self.account.worker.clone(),
+            trace_id: asking.trace_id.map(str::to_owned),
+            created_at_ms: now_ms(),
+        }
+    }
+
+    /// What the ledger knows; failures are asked again.
+    fn known<K: Kind>(&self, ids: &[LabelId]) -> Result<HashMap<LabelId, K::Said>, Error> {
+        let Some(ledger) = self.ledger() else { return Ok(HashMap::new()) };
+        let found = ledger.reader().find(ids)?;
+        let label = |(id, entry): (LabelId, Entry)| Some((id, K::said(entry.outcome.ok()?)?));
+        Ok(found.into_iter().filter_map(label).collect())
+    }
+
+    /// A ledger is whole between calls, so one that a panic left locked is taken over.
+    fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
+        let ledger = self.ledger.as_ref()?;
+        Some(ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn setup(judge: &Judge) -> Setup {
+    Setup {
+        template: judge.template().name.clone(),
+        template_hash: judge.template_hash().clone(),
+        model: judge.labeler().name.clone(),
+        model_hash: judge.labeler().hash.clone(),
+        engine: judge.labeler().place.clone(),
+        options: judge.asking().options(),
+    }
+}
+
+fn usage(effort: Effort, device_ms: u64) -> Usage {
+    Usage {
+        prompt_tokens: effort.prompt_tokens as u64,
+        cached_tokens: effort.cached_tokens as u64,
+        completion_tokens: effort.completion_tokens as u64,
+        device_ms,
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}

@@ -1,0 +1,109 @@
+//! What a job's results come to so far, in numbers: for metrics, and as exact after a restart as before.
+
+use rlaif_job::{TaskId, WorkResult};
+use rlaif_types::Comparison;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Figures of training that are shown, by their names in `metrics.jsonl`.
+const MEASURES: [&str; 7] =
+    ["loss", "accuracy", "reward", "reward_std", "kl", "policy_loss", "value_loss"];
+
+/// A job's numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    /// How many judgements came to what, by kind of work.
+    pub judgements: BTreeMap<(&'static str, &'static str), u64>,
+    /// The newest figures of training, by stage.
+    pub training: BTreeMap<(String, &'static str), f64>,
+}
+
+impl Tally {
+    /// Counts what a task came to; `rated` where the labeler gives the rewards.
+    pub fn add(&mut self, task: TaskId, result: &WorkResult, rated: bool) {
+        match (task, result) {
+            (_, WorkResult::Labels(labels)) => {
+                for label in labels {
+                    let verdict = label.comparison.as_ref().map_or("unscorable", decided_by);
+                    *self.judgements.entry(("label", verdict)).or_default() += 1;
+                }
+            }
+            (TaskId::Score { .. }, WorkResult::Rewards(rewards)) => {
+                let kind = if rated { "rate" } else { "score" };
+                for reward in rewards {
+                    let verdict = if reward.is_ok() { "scored" } else { "unscorable" };
+                    *self.judgements.entry((kind, verdict)).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the newest figures of records of `metrics.jsonl`.
+    pub fn measure(&mut self, records: &[Value]) {
+        for record in records {
+            let Some(stage) = record["stage"].as_str() else { continue };
+            for measure in MEASURES {
+                if let Some(value) = record[measure].as_f64() {
+                    self.training.insert((stage.to_owned(), measure), value);
+                }
+            }
+        }
+    }
+}
+
+/// What decided a comparison: the responses, or the order they were shown in (paper section 1).
+fn decided_by(comparison: &Comparison) -> &'static str {
+    let first = [&comparison.ab, &comparison.ba].map(|order| order.prefers_first.value());
+    match first {
+        [ab, ba] if ab > 0.5 && ba > 0.5 => "first_position",
+        [ab, ba] if ab < 0.5 && ba < 0.5 => "second_position",
+        [ab, ba] if ab == 0.5 || ba == 0.5 => "tied",
+        _ => "consistent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif_types::{OrderScores, SoftLabel};
+    use serde_json::json;
+
+    fn comparison(ab: f64, ba: f64) -> Comparison {
+        let order = |p: f64| OrderScores {
+            verdict_logprobs: [p.ln(), (1.0 - p).ln()],
+            prefers_first: SoftLabel::new(p).unwrap(),
+            prompt_tokens: 10,
+            completion_tokens: 0,
+            rationales: Vec::new(),
+        };
+        let (ab, ba) = (order(ab), order(ba));
+        let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
+        Comparison { label, ab, ba }
+    }
+
+    #[test]
+    fn a_comparison_is_decided_by_position_where_the_same_one_wins_in_both_orders() {
+        for (ab, ba, decided) in [
+            (0.75, 0.25, "consistent"),
+            (0.25, 0.75, "consistent"),
+            (0.75, 0.625, "first_position"),
+            (0.25, 0.375, "second_position"),
+            (0.5, 0.75, "tied"),
+        ] {
+            assert_eq!(decided_by(&comparison(ab, ba)), decided, "{ab} {ba}");
+        }
+    }
+
+    #[test]
+    fn the_newest_figure_of_a_stage_counts_and_one_that_is_no_number_is_none() {
+        let mut tally = Tally::default();
+        tally.measure(&[
+            json!({"stage": "policy", "step": 1, "kl": 0.5, "reward": 0.25, "lr": 1e-4}),
+            json!({"stage": "policy", "step": 2, "kl": 0.75, "reward": null}),
+        ]);
+        let figure = |measure| tally.training.get(&("policy".to_owned(), measure)).copied();
+        assert_eq!((figure("kl"), figure("reward")), (Some(0.75), Some(0.25)));
+        assert_eq!(tally.training.len(), 2);
+    }
+}

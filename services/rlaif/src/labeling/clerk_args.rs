@@ -1,0 +1,77 @@
+//! Options for keeping account of what labelers are asked.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rlaif_clerk::{Account, Clerk};
+use rlaif_ledger::{Prices, Spend};
+use std::path::PathBuf;
+
+#[derive(Args)]
+#[command(next_help_heading = "Ledger and budget")]
+pub struct ClerkArgs {
+    /// A file that keeps every label with its provenance and cost: what it holds is not asked again.
+    /// See `rlaif labels`.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
+
+#[derive(Args)]
+pub struct BudgetArgs {
+    /// Prices of endpoints' tokens, a .toml file; see docs/labeling.md.
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+    /// Stop before more money than this is spent, by all runs with this ledger together.
+    #[arg(long, value_name = "AMOUNT", requires = "prices")]
+    max_cost: Option<String>,
+    /// Stop before more tokens than this are read and written, by all runs with this ledger together.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u64>,
+}
+
+impl ClerkArgs {
+    /// Whether anybody wants to know what was spent.
+    pub fn keeps_account(&self) -> bool {
+        self.ledger.is_some() || self.budget.max_cost.is_some() || self.budget.max_tokens.is_some()
+    }
+
+    /// The clerk that the options ask for.
+    ///
+    /// # Errors
+    /// When the ledger cannot be opened, or prices or amounts cannot be read.
+    pub fn clerk(&self) -> Result<Clerk> {
+        let account = Account { ledger: self.ledger.clone(), ..self.budget.account()? };
+        Ok(Clerk::new(account)?)
+    }
+}
+
+impl BudgetArgs {
+    /// An account within this budget.
+    ///
+    /// # Errors
+    /// When prices or amounts cannot be read.
+    pub fn account(&self) -> Result<Account> {
+        let prices = self.prices.as_deref().map(Account::read_prices).transpose()?;
+        let ceiling = Account::ceiling(self.max_cost.as_deref(), self.max_tokens);
+        Ok(Account {
+            prices: prices.unwrap_or_else(Prices::default),
+            ceiling: ceiling.context("--max-cost")?,
+            worker: this_machine(),
+            ..Account::default()
+        })
+    }
+}
+
+/// The machine's name, where it has one.
+fn this_machine() -> Option<String> {
+    let told = std::env::var("HOSTNAME").ok();
+    let name = told.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// What was spent, for people.
+pub fn describe_spent(clerk: &Clerk) -> String {
+    let Spend { cost, tokens } = clerk.spent();
+    format!("{cost} {} and {tokens} tokens", clerk.prices().currency)
+}

@@ -1,0 +1,115 @@
+//! `rlaif label` through a storm of kills. `RLAIF_LABEL_ITEMS=100000` makes it the long one; see
+//! CONTRIBUTING.md.
+
+use crate::{Scene, lines};
+use rlaif_testkit::Faults;
+use serde_json::{Value, json};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const KILLS: u64 = 6;
+/// Pairs that are asked together; each in both orders.
+const CHUNK: u64 = 64;
+/// What memory may grow by between the first fifth and the end.
+const GROWTH_KIB: u64 = 32 * 1024;
+
+fn items() -> u64 {
+    let set = std::env::var("RLAIF_LABEL_ITEMS").ok();
+    set.map_or(3_000, |items| items.parse().expect("RLAIF_LABEL_ITEMS is a number"))
+}
+
+fn label(scene: &Scene, run: &str) -> Child {
+    let args = format!(
+        "label --in pairs.jsonl --model oracle.toml --template helpful/base --ledger {run}.sqlite \
+         --out {run}.jsonl"
+    );
+    let mut command = scene.rlaif(&args);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The child's peak resident memory; none when it has ended.
+fn peak_kib(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Waits until the child has ended well; says how much memory it had at its peak after a fifth of the
+/// questions, and at the end.
+fn watched(scene: &Scene, mut child: Child, items: u64) -> (u64, u64) {
+    let (mut early, mut late) = (0, 0);
+    loop {
+        if let Some(peak) = peak_kib(&child) {
+            if scene.oracle.questions() < 2 * items / 5 {
+                early = peak;
+            }
+            late = peak;
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            return (early, late);
+        }
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a line says, without the words of a failure: they have times in them.
+fn essence(mut line: Value) -> Value {
+    if let Some(unscorable) = line.get_mut("unscorable") {
+        *unscorable = unscorable["reason"].clone();
+    }
+    line
+}
+
+#[test]
+fn killed_and_resumed_it_leaves_what_it_leaves_undisturbed_and_pays_once() {
+    let items = items();
+    let scene = Scene::new(Faults { one_in: 40, mute_one_in: 300 });
+    let pair = |i| json!({"prompt": format!("Why {i}?"), "response_a": "So.", "response_b": "No."});
+    let pairs: String = (0..items).map(|i| format!("{}\n", pair(i))).collect();
+    scene.write("pairs.jsonl", &pairs);
+
+    let started = Instant::now();
+    let (early, late) = watched(&scene, label(&scene, "whole"), items);
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{items} pairs in {seconds:.1} s ({:.0} pairs/s, {} requests), peak memory {} MiB after a \
+         fifth, {} MiB at the end",
+        items as f64 / seconds,
+        scene.oracle.requests(),
+        early / 1024,
+        late / 1024
+    );
+    assert!(late - early < GROWTH_KIB, "memory grows: {early} to {late} KiB");
+    assert_eq!(scene.oracle.repeated(), 0, "something was paid twice");
+    let whole: Vec<Value> = lines(&scene.path("whole.jsonl")).into_iter().map(essence).collect();
+    assert_eq!(whole.len() as u64, items);
+    let unscorable = whole.iter().filter(|line| line.get("unscorable").is_some()).count();
+    assert!(unscorable > 0, "the faults were not felt");
+    assert!(
+        whole
+            .iter()
+            .all(|line| line.get("unscorable").is_some() != line.get("soft_label").is_some())
+    );
+
+    scene.oracle.forget();
+    for kill in 1..=KILLS {
+        let mut child = label(&scene, "killed");
+        while scene.oracle.questions() < kill * 2 * items / (KILLS + 1) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+            sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    watched(&scene, label(&scene, "killed"), items);
+    let killed: Vec<Value> = lines(&scene.path("killed.jsonl")).into_iter().map(essence).collect();
+    assert!(whole == killed, "a killed run leaves other labels");
+    // What was in hand at a kill; and a pair that could not be judged is asked again in each run, of which one
+    // order may have been answered.
+    let expected = KILLS * (2 * CHUNK + unscorable as u64);
+    let paid_twice = scene.oracle.repeated();
+    println!("{KILLS} kills: {paid_twice} answers paid twice, {expected} may be");
+    assert!(paid_twice <= expected, "{paid_twice} answers paid twice, {expected} may be");
+}
