@@ -6,8 +6,12 @@ use crate::metrics::mean_and_variance;
 /// Keeps GRPO's division finite; TRL's value.
 const SMALLEST_DEVIATION: f64 = 1e-4;
 
-/// Each reward less the mean of the others (RLOO, Ahmadian et al. 2024).
+/// Each reward less the mean of the others (RLOO, Ahmadian et al. 2024). Equal rewards give zeros, not
+/// rounding errors, which some optimisers would blow up.
 pub(crate) fn leave_one_out(rewards: &[f64]) -> Vec<f64> {
+    if all_equal(rewards) {
+        return vec![0.0; rewards.len()];
+    }
     let (sum, others) = (rewards.iter().sum::<f64>(), (rewards.len() - 1) as f64);
     rewards.iter().map(|reward| reward - (sum - reward) / others).collect()
 }
@@ -15,7 +19,7 @@ pub(crate) fn leave_one_out(rewards: &[f64]) -> Vec<f64> {
 /// Each reward less the mean of all, over their sample deviation where `scaled` (GRPO, Shao et al.
 /// 2024). Equal rewards give zeros either way.
 pub(crate) fn relative(rewards: &[f64], scaled: bool) -> Vec<f64> {
-    if rewards.iter().all(|reward| *reward == rewards[0]) {
+    if all_equal(rewards) {
         return vec![0.0; rewards.len()];
     }
     let (mean, variance) = mean_and_variance(rewards);
@@ -25,6 +29,10 @@ pub(crate) fn relative(rewards: &[f64], scaled: bool) -> Vec<f64> {
         false => 1.0,
     };
     rewards.iter().map(|reward| (reward - mean) / scale).collect()
+}
+
+pub(crate) fn all_equal(rewards: &[f64]) -> bool {
+    rewards.iter().all(|reward| *reward == rewards[0])
 }
 
 /// The best and the worst of a group, the first of equals; none where all are equal.

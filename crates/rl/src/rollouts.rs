@@ -1,6 +1,7 @@
 //! The rollouts of a step that are fit to learn from, in their groups.
 
 use crate::actor::Response;
+use crate::groups::all_equal;
 use crate::halt::Halt;
 use crate::metrics::{PolicyMetrics, mean_and_variance};
 use crate::shaping::RewardShaper;
@@ -103,10 +104,7 @@ impl<'a> Rollouts<'a> {
 
     /// Share of the groups whose rewards are all equal.
     pub(crate) fn equal_groups(&self) -> f64 {
-        let equal = self.groups.iter().filter(|group| {
-            let rewards = &self.rewards[(*group).clone()];
-            rewards.iter().all(|reward| *reward == rewards[0])
-        });
+        let equal = self.groups.iter().filter(|group| all_equal(&self.rewards[(*group).clone()]));
         equal.count() as f64 / self.groups.len() as f64
     }
 }
