@@ -4,7 +4,7 @@
 
 use rlaif_models::{
     Answer, Ask, CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, Finish, GenerateRequest,
-    LanguageModel, PackedBatch, Sampling, ScoreRequest, Then,
+    LanguageModel, PackedBatch, Sampling, ScalarModel, ScoreRequest, Then,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -282,4 +282,65 @@ fn a_saved_model_reads_back_with_the_same_numbers() {
             golden(name).texts.into_iter().map(|t| t.token_ids).collect();
         assert_eq!(logprobs(&engine, &sequences), logprobs(&again, &sequences), "{name}");
     }
+}
+
+#[derive(Deserialize)]
+struct GoldenScore {
+    prompt: String,
+    response: String,
+    token_ids: Vec<u32>,
+    score: f32,
+}
+
+fn reward_engine(path: &Path) -> (Checkpoint, ScalarModel, Engine) {
+    let checkpoint = Checkpoint::open(path).unwrap();
+    let device = DeviceName::Cpu.open().unwrap();
+    let model = ScalarModel::load(&checkpoint, &device, burn::tensor::DType::F32).unwrap();
+    let engine = Engine::start(model.clone(), &checkpoint, EngineOptions::default()).unwrap();
+    (checkpoint, model, engine)
+}
+
+fn rewards(engine: &Engine, sequences: &[Vec<u32>]) -> Vec<f32> {
+    let request = |tokens: &Vec<u32>| ScoreRequest { tokens: tokens.clone(), ask: Ask::Reward };
+    let answers = engine.score(sequences.iter().map(request).collect()).unwrap();
+    let rewards = answers.into_iter().map(|answer| match answer {
+        Answer::Reward(reward) => reward,
+        other => panic!("asked for a reward, got {other:?}"),
+    });
+    rewards.collect()
+}
+
+/// `AutoModelForSequenceClassification` with one label: what transformers wrote has its scores here, and
+/// again after it was written here. That transformers reads what is written here with equal scores is
+/// what `golden/check_reward_export.py` checks.
+#[test]
+fn a_reward_model_of_transformers_has_the_same_scores_here_and_after_an_export() {
+    let text = std::fs::read(folder().join("tiny-reward.json")).unwrap();
+    let golden: Vec<GoldenScore> = serde_json::from_slice(&text).unwrap();
+    let (checkpoint, model, engine) = reward_engine(&folder().join("tiny-reward"));
+    let tokenizer = engine.tokenizer();
+    let end = tokenizer.eos_ids()[0];
+    let encode = |golden: &GoldenScore| {
+        let [prompt, response] =
+            [&golden.prompt, &golden.response].map(|text| tokenizer.encode_plain(text));
+        [prompt, response, vec![end]].concat()
+    };
+    let sequences: Vec<Vec<u32>> = golden.iter().map(encode).collect();
+    let token_ids: Vec<_> = golden.iter().map(|golden| golden.token_ids.clone()).collect();
+    assert_eq!(sequences, token_ids);
+    let scores: Vec<f32> = golden.iter().map(|golden| golden.score).collect();
+    let ours = rewards(&engine, &sequences);
+    assert!(largest_difference(&ours, &scores) <= 1e-3, "{ours:?} {scores:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let exported = dir.path().join("exported");
+    model.save(&exported, &checkpoint).unwrap();
+    assert_eq!(rewards(&reward_engine(&exported).2, &sequences), ours);
+    let config = std::fs::read(exported.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["architectures"][0], "LlamaForSequenceClassification");
+    assert_eq!(config["id2label"].as_object().unwrap().len(), 1);
+    // transformers reads the score at the last token that is no padding: it must not be the end.
+    assert_ne!(config["pad_token_id"].as_u64(), Some(u64::from(end)));
+    assert!(config["pad_token_id"].is_u64(), "batches need padding");
 }

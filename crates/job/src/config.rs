@@ -4,8 +4,8 @@ use crate::Error;
 use rlaif_template::Asking;
 use rlaif_types::{
     AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, LoraConfig, OnlineDpoConfig,
-    OptimizerConfig, PolicyLearning, PpoConfig, Problem, Problems, ReinforceConfig, RewardShaping,
-    RlooConfig,
+    OptimizerConfig, PairOrder, PairWeighting, Plateau, PolicyLearning, PpoConfig, Problem,
+    Problems, ReinforceConfig, RewardObjective, RewardShaping, RlooConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -160,8 +160,24 @@ pub struct RewardModelConfig {
     pub epochs: usize,
     /// Pairs in a step.
     pub batch_size: usize,
+    /// The order in which pairs are learned.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: PairOrder,
+    /// How much a pair counts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub weighting: PairWeighting,
+    /// Compute a pair's prompt once for both responses: the same numbers but for the order of sums, in less
+    /// time.
+    #[serde(skip_serializing_if = "is_default")]
+    pub share_prompts: bool,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// What is minimised beside the labels' cross-entropy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub objective: RewardObjective,
+    /// When it is enough; all epochs where this section is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Plateau>,
 }
 
 impl Default for RewardModelConfig {
@@ -171,7 +187,13 @@ impl Default for RewardModelConfig {
             heldout_fraction: 0.1,
             epochs: 2,
             batch_size: 32,
+            order: PairOrder::default(),
+            weighting: PairWeighting::default(),
+            // Jobs of before would make other bits.
+            share_prompts: false,
             optimizer: OptimizerConfig::default(),
+            objective: RewardObjective::default(),
+            plateau: None,
         }
     }
 }
@@ -485,7 +507,12 @@ impl Job {
         let mut problems = Problems::default();
         let (source, kind) = (self.rl.reward, self.rl.algorithm);
         match (&self.reward_model, source) {
-            (Some(rm), RewardSource::Model) => problems.section("reward_model", rm.problems()),
+            (Some(rm), RewardSource::Model) => {
+                problems.section("reward_model", rm.problems());
+                let what = "needs margins, which people give and labelers do not; leave it out";
+                let none = rm.objective.margin == 0.0;
+                problems.check(none, "reward_model.objective.margin", what);
+            }
             (None, RewardSource::Model) => {
                 let what = "= \"model\" needs a [reward_model] section";
                 problems.check(false, "rl.reward", what);
@@ -547,7 +574,8 @@ impl SftConfig {
 }
 
 impl RewardModelConfig {
-    fn problems(&self) -> Problems {
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.check_positive("pairs", self.pairs);
         problems.check_positive("epochs", self.epochs);
@@ -555,6 +583,10 @@ impl RewardModelConfig {
         let fraction = (0.0..1.0).contains(&self.heldout_fraction);
         problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
         problems.section("optimizer", self.optimizer.problems());
+        problems.section("objective", self.objective.problems());
+        if let Some(plateau) = &self.plateau {
+            problems.section("plateau", plateau.problems());
+        }
         problems
     }
 }
@@ -601,6 +633,21 @@ mod tests {
         assert_eq!((grpo.epochs, job.rl.group_size), (2, 4));
         assert_eq!(job.rl.reinforce, None, "another algorithm's table is not filled in");
         assert_eq!(load(&job.to_toml()).unwrap(), job);
+    }
+
+    #[test]
+    fn what_a_reward_model_does_not_use_is_not_in_its_job() {
+        let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
+        for field in ["objective", "order", "weighting", "plateau", "share_prompts"] {
+            assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
+        }
+        let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
+            [plateau]\npatience = 2\n";
+        let config: RewardModelConfig = toml::from_str(used).unwrap();
+        assert_eq!((config.order, config.objective.center), (PairOrder::EasyFirst, 0.01));
+        assert_eq!(config.plateau.unwrap().patience, 2);
+        let again = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
     }
 
     #[test]

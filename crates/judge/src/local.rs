@@ -107,7 +107,10 @@ impl LocalEngine {
     /// Tokens of what all the questions show first, without the last ones: how those are spelled depends on
     /// what follows.
     fn fixed(&self, questions: &[Question]) -> Vec<u32> {
-        let Some(first) = questions.first() else { return Vec::new() };
+        // So few bytes have fewer tokens. Rationales are not written after a beginning that is kept.
+        let is_worth_it =
+            |first: &&Question| first.fixed >= WORTH_KEEPING && first.thought.is_none();
+        let Some(first) = questions.first().filter(is_worth_it) else { return Vec::new() };
         let shown = first.shown[..first.fixed].to_owned();
         let alone = Question { shown, begun: String::new(), ..first.clone() };
         let mut tokens = self.encode(&alone).unwrap_or_default();

@@ -27,6 +27,7 @@ mod reinforce;
 mod response_batch;
 pub mod returns;
 mod reward_model;
+mod reward_objective;
 mod rloo;
 mod rollouts;
 mod score_function;

@@ -250,10 +250,9 @@ fn dpo_ipo_and_slic_with_soft_labels() {
 }
 
 fn labelled(golden: &Value) -> Vec<LabelledPair> {
-    let pairs = pairs(golden).into_iter().map(|pair| LabelledPair {
-        a: [pair.prompt.clone(), pair.a].concat(),
-        b: [pair.prompt, pair.b].concat(),
-        label: pair.label,
+    let pairs = pairs(golden).into_iter().map(|pair| {
+        let (a, b) = ([&pair.prompt[..], &pair.a].concat(), [&pair.prompt[..], &pair.b].concat());
+        LabelledPair::new(a, b, pair.label)
     });
     pairs.collect()
 }

@@ -44,11 +44,7 @@ pub struct Config {
 
 impl Validate for Config {
     fn validate(&self, problems: &mut Problems) {
-        problems.check(
-            self.allow_remote || self.address.ip().is_loopback(),
-            "address",
-            "is reachable from other machines; set allow_remote = true if that is meant",
-        );
+        problems.check_address(self.address, self.allow_remote);
         problems.check(self.max_connections > 0, "max_connections", "must be at least 1");
         problems.check(self.max_request_bytes > 0, "max_request_bytes", "must be at least 1");
     }

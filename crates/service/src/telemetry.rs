@@ -333,8 +333,10 @@ pub fn traceparent(span: &Span) -> Option<String> {
 
 /// The trace that `span` belongs to, as 32 hexadecimal digits; none when nothing is traced.
 pub fn trace_id(span: &Span) -> Option<String> {
-    let parent = traceparent(span)?;
-    parent.split('-').nth(1).map(str::to_owned)
+    let context = span.context();
+    let spanned = context.span();
+    let of_span = spanned.span_context();
+    of_span.is_valid().then(|| of_span.trace_id().to_string())
 }
 
 /// Links `span`, a message's redelivery, to the span of the delivery before it, whose context

@@ -4,6 +4,7 @@
 //! no I/O, so a type here can travel through a file, a queue or an RPC unchanged.
 
 mod algorithm;
+mod distinct;
 mod episode;
 mod hash;
 mod judgement;
@@ -11,6 +12,7 @@ mod label;
 mod preference;
 mod problem;
 mod prompt;
+mod reward_training;
 mod training;
 mod verdict;
 
@@ -19,6 +21,7 @@ pub use algorithm::{
     KlPlacement, KlTerm, OnlineDpoConfig, PolicyLearning, PpoConfig, PreferenceLoss,
     ReinforceConfig, RewardNormalisation, RewardShaping, RlooConfig,
 };
+pub use distinct::Distinct;
 pub use episode::Episode;
 pub use hash::{ContentHash, Hasher, canonical_json};
 pub use judgement::{Judgement, Unscorable, UnscorableReason};
@@ -26,5 +29,6 @@ pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
+pub use reward_training::{PairOrder, PairWeighting, Plateau, RewardObjective};
 pub use training::{LoraConfig, OptimizerConfig, OptimizerKind};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

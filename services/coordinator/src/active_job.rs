@@ -1,7 +1,7 @@
 //! One job that is being worked on: its machine, and what follows from the machine's word.
 
 use crate::exports::Exports;
-use crate::tally::Tally;
+use crate::tally::JobTally;
 use crate::{Error, JobRecord, Journal, Places, What};
 use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
@@ -27,7 +27,7 @@ pub struct ActiveJob {
     told: Vec<StageProgress>,
     /// What the labeler has read and written for it.
     labeler_tokens: Tokens,
-    tally: Tally,
+    tally: JobTally,
 }
 
 impl ActiveJob {
@@ -52,7 +52,7 @@ impl ActiveJob {
         }
         let times = JsonlAppender::open(&folder.path("journal.jsonl"));
         let times = times.map_err(rlaif_job::Error::from)?;
-        let (told, labeler_tokens, tally) = (Vec::new(), Tokens::default(), Tally::default());
+        let (told, labeler_tokens, tally) = (Vec::new(), Tokens::default(), JobTally::default());
         let mut job = Self {
             record,
             machine,
@@ -75,10 +75,7 @@ impl ActiveJob {
         let id = self.record.id.clone();
         journal.results(&id, |task, bytes| {
             let answer = read_answer(&id, task, bytes)?;
-            self.tally.add(task, &answer.result, self.machine.asks_the_labeler(task));
-            if self.machine.asks_the_labeler(task) {
-                self.labeler_tokens += answer.tokens;
-            }
+            self.count(task, &answer);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
                     Effect::Put { artifact, bytes } => {
@@ -119,11 +116,8 @@ impl ActiveJob {
             return Ok(Vec::new());
         }
         let (count, seconds) = (answer.result.count(), answer.seconds);
-        self.tally.add(task, &answer.result, self.machine.asks_the_labeler(task));
+        self.count(task, &answer);
         let effects = self.machine.complete(task, answer.result)?;
-        if self.machine.asks_the_labeler(task) {
-            self.labeler_tokens += answer.tokens;
-        }
         self.note_time(task.stage(), count, seconds, &answer.worker)?;
         let mut told = Vec::new();
         for effect in effects {
@@ -143,6 +137,15 @@ impl ActiveJob {
         }
         told.extend(self.progress_since_told());
         Ok(told)
+    }
+
+    /// Counts an answer among the job's numbers.
+    fn count(&mut self, task: TaskId, answer: &Answer) {
+        let asks_the_labeler = self.machine.asks_the_labeler(task);
+        self.tally.add(task, &answer.result, asks_the_labeler);
+        if asks_the_labeler {
+            self.labeler_tokens += answer.tokens;
+        }
     }
 
     /// Gives workers a file of the run folder.
@@ -195,7 +198,7 @@ impl ActiveJob {
     }
 
     /// What its results come to so far.
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &JobTally {
         &self.tally
     }
 

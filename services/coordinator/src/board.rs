@@ -3,7 +3,7 @@
 
 use crate::coordinator::unix_ms;
 use crate::pace::Pace;
-use crate::tally::Tally;
+use crate::tally::JobTally;
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
 use rlaif_job::{StageProgress, TaskId, Tokens};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ struct Jobs {
     /// Of running jobs' stages, by job and stage.
     paces: BTreeMap<String, BTreeMap<String, Pace>>,
     /// Of jobs that were worked on since the coordinator started.
-    tallies: BTreeMap<String, Tally>,
+    tallies: BTreeMap<String, JobTally>,
     /// Of the event told last. It starts with the clock, so that one coordinator's numbers are above
     /// those of the one before it.
     sequence: u64,
@@ -143,13 +143,13 @@ impl Board {
     }
 
     /// What a job's results come to so far.
-    pub fn set_tally(&self, id: &str, tally: Tally) {
+    pub fn set_tally(&self, id: &str, tally: JobTally) {
         self.jobs().tallies.insert(id.to_owned(), tally);
     }
 
     /// Jobs that have not ended, or not for longer than `ended_ms` milliseconds, with what their results
     /// come to; nothing of those that were not worked on since the coordinator started.
-    pub fn recent(&self, ended_ms: u64) -> Vec<(JobRecord, Tally)> {
+    pub fn recent(&self, ended_ms: u64) -> Vec<(JobRecord, JobTally)> {
         let (jobs, since) = (self.jobs(), unix_ms().saturating_sub(ended_ms));
         let goes_on = |state: &JobState| matches!(state, JobState::Running | JobState::Paused);
         let recent = |job: &&JobRecord| goes_on(&job.state) || job.updated_unix_ms >= since;

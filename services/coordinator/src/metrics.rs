@@ -1,7 +1,7 @@
 //! What a coordinator measures: its queues, its jobs, and what goes out and comes in.
 
 use crate::coordinator::Shared;
-use crate::tally::Tally;
+use crate::tally::JobTally;
 use crate::{JobRecord, JobState, Queues, Trouble};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
@@ -185,7 +185,7 @@ impl Shared {
     fn show_jobs(
         self: &Arc<Self>,
         definition: &Definition,
-        look: impl Fn(&JobRecord, &Tally, &mut dyn FnMut(f64, &[KeyValue])) + Send + Sync + 'static,
+        look: impl Fn(&JobRecord, &JobTally, &mut dyn FnMut(f64, &[KeyValue])) + Send + Sync + 'static,
     ) {
         self.observe(definition, move |shared, tell| {
             for (job, tally) in shared.board.recent(SHOW_ENDED_MS) {

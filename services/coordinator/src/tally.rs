@@ -1,7 +1,6 @@
 //! What a job's results come to so far, in numbers: for metrics, and as exact after a restart as before.
 
-use rlaif_job::{TaskId, WorkResult};
-use rlaif_types::Comparison;
+use rlaif_job::{LabelSummary, TaskId, WorkResult};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -11,21 +10,31 @@ const MEASURES: [&str; 7] =
 
 /// A job's numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tally {
+pub struct JobTally {
     /// How many judgements came to what, by kind of work.
     pub judgements: BTreeMap<(&'static str, &'static str), u64>,
     /// The newest figures of training, by stage.
     pub training: BTreeMap<(String, &'static str), f64>,
 }
 
-impl Tally {
+impl JobTally {
     /// Counts what a task came to; `rated` where the labeler gives the rewards.
     pub fn add(&mut self, task: TaskId, result: &WorkResult, rated: bool) {
         match (task, result) {
             (_, WorkResult::Labels(labels)) => {
-                for label in labels {
-                    let verdict = label.comparison.as_ref().map_or("unscorable", decided_by);
-                    *self.judgements.entry(("label", verdict)).or_default() += 1;
+                let LabelSummary { position, unscorable, .. } = LabelSummary::of(labels);
+                let second = position.same_position - position.prefers_first;
+                let tied = position.pairs - position.same_position - position.consistent;
+                for (verdict, count) in [
+                    ("consistent", position.consistent),
+                    ("first_position", position.prefers_first),
+                    ("second_position", second),
+                    ("tied", tied),
+                    ("unscorable", unscorable.into_values().sum::<usize>() as u64),
+                ] {
+                    if count > 0 {
+                        *self.judgements.entry(("label", verdict)).or_default() += count;
+                    }
                 }
             }
             (TaskId::Score { .. }, WorkResult::Rewards(rewards)) => {
@@ -52,24 +61,15 @@ impl Tally {
     }
 }
 
-/// What decided a comparison: the responses, or the order they were shown in (paper section 1).
-fn decided_by(comparison: &Comparison) -> &'static str {
-    let first = [&comparison.ab, &comparison.ba].map(|order| order.prefers_first.value());
-    match first {
-        [ab, ba] if ab > 0.5 && ba > 0.5 => "first_position",
-        [ab, ba] if ab < 0.5 && ba < 0.5 => "second_position",
-        [ab, ba] if ab == 0.5 || ba == 0.5 => "tied",
-        _ => "consistent",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::{OrderScores, SoftLabel};
+    use rlaif_job::LabelRecord;
+    use rlaif_template::Asking;
+    use rlaif_types::{Comparison, ContentHash, LabelId, OrderScores, Pair, Prompt, SoftLabel};
     use serde_json::json;
 
-    fn comparison(ab: f64, ba: f64) -> Comparison {
+    fn label(ab: f64, ba: f64) -> LabelRecord {
         let order = |p: f64| OrderScores {
             verdict_logprobs: [p.ln(), (1.0 - p).ln()],
             prefers_first: SoftLabel::new(p).unwrap(),
@@ -79,7 +79,22 @@ mod tests {
         };
         let (ab, ba) = (order(ab), order(ba));
         let label = SoftLabel::from_both_orders(ab.prefers_first, ba.prefers_first);
-        Comparison { label, ab, ba }
+        let hash = ContentHash::of("x");
+        LabelRecord {
+            label_id: LabelId(hash.clone()),
+            pair: Pair {
+                prompt: Prompt::Text("?".into()),
+                response_a: "a".into(),
+                response_b: "b".into(),
+            },
+            comparison: Some(Comparison { label, ab, ba }),
+            unscorable: None,
+            template: "t".into(),
+            template_hash: hash.clone(),
+            asking: Asking::default(),
+            labeler: "m".into(),
+            labeler_hash: hash,
+        }
     }
 
     #[test]
@@ -91,13 +106,15 @@ mod tests {
             (0.25, 0.375, "second_position"),
             (0.5, 0.75, "tied"),
         ] {
-            assert_eq!(decided_by(&comparison(ab, ba)), decided, "{ab} {ba}");
+            let mut tally = JobTally::default();
+            tally.add(TaskId::Label(0), &WorkResult::Labels(vec![label(ab, ba)]), true);
+            assert_eq!(tally.judgements, [(("label", decided), 1)].into(), "{ab} {ba}");
         }
     }
 
     #[test]
     fn the_newest_figure_of_a_stage_counts_and_one_that_is_no_number_is_none() {
-        let mut tally = Tally::default();
+        let mut tally = JobTally::default();
         tally.measure(&[
             json!({"stage": "policy", "step": 1, "kl": 0.5, "reward": 0.25, "lr": 1e-4}),
             json!({"stage": "policy", "step": 2, "kl": 0.75, "reward": null}),

@@ -179,7 +179,7 @@ fn every_trainer_stops_on_weights_that_are_not_numbers() {
     let model = ScalarModel::zero(damaged()).trainable(&lora());
     let mut reward = RewardTrainer::new(model, optimizer(), 64);
     let label = SoftLabel::new(0.7).unwrap();
-    let batch = [LabelledPair { a: vec![1, 2], b: vec![1, 3], label }];
+    let batch = [LabelledPair::new(vec![1, 2], vec![1, 3], label)];
     assert!(matches!(reward.step(&batch), Err(Halt::NotFinite { .. })));
 }
 
@@ -199,7 +199,7 @@ fn labels_that_are_all_equal_teach_a_reward_model_equality() {
     let mut trainer = RewardTrainer::new(model, optimizer(1e-2), 64);
     let label = SoftLabel::new(0.5).unwrap();
     let batch: Vec<LabelledPair> =
-        (0..4).map(|i| LabelledPair { a: vec![1, 10 + i], b: vec![1, 20 + i], label }).collect();
+        (0..4).map(|i| LabelledPair::new(vec![1, 10 + i], vec![1, 20 + i], label)).collect();
     for _ in 0..20 {
         let metrics = trainer.step(&batch).unwrap();
         assert!((metrics.loss - std::f64::consts::LN_2).abs() < 1e-6, "{metrics:?}");
@@ -211,7 +211,7 @@ fn labels_that_are_all_equal_teach_a_reward_model_equality() {
 fn a_single_pair_is_learned_by_a_reward_model() {
     let model = ScalarModel::zero(tiny()).trainable(&lora());
     let mut trainer = RewardTrainer::new(model, optimizer(1e-2), 64);
-    let pair = LabelledPair { a: vec![1, 10], b: vec![1, 20], label: SoftLabel::new(0.9).unwrap() };
+    let pair = LabelledPair::new(vec![1, 10], vec![1, 20], SoftLabel::new(0.9).unwrap());
     for _ in 0..150 {
         trainer.step(std::slice::from_ref(&pair)).unwrap();
     }

@@ -110,11 +110,10 @@ impl Validate for Config {
 
 impl Config {
     fn validate_exposure(&self, problems: &mut Problems) {
+        problems.check_address(self.address, self.allow_remote);
         if self.address.ip().is_loopback() {
             return;
         }
-        let meant = "is reachable from other machines; set allow_remote = true if that is meant";
-        problems.check(self.allow_remote, "address", meant);
         let clear = "must be given: the address is reachable from other machines";
         problems.check(self.tls.is_some(), "tls", clear);
         let open = "must be true: the address is reachable from other machines";
