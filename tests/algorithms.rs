@@ -108,6 +108,25 @@ fn each_runs_from_its_job_file_to_its_report_and_leaves_the_same_bits_again() {
 }
 
 #[test]
+fn a_reward_model_of_peoples_labels_alone_or_beside_the_labelers_says_what_it_learned_from() {
+    for (labels, sources) in [("human", &["human"][..]), ("mixed", &["ai", "human"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let rl = format!(
+            "reward = 'model'\n[reward_model]\nlabels = '{labels}'\npairs = 8\n\
+             heldout_fraction = 0.4\nbatch_size = 4"
+        );
+        write_job(dir.path(), "sentiment/compare", &rl);
+        succeeded(&run(dir.path(), "out"), labels);
+        let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
+        for source in ["ai", "human"] {
+            let said = report.contains(&format!("held-out {source} labels"));
+            assert_eq!(said, sources.contains(&source), "{labels}: {report}");
+        }
+        assert_eq!(dir.path().join("out/labels.jsonl").exists(), labels == "mixed");
+    }
+}
+
+#[test]
 fn a_run_whose_policy_comes_apart_ends_with_a_diagnosis() {
     let dir = tempfile::tempdir().unwrap();
     let rl = "reward = 'labeler'\nmax_kl_per_token = 0.05\n\

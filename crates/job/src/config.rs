@@ -3,9 +3,9 @@
 use crate::Error;
 use rlaif_template::Asking;
 use rlaif_types::{
-    AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, LoraConfig, OnlineDpoConfig,
-    OptimizerConfig, PairOrder, PairWeighting, Plateau, PolicyLearning, PpoConfig, Problem,
-    Problems, ReinforceConfig, RewardObjective, RewardShaping, RlooConfig,
+    AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, LabelSource, LoraConfig,
+    OnlineDpoConfig, OptimizerConfig, PairOrder, PairWeighting, Plateau, PolicyLearning, PpoConfig,
+    Problem, Problems, ReinforceConfig, RewardObjective, RewardShaping, RlooConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -105,7 +105,8 @@ pub struct DataConfig {
     pub heldout_prompts: PathBuf,
     /// `{"prompt", "completion"}` for supervised fine-tuning.
     pub demonstrations: Option<PathBuf>,
-    /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"`.
+    /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"` and for a reward
+    /// model of people's labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferences: Option<PathBuf>,
 }
@@ -152,6 +153,10 @@ impl Default for SftConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewardModelConfig {
+    /// Whose labels it learns from: the labeler's on sampled pairs (`ai`), people's in `data.preferences`
+    /// (`human`: nothing is sampled or labelled), or both, with what models said there too (`mixed`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub labels: LabelSource,
     /// Pairs of responses to sample and label.
     pub pairs: usize,
     /// Share of the labelled pairs kept back to measure accuracy and calibration.
@@ -183,6 +188,7 @@ pub struct RewardModelConfig {
 impl Default for RewardModelConfig {
     fn default() -> Self {
         Self {
+            labels: LabelSource::default(),
             pairs: 1024,
             heldout_fraction: 0.1,
             epochs: 2,
@@ -509,9 +515,13 @@ impl Job {
         match (&self.reward_model, source) {
             (Some(rm), RewardSource::Model) => {
                 problems.section("reward_model", rm.problems());
+                let by_people = rm.labels != LabelSource::Ai;
                 let what = "needs margins, which people give and labelers do not; leave it out";
                 let none = rm.objective.margin == 0.0;
-                problems.check(none, "reward_model.objective.margin", what);
+                problems.check(none || by_people, "reward_model.objective.margin", what);
+                let what = format!("= \"{}\" needs data.preferences", rm.labels.as_str());
+                let there = self.data.preferences.is_some();
+                problems.check(there || !by_people, "reward_model.labels", what);
             }
             (None, RewardSource::Model) => {
                 let what = "= \"model\" needs a [reward_model] section";
@@ -638,7 +648,7 @@ mod tests {
     #[test]
     fn what_a_reward_model_does_not_use_is_not_in_its_job() {
         let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
-        for field in ["objective", "order", "weighting", "plateau", "share_prompts"] {
+        for field in ["labels", "objective", "order", "weighting", "plateau", "share_prompts"] {
             assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
         }
         let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
@@ -684,6 +694,11 @@ mod tests {
             ("batch_size = 2", "batch_size = 2\nalgorithm = 'dpo'", "learns from \"preferences\""),
             ("'labeler'", "'preferences'", "learns from \"preferences\""),
             ("'labeler'", "'pairwise'", "rl.group_size must be at least 2"),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
+                "reward_model.labels = \"human\" needs data.preferences",
+            ),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
             ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
         ] {

@@ -32,7 +32,7 @@ pub use label_summary::LabelSummary;
 pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress, figures_of_interest};
 pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use report::write as write_report;
-pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
+pub use reward_quality::{RewardQuality, RewardSummary, SourceQuality, reward_quality};
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};

@@ -6,7 +6,7 @@ use crate::evaluation::{EvaluationRecord, Judged, WinRate};
 use crate::label_record::LabelRecord;
 use crate::label_summary::LabelSummary;
 use crate::manifest::Manifest;
-use crate::reward_quality::RewardSummary;
+use crate::reward_quality::{RewardQuality, RewardSummary, SourceQuality};
 use crate::run_folder::RunFolder;
 use crate::sample_record::SampleRecord;
 use crate::work::Tokens;
@@ -15,7 +15,7 @@ use rlaif_report::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
 };
 use rlaif_stats::Interval;
-use rlaif_types::AlgorithmKind;
+use rlaif_types::{AlgorithmKind, LabelSource};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -50,7 +50,11 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     sections.push(time_section(folder)?);
     sections.push(provenance_section(job, manifest));
     let source = match job.rl.reward {
-        RewardSource::Model => "RLAIF: labels, then a reward model",
+        RewardSource::Model => match labels_of(job) {
+            LabelSource::Ai => "RLAIF: labels, then a reward model",
+            LabelSource::Human => "RLHF: people's labels, then a reward model",
+            LabelSource::Mixed => "RLHF and RLAIF: all labels, then a reward model",
+        },
         RewardSource::Labeler => "d-RLAIF: the labeler's rating is the reward",
         RewardSource::Pairwise => {
             "RLAIF: the labeler matches a prompt's responses against each other"
@@ -64,6 +68,10 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
         headline: headline(&win_rates, &metrics, manifest),
         sections,
     })
+}
+
+fn labels_of(job: &Job) -> LabelSource {
+    job.reward_model.as_ref().map_or(LabelSource::default(), |rm| rm.labels)
 }
 
 fn algorithm_name(kind: AlgorithmKind) -> &'static str {
@@ -282,16 +290,11 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
 
 fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
     let quality = &summary.quality;
-    let text = format!(
-        "Trained on {} labels. On {} held-out labels: accuracy {} (95 % interval {}), expected \
-         calibration error {:.3}, Brier score {:.3}.",
-        summary.trained_on,
-        quality.pairs,
-        percent(quality.accuracy),
-        interval(&quality.accuracy_interval),
-        quality.ece,
-        quality.brier
-    );
+    let mut text = quality_text("", summary.trained_on, quality);
+    for (source, of_source) in &summary.by_source {
+        let SourceQuality { trained_on, quality } = of_source;
+        text = format!("{text} {}", quality_text(&format!("{source} "), *trained_on, quality));
+    }
     let calibration = Plot {
         title: "Calibration on held-out labels".into(),
         x_label: "reward model's probability".into(),
@@ -315,6 +318,18 @@ fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
             Block::Plot(calibration),
         ],
     }
+}
+
+fn quality_text(source: &str, trained_on: usize, quality: &RewardQuality) -> String {
+    format!(
+        "Trained on {trained_on} {source}labels. On {} held-out {source}labels: accuracy {} (95 % \
+         interval {}), expected calibration error {:.3}, Brier score {:.3}.",
+        quality.pairs,
+        percent(quality.accuracy),
+        interval(&quality.accuracy_interval),
+        quality.ece,
+        quality.brier
+    )
 }
 
 fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Error> {

@@ -7,7 +7,7 @@ use crate::machine::Inputs;
 use crate::{Error, Job, RewardSource, RunFolder};
 use rlaif_data::{Reader, preferences_of, prompt_of, write_atomic};
 use rlaif_template::Template;
-use rlaif_types::{ContentHash, Hasher, Problems, Prompt};
+use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +37,7 @@ struct Templates {
 }
 
 impl Submission {
-    /// Its preferences to learn from, where the job learns from given ones.
+    /// Its preferences to learn from, where policy or reward model learn from given ones.
     pub const PREFERENCES: &str = "data/preferences.jsonl";
 
     /// Reads everything that `job` refers to.
@@ -261,7 +261,9 @@ fn preferences(name: &str, bytes: &[u8]) -> Result<usize, Error> {
 }
 
 fn learns_from_preferences(job: &Job) -> bool {
+    let reward_model = job.reward_model.as_ref();
     job.rl.reward == RewardSource::Preferences
+        || reward_model.is_some_and(|rm| rm.labels != LabelSource::Ai)
 }
 
 #[cfg(test)]

@@ -240,8 +240,11 @@ pub struct TrainReward {
     pub training: Training,
     /// What to do.
     pub config: RewardModelConfig,
-    /// Artifact of the labels, one [`LabelRecord`] a line.
-    pub labels: String,
+    /// Artifact of the labeler's labels, one [`LabelRecord`] a line, where it was asked.
+    pub labels: Option<String>,
+    /// Artifact of given preferences, as the job's file has them, where they are learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferences: Option<String>,
 }
 
 /// See [`Work::Rate`].

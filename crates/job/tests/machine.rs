@@ -75,6 +75,7 @@ fn answer(item: &WorkItem) -> WorkResult {
                 trained_on: 9,
                 mean: 0.0,
                 std: 1.0,
+                by_source: BTreeMap::new(),
             },
         },
         Work::Rollout(work) => {
@@ -343,6 +344,29 @@ fn match_ups_are_of_whole_groups() {
     });
     // Chunks of four would part a group.
     assert_eq!(matched.collect::<Vec<_>>(), [(3, 6), (3, 3)]);
+}
+
+#[test]
+fn peoples_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
+    for (source, sampled, labels) in [("human", 0, None), ("mixed", 10, Some("labels.jsonl"))] {
+        let machine = machine_of(&format!(
+            "[reward_model]\nlabels = '{source}'\npairs = 10\n\
+             [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 4\n"
+        ));
+        let stages: Vec<String> = machine.progress().into_iter().map(|s| s.stage).collect();
+        assert_eq!(stages.contains(&"label".to_owned()), labels.is_some(), "{source}: {stages:?}");
+        let (mut pairs, mut trained) = (0, Vec::new());
+        for item in items(machine) {
+            match item.work {
+                Work::SamplePairs(work) => pairs += work.prompts.len(),
+                Work::TrainReward(work) => trained.push((work.labels, work.preferences)),
+                _ => {}
+            }
+        }
+        assert_eq!(pairs, sampled, "{source}");
+        let given = Some("data/preferences.jsonl".to_owned());
+        assert_eq!(trained, [(labels.map(str::to_owned), given)], "{source}");
+    }
 }
 
 #[test]

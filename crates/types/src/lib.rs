@@ -29,6 +29,6 @@ pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
-pub use reward_training::{PairOrder, PairWeighting, Plateau, RewardObjective};
+pub use reward_training::{LabelSource, PairOrder, PairWeighting, Plateau, RewardObjective};
 pub use training::{LoraConfig, OptimizerConfig, OptimizerKind};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

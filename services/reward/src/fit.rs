@@ -4,7 +4,7 @@
 use rlaif_job::{RewardModelConfig, batch_of_step, shuffled};
 use rlaif_models::ScalarModel;
 use rlaif_rl::{Halt, LabelledPair, RewardMetrics, RewardTrainer};
-use rlaif_types::{LoraConfig, PairOrder, PairWeighting};
+use rlaif_types::{HumanLabel, LabelSource, LoraConfig, PairOrder, PairWeighting, Preference};
 use rlaif_worker::{Failure, step_record, trainable};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +16,23 @@ pub struct Example {
     pub pair: LabelledPair,
     /// How sure the label is, from 0 to 1.
     pub sureness: f64,
+}
+
+impl Example {
+    /// What a preference teaches whose candidates are `a` and `b` in tokens, each with its prompt, and
+    /// whose label that is; none where nobody of `labels` labelled it.
+    pub fn of(
+        preference: &Preference,
+        labels: LabelSource,
+        (a, b): (Vec<u32>, Vec<u32>),
+    ) -> Option<(LabelSource, Self)> {
+        let (label, source) = labels.of(preference)?;
+        let human = preference.human.as_ref().filter(|_| source == LabelSource::Human);
+        let margin = human.and_then(|human| human.margin).unwrap_or(0.0) as f32;
+        let pair = LabelledPair { margin, ..LabelledPair::new(a, b, label) };
+        let sureness = human.map_or(label.confidence(), HumanLabel::sureness);
+        Some((source, Self { pair, sureness }))
+    }
 }
 
 /// What one step measured.

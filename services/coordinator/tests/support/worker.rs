@@ -148,6 +148,7 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
                 trained_on: 7,
                 mean: 0.0,
                 std: 1.0,
+                by_source: BTreeMap::new(),
             },
         },
         Work::Rollout(asked) => WorkResult::Rollouts(each(asked, rollout)),
