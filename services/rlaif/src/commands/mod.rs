@@ -20,6 +20,8 @@ mod models;
 mod progress;
 mod quickstart;
 mod rate;
+#[cfg(test)]
+mod reference;
 mod remote;
 mod replay;
 mod report;
