@@ -3,6 +3,8 @@
 //! them (`services/rlaif/src/commands/reference.rs`), that of metrics in `tests/observability`.
 
 mod protos;
+mod settings;
+mod source;
 
 use std::path::{Path, PathBuf};
 

@@ -41,7 +41,7 @@ fn describe(page: &mut String, above: &str, command: &Command) {
     write!(page, "\n## {name}\n\n").unwrap();
     let about = command.get_long_about().or(command.get_about());
     for paragraph in about.map(ToString::to_string).unwrap_or_default().split("\n\n") {
-        writeln!(page, "{}\n", paragraph.replace('\n', " ")).unwrap();
+        writeln!(page, "{}\n", sentence(paragraph)).unwrap();
     }
     let mut named = command.clone().bin_name(&name);
     let usage = named.render_usage().to_string();
@@ -103,8 +103,12 @@ fn spelt(argument: &Arg) -> String {
 
 /// Text for a cell of a table.
 fn line(text: Option<&StyledStr>) -> String {
-    let text = text.map(ToString::to_string).unwrap_or_default();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    sentence(&text.map(ToString::to_string).unwrap_or_default()).replace('|', "\\|")
+}
+
+/// Text on one line.
+fn sentence(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     // clap takes the full stop from the last sentence of a help text.
     if text.is_empty() || text.ends_with(['.', '?', '!', ':']) { text } else { format!("{text}.") }
 }
