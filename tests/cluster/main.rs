@@ -1,9 +1,11 @@
 //! The cluster as its users run it: real processes over a real Redis, some of them killed. A job leaves
-//! there what `rlaif run` leaves, and one trace; it is measured as the reference says, and restored from a backup.
+//! there what `rlaif run` leaves, and one trace; it is measured as the reference says, restored from a backup, and
+//! all of its services are replaced under its callers.
 
 mod metrics;
 mod processes;
 mod restore;
+mod rolling;
 mod trace;
 
 use processes::{Crewed, RLAIF, write_job};

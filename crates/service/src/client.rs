@@ -184,11 +184,26 @@ impl Service<Request<Body>> for Channel {
 /// mend it: tonic's own says "transport error".
 fn unreached(endpoint: &str, error: transport::Error) -> Status {
     let (cause, mend) = cause(&error);
+    let is_lost = is_lost(&error);
     let status = Status::from_error(Box::new(error));
     match status.code() {
         Code::Unavailable => Status::unavailable(format!("cannot reach {endpoint}: {cause}{mend}")),
+        _ if is_lost => Status::unavailable(format!("{endpoint} closed the connection: {cause}")),
         _ => status,
     }
+}
+
+/// Whether the connection ended under a call, as under one that was made while the server's goodbye was on its
+/// way. tonic tells of it as CANCELLED or UNKNOWN, as if the caller had changed its mind.
+fn is_lost(error: &transport::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_canceled() || error.is_closed() || error.is_incomplete_message();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause of an error, and how to mend it where that is known.
