@@ -1,6 +1,6 @@
 //! Rows as they stand in published datasets, and what each of them says.
 
-use rlaif_data::{Example, Format, Record, examples_of, pair_of, preferences_of};
+use rlaif_data::{Example, Format, Record, demonstration_of, examples_of, pair_of, preferences_of};
 use rlaif_types::{Message, Pair, Preference, Prompt};
 use serde_json::{Value, json};
 
@@ -187,4 +187,15 @@ fn what_is_of_no_format_is_said() {
     assert!(error(json!({"prompt": "x", "chosen": "y"})).contains("rejected"));
     let role = json!({"prompt": [said("tool", "x")]});
     assert!(error(role).contains("messages"));
+}
+
+#[test]
+fn demonstrations_are_of_two_formats_and_preferences_are_none() {
+    let of = |json| demonstration_of(&record(json));
+    let text = json!({"prompt": "Hi", "completion": "Yo"});
+    assert_eq!(of(text), Ok((Prompt::Text("Hi".into()), "Yo".into())));
+    let messages = json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]});
+    assert_eq!(of(messages), Ok((user("Hi"), "Yo".into())));
+    let pair = json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No"});
+    assert!(of(pair).unwrap_err().contains("\"messages\""));
 }

@@ -103,7 +103,7 @@ pub struct DataConfig {
     pub prompts: PathBuf,
     /// Prompts to evaluate on, never trained on.
     pub heldout_prompts: PathBuf,
-    /// `{"prompt", "completion"}` for supervised fine-tuning.
+    /// For supervised fine-tuning: `{"prompt", "completion"}` or `{"messages"}`.
     pub demonstrations: Option<PathBuf>,
     /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"` and for a reward
     /// model of people's labels.

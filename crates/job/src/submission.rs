@@ -5,7 +5,7 @@ mod as_written;
 
 use crate::machine::Inputs;
 use crate::{Error, Job, RewardSource, RunFolder};
-use rlaif_data::{Reader, preferences_of, prompt_of, write_atomic};
+use rlaif_data::{Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::Template;
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
 use serde::{Deserialize, Serialize};
@@ -243,14 +243,8 @@ fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
 
 /// How many there are.
 fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
-    let read = Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| {
-        prompt_of(&record)?;
-        match record.get("completion").is_some_and(serde_json::Value::is_string) {
-            true => Ok(()),
-            false => Err("field \"completion\" must be a string".into()),
-        }
-    })?;
-    Ok(read.len())
+    let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
+    Ok(reader.read_all(|record| demonstration_of(&record))?.len())
 }
 
 /// How many say which response is better.
