@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PROMPTS: &str = "data/prompts.jsonl";
 const HELDOUT: &str = "data/heldout_prompts.jsonl";
@@ -146,6 +146,12 @@ impl Submission {
             }
         }
         Ok(Self { job, files })
+    }
+
+    /// The files of a run folder whose prompts a job trains on, as far as they are there.
+    pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
+        let files = [PROMPTS, DEMONSTRATIONS].map(|name| folder.path(name));
+        files.into_iter().filter(|path| path.is_file()).collect()
     }
 
     /// What the machine works on.

@@ -6,6 +6,7 @@ mod coordinator;
 mod data;
 mod dead_letters;
 mod download;
+mod eval;
 mod export;
 mod generate;
 mod health;
@@ -29,6 +30,8 @@ mod templates;
 mod watch;
 mod worker;
 
+pub use jsonl::progress_bar;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -49,6 +52,7 @@ enum Command {
     Rate(rate::Args),
     Templates(templates::Args),
     Align(align::Args),
+    Eval(eval::Args),
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
@@ -95,6 +99,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
         Command::Align(args) => align::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),

@@ -4,7 +4,7 @@ use super::download::DownloadBar;
 use anyhow::{Context, Result};
 use clap::Args;
 use rlaif_hub::Store;
-use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions};
+use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, ScalarModel};
 
 #[derive(Args)]
 pub struct ModelArgs {
@@ -27,9 +27,26 @@ impl ModelArgs {
 
 /// Starts an engine for the model of this name, which is pulled where it is not there yet.
 pub fn start(name: &str, on: DeviceName) -> Result<Engine> {
+    load(&open(name)?, name, on)
+}
+
+/// Opens the model of this name, which is pulled where it is not there yet.
+pub fn open(name: &str) -> Result<Checkpoint> {
+    Ok(Checkpoint::open(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?)
+}
+
+/// Starts an engine for an opened model.
+pub fn load(checkpoint: &Checkpoint, name: &str, on: DeviceName) -> Result<Engine> {
     let device = on.open()?;
-    let checkpoint = Checkpoint::open(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?;
-    let model = CausalLm::load(&checkpoint, &device, on.default_dtype())
+    let model = CausalLm::load(checkpoint, &device, on.default_dtype())
         .with_context(|| format!("loading {name}"))?;
-    Ok(Engine::start(model, &checkpoint, EngineOptions::default())?)
+    Ok(Engine::start(model, checkpoint, EngineOptions::default())?)
+}
+
+/// Starts an engine for an opened reward model.
+pub fn load_reward(checkpoint: &Checkpoint, name: &str, on: DeviceName) -> Result<Engine> {
+    let device = on.open()?;
+    let model = ScalarModel::load(checkpoint, &device, on.default_dtype())
+        .with_context(|| format!("loading the reward model {name}"))?;
+    Ok(Engine::start(model, checkpoint, EngineOptions::default())?)
 }
