@@ -99,7 +99,7 @@ fn text(row: &Value, field: &str) -> String {
 }
 
 fn label(engine: Arc<Engine>, path: &str) {
-    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/label.toml");
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/labeling/base.toml");
     let template = Template::load(template.to_str().expect("a UTF-8 path")).expect("template");
     let judge = Judge::local(engine, template, Asking::default()).expect("verdicts can be spelled");
     let pairs: Vec<Pair> = rows(path, PAIRS)

@@ -26,7 +26,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("queue", &[]),
     ("service", &[]),
     ("cluster", &["queue", "service"]),
-    ("coordinator", &["types", "data", "job", "artifacts", "queue", "proto", "service", "cluster"]),
+    (
+        "coordinator",
+        &["types", "data", "report", "job", "artifacts", "queue", "proto", "service", "cluster"],
+    ),
     (
         "worker",
         &[
@@ -85,7 +88,7 @@ const NO_IO: &[&str] = &["tokio", "redis", "tonic", "hyper", "reqwest", "ureq", 
 /// Who may have them nevertheless, which, and why.
 const IO: &[(&str, &[&str], &str)] = &[
     ("artifacts", &["tokio", "reqwest"], "buckets are known to the artifact store alone"),
-    ("coordinator", &["tokio", "tonic"], "serves jobs, and waits for queues"),
+    ("coordinator", &["tokio", "tonic"], "serves jobs and their page, and waits for queues"),
     ("hub", &["hf-hub"], "pulls models"),
     ("judge", &["tokio"], "waits for labelers that others serve"),
     ("openai", &["tokio", "reqwest"], "asks labelers that others serve"),

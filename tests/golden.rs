@@ -4,7 +4,7 @@
 
 use rlaif_models::{
     Answer, Ask, CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, Finish, GenerateRequest,
-    LanguageModel, PackedBatch, Sampling, ScoreRequest, Then,
+    LanguageModel, PackedBatch, Sampling, ScalarModel, ScoreRequest, Then,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -133,6 +133,47 @@ fn real_gguf_models_equal_transformers() {
 
 /// The bound holds for sums of a few dozen f32 products in different orders.
 #[test]
+fn a_beginning_that_is_kept_between_calls_changes_nothing() {
+    let (_, engine) = load(&folder().join("tiny-llama"));
+    let preamble: Vec<u32> = (0..40).map(|i| 5 + (i * 7) % 50).collect();
+    let request = |rest: &[u32]| ScoreRequest {
+        tokens: [&preamble[..], rest].concat(),
+        ask: Ask::Next { candidates: vec![1, 2, 3] },
+    };
+    let logprobs = |answers: Vec<Answer>| -> Vec<f32> {
+        let of = |answer| match answer {
+            Answer::Next(logprobs) => logprobs,
+            other => panic!("asked for what comes next, got {other:?}"),
+        };
+        answers.into_iter().flat_map(of).collect()
+    };
+    let rests: [&[u32]; 3] = [&[11, 12], &[11, 13, 14], &[9]];
+    let ask_of = |engine: &Engine, beginning, rests: &[&[u32]]| {
+        let requests = rests.iter().map(|rest| request(rest)).collect();
+        logprobs(engine.score_after(beginning, requests).unwrap())
+    };
+    let ask = |beginning, rests: &[&[u32]]| ask_of(&engine, beginning, rests);
+    let plain = ask(0, &rests);
+    let first = ask(preamble.len(), &rests);
+    // What was asked in between leaves no trace, not in the last bit.
+    ask(20, &rests[..1]);
+    ask(preamble.len(), &rests[1..]);
+    assert_eq!(ask(preamble.len(), &rests), first);
+    // Sums in another order.
+    assert!(plain.iter().zip(&first).all(|(a, b)| (a - b).abs() < 1e-4), "{plain:?} {first:?}");
+    // Where requests do not share it, or it leaves nothing to ask, it is no beginning.
+    let other = ScoreRequest { tokens: vec![7; 50], ask: Ask::Next { candidates: vec![1, 2, 3] } };
+    let mixed = engine.score_after(preamble.len(), vec![request(rests[0]), other]).unwrap();
+    let alone = &ask(0, &rests[..1])[..];
+    assert!(logprobs(mixed)[..3].iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-4));
+    assert_eq!(ask(preamble.len() + 2, &rests[..1]), ask(0, &rests[..1]));
+    // Other weights have other keys and values.
+    let (other, other_engine) = load(&folder().join("tiny-qwen2"));
+    engine.swap(other).unwrap();
+    assert_eq!(ask(preamble.len(), &rests), ask_of(&other_engine, preamble.len(), &rests));
+}
+
+#[test]
 fn a_batch_with_shared_prefixes_equals_one_at_a_time() {
     for name in TINY {
         let (_, engine) = load(&folder().join(name));
@@ -241,4 +282,65 @@ fn a_saved_model_reads_back_with_the_same_numbers() {
             golden(name).texts.into_iter().map(|t| t.token_ids).collect();
         assert_eq!(logprobs(&engine, &sequences), logprobs(&again, &sequences), "{name}");
     }
+}
+
+#[derive(Deserialize)]
+struct GoldenScore {
+    prompt: String,
+    response: String,
+    token_ids: Vec<u32>,
+    score: f32,
+}
+
+fn reward_engine(path: &Path) -> (Checkpoint, ScalarModel, Engine) {
+    let checkpoint = Checkpoint::open(path).unwrap();
+    let device = DeviceName::Cpu.open().unwrap();
+    let model = ScalarModel::load(&checkpoint, &device, burn::tensor::DType::F32).unwrap();
+    let engine = Engine::start(model.clone(), &checkpoint, EngineOptions::default()).unwrap();
+    (checkpoint, model, engine)
+}
+
+fn rewards(engine: &Engine, sequences: &[Vec<u32>]) -> Vec<f32> {
+    let request = |tokens: &Vec<u32>| ScoreRequest { tokens: tokens.clone(), ask: Ask::Reward };
+    let answers = engine.score(sequences.iter().map(request).collect()).unwrap();
+    let rewards = answers.into_iter().map(|answer| match answer {
+        Answer::Reward(reward) => reward,
+        other => panic!("asked for a reward, got {other:?}"),
+    });
+    rewards.collect()
+}
+
+/// `AutoModelForSequenceClassification` with one label: what transformers wrote has its scores here, and
+/// again after it was written here. That transformers reads what is written here with equal scores is
+/// what `golden/check_reward_export.py` checks.
+#[test]
+fn a_reward_model_of_transformers_has_the_same_scores_here_and_after_an_export() {
+    let text = std::fs::read(folder().join("tiny-reward.json")).unwrap();
+    let golden: Vec<GoldenScore> = serde_json::from_slice(&text).unwrap();
+    let (checkpoint, model, engine) = reward_engine(&folder().join("tiny-reward"));
+    let tokenizer = engine.tokenizer();
+    let end = tokenizer.eos_ids()[0];
+    let encode = |golden: &GoldenScore| {
+        let [prompt, response] =
+            [&golden.prompt, &golden.response].map(|text| tokenizer.encode_plain(text));
+        [prompt, response, vec![end]].concat()
+    };
+    let sequences: Vec<Vec<u32>> = golden.iter().map(encode).collect();
+    let token_ids: Vec<_> = golden.iter().map(|golden| golden.token_ids.clone()).collect();
+    assert_eq!(sequences, token_ids);
+    let scores: Vec<f32> = golden.iter().map(|golden| golden.score).collect();
+    let ours = rewards(&engine, &sequences);
+    assert!(largest_difference(&ours, &scores) <= 1e-3, "{ours:?} {scores:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let exported = dir.path().join("exported");
+    model.save(&exported, &checkpoint).unwrap();
+    assert_eq!(rewards(&reward_engine(&exported).2, &sequences), ours);
+    let config = std::fs::read(exported.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["architectures"][0], "LlamaForSequenceClassification");
+    assert_eq!(config["id2label"].as_object().unwrap().len(), 1);
+    // transformers reads the score at the last token that is no padding: it must not be the end.
+    assert_ne!(config["pad_token_id"].as_u64(), Some(u64::from(end)));
+    assert!(config["pad_token_id"].is_u64(), "batches need padding");
 }

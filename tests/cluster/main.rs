@@ -1,6 +1,7 @@
 //! The cluster as its users run it: real processes over a real Redis, some of them killed. A job leaves
-//! there what `rlaif run` leaves, and one trace.
+//! there what `rlaif run` leaves, and one trace; and it is measured as the reference says.
 
+mod metrics;
 mod processes;
 mod trace;
 

@@ -106,7 +106,10 @@ fn killed_and_resumed_it_leaves_what_it_leaves_undisturbed_and_pays_once() {
     watched(&scene, label(&scene, "killed"), items);
     let killed: Vec<Value> = lines(&scene.path("killed.jsonl")).into_iter().map(essence).collect();
     assert!(whole == killed, "a killed run leaves other labels");
-    let (paid_twice, in_hand) = (scene.oracle.repeated(), KILLS * 2 * CHUNK);
-    println!("{KILLS} kills: {paid_twice} answers paid twice, at most {in_hand} were in hand");
-    assert!(paid_twice <= in_hand, "{paid_twice} answers paid twice, {in_hand} in hand at kills");
+    // What was in hand at a kill; and a pair that could not be judged is asked again in each run, of which one
+    // order may have been answered.
+    let expected = KILLS * (2 * CHUNK + unscorable as u64);
+    let paid_twice = scene.oracle.repeated();
+    println!("{KILLS} kills: {paid_twice} answers paid twice, {expected} may be");
+    assert!(paid_twice <= expected, "{paid_twice} answers paid twice, {expected} may be");
 }

@@ -2,6 +2,7 @@
 """Makes the golden values that tests/golden.rs holds our models against.
 
   make_golden.py tiny                   random llama, qwen2 and qwen3 models, as folders beside this file
+  make_golden.py reward                 a random reward model, as folder tiny-reward, and its scores
   make_golden.py gguf FOLDER FILE NAME  values of a GGUF file, into NAME.json
 
 Needs: pip install torch==2.13.0 transformers accelerate gguf safetensors. Everything is f32 on the
@@ -15,7 +16,7 @@ import sys
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM,
-                          PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
+                          LlamaForSequenceClassification, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
                           Qwen3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent
@@ -65,19 +66,47 @@ def tiny():
         "tiny-qwen3": Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=16)),
     }
     for name, model in made.items():
-        generator = torch.Generator().manual_seed(len(name))
-        for parameter in model.parameters():
-            # Biases and norms too: zeros and ones would hide a missing one.
-            center = 1.0 if parameter.dim() == 1 and parameter.mean() == 1.0 else 0.0
-            noise = torch.randn(parameter.shape, generator=generator) * 0.3
-            parameter.data = center + noise
+        randomise(model, len(name))
         model.tie_weights()
-        model.eval()
         # One of them in shards.
         size = "60KB" if name == "tiny-qwen2" else "5GB"
         model.save_pretrained(HERE / name, max_shard_size=size)
         tokenizer.save_pretrained(HERE / name)
         write(name, golden(tokenizer, model))
+
+
+def randomise(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        # Biases and norms too: zeros and ones would hide a missing one.
+        center = 1.0 if parameter.dim() == 1 and parameter.mean() == 1.0 else 0.0
+        noise = torch.randn(parameter.shape, generator=generator) * 0.3
+        parameter.data = center + noise
+    model.eval()
+
+
+@torch.no_grad()
+def reward():
+    tokenizer = tiny_tokenizer()
+    # Padding must not be the end of a text: the score is read at the last token that is no padding.
+    tokenizer.pad_token = tokenizer.bos_token
+    model = LlamaForSequenceClassification(LlamaConfig(
+        vocab_size=304, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=256, bos_token_id=0, eos_token_id=1,
+        pad_token_id=tokenizer.pad_token_id, num_labels=1))
+    randomise(model, 11)
+    model.save_pretrained(HERE / "tiny-reward")
+    tokenizer.save_pretrained(HERE / "tiny-reward")
+    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+    pairs = [(PROMPT, text) for text in TEXTS] + [(text, "") for text in TEXTS[:2]]
+    sequences = [ids(prompt) + ids(response) + [tokenizer.eos_token_id] for prompt, response in pairs]
+    scores = [model(torch.tensor([sequence])).logits[0, 0].item() for sequence in sequences]
+    # In one batch, padded: what users of transformers do.
+    batch = tokenizer.pad({"input_ids": sequences}, return_tensors="pt")
+    padded = model(**batch).logits[:, 0].tolist()
+    assert all(abs(a - b) < 1e-4 for a, b in zip(scores, padded)), (scores, padded)
+    write("tiny-reward", [{"prompt": prompt, "response": response, "token_ids": sequence, "score": score}
+                          for (prompt, response), sequence, score in zip(pairs, sequences, scores)])
 
 
 def gguf(folder, file, name):
@@ -92,6 +121,8 @@ def write(name, values):
 
 if sys.argv[1:2] == ["tiny"]:
     tiny()
+elif sys.argv[1:2] == ["reward"]:
+    reward()
 elif sys.argv[1:2] == ["gguf"] and len(sys.argv) == 5:
     gguf(*sys.argv[2:])
 else:

@@ -7,7 +7,7 @@ use rlaif_job::{
     TrainReward, Trained, Work, WorkResult,
 };
 use rlaif_template::{Asking, Template};
-use rlaif_types::OptimizerConfig;
+use rlaif_types::{OptimizerConfig, Plateau};
 use std::path::Path;
 
 fn optimizer() -> OptimizerConfig {
@@ -108,4 +108,25 @@ fn a_state_without_the_records_of_its_steps_is_not_gone_on_from() {
     let result = process.attempt(TaskId::FineTune, fine_tune(), &listener).unwrap();
     assert_eq!(*listener.begun_at.lock().unwrap(), Some(0));
     assert_eq!(trained(result).0.metrics.len(), 8);
+}
+
+#[test]
+fn a_reward_model_stops_at_the_plateau_and_a_retry_stops_where_the_first_attempt_would_have() {
+    let Work::TrainReward(mut train) = train_reward() else { unreachable!() };
+    // Nothing falls by ten nats: the second look is in vain.
+    let plateau = Plateau { every_steps: 2, patience: 1, min_delta: 10.0, ..Plateau::default() };
+    train.config.plateau = Some(Plateau { fraction: 0.25, ..plateau });
+    let work = Work::TrainReward(train);
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    let never_stopped = trained(prepared(&whole).done(TaskId::Reward, work.clone()));
+    let looks: Vec<bool> =
+        never_stopped.0.metrics.iter().map(|r| r["validation_loss"].is_f64()).collect();
+    assert_eq!(looks, [false, true, false, true]);
+
+    let killed = prepared(&broken).attempt(TaskId::Reward, work.clone(), &Listener::killing_at(4));
+    killed.unwrap_err();
+    let process = Process::start(&broken);
+    let retried = trained(process.attempt(TaskId::Reward, work, &Listener::default()).unwrap());
+    assert_eq!(retried, never_stopped);
 }

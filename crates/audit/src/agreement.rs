@@ -101,13 +101,13 @@ impl Agreement {
 }
 
 /// A pair reduced to what agreement needs; outcomes are 1, 0 or, for a tie, one half.
-struct Pair {
-    agreed: f64,
-    confidence: f64,
-    human_confidence: Option<u8>,
-    longer: f64,
-    a: f64,
-    group: usize,
+pub(crate) struct Pair {
+    pub(crate) agreed: f64,
+    pub(crate) confidence: f64,
+    pub(crate) human_confidence: Option<u8>,
+    pub(crate) longer: f64,
+    pub(crate) a: f64,
+    pub(crate) group: usize,
 }
 
 fn rule(prefers_a: Option<bool>, human_prefers_a: bool) -> f64 {
@@ -166,7 +166,7 @@ fn selective(pairs: &[Pair]) -> Vec<SelectivePoint> {
 }
 
 impl Baseline {
-    fn of(pairs: &[Pair], rule: impl Fn(&Pair) -> f64, seed: u64) -> Self {
+    pub(crate) fn of(pairs: &[Pair], rule: impl Fn(&Pair) -> f64, seed: u64) -> Self {
         let advantage = pairs.iter().map(|pair| (pair.group, pair.agreed - rule(pair)));
         let decided = pairs.iter().filter(|pair| pair.agreed != 0.5 && rule(pair) != 0.5);
         Self {

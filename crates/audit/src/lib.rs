@@ -1,5 +1,5 @@
 //! How well an AI labeler agrees with people, and how biased it is: the numbers of `rlaif align`
-//! and their report.
+//! and their report; and how well a reward model predicts the labels of both.
 //!
 //! Observations in, an [`Audit`] out, a document from that; no inference, no files. The questions
 //! of [`probes`] are made here as well, and asked by whoever has a labeler.
@@ -18,6 +18,7 @@ mod labelers;
 mod position;
 pub mod probes;
 mod report;
+mod reward_model;
 mod sample;
 mod stability;
 mod verbosity;
@@ -33,6 +34,7 @@ pub use census::{Census, Mass};
 pub use error::Error;
 pub use labelers::{Labelers, PairOfArms};
 pub use position::Position;
-pub use report::document;
+pub use report::{CurvePoint, curve_section, document, reward_headline, reward_sections};
+pub use reward_model::{RewardAgreement, RewardAudit, RewardObservation};
 pub use stability::Stability;
 pub use verbosity::{BesidePeople, Verbosity};

@@ -5,7 +5,10 @@ mod answers;
 mod bias;
 mod cells;
 mod probes;
+mod reward_model;
 mod trust;
+
+pub use reward_model::{CurvePoint, curve_section, reward_headline, reward_sections};
 
 use crate::{ArmAudit, Audit};
 use cells::{NOTHING, percent};

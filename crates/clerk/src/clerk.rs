@@ -5,9 +5,9 @@ use crate::in_flight::InFlight;
 use crate::kind::{Comparisons, Kind, Ratings};
 use rlaif_judge::{Accounted, Effort, Judge};
 use rlaif_ledger::{
-    Distinct, Entry, Ledger, Meter, Price, Prices, Refused, Reservation, Setup, Spend, Usage,
+    Entry, Ledger, Meter, Price, Prices, Refused, Reservation, Setup, Spend, Usage,
 };
-use rlaif_types::{Comparison, Item, Judgement, LabelId, Pair, Rating};
+use rlaif_types::{Comparison, Distinct, Item, Judgement, LabelId, Pair, Rating};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

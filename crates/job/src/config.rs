@@ -2,7 +2,10 @@
 
 use crate::Error;
 use rlaif_template::Asking;
-use rlaif_types::{LoraConfig, OptimizerConfig, Problem, Problems, ReinforceConfig};
+use rlaif_types::{
+    LoraConfig, OptimizerConfig, PairOrder, PairWeighting, Plateau, Problem, Problems,
+    ReinforceConfig, RewardObjective,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -153,8 +156,28 @@ pub struct RewardModelConfig {
     pub epochs: usize,
     /// Pairs in a step.
     pub batch_size: usize,
+    /// The order in which pairs are learned.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: PairOrder,
+    /// How much a pair counts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub weighting: PairWeighting,
+    /// Compute a pair's prompt once for both responses: the same numbers but for the order of sums, in less
+    /// time.
+    #[serde(skip_serializing_if = "is_default")]
+    pub share_prompts: bool,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
+    /// What is minimised beside the labels' cross-entropy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub objective: RewardObjective,
+    /// When it is enough; all epochs where this section is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Plateau>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for RewardModelConfig {
@@ -164,7 +187,13 @@ impl Default for RewardModelConfig {
             heldout_fraction: 0.1,
             epochs: 2,
             batch_size: 32,
+            order: PairOrder::default(),
+            weighting: PairWeighting::default(),
+            // Jobs of before would make other bits.
+            share_prompts: false,
             optimizer: OptimizerConfig::default(),
+            objective: RewardObjective::default(),
+            plateau: None,
         }
     }
 }
@@ -247,13 +276,18 @@ impl Job {
         for template in templates.filter(|name| name.ends_with(".toml")) {
             *template = folder.join(&template).to_string_lossy().into_owned();
         }
-        if job.evaluate.templates.is_empty() {
-            job.evaluate.templates = vec![job.labeler.template.clone()];
-        }
-        // One temperature: the policy trained is the one sampled from.
-        job.rl.reinforce.temperature = job.sampling.temperature;
+        job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(bad(problems.to_string())) }
+    }
+
+    /// Defaults that follow from other settings.
+    fn fill_in(&mut self) {
+        if self.evaluate.templates.is_empty() {
+            self.evaluate.templates = vec![self.labeler.template.clone()];
+        }
+        // One temperature: the policy trained is the one sampled from.
+        self.rl.reinforce.temperature = self.sampling.temperature;
     }
 
     /// Reads a job that [`Job::to_toml`] wrote.
@@ -267,14 +301,15 @@ impl Job {
         Self::from_toml(&text).map_err(bad)
     }
 
-    /// Reads what [`Job::to_toml`] made.
+    /// Reads what [`Job::to_toml`] made, or a job file as it was written; names of files stay as they are.
     ///
     /// # Errors
     /// All that is senseless, by the path of the setting; one without a path where it is not a job
     /// at all.
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        let job: Self =
+        let mut job: Self =
             toml::from_str(text).map_err(|e| Problems(vec![Problem::new("", e.to_string())]))?;
+        job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(problems) }
     }
@@ -317,7 +352,12 @@ impl Job {
             problems.check(given, "sft", "needs data.demonstrations");
         }
         match (&self.reward_model, self.rl.reward) {
-            (Some(rm), RewardSource::Model) => problems.section("reward_model", rm.problems()),
+            (Some(rm), RewardSource::Model) => {
+                problems.section("reward_model", rm.problems());
+                let what = "needs margins, which people give and labelers do not; leave it out";
+                let none = rm.objective.margin == 0.0;
+                problems.check(none, "reward_model.objective.margin", what);
+            }
             (None, RewardSource::Model) => {
                 let what = "= \"model\" needs a [reward_model] section";
                 problems.check(false, "rl.reward", what);
@@ -343,7 +383,8 @@ impl SftConfig {
 }
 
 impl RewardModelConfig {
-    fn problems(&self) -> Problems {
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.check_positive("pairs", self.pairs);
         problems.check_positive("epochs", self.epochs);
@@ -351,6 +392,10 @@ impl RewardModelConfig {
         let fraction = (0.0..1.0).contains(&self.heldout_fraction);
         problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
         problems.section("optimizer", self.optimizer.problems());
+        problems.section("objective", self.objective.problems());
+        if let Some(plateau) = &self.plateau {
+            problems.section("plateau", plateau.problems());
+        }
         problems
     }
 }
@@ -375,6 +420,21 @@ mod tests {
         let job = load(DIRECT).unwrap();
         assert!(job.data.prompts.is_absolute());
         assert_eq!(load(&job.to_toml()).unwrap(), job);
+    }
+
+    #[test]
+    fn what_a_reward_model_does_not_use_is_not_in_its_job() {
+        let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
+        for field in ["objective", "order", "weighting", "plateau", "share_prompts"] {
+            assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
+        }
+        let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
+            [plateau]\npatience = 2\n";
+        let config: RewardModelConfig = toml::from_str(used).unwrap();
+        assert_eq!((config.order, config.objective.center), (PairOrder::EasyFirst, 0.01));
+        assert_eq!(config.plateau.unwrap().patience, 2);
+        let again = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod evaluation;
 mod label_record;
+mod label_summary;
 mod machine;
 mod manifest;
 mod report;
@@ -27,6 +28,7 @@ pub use evaluation::{
     Contest, EvaluationRecord, Judged, Verdict, WinRate, strip_trailing_junk, win_rate,
 };
 pub use label_record::LabelRecord;
+pub use label_summary::LabelSummary;
 pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress};
 pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use report::write as write_report;

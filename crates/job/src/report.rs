@@ -4,6 +4,7 @@ use crate::Error;
 use crate::config::{Job, RewardSource};
 use crate::evaluation::{EvaluationRecord, Judged, WinRate};
 use crate::label_record::LabelRecord;
+use crate::label_summary::LabelSummary;
 use crate::manifest::Manifest;
 use crate::reward_quality::RewardSummary;
 use crate::run_folder::RunFolder;
@@ -13,9 +14,8 @@ use rlaif_data::write_atomic;
 use rlaif_report::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
 };
-use rlaif_stats::{Interval, PositionBias};
+use rlaif_stats::Interval;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Price of a human label by the paper's count: 304 words at $0.11 for every 50 (section 1).
@@ -299,22 +299,17 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
     if labels.is_empty() {
         return Ok(None);
     }
-    let compared: Vec<_> = labels.iter().filter_map(|l| l.comparison.as_ref()).collect();
-    let bias = PositionBias::of(
-        compared.iter().map(|c| (c.ab.prefers_first.value(), c.ba.prefers_first.value())),
-    );
-    let orders = || compared.iter().flat_map(|c| [&c.ab, &c.ba]);
-    let read: usize = orders().map(|order| order.prompt_tokens).sum();
-    let written: usize = orders().map(|order| order.completion_tokens).sum();
+    let LabelSummary {
+        position: bias,
+        unscorable,
+        prompt_tokens: read,
+        completion_tokens: written,
+    } = LabelSummary::of(&labels);
     let (input, output) = (job.labeler.price_per_1k_input, job.labeler.price_per_1k_output);
     let dollars = Tokens::new(read, written).cost(input, output);
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for unscorable in labels.iter().filter_map(|l| l.unscorable.as_ref()) {
-        *reasons.entry(format!("unscorable: {:?}", unscorable.reason)).or_default() += 1;
-    }
     let first = bias.prefers_first as f64 / bias.same_position.max(1) as f64;
     let mut rows = vec![
-        vec!["pairs labelled".to_owned(), compared.len().to_string()],
+        vec!["pairs labelled".to_owned(), bias.pairs.to_string()],
         vec!["same position preferred in both orders".into(), percent(bias.same_position_rate())],
         vec!["of these, the first position".into(), percent(first)],
         vec!["p-value, two-sided binomial".into(), format!("{:.2e}", bias.p_value)],
@@ -323,10 +318,12 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
         vec!["labeler cost at the job's price".into(), format!("${dollars:.4}")],
         vec![
             "the same labels by people (paper section 1)".into(),
-            format!("${:.2}", compared.len() as f64 * HUMAN_LABEL_DOLLARS),
+            format!("${:.2}", bias.pairs as f64 * HUMAN_LABEL_DOLLARS),
         ],
     ];
-    rows.extend(reasons.into_iter().map(|(reason, count)| vec![reason, count.to_string()]));
+    let reason =
+        |(reason, count): (_, usize)| vec![format!("unscorable: {reason:?}"), count.to_string()];
+    rows.extend(unscorable.into_iter().map(reason));
     let columns = vec!["Labels".to_owned(), String::new()];
     Ok(Some(Section {
         title: "Labels, position bias, cost".into(),

@@ -1,6 +1,8 @@
 //! What a client hands over: the job and everything it refers to, read and checked, so that nothing
 //! on the client's disk is needed afterwards.
 
+mod as_written;
+
 use crate::machine::Inputs;
 use crate::{Error, Job, RunFolder};
 use rlaif_data::{Reader, prompt_of, write_atomic};
@@ -49,29 +51,37 @@ impl Submission {
         let evaluation = job.evaluate.templates.iter().map(|t| Template::load(t));
         let templates =
             Templates { labeler: template, evaluation: evaluation.collect::<Result<_, _>>()? };
-        let data = [
-            (PROMPTS, Some(&job.data.prompts)),
-            (HELDOUT, Some(&job.data.heldout_prompts)),
-            (DEMONSTRATIONS, job.data.demonstrations.as_ref().filter(|_| job.sft.is_some())),
-        ];
         let mut files = BTreeMap::new();
-        for (name, path) in data {
-            let Some(path) = path else { continue };
+        for DataFile { name, path, .. } in data_files(&job).filter(|file| file.needed) {
             let bytes = fs::read(path).map_err(Error::io(path))?;
             check_records(name, path, &bytes)?;
             files.insert(name.to_owned(), bytes);
         }
-        let templates = serde_json::to_vec(&templates).expect("templates are plain data");
-        files.insert(TEMPLATES.to_owned(), templates);
+        files.insert(TEMPLATES.to_owned(), encoded(&templates));
         Ok(Self { job, files })
     }
 
-    /// Puts together what another machine's [`Submission::read`] made: its job by
-    /// [`Job::to_toml`], and its files. Everything is checked again.
+    /// Puts together what another machine sent: what [`Submission::read`] made there, its job by
+    /// [`Job::to_toml`] and its files; or, without the file of templates, a job as it was written and the
+    /// files that it names. Everything is checked.
     ///
     /// # Errors
     /// All that is wrong, by its path: `job_toml.rl.steps`, `attachments.data/prompts.jsonl`.
     pub fn from_parts(job_toml: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
+        if files.contains_key(TEMPLATES) {
+            return Self::from_read_parts(job_toml, files);
+        }
+        let within = |found| {
+            let mut problems = Problems::default();
+            problems.section("job_toml", found);
+            problems
+        };
+        let job = Job::from_toml(job_toml).map_err(within)?;
+        let files = as_written::files(&job, &files)?;
+        Self::from_read_parts(&job.to_toml(), files)
+    }
+
+    fn from_read_parts(job_toml: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let job = Job::from_toml(job_toml).map_err(|found| problems.section("job_toml", found));
         let expected = [
@@ -172,6 +182,29 @@ impl Submission {
             evaluation_templates: templates.evaluation,
         })
     }
+}
+
+/// A file of data that a job names.
+struct DataFile<'a> {
+    /// Its name in the run folder.
+    name: &'static str,
+    /// Where the job says it is.
+    path: &'a PathBuf,
+    /// Whether a stage of this job reads it.
+    needed: bool,
+}
+
+fn data_files(job: &Job) -> impl Iterator<Item = DataFile<'_>> {
+    let data = &job.data;
+    let always = [(PROMPTS, &data.prompts), (HELDOUT, &data.heldout_prompts)];
+    let always = always.into_iter().map(|(name, path)| DataFile { name, path, needed: true });
+    let needed = job.sft.is_some();
+    let demonstrations = data.demonstrations.as_ref();
+    always.chain(demonstrations.map(|path| DataFile { name: DEMONSTRATIONS, path, needed }))
+}
+
+fn encoded(templates: &Templates) -> Vec<u8> {
+    serde_json::to_vec(templates).expect("templates are plain data")
 }
 
 /// Complains in terms of the attachment.

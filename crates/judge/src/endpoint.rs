@@ -7,9 +7,9 @@ use crate::spelling::{Branch, Spellings};
 use futures_util::future::{BoxFuture, join_all};
 use rlaif_openai::{Api, Client, Endpoint, Error, Generation, Prefill, Prompt, Provenance};
 use rlaif_types::{
-    Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json, estimated_tokens,
+    Distinct, Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json,
+    estimated_tokens,
 };
-use std::collections::HashMap;
 use std::path::Path;
 use tokio::runtime::Handle;
 
@@ -231,26 +231,22 @@ impl Engine for EndpointEngine {
 
     /// Equal questions, as both orders of two equal responses are, are asked once; the first has the effort.
     fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
-        let mut distinct: Vec<&Question> = Vec::new();
-        let mut places = HashMap::new();
-        let place_of: Vec<usize> = questions
+        let keys: Vec<_> = questions
             .iter()
             .map(|question| {
                 let seed = question.thought.as_ref().map(|thought| thought.seed);
-                let key = (&question.shown, &question.begun, &question.verdicts, seed);
-                *places.entry(key).or_insert_with(|| {
-                    distinct.push(question);
-                    distinct.len() - 1
-                })
+                (&question.shown, &question.begun, &question.verdicts, seed)
             })
             .collect();
-        let asked = distinct.into_iter().map(|question| self.answer(question));
-        let mut readings = self.runtime.block_on(join_all(asked));
-        let mut reading = |place: usize| {
-            let again = Accounted { effort: Effort::default(), ..readings[place].clone() };
-            std::mem::replace(&mut readings[place], again)
-        };
-        place_of.into_iter().map(&mut reading).collect()
+        let distinct = Distinct::of(&keys);
+        let asked = distinct.firsts().iter().map(|first| self.answer(&questions[*first]));
+        let mut readings = distinct.spread(&self.runtime.block_on(join_all(asked)));
+        for (place, reading) in readings.iter_mut().enumerate() {
+            if distinct.firsts().binary_search(&place).is_err() {
+                reading.effort = Effort::default();
+            }
+        }
+        readings
     }
 
     fn prompt_tokens(&self, question: &Question) -> usize {

@@ -34,6 +34,8 @@ impl Identity {
 pub struct Question {
     /// What is shown: the user's turn of a chat, or the beginning of one text.
     pub shown: String,
+    /// Bytes of `shown` that the judge shows in all its questions: preamble and exemplars.
+    pub fixed: usize,
     /// The first words of the answer, given: the ending, or the beginning of a rationale.
     pub begun: String,
     /// How the two are put together.

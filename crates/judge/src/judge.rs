@@ -5,7 +5,7 @@ use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thou
 use crate::local::LocalEngine;
 use crate::verdict::normalise;
 use rlaif_models::LanguageModel;
-use rlaif_template::{Asking, Kind, Template, fill};
+use rlaif_template::{Asking, Choice, Kind, Template, fill};
 use rlaif_types::{
     ContentHash, Hasher, Item, Judgement, LabelId, Pair, Rationale, Unscorable, UnscorableReason,
     verdict_mass,
@@ -137,12 +137,12 @@ impl Judge {
         if responses.iter().any(|response| response.trim().is_empty()) {
             return Err(Unscorable::new(UnscorableReason::BadItem, "a response is empty"));
         }
-        let mut shown = self.shown(context, responses);
+        let (mut shown, fixed) = self.shown(context, responses);
         let (layout, verdicts) = (self.template.layout, ending.verdicts.clone());
         let (Some(reasoning), Some(rationale)) = (&self.asking.reasoning, &self.template.rationale)
         else {
             let begun = ending.text.clone();
-            return Ok(vec![Question { shown, begun, layout, verdicts, thought: None }]);
+            return Ok(vec![Question { shown, fixed, begun, layout, verdicts, thought: None }]);
         };
         shown += &rationale.request;
         // Each order draws its own rationales, and the same ones whichever candidate is called A.
@@ -151,6 +151,7 @@ impl Judge {
         stop.extend(Some(ending.text.trim().to_owned()).filter(|ending| !ending.is_empty()));
         let question = |sample| Question {
             shown: shown.clone(),
+            fixed,
             begun: rationale.begin.clone(),
             layout,
             verdicts: verdicts.clone(),
@@ -166,8 +167,8 @@ impl Judge {
         Ok((0..reasoning.samples).map(question).collect())
     }
 
-    /// Preamble, exemplars and sample.
-    fn shown(&self, context: &str, responses: &[&str]) -> String {
+    /// Preamble, exemplars and sample; and how many bytes of it are the same for all.
+    fn shown(&self, context: &str, responses: &[&str]) -> (String, usize) {
         let template = self.template.as_ref();
         let identity = identity(context, responses);
         let mut text = template.preamble.clone();
@@ -175,9 +176,14 @@ impl Judge {
             true => &template.exemplar_with_rationale,
             false => &template.exemplar,
         };
+        let preamble = text.len();
         for exemplar in self.asking.choose(template, &identity) {
             text += &exemplar.fill(form);
         }
+        let fixed = match self.asking.exemplars {
+            Choice::First => text.len(),
+            Choice::Random => preamble,
+        };
         // No response can be written to contain the fence around it.
         let fence = &identity.as_str()[..8];
         let values: Vec<(&str, &str)> = match responses {
@@ -190,7 +196,7 @@ impl Judge {
             ],
             [] => Vec::new(),
         };
-        text + &fill(&template.sample, &values)
+        (text + &fill(&template.sample, &values), fixed)
     }
 
     pub(crate) fn prompt_tokens(&self, question: &Question) -> usize {

@@ -16,9 +16,17 @@ pub struct LocalEngine {
     identity: Identity,
 }
 
+/// What all questions of a judge show is kept between calls where it has at least so many tokens. Less is
+/// computed sooner than looked after, and is shared within a call anyway.
+const WORTH_KEEPING: usize = 256;
+/// Tokens at the end of a text that may be spelled otherwise when it goes on.
+const UNSETTLED: usize = 2;
+
 /// A question in the model's tokens.
 struct Prepared {
     prompt: Vec<u32>,
+    /// How many tokens of it are the same in all questions of the judge.
+    fixed: usize,
     verdicts: VerdictTrie,
     thought: Option<Thinking>,
 }
@@ -48,7 +56,7 @@ impl LocalEngine {
 
     /// # Errors
     /// When it does not fit the model's context.
-    fn prepare(&self, question: &Question) -> Judgement<Prepared> {
+    fn prepare(&self, question: &Question, fixed: &[u32]) -> Judgement<Prepared> {
         let bad = |what: String| Unscorable::new(UnscorableReason::BadItem, what);
         let prompt = self.encode(question).map_err(|e| bad(e.to_string()))?;
         let verdicts = self.trie(question.ending(), &question.verdicts).map_err(bad)?;
@@ -61,7 +69,8 @@ impl LocalEngine {
             let detail = format!("{needed} tokens where the labeler's context holds {available}");
             return Err(Unscorable::new(UnscorableReason::PromptTooLong, detail));
         }
-        Ok(Prepared { prompt, verdicts, thought })
+        let fixed = prompt.iter().zip(fixed).take_while(|(mine, all)| mine == all).count();
+        Ok(Prepared { prompt, fixed, verdicts, thought })
     }
 
     fn thought(&self, thought: &Thought) -> Thinking {
@@ -95,12 +104,29 @@ impl LocalEngine {
         Ok(tokens)
     }
 
+    /// Tokens of what all the questions show first, without the last ones: how those are spelled depends on
+    /// what follows.
+    fn fixed(&self, questions: &[Question]) -> Vec<u32> {
+        // So few bytes have fewer tokens. Rationales are not written after a beginning that is kept.
+        let is_worth_it =
+            |first: &&Question| first.fixed >= WORTH_KEEPING && first.thought.is_none();
+        let Some(first) = questions.first().filter(is_worth_it) else { return Vec::new() };
+        let shown = first.shown[..first.fixed].to_owned();
+        let alone = Question { shown, begun: String::new(), ..first.clone() };
+        let mut tokens = self.encode(&alone).unwrap_or_default();
+        tokens.truncate(tokens.len().saturating_sub(UNSETTLED));
+        tokens
+    }
+
     /// Verdicts right after the prompts.
     fn score(&self, prepared: &[&Prepared]) -> Readings {
         let requests: Vec<Vec<ScoreRequest>> =
             prepared.iter().map(|p| p.verdicts.requests(&p.prompt)).collect();
         let lengths: Vec<usize> = requests.iter().map(Vec::len).collect();
-        let answers = self.model.score(requests.into_iter().flatten().collect())?;
+        let fixed = prepared.iter().map(|p| p.fixed).min().unwrap_or(0);
+        let beginning = if fixed < WORTH_KEEPING { 0 } else { fixed };
+        let requests = requests.into_iter().flatten().collect();
+        let answers = self.model.score_after(beginning, requests)?;
         let mut rest = answers.as_slice();
         let readings = prepared.iter().zip(lengths).map(|(prepared, length)| {
             let (mine, others) = rest.split_at(length);
@@ -141,8 +167,9 @@ impl Engine for LocalEngine {
     }
 
     fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
+        let fixed = self.fixed(questions);
         let prepared: Vec<Judgement<Prepared>> =
-            questions.iter().map(|q| self.prepare(q)).collect();
+            questions.iter().map(|q| self.prepare(q, &fixed)).collect();
         let sound = || prepared.iter().flatten();
         let plain: Vec<&Prepared> = sound().filter(|p| p.thought.is_none()).collect();
         let thoughtful: Vec<_> =

@@ -25,5 +25,5 @@ pub use ledger::{Ledger, Reader};
 pub use meter::{Ceiling, Meter, Refused, Reservation, Spend};
 pub use prices::{HUMAN_LABEL_PER_50_WORDS, Money, Price, PriceError, Prices, Usage};
 pub use query::{Entries, Filter, Outcomes, Spending};
-pub use question::{Distinct, Question};
+pub use question::Question;
 pub use write::Recorded;

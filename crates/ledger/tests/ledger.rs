@@ -3,10 +3,10 @@
 mod support;
 
 use rlaif_ledger::{
-    Answer, Ceiling, Combine, Distinct, Entry, Error, Filter, Ledger, Meter, Money, Outcomes,
-    Question, Reader, Recorded, Rule, Setup, Spend,
+    Answer, Ceiling, Combine, Entry, Error, Filter, Ledger, Meter, Money, Outcomes, Question,
+    Reader, Recorded, Rule, Setup, Spend,
 };
-use rlaif_types::{Comparison, ContentHash, LabelId, Message, Prompt, Rating};
+use rlaif_types::{Comparison, ContentHash, Distinct, LabelId, Message, Prompt, Rating};
 use serde_json::json;
 use support::{compared, comparison, failed, order, rating, rationale, setup};
 use tempfile::TempDir;

@@ -159,7 +159,20 @@ pub trait LanguageModel: Send + Sync {
     ///
     /// # Errors
     /// When a sequence does not fit the context or has no such answer, or the engine is gone.
-    fn score(&self, requests: Vec<ScoreRequest>) -> Result<Vec<Answer>, Error>;
+    fn score(&self, requests: Vec<ScoreRequest>) -> Result<Vec<Answer>, Error> {
+        self.score_after(0, requests)
+    }
+
+    /// Answers each request. The first `beginning` tokens, where all requests have the same, will come again
+    /// in later calls: they are worth remembering.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::score`].
+    fn score_after(
+        &self,
+        beginning: usize,
+        requests: Vec<ScoreRequest>,
+    ) -> Result<Vec<Answer>, Error>;
 
     /// Continues each prompt.
     ///

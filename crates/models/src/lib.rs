@@ -35,7 +35,7 @@ pub use language_model::{
     ScoreRequest, Then,
 };
 pub use lora::LoraPair;
-pub use packed::PackedBatch;
+pub use packed::{PackedBatch, shared_prefix};
 pub use parameters::{ParamMut, ParamRef, Parameters};
 pub use scalar_model::ScalarModel;
 pub use tokenizer::Tokenizer;

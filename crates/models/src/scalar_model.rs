@@ -48,6 +48,18 @@ impl ScalarModel {
         }
     }
 
+    /// Where the training of a reward model begins: with the checkpoint's head where it is a reward model
+    /// already, else with one of zeros. In f32, like everything that is trained.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn start_of(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
+        match checkpoint.tensors.shape(SCORE) {
+            Some(_) => Self::load(checkpoint, device, DType::F32),
+            None => Ok(Self::zero(CausalLm::load(checkpoint, device, DType::F32)?)),
+        }
+    }
+
     /// One value for each listed row of the batch, `[rows.len()]`.
     pub fn forward_rows(&self, batch: &PackedBatch, rows: &[usize]) -> Tensor<1> {
         let hidden = self.backbone.forward(batch);

@@ -67,6 +67,18 @@ impl Tokenizer {
         self.bos_id
     }
 
+    /// A token to pad batches with elsewhere; nothing is padded here. It ends no text: transformers' reward
+    /// models look for the last token that is no padding, and would pass over the end of every text. None
+    /// where every special token is an end.
+    pub fn padding_id(&self) -> Option<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let mut special: Vec<u32> =
+            added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        special.sort_unstable();
+        let mut candidates = self.bos_id.into_iter().chain(special);
+        candidates.find(|id| !self.eos_ids.contains(id))
+    }
+
     /// The id of a token given as the vocabulary spells it.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

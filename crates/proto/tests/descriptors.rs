@@ -8,6 +8,8 @@ mod snapshot;
 
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use rlaif_types::ContentHash;
+use std::path::Path;
 
 /// Our own files, imports left out.
 fn our_files() -> Vec<FileDescriptorProto> {
@@ -28,4 +30,14 @@ fn the_set_holds_what_its_files_import_so_that_reflection_can_serve_it() {
             assert!(there, "{} imports {import}, which is not in the set", file.name());
         }
     }
+}
+
+#[test]
+fn the_python_client_is_generated_from_what_the_snapshot_says() {
+    let file = |path: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    };
+    let snapshot = ContentHash::of(file("tests/descriptors/snapshot.txt"));
+    let generated = file("../../clients/python/src/rlaif_client/wire/v1/snapshot.sha256");
+    assert_eq!(generated.trim(), snapshot.as_str(), "run clients/python/generate");
 }

@@ -6,6 +6,7 @@ use crate::hands::Hands;
 use crate::store::{Entry, Store, Taken};
 use crate::{Error, Options};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -20,13 +21,20 @@ pub struct Consumer {
     /// When to look again for what others left; sooner would cost a busy worker a round trip an item.
     next_reap: Instant,
     keeper: Option<JoinHandle<()>>,
+    /// Items taken over from consumers that fell silent, by all consumers of this process.
+    takeovers: Arc<AtomicU64>,
 }
 
 impl Consumer {
-    pub(crate) fn new(store: Arc<dyn Store>, name: String, options: Arc<Options>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        name: String,
+        options: Arc<Options>,
+        takeovers: Arc<AtomicU64>,
+    ) -> Self {
         let hands = Arc::new(Hands::new(store, name, options));
         let keeper = Some(tokio::spawn(hands.clone().keep()));
-        Self { hands, parked: None, next_reap: Instant::now(), keeper }
+        Self { hands, parked: None, next_reap: Instant::now(), keeper, takeovers }
     }
 
     /// The name that attempts are recorded under.
@@ -98,8 +106,12 @@ impl Consumer {
             return Ok(None);
         }
         let taken = self.hands.store.take(&self.hands.consumer).await?;
-        if taken.is_none() {
-            self.next_reap = Instant::now() + self.hands.options.reap_every();
+        match &taken {
+            Some(Taken { lost: true, .. }) => {
+                self.takeovers.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(_) => {}
+            None => self.next_reap = Instant::now() + self.hands.options.reap_every(),
         }
         Ok(taken)
     }

@@ -6,7 +6,8 @@ pub(crate) use machine::Machine;
 
 use crate::store::{Claim, Entry, Handback, InHand, Standing, Started, Store, Taken};
 use crate::{
-    DeadLetter, Enqueued, Error, Headers, Item, ItemId, Options, Position, ResultEntry, Warning,
+    DeadLetter, Depth, Enqueued, Error, Headers, Item, ItemId, Options, Position, ResultEntry,
+    Warning, Worker,
 };
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +88,7 @@ impl Store for InMemory {
     }
 
     async fn enqueue(&self, items: &[Item]) -> Result<Vec<Enqueued>, Error> {
-        Ok(self.step(|machine, _| machine.enqueue(items)))
+        Ok(self.step(|machine, now| machine.enqueue(items, now)))
     }
 
     async fn read(&self, consumer: &str, max: usize, wait: Duration) -> Result<Vec<Entry>, Error> {
@@ -158,12 +159,20 @@ impl Store for InMemory {
         Ok(self.step(|machine, _| machine.outstanding()))
     }
 
+    async fn depth(&self) -> Result<Depth, Error> {
+        Ok(self.step(|machine, now| machine.depth(now)))
+    }
+
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {
+        Ok(self.step(|machine, now| machine.workers(max, now)))
+    }
+
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error> {
         Ok(self.step(|machine, _| machine.dead_letters(after, max)))
     }
 
     async fn requeue(&self, ids: &[ItemId]) -> Result<usize, Error> {
-        Ok(self.step(|machine, _| machine.requeue(ids)))
+        Ok(self.step(|machine, now| machine.requeue(ids, now)))
     }
 
     async fn cancel(&self, ids: &[ItemId]) -> Result<usize, Error> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A producer's name for an item, such as `job/label/17`: the key by which the queue refuses
 /// duplicates and the consumer of results deduplicates.
@@ -173,6 +174,17 @@ pub struct DeadLetter {
     pub item: Item,
     /// Why it was given up.
     pub death: Death,
+}
+
+/// How much a queue holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Items accepted and not settled, whether or not a worker has them.
+    pub outstanding: u64,
+    /// How long ago the oldest of them was enqueued, or requeued; none where nothing is outstanding.
+    pub oldest_age: Option<Duration>,
+    /// Items that were given up and are kept.
+    pub dead_letters: u64,
 }
 
 #[cfg(test)]

@@ -41,14 +41,17 @@ mod redis_streams;
 mod store;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 pub use consumer::Consumer;
 pub use delivery::{Delivery, Lease, Settlement};
 pub use error::Error;
 pub use item::{
-    Attempt, DeadLetter, Death, Enqueued, Headers, Item, ItemId, Outcome, Position, ResultEntry,
+    Attempt, DeadLetter, Death, Depth, Enqueued, Headers, Item, ItemId, Outcome, Position,
+    ResultEntry,
 };
 pub use one_by_one::OneByOne;
 pub use options::Options;
 pub use queue::Queue;
 pub use redis_streams::{Address, Warning};
+pub use worker::{Held, Worker};

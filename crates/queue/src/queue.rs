@@ -4,8 +4,11 @@ use crate::consumer::Consumer;
 use crate::in_memory::InMemory;
 use crate::redis_streams::{Address, RedisStreams, Warning};
 use crate::store::Store;
-use crate::{DeadLetter, Enqueued, Error, Item, ItemId, Options, Position, ResultEntry};
+use crate::{
+    DeadLetter, Depth, Enqueued, Error, Item, ItemId, Options, Position, ResultEntry, Worker,
+};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A queue; clones are the same queue.
@@ -16,6 +19,7 @@ use std::time::Duration;
 pub struct Queue {
     pub(crate) store: Arc<dyn Store>,
     options: Arc<Options>,
+    takeovers: Arc<AtomicU64>,
 }
 
 impl Queue {
@@ -26,7 +30,7 @@ impl Queue {
     pub fn in_memory(options: Options) -> Result<Self, Error> {
         options.validate()?;
         let options = Arc::new(options);
-        Ok(Self { store: Arc::new(InMemory::new(options.clone())), options })
+        Ok(Self::over(InMemory::new(options.clone()), options))
     }
 
     /// The queue called `name` in a Redis, from 7.0 on; waits for it to come up.
@@ -37,7 +41,11 @@ impl Queue {
         options.validate()?;
         let options = Arc::new(options);
         let store = RedisStreams::connect(name, address, options.clone()).await?;
-        Ok(Self { store: Arc::new(store), options })
+        Ok(Self::over(store, options))
+    }
+
+    fn over(store: impl Store, options: Arc<Options>) -> Self {
+        Self { store: Arc::new(store), options, takeovers: Arc::default() }
     }
 
     /// What keeps the queue, as OpenTelemetry's attribute `messaging.system` has it.
@@ -67,7 +75,13 @@ impl Queue {
     /// Outside a tokio runtime: its heartbeats run there.
     pub fn consumer(&self, worker: &str) -> Consumer {
         let name = format!("{worker}.{:08x}", rand::random::<u32>());
-        Consumer::new(self.store.clone(), name, self.options.clone())
+        Consumer::new(self.store.clone(), name, self.options.clone(), self.takeovers.clone())
+    }
+
+    /// How many items the consumers of this handle and its clones took over from one that fell silent
+    /// after starting them.
+    pub fn takeovers(&self) -> u64 {
+        self.takeovers.load(Ordering::Relaxed)
     }
 
     /// Up to `max` results after a position, waiting up to `wait` for the first.
@@ -102,6 +116,28 @@ impl Queue {
     /// When Redis stays away.
     pub async fn outstanding(&self) -> Result<u64, Error> {
         self.store.outstanding().await
+    }
+
+    /// How much it holds, and for how long already.
+    ///
+    /// # Errors
+    /// When Redis stays away.
+    pub async fn depth(&self) -> Result<Depth, Error> {
+        self.store.depth().await
+    }
+
+    /// Workers that have something in hand, with up to `max` of those items, the oldest; over Redis
+    /// also the workers that wait for work, and those that were killed while they did.
+    ///
+    /// # Errors
+    /// When Redis stays away, or does not let us ask.
+    pub async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {
+        self.store.workers(max.max(1)).await
+    }
+
+    /// How patient it is, and how much it holds.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Up to `max` dead letters after a position, oldest first.

@@ -14,8 +14,8 @@ pub use probe::Warning;
 use crate::store::{Claim, Entry, Handback, InHand, LOST, Standing, Started, Store, Taken};
 use crate::store::{DROPPED, Token};
 use crate::{
-    Attempt, DeadLetter, Death, Enqueued, Error, Headers, Item, ItemId, Options, Outcome, Position,
-    ResultEntry,
+    Attempt, DeadLetter, Death, Depth, Enqueued, Error, Headers, Held, Item, ItemId, Options,
+    Outcome, Position, ResultEntry, Worker,
 };
 use async_trait::async_trait;
 use connection::{Connections, Request};
@@ -32,6 +32,8 @@ const ACKNOWLEDGE_RESULTS: usize = 128;
 /// Items in one call of what takes many.
 const TOGETHER: usize = 256;
 
+/// What WORKERS answers: consumers with the milliseconds that they are silent for, and what they hold.
+type RawWorkers = (Vec<(String, u64)>, Vec<(String, String, u32, bool, u64)>);
 /// A stream entry as Redis sends it: position, then names and values alternating.
 type Raw = (String, Vec<Vec<u8>>);
 /// What XREAD and XREADGROUP send: nothing, or the entries of our one stream.
@@ -113,8 +115,10 @@ impl Store for RedisStreams {
     async fn take(&self, consumer: &str) -> Result<Option<Taken>, Error> {
         let mut call = self.scripts.take();
         call.arg(consumer).arg(self.lease_ms()).arg(LOST);
-        let taken: Option<(Raw, bool)> = self.run("TAKE", call).await?;
-        taken.map(|(raw, suspect)| Ok(Taken { entry: entry(raw)?, suspect })).transpose()
+        let taken: Option<(Raw, bool, bool)> = self.run("TAKE", call).await?;
+        let taken =
+            taken.map(|(raw, suspect, lost)| Ok(Taken { entry: entry(raw)?, suspect, lost }));
+        taken.transpose()
     }
 
     async fn start(
@@ -237,6 +241,31 @@ impl Store for RedisStreams {
         let mut command = redis::cmd("XLEN");
         command.arg(&self.scripts.keys().work);
         self.connections.ask("XLEN", &Request::Command(command)).await
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        let (outstanding, oldest_ms, dead_letters): (u64, i64, u64) =
+            self.run("DEPTH", self.scripts.depth()).await?;
+        let oldest_age = u64::try_from(oldest_ms).ok().map(Duration::from_millis);
+        Ok(Depth { outstanding, oldest_age, dead_letters })
+    }
+
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {
+        let mut call = self.scripts.workers();
+        call.arg(max);
+        let (consumers, held): RawWorkers = self.run("WORKERS", call).await?;
+        let mut workers = Vec::new();
+        for (consumer, idle_ms) in consumers {
+            Worker::among(&mut workers, &consumer, Duration::from_millis(idle_ms));
+        }
+        for (consumer, item, starts, is_started, idle_ms) in held {
+            let silent = Duration::from_millis(idle_ms);
+            let worker = Worker::among(&mut workers, &consumer, silent);
+            // A heartbeat renews what is held, which Redis does not count as being heard of.
+            worker.silent = worker.silent.min(silent);
+            worker.held.push(Held { item: item.into(), starts, is_started, silent });
+        }
+        Ok(workers)
     }
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error> {

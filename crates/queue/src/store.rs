@@ -3,7 +3,10 @@
 //! Everything with patience (leases that renew themselves, waiting, running suspects alone) is built
 //! on top, once, in `consumer`. Every step may be repeated when its answer was lost.
 
-use crate::{DeadLetter, Enqueued, Error, Headers, Item, ItemId, Position, ResultEntry, Warning};
+use crate::{
+    DeadLetter, Depth, Enqueued, Error, Headers, Item, ItemId, Position, ResultEntry, Warning,
+    Worker,
+};
 use async_trait::async_trait;
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +25,8 @@ pub(crate) struct Taken {
     pub entry: Entry,
     /// A start of it was lost with its worker, which it may have killed: it runs alone.
     pub suspect: bool,
+    /// That start was lost just now, and found lost by this step.
+    pub lost: bool,
 }
 
 /// The right to settle one start of an entry. The nonce makes it unique, even if Redis forgets the
@@ -162,6 +167,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn acknowledge(&self, upto: Position) -> Result<(), Error>;
 
     async fn outstanding(&self) -> Result<u64, Error>;
+
+    async fn depth(&self) -> Result<Depth, Error>;
+
+    /// Who works, with up to `max` of the items in their hands.
+    async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error>;
 
     async fn dead_letters(&self, after: Position, max: usize) -> Result<Vec<DeadLetter>, Error>;
 

@@ -1,6 +1,7 @@
 //! The promises of the queue and the traps of Redis Streams, one test each.
 
 mod agreement;
+mod autoscaling;
 mod chaos;
 mod conformance;
 mod model;

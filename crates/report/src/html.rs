@@ -5,7 +5,8 @@ use crate::document::{Block, Document, Fact, Sample, Section, Table};
 use crate::svg;
 use crate::text::{escape, paragraphs};
 
-const STYLE: &str = include_str!("style.css");
+/// The look of a report, for whatever else should look like one.
+pub const STYLE: &str = include_str!("style.css");
 
 impl Document {
     /// The document as a self-contained HTML page.

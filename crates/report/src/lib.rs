@@ -11,6 +11,8 @@ mod markdown;
 mod svg;
 mod text;
 
+pub use html::STYLE;
+
 pub use document::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
 };

@@ -12,6 +12,7 @@ mod reinforce;
 mod response_batch;
 pub mod returns;
 mod reward_model;
+mod reward_objective;
 mod sft;
 mod state;
 mod values;

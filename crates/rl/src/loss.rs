@@ -4,18 +4,18 @@ use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
 use rlaif_types::SoftLabel;
 
-/// Reward-model loss, summed over pairs: `-[p log sigma(a - b) + (1 - p) log sigma(b - a)]` (paper
+/// Reward-model loss of each pair: `-[p log sigma(a - b) + (1 - p) log sigma(b - a)]` (paper
 /// section 2). Its gradient in `a` is `sigma(a - b) - p`; hard labels give Bradley-Terry.
 ///
 /// # Shapes
-/// `a` and `b` `[pairs]`: rewards of the two candidates. Result `[1]`.
+/// `a` and `b` `[pairs]`: rewards of the two candidates. Result `[pairs]`.
 pub fn soft_label_cross_entropy(a: Tensor<1>, b: Tensor<1>, labels: &[SoftLabel]) -> Tensor<1> {
     let p: Vec<f32> = labels.iter().map(|label| label.value() as f32).collect();
     let p = constant(&p, &a);
     let margin = a - b;
     let prefer_a = log_sigmoid(margin.clone()) * p.clone();
     let prefer_b = log_sigmoid(-margin) * (-p + 1.0);
-    -(prefer_a + prefer_b).sum()
+    -(prefer_a + prefer_b)
 }
 
 /// Truncated importance weights of drawn tokens, `min(pi / pi_drawn, cap)`: with them, gradients of
@@ -69,7 +69,7 @@ pub fn negative_log_likelihood(logprobs: Tensor<1>) -> Tensor<1> {
 }
 
 /// Numbers beside a tensor on the tape, themselves without gradient.
-fn constant(values: &[f32], like: &Tensor<1>) -> Tensor<1> {
+pub(crate) fn constant(values: &[f32], like: &Tensor<1>) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &like.device())
 }
 
@@ -100,7 +100,7 @@ mod tests {
     fn soft_cross_entropy_and_its_gradient_equal_the_closed_form() {
         let (a, b, p) = ([0.3_f32, -2.0, 5.0], [1.1_f32, -2.5, -3.0], [0.8, 0.1, 0.5]);
         let (ta, tb) = (tracked(&a), tracked(&b));
-        let loss = soft_label_cross_entropy(ta.clone(), tb.clone(), &labels(&p));
+        let loss = soft_label_cross_entropy(ta.clone(), tb.clone(), &labels(&p)).sum();
         let margins = a.iter().zip(&b).map(|(a, b)| f64::from(a - b));
         let expected: f64 = margins
             .clone()

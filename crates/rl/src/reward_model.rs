@@ -1,13 +1,13 @@
 //! The reward model: a scalar head that learns to predict soft labels (paper section 2).
 
 use crate::gradients::GradientSum;
-use crate::loss::soft_label_cross_entropy;
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
+use crate::reward_objective::reward_loss;
 use crate::state::{StateError, TrainerState};
 use burn::tensor::Tensor;
-use rlaif_models::{PackedBatch, ScalarModel};
-use rlaif_types::{OptimizerConfig, SoftLabel};
+use rlaif_models::{PackedBatch, ScalarModel, shared_prefix};
+use rlaif_types::{OptimizerConfig, RewardObjective, SoftLabel};
 use serde::{Deserialize, Serialize};
 
 /// Two candidates, each with its prompt before it, in tokens, and the labeler's preference.
@@ -19,6 +19,18 @@ pub struct LabelledPair {
     pub b: Vec<u32>,
     /// Probability that A is preferred.
     pub label: SoftLabel,
+    /// How much the pair counts in the mean over a batch; 1 where all count alike.
+    pub weight: f32,
+    /// By how much A is better, negative where B is; 0 where nobody said. It matters where the
+    /// objective gives margins a weight.
+    pub margin: f32,
+}
+
+impl LabelledPair {
+    /// A pair that counts as much as every other, with no margin.
+    pub fn new(a: Vec<u32>, b: Vec<u32>, label: SoftLabel) -> Self {
+        Self { a, b, label, weight: 1.0, margin: 0.0 }
+    }
 }
 
 /// Rewards of a pair's candidates.
@@ -35,12 +47,19 @@ impl PairScores {
     pub fn prefers_a(self) -> f64 {
         1.0 / (1.0 + f64::from(self.b - self.a).exp())
     }
+
+    /// Cross-entropy of the label, in nats.
+    pub fn loss(self, label: SoftLabel) -> f64 {
+        // `-p log sigma(z) - (1 - p) log sigma(-z)`, written so that nothing overflows.
+        let z = f64::from(self.a) - f64::from(self.b);
+        z.max(0.0) - label.value() * z + (-z.abs()).exp().ln_1p()
+    }
 }
 
 /// What one step measured, before it changed the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RewardMetrics {
-    /// Cross-entropy per pair.
+    /// What is minimised, per pair: cross-entropy, and what the objective adds to it.
     pub loss: f64,
     /// Share of pairs ranked as labelled; ties of the label are left out.
     pub accuracy: f64,
@@ -57,13 +76,33 @@ pub struct RewardTrainer {
     /// The model, with its trainable parameters on the tape.
     pub model: ScalarModel,
     optimizer: Optimizer,
+    objective: RewardObjective,
+    /// A pair's common beginning is computed once.
+    share_prompts: bool,
     micro_batch_tokens: usize,
 }
 
 impl RewardTrainer {
     /// Trains the trainable parameters of `model`, at most `micro_batch_tokens` in memory at once.
     pub fn new(model: ScalarModel, optimizer: OptimizerConfig, micro_batch_tokens: usize) -> Self {
-        Self { model, optimizer: Optimizer::new(optimizer), micro_batch_tokens }
+        Self {
+            model,
+            optimizer: Optimizer::new(optimizer),
+            objective: RewardObjective::default(),
+            share_prompts: false,
+            micro_batch_tokens,
+        }
+    }
+
+    /// The same trainer of another objective than the plain cross-entropy.
+    pub fn with_objective(self, objective: RewardObjective) -> Self {
+        Self { objective, ..self }
+    }
+
+    /// The same trainer, which computes what both sequences of a pair begin with once if `share`: the same
+    /// numbers but for the order of sums, in less time.
+    pub fn sharing_prompts(self, share: bool) -> Self {
+        Self { share_prompts: share, ..self }
     }
 
     /// One step on a batch.
@@ -72,17 +111,16 @@ impl RewardTrainer {
     /// When the batch or a sequence is empty.
     pub fn step(&mut self, batch: &[LabelledPair]) -> RewardMetrics {
         assert!(!batch.is_empty(), "an empty batch has no loss");
-        let lengths: Vec<usize> = batch.iter().map(|p| p.a.len() + p.b.len()).collect();
+        let lengths = self.token_counts(batch);
         let (mut grads, mut loss) = (GradientSum::default(), 0.0);
         let mut scores = Vec::new();
         for piece in micro_batches(&lengths, self.micro_batch_tokens) {
             let pairs = &batch[piece];
-            let (a, b) = forward(&self.model, pairs);
-            let labels: Vec<SoftLabel> = pairs.iter().map(|p| p.label).collect();
-            let cross_entropy =
-                soft_label_cross_entropy(a.clone(), b.clone(), &labels) / batch.len() as f32;
-            loss += f64::from(cross_entropy.clone().into_scalar::<f32>());
-            grads.add(&self.model, &cross_entropy.backward());
+            let (a, b) = self.forward(&self.model, pairs);
+            let piece_loss =
+                reward_loss(&self.objective, a.clone(), b.clone(), pairs) / batch.len() as f32;
+            loss += f64::from(piece_loss.clone().into_scalar::<f32>());
+            grads.add(&self.model, &piece_loss.backward());
             scores.extend(pair_scores(a.inner(), b.inner()));
         }
         let info = self.optimizer.step(&mut self.model, grads);
@@ -94,6 +132,21 @@ impl RewardTrainer {
             grad_norm: info.grad_norm,
             lr: info.lr,
         }
+    }
+
+    /// Rewards of pairs by the model as it is now, without learning from them.
+    ///
+    /// # Panics
+    /// When a sequence is empty.
+    pub fn scores(&self, pairs: &[LabelledPair]) -> Vec<PairScores> {
+        let model = self.model.frozen();
+        let lengths = self.token_counts(pairs);
+        let pieces = micro_batches(&lengths, self.micro_batch_tokens).into_iter();
+        let scored = pieces.flat_map(|piece| {
+            let (a, b) = self.forward(&model, &pairs[piece]);
+            pair_scores(a, b)
+        });
+        scored.collect()
     }
 
     /// Everything a later [`RewardTrainer::load`] needs to go on exactly.
@@ -112,15 +165,31 @@ impl RewardTrainer {
         state.load_parameters("model", &mut self.model)?;
         self.optimizer.load("optimizer", state, &self.model.backbone.device())
     }
-}
 
-/// Rewards of all A candidates and all B candidates, `[pairs]` each.
-fn forward(model: &ScalarModel, pairs: &[LabelledPair]) -> (Tensor<1>, Tensor<1>) {
-    let sequences: Vec<Vec<u32>> =
-        pairs.iter().map(|p| p.a.clone()).chain(pairs.iter().map(|p| p.b.clone())).collect();
-    let rewards = model.forward_last(&PackedBatch::from_sequences(&sequences));
-    let (a, b) = (rewards.clone(), rewards);
-    (a.narrow(0, 0, pairs.len()), b.narrow(0, pairs.len(), pairs.len()))
+    /// Tokens that each pair takes.
+    fn token_counts(&self, pairs: &[LabelledPair]) -> Vec<usize> {
+        let shared = |pair: &LabelledPair| match self.share_prompts {
+            true => shared_prefix(&pair.a, &pair.b),
+            false => 0,
+        };
+        pairs.iter().map(|pair| pair.a.len() + pair.b.len() - shared(pair)).collect()
+    }
+
+    /// Rewards of all A candidates and all B candidates, `[pairs]` each.
+    fn forward(&self, model: &ScalarModel, pairs: &[LabelledPair]) -> (Tensor<1>, Tensor<1>) {
+        let rewards = if self.share_prompts {
+            let sequences = pairs.iter().map(|pair| (&pair.a[..], &pair.b[..]));
+            let batch = PackedBatch::from_pairs(sequences);
+            let last = |part: usize| batch.spans().chunks_exact(3).map(move |s| s[part].end - 1);
+            model.forward_rows(&batch, &last(1).chain(last(2)).collect::<Vec<usize>>())
+        } else {
+            let (a, b) = (pairs.iter().map(|p| p.a.clone()), pairs.iter().map(|p| p.b.clone()));
+            let sequences: Vec<Vec<u32>> = a.chain(b).collect();
+            model.forward_last(&PackedBatch::from_sequences(&sequences))
+        };
+        let (a, b) = (rewards.clone(), rewards);
+        (a.narrow(0, 0, pairs.len()), b.narrow(0, pairs.len(), pairs.len()))
+    }
 }
 
 fn pair_scores(a: Tensor<1>, b: Tensor<1>) -> Vec<PairScores> {

@@ -46,11 +46,13 @@ pub const HEALTH_RULES: &[Rule] = &[
     ("/grpc.health.v1.Health/Watch", Access::Public),
 ];
 
-/// Reflection shows the whole interface, so it takes a token, of any role.
-pub const REFLECTION_RULES: &[Rule] = &[(
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    Access::Roles(&[Role::Client, Role::Worker, Role::Admin]),
-)];
+/// Reflection shows the whole interface, so it takes a token, of any role. Its first version says the
+/// same to the many tools that know no other.
+pub const REFLECTION_RULES: &[Rule] = &[
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ANY_ROLE),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", ANY_ROLE),
+];
+const ANY_ROLE: Access = Access::Roles(&[Role::Client, Role::Worker, Role::Admin]);
 
 /// Why there is no table of rules.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,7 @@ impl AuthRules {
         let mut methods = methods(descriptor)?;
         methods.extend(self::methods(tonic_health::pb::FILE_DESCRIPTOR_SET)?);
         methods.extend(self::methods(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)?);
+        methods.extend(self::methods(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)?);
         let built_in = [HEALTH_RULES, REFLECTION_RULES].concat();
         let mut table = HashMap::new();
         let mut repeated = Vec::new();
@@ -181,14 +184,15 @@ type TokenDigest = [u8; 32];
 
 /// Decides about each call.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard {
+pub struct Guard {
     rules: AuthRules,
     /// None where authentication is off.
     callers: Option<Arc<[(TokenDigest, Caller)]>>,
 }
 
 impl Guard {
-    pub(crate) fn new(config: &Config, rules: AuthRules) -> Self {
+    /// With the tokens of `config`.
+    pub fn new(config: &Config, rules: AuthRules) -> Self {
         let callers = config.enabled.then(|| {
             let caller = |(name, token): (&String, &Token)| {
                 let caller = Caller { name: name.as_str().into(), role: token.role };
@@ -205,8 +209,9 @@ impl Guard {
 
     /// The caller of `path` with this `authorization` header; none where the method is public.
     ///
+    /// # Errors
     /// UNAUTHENTICATED: we do not know who calls. PERMISSION_DENIED: we do, and they may not.
-    pub(crate) fn admit(
+    pub fn admit(
         &self,
         path: &str,
         authorization: Option<&http::HeaderValue>,

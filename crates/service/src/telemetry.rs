@@ -6,7 +6,7 @@
 
 use crate::client::{self, CallPolicy};
 use crate::config::{Problems, Validate};
-use crate::metrics::names;
+use crate::metrics::{self, definitions, names};
 use crate::tls::ClientTls;
 use opentelemetry::propagation::{Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider as _};
@@ -20,7 +20,7 @@ use opentelemetry_sdk::trace::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -189,6 +189,10 @@ pub struct Telemetry {
 pub fn init(config: &Config, identity: &Identity) -> Result<Telemetry, Error> {
     let telemetry = Telemetry::new(config, identity)?;
     global::set_meter_provider(telemetry.meter.clone());
+    let started = Instant::now();
+    metrics::observed(&definitions::PROCESS_UPTIME, move |uptime| {
+        uptime.observe(started.elapsed().as_secs_f64(), &[]);
+    });
     let traces = telemetry.tracer.as_ref().map(|provider| export(provider, identity.service));
     Registry::default().with(traces).with(log(config)?).try_init()?;
     Ok(telemetry)
@@ -329,8 +333,10 @@ pub fn traceparent(span: &Span) -> Option<String> {
 
 /// The trace that `span` belongs to, as 32 hexadecimal digits; none when nothing is traced.
 pub fn trace_id(span: &Span) -> Option<String> {
-    let parent = traceparent(span)?;
-    parent.split('-').nth(1).map(str::to_owned)
+    let context = span.context();
+    let spanned = context.span();
+    let of_span = spanned.span_context();
+    of_span.is_valid().then(|| of_span.trace_id().to_string())
 }
 
 /// Links `span`, a message's redelivery, to the span of the delivery before it, whose context

@@ -5,14 +5,17 @@ use crate::config::{Problems, Validate};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
 /// How long a peer may take for a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a certificate or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,37 @@ impl Validate for ClientTls {
 }
 
 impl ServerTls {
+    /// Reads and checks the files, for a server of plain HTTP.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) fn http(&self) -> Result<Arc<ServerConfig>, Error> {
+        use_ring();
+        let (certificate, key) = (&self.certificate, &self.key);
+        let (chain_pem, key_pem) = (read(certificate)?, read(key)?);
+        identity_of(certificate, &chain_pem, key, &key_pem)?;
+        let private = PrivateKeyDer::from_pem_slice(&key_pem)
+            .map_err(|e| Error::Key { path: key.clone(), reason: e.to_string() })?;
+        let config = ServerConfig::builder();
+        let config = match &self.client_ca {
+            None => config.with_no_client_auth(),
+            Some(path) => {
+                let (_, roots) = authorities(path)?;
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+                let unusable = |e: VerifierBuilderError| Error::Certificate {
+                    path: path.clone(),
+                    reason: e.to_string(),
+                };
+                config.with_client_cert_verifier(verifier.map_err(unusable)?)
+            }
+        };
+        let mut config = config
+            .with_single_cert(chain(certificate, &chain_pem)?, private)
+            .map_err(|e| Error::Certificate { path: certificate.clone(), reason: e.to_string() })?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
     /// Reads and checks the files.
     ///
     /// # Errors
@@ -105,7 +139,7 @@ impl ServerTls {
             .identity(identity(&self.certificate, &self.key)?)
             .timeout(HANDSHAKE_TIMEOUT);
         if let Some(path) = &self.client_ca {
-            tls = tls.client_ca_root(authorities(path)?);
+            tls = tls.client_ca_root(authorities(path)?.0);
         }
         Ok(tls)
     }
@@ -119,7 +153,7 @@ impl ClientTls {
     pub(crate) fn load(&self) -> Result<ClientTlsConfig, Error> {
         use_ring();
         let mut tls = ClientTlsConfig::new()
-            .ca_certificate(authorities(&self.ca)?)
+            .ca_certificate(authorities(&self.ca)?.0)
             .timeout(HANDSHAKE_TIMEOUT);
         if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
             tls = tls.identity(identity(certificate, key)?);
@@ -140,8 +174,18 @@ fn use_ring() {
 
 fn identity(certificate: &Path, key: &Path) -> Result<Identity, Error> {
     let (chain_pem, key_pem) = (read(certificate)?, read(key)?);
-    let chain = chain(certificate, &chain_pem)?;
-    let private = PrivateKeyDer::from_pem_slice(&key_pem)
+    identity_of(certificate, &chain_pem, key, &key_pem)
+}
+
+/// A chain and its key, which belong together.
+fn identity_of(
+    certificate: &Path,
+    chain_pem: &[u8],
+    key: &Path,
+    key_pem: &[u8],
+) -> Result<Identity, Error> {
+    let chain = chain(certificate, chain_pem)?;
+    let private = PrivateKeyDer::from_pem_slice(key_pem)
         .map_err(|e| Error::Key { path: key.to_owned(), reason: e.to_string() })?;
     let signer = ring::default_provider()
         .key_provider
@@ -156,15 +200,16 @@ fn identity(certificate: &Path, key: &Path) -> Result<Identity, Error> {
     }
 }
 
-fn authorities(path: &Path) -> Result<Certificate, Error> {
+/// Authorities as tonic and as rustls take them.
+fn authorities(path: &Path) -> Result<(Certificate, RootCertStore), Error> {
     let pem = read(path)?;
-    let mut roots = rustls::RootCertStore::empty();
+    let mut roots = RootCertStore::empty();
     for certificate in chain(path, &pem)? {
         roots
             .add(certificate)
             .map_err(|e| Error::Certificate { path: path.to_owned(), reason: e.to_string() })?;
     }
-    Ok(Certificate::from_pem(pem))
+    Ok((Certificate::from_pem(pem), roots))
 }
 
 fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -3,7 +3,7 @@
 mod support;
 
 use rlaif_service::batcher::{self, Options};
-use rlaif_service::metrics::{BatcherMetrics, Config, Endpoint};
+use rlaif_service::metrics::{BatcherMetrics, Config, Endpoint, definitions as defined};
 use rlaif_service::telemetry::{self, Format, Identity};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,6 +60,18 @@ async fn calls_and_batches_are_measured_and_probes_answered() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    // Refusals and skipped requests are counted from the first on.
+    let eventful = [defined::SERVER_SHED, defined::BATCHER_SKIPPED, defined::BATCHER_SHED];
+    let seen_here = ["Every service", "Workers: batches of direct callers"];
+    let groups = defined::GROUPS.iter().filter(|group| seen_here.contains(&group.title));
+    for metric in groups.flat_map(|group| group.metrics).filter(|m| !eventful.contains(m)) {
+        for series in metric.series() {
+            assert!(
+                text.contains(&format!("\n{series}{{")) || text.contains(&format!("\n{series} ")),
+                "{series}"
+            );
+        }
+    }
     for line in [
         r#"rpc_method="test.v1.EchoService/Echo",rpc_response_status_code="OK""#,
         r#"rlaif_batcher_batch_tokens_sum{rlaif_engine="judge"} 5"#,

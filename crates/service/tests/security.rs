@@ -6,12 +6,16 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rlaif_service::auth::{self, Role, Token};
 use rlaif_service::client::{self, Channel};
 use rlaif_service::config::Secret;
-use rlaif_service::server::Config;
+use rlaif_service::server::{Config, LIVENESS, ProbesConfig, READINESS, STARTUP};
 use rlaif_service::tls::{ClientTls, ServerTls};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use support::*;
 use tempfile::TempDir;
 use tonic::{Code, Request, Status};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
 /// An authority with a certificate for `localhost` (`server.*`) and one for a client (`client.*`).
 struct Authority {
@@ -123,6 +127,59 @@ async fn with_a_client_authority_only_its_clients_connect() {
     let mut foreign = other.client(true);
     foreign.ca = ours.file("ca.crt");
     assert!(say(&channel(&running, Some(foreign), None), "hello").await.is_err());
+}
+
+#[tokio::test]
+async fn a_prober_without_a_certificate_learns_of_health_and_of_nothing_else() {
+    let authority = Authority::new();
+    let probes = ProbesConfig {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        allow_remote: false,
+        max_connections: 1,
+    };
+    let running = start(Config { probes: Some(probes), ..authority.server(true) }).await;
+    let port = running.probes.expect("a port for probes");
+    let prober = client::channel(&client_config(&format!("http://{port}"))).unwrap();
+    let check = async |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        Ok::<_, Status>(
+            HealthClient::new(prober.clone()).check(request).await?.into_inner().status(),
+        )
+    };
+    for service in [STARTUP, READINESS, LIVENESS] {
+        assert_eq!(check(service).await.unwrap(), ServingStatus::Serving, "{service}");
+    }
+    running.health.set_ready(false).await;
+    assert_eq!(check(READINESS).await.unwrap(), ServingStatus::NotServing);
+    assert_eq!(check(LIVENESS).await.unwrap(), ServingStatus::Serving);
+    assert_eq!(say(&prober, "hello").await.unwrap_err().code(), Code::Unimplemented);
+
+    // While calls end it still answers, that nobody may be sent here.
+    running.health.set_ready(true).await;
+    let known = channel(&running, Some(authority.client(true)), None);
+    let call = running.occupy(&known).await;
+    running.shutdown.cancel();
+    while check(READINESS).await.is_ok_and(|status| status == ServingStatus::Serving) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(!running.ended.is_finished());
+    running.echo.release.notify_one();
+    assert_eq!(call.await.unwrap().unwrap(), "released");
+    running.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn probes_from_other_machines_take_permission() {
+    let probes = ProbesConfig {
+        address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        allow_remote: false,
+        max_connections: 0,
+    };
+    let config = Config { probes: Some(probes), ..config() };
+    let refused = rlaif_service::server::Server::bind(config).await.unwrap_err().to_string();
+    for problem in ["probes.address is reachable", "probes.max_connections must"] {
+        assert!(refused.contains(problem), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,24 @@ async fn reflection_lists_what_is_served() {
 }
 
 #[tokio::test]
+async fn tools_that_know_only_the_first_version_of_reflection_are_told_the_same() {
+    use tonic_reflection::pb::v1alpha::ServerReflectionRequest;
+    use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
+
+    let running = start(config()).await;
+    let symbol = MessageRequest::FileContainingSymbol("test.v1.EchoService".to_owned());
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(symbol) };
+    let mut client = ServerReflectionClient::new(running.channel());
+    let mut answers =
+        client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::FileDescriptorResponse(files)) = answer else { panic!("{answer:?}") };
+    assert!(!files.file_descriptor_proto.is_empty());
+}
+
+#[tokio::test]
 async fn a_full_server_refuses_with_a_hint_and_still_answers_probes() {
     let running = start(rlaif_service::server::Config { max_calls: 1, ..config() }).await;
     let channel = running.channel();

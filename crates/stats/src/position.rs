@@ -37,6 +37,24 @@ impl PositionBias {
         Self { pairs, same_position, consistent, prefers_first, p_value }
     }
 
+    /// Of these pairs and the `other`'s together.
+    pub fn and(&self, other: &Self) -> Self {
+        let (same_position, prefers_first) =
+            (self.same_position + other.same_position, self.prefers_first + other.prefers_first);
+        Self {
+            pairs: self.pairs + other.pairs,
+            same_position,
+            consistent: self.consistent + other.consistent,
+            prefers_first,
+            p_value: binomial_two_sided(prefers_first, same_position),
+        }
+    }
+
+    /// Share of pairs in which the same response won in both orders.
+    pub fn consistent_rate(&self) -> f64 {
+        if self.pairs == 0 { 0.0 } else { self.consistent as f64 / self.pairs as f64 }
+    }
+
     /// Share of pairs decided by position.
     pub fn same_position_rate(&self) -> f64 {
         if self.pairs == 0 { 0.0 } else { self.same_position as f64 / self.pairs as f64 }
@@ -54,10 +72,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_counted_in_parts_is_what_is_counted_at_once() {
+        let orders = [(0.9, 0.8), (0.7, 0.6), (0.2, 0.9), (0.1, 0.1), (0.9, 0.5)];
+        let (some, rest) = orders.split_at(2);
+        let parts =
+            PositionBias::of(some.iter().copied()).and(&PositionBias::of(rest.iter().copied()));
+        assert_eq!(parts, PositionBias::of(orders));
+    }
+
+    #[test]
     fn a_labeler_that_follows_content_changes_position_with_it() {
         let bias = PositionBias::of([(0.9, 0.2), (0.8, 0.7), (0.6, 0.9), (0.1, 0.4)]);
         assert_eq!((bias.pairs, bias.same_position, bias.prefers_first), (4, 3, 2));
         assert_eq!(bias.same_position_rate(), 0.75);
         assert_eq!(bias.p_value, 1.0);
+        assert_eq!(bias.consistent_rate(), 0.25);
     }
 }

@@ -68,6 +68,7 @@ impl Cluster {
         let mut command = self.service("coordinator", "coordinator");
         command
             .env("RLAIF__SERVER__ADDRESS", format!("127.0.0.1:{}", self.port))
+            .env("RLAIF__PAGE__ADDRESS", "127.0.0.1:0")
             .env("RLAIF__COORDINATOR__DATA_DIR", &self.folder);
         self.coordinator = Some(Process::spawn(&mut command));
     }

@@ -51,6 +51,15 @@ impl HumanLabel {
         Self { prefers_a, confidence: None, margin: None, annotator: None }
     }
 
+    /// How sure they were, from 0 to 1: by their place on the scale where they gave one, else by how far
+    /// their votes are from a tie.
+    pub fn sureness(&self) -> f64 {
+        match self.confidence {
+            Some(place) => f64::from(place.value().abs_diff(5)) / 4.0,
+            None => self.prefers_a.confidence(),
+        }
+    }
+
     /// The label of the pair with its candidates exchanged.
     pub fn swapped(&self) -> Self {
         Self {
@@ -117,6 +126,7 @@ mod tests {
         assert_eq!(swapped.ai.unwrap().value(), 0.25);
         let human = swapped.human.as_ref().unwrap();
         assert_eq!((human.confidence.unwrap().value(), human.margin), (8, Some(-1.5)));
+        assert_eq!((human.sureness(), human.swapped().sureness()), (0.75, 0.75));
         assert_eq!(swapped.swapped(), preference);
     }
 

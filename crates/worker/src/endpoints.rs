@@ -29,8 +29,7 @@ impl Endpoints {
         work: impl FnOnce(Arc<dyn Engine>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let engine = self.open(path)?;
-        let operation = "chat";
-        spans::model_call(operation, &engine.identity().name).in_scope(|| work(engine.clone()))
+        spans::model_call("chat", &engine.identity().name).in_scope(|| work(engine.clone()))
     }
 
     fn open(&self, path: &Path) -> Result<Arc<EndpointEngine>, Failure> {

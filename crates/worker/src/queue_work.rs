@@ -1,5 +1,5 @@
 //! The queue's side of a worker's process: waits for Redis however long it is away, serves the queue,
-//! and keeps readiness and the number of outstanding items up to date.
+//! and keeps readiness up to date.
 
 use crate::{Bench, Executor};
 use opentelemetry::KeyValue;
@@ -7,7 +7,7 @@ use rlaif_artifacts::ArtifactStore;
 use rlaif_cluster::QueueConfig;
 use rlaif_job::WorkerKind;
 use rlaif_queue::{Error, Options, Queue};
-use rlaif_service::metrics::{self, names};
+use rlaif_service::metrics::{self, definitions, names};
 use rlaif_service::server::Health;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ impl QueueWork {
         let Some(queue) = self.reach(self.config.options.clone(), &shutdown).await? else {
             return Ok(());
         };
+        self.show_takeovers(&queue);
         tokio::join!(self.watch(&watched, &shutdown), self.serve(&queue, &shutdown));
         Ok(())
     }
@@ -70,20 +71,20 @@ impl QueueWork {
         }
     }
 
-    /// Sets readiness and the gauge by what the queue answers.
-    async fn watch(&self, queue: &Queue, shutdown: &CancellationToken) {
-        let gauge = metrics::gauge(
-            names::QUEUE_OUTSTANDING,
-            "{item}",
-            "Items accepted and not settled, whether or not a worker has them.",
-        );
+    /// How often this worker had to take over says that others die, or freeze.
+    fn show_takeovers(&self, queue: &Queue) {
         let name = [KeyValue::new(names::MESSAGING_DESTINATION_NAME, self.kind.queue())];
+        let queue = queue.clone();
+        metrics::observed_counter(&definitions::QUEUE_TAKEOVERS, move |takeovers| {
+            takeovers.observe(queue.takeovers(), &name);
+        });
+    }
+
+    /// Sets readiness by what the queue answers.
+    async fn watch(&self, queue: &Queue, shutdown: &CancellationToken) {
         warn_of_promises(queue).await;
         while !shutdown.is_cancelled() {
             let answer = queue.outstanding().await;
-            if let Ok(outstanding) = &answer {
-                gauge.record(*outstanding, &name);
-            }
             self.set_ready(answer).await;
             tokio::select! {
                 () = tokio::time::sleep(WATCH_INTERVAL) => {}

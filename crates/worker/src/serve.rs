@@ -123,6 +123,7 @@ impl AtQueue<'_> {
         };
         let (kind, started) = (item.work.kind(), Instant::now());
         span.record(names::WORK_KIND, kind);
+        let _active = self.metrics.begun(kind);
         let note = |outcome: Outcome| {
             span.record(names::WORK_OUTCOME, outcome.name());
             self.metrics.item(kind, outcome, started.elapsed());

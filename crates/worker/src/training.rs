@@ -68,7 +68,21 @@ impl LongTraining<'_> {
     pub fn run<T: Resumable, M: Serialize>(
         &self,
         trainer: &mut T,
+        step: impl FnMut(&mut T, usize) -> (M, String),
+    ) -> Result<Vec<Value>, Failure> {
+        self.run_until(trainer, step, |_| false)
+    }
+
+    /// As [`LongTraining::run`], but ends early where the records so far are `enough`. Nothing else may
+    /// decide that, so that a retry ends where the first attempt would have.
+    ///
+    /// # Errors
+    /// When a step fails, or states cannot be read or saved.
+    pub fn run_until<T: Resumable, M: Serialize>(
+        &self,
+        trainer: &mut T,
         mut step: impl FnMut(&mut T, usize) -> (M, String),
+        enough: impl Fn(&[Value]) -> bool,
     ) -> Result<Vec<Value>, Failure> {
         let _span = spans::training(self.stage, self.steps).entered();
         let mut records = self.resume(trainer)?;
@@ -78,11 +92,15 @@ impl LongTraining<'_> {
         };
         advance(records.len(), "");
         for index in records.len()..self.steps {
+            if enough(&records) {
+                break;
+            }
             let (measured, note) = step(trainer, index);
             let record = step_record(self.stage, index + 1, &measured);
             self.progress.measured(&record);
             records.push(record);
-            if (index + 1) % self.checkpoint_every == 0 || index + 1 == self.steps {
+            let is_last = index + 1 == self.steps || enough(&records);
+            if (index + 1) % self.checkpoint_every == 0 || is_last {
                 self.save(trainer, &records)?;
             }
             advance(index + 1, &note);

@@ -1,10 +1,10 @@
 //! What a worker measures of the items it takes from a queue.
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
 use rlaif_job::{Tokens, WorkResult};
 use rlaif_queue::Queue;
-use rlaif_service::metrics::{self, names};
+use rlaif_service::metrics::{self, definitions, names};
 use std::time::Duration;
 
 /// What came of an item.
@@ -47,23 +47,41 @@ pub(crate) struct WorkMetrics {
     queue: [KeyValue; 3],
     seconds: Histogram<f64>,
     tokens: Counter<u64>,
+    active: UpDownCounter<i64>,
+}
+
+/// An item that is counted as worked on until this is dropped.
+pub(crate) struct Active<'a> {
+    counter: &'a UpDownCounter<i64>,
+    item: [KeyValue; 2],
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.counter.add(-1, &self.item);
+    }
 }
 
 impl WorkMetrics {
     pub(crate) fn of(queue: &Queue, destination: &'static str) -> Self {
-        let tokens = "Tokens that models read and wrote for items of the queue.";
         Self {
             queue: [
                 KeyValue::new(names::MESSAGING_SYSTEM, queue.system()),
                 KeyValue::new(names::MESSAGING_OPERATION_NAME, "process"),
                 KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination),
             ],
-            seconds: metrics::seconds(
-                names::MESSAGING_PROCESS_DURATION,
-                "How long items of the queue took, by kind and outcome.",
-            ),
-            tokens: metrics::counter(names::WORK_TOKENS, "{token}", tokens),
+            seconds: metrics::seconds(&definitions::MESSAGING_PROCESS_DURATION),
+            tokens: metrics::counter(&definitions::WORK_TOKENS),
+            active: metrics::up_down(&definitions::WORK_ACTIVE),
         }
+    }
+
+    /// Counts an item as worked on.
+    pub(crate) fn begun(&self, kind: &'static str) -> Active<'_> {
+        let [.., destination] = self.queue.clone();
+        let item = [destination, KeyValue::new(names::WORK_KIND, kind)];
+        self.active.add(1, &item);
+        Active { counter: &self.active, item }
     }
 
     pub(crate) fn item(&self, kind: &'static str, outcome: Outcome, took: Duration) {

@@ -1,6 +1,7 @@
 //! One job that is being worked on: its machine, and what follows from the machine's word.
 
 use crate::exports::Exports;
+use crate::tally::JobTally;
 use crate::{Error, JobRecord, Journal, Places, What};
 use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
@@ -9,6 +10,9 @@ use rlaif_job::{
     TaskId, Tokens, WorkItem, hash_file, write_report,
 };
 use std::collections::BTreeMap;
+
+/// Where training steps are recorded.
+const METRICS: &str = "metrics.jsonl";
 
 /// A job in memory.
 pub struct ActiveJob {
@@ -23,6 +27,7 @@ pub struct ActiveJob {
     told: Vec<StageProgress>,
     /// What the labeler has read and written for it.
     labeler_tokens: Tokens,
+    tally: JobTally,
 }
 
 impl ActiveJob {
@@ -47,9 +52,18 @@ impl ActiveJob {
         }
         let times = JsonlAppender::open(&folder.path("journal.jsonl"));
         let times = times.map_err(rlaif_job::Error::from)?;
-        let (told, labeler_tokens) = (Vec::new(), Tokens::default());
-        let mut job =
-            Self { record, machine, folder, exports, artifacts, times, told, labeler_tokens };
+        let (told, labeler_tokens, tally) = (Vec::new(), Tokens::default(), JobTally::default());
+        let mut job = Self {
+            record,
+            machine,
+            folder,
+            exports,
+            artifacts,
+            times,
+            told,
+            labeler_tokens,
+            tally,
+        };
         job.replay(journal).await?;
         Ok(job)
     }
@@ -61,16 +75,19 @@ impl ActiveJob {
         let id = self.record.id.clone();
         journal.results(&id, |task, bytes| {
             let answer = read_answer(&id, task, bytes)?;
-            if self.machine.asks_the_labeler(task) {
-                self.labeler_tokens += answer.tokens;
-            }
+            self.count(task, &answer);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
                     Effect::Put { artifact, bytes } => {
                         drop(artifacts.insert(artifact, Some(bytes)))
                     }
                     Effect::Delete { artifact } => drop(artifacts.insert(artifact, None)),
-                    Effect::Append { file, records } => self.exports.append(file, &records)?,
+                    Effect::Append { file, records } => {
+                        self.exports.append(file, &records)?;
+                        if file == METRICS {
+                            self.tally.measure(&records);
+                        }
+                    }
                     Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
                     Effect::Publish { file } => published.push(file),
                 }
@@ -99,17 +116,16 @@ impl ActiveJob {
             return Ok(Vec::new());
         }
         let (count, seconds) = (answer.result.count(), answer.seconds);
+        self.count(task, &answer);
         let effects = self.machine.complete(task, answer.result)?;
-        if self.machine.asks_the_labeler(task) {
-            self.labeler_tokens += answer.tokens;
-        }
         self.note_time(task.stage(), count, seconds, &answer.worker)?;
         let mut told = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Append { file, records } => {
                     self.exports.append(file, &records)?;
-                    if file == "metrics.jsonl" {
+                    if file == METRICS {
+                        self.tally.measure(&records);
                         told.extend(records.into_iter().map(What::Metrics));
                     }
                 }
@@ -121,6 +137,15 @@ impl ActiveJob {
         }
         told.extend(self.progress_since_told());
         Ok(told)
+    }
+
+    /// Counts an answer among the job's numbers.
+    fn count(&mut self, task: TaskId, answer: &Answer) {
+        let asks_the_labeler = self.machine.asks_the_labeler(task);
+        self.tally.add(task, &answer.result, asks_the_labeler);
+        if asks_the_labeler {
+            self.labeler_tokens += answer.tokens;
+        }
     }
 
     /// Gives workers a file of the run folder.
@@ -170,6 +195,11 @@ impl ActiveJob {
     /// What the labeler has read and written for it so far.
     pub fn labeler_tokens(&self) -> Tokens {
         self.labeler_tokens
+    }
+
+    /// What its results come to so far.
+    pub fn tally(&self) -> &JobTally {
+        &self.tally
     }
 
     /// How far each stage is.

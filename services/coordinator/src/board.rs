@@ -3,6 +3,7 @@
 
 use crate::coordinator::unix_ms;
 use crate::pace::Pace;
+use crate::tally::JobTally;
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
 use rlaif_job::{StageProgress, TaskId, Tokens};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ struct Jobs {
     records: BTreeMap<String, JobRecord>,
     /// Of running jobs' stages, by job and stage.
     paces: BTreeMap<String, BTreeMap<String, Pace>>,
+    /// Of jobs that were worked on since the coordinator started.
+    tallies: BTreeMap<String, JobTally>,
     /// Of the event told last. It starts with the clock, so that one coordinator's numbers are above
     /// those of the one before it.
     sequence: u64,
@@ -41,7 +44,12 @@ impl Board {
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         Ok(Self {
             journal,
-            jobs: Mutex::new(Jobs { records, paces: BTreeMap::new(), sequence }),
+            jobs: Mutex::new(Jobs {
+                records,
+                paces: BTreeMap::new(),
+                tallies: BTreeMap::new(),
+                sequence,
+            }),
             events,
         })
     }
@@ -54,6 +62,11 @@ impl Board {
     /// What happens from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<JobEvent> {
         self.events.subscribe()
+    }
+
+    /// Number of the event told last, of any job.
+    pub fn sequence(&self) -> u64 {
+        self.jobs().sequence
     }
 
     /// All jobs, by id.
@@ -127,6 +140,23 @@ impl Board {
         if let Some(record) = self.jobs().records.get_mut(id) {
             record.labeler_tokens = tokens;
         }
+    }
+
+    /// What a job's results come to so far.
+    pub fn set_tally(&self, id: &str, tally: JobTally) {
+        self.jobs().tallies.insert(id.to_owned(), tally);
+    }
+
+    /// Jobs that have not ended, or not for longer than `ended_ms` milliseconds, with what their results
+    /// come to; nothing of those that were not worked on since the coordinator started.
+    pub fn recent(&self, ended_ms: u64) -> Vec<(JobRecord, JobTally)> {
+        let (jobs, since) = (self.jobs(), unix_ms().saturating_sub(ended_ms));
+        let goes_on = |state: &JobState| matches!(state, JobState::Running | JobState::Paused);
+        let recent = |job: &&JobRecord| goes_on(&job.state) || job.updated_unix_ms >= since;
+        let with_tally = |job: &JobRecord| {
+            (jobs.shown(job), jobs.tallies.get(&job.id).cloned().unwrap_or_default())
+        };
+        jobs.records.values().filter(recent).map(with_tally).collect()
     }
 
     /// Tasks of a job were given up; the journal has it with the job's next state.

@@ -2,6 +2,7 @@
 
 use crate::active_job::ActiveJob;
 use crate::board::Board;
+use crate::crew::Tally;
 use crate::metrics::CoordinatorMetrics;
 use crate::queues::{Standing, Trouble, Troubles};
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub limits: Limits,
     pub board: Board,
     pub metrics: CoordinatorMetrics,
+    /// What workers have done.
+    pub tally: Tally,
     /// Jobs that are worked on. Never locked across an await.
     pub active: std::sync::Mutex<BTreeMap<String, Seat>>,
     /// Submitting and steering take turns, so that no job is opened twice.
@@ -85,6 +88,7 @@ impl Coordinator {
             limits,
             board,
             metrics: CoordinatorMetrics::new(),
+            tally: Tally::default(),
             active: std::sync::Mutex::default(),
             steering: Mutex::default(),
             offer: Notify::new(),
@@ -174,6 +178,11 @@ impl Coordinator {
         self.shared.board.subscribe()
     }
 
+    /// Number of the event told last, of any job.
+    pub fn sequence(&self) -> u64 {
+        self.shared.board.sequence()
+    }
+
     /// Which queues have troubles, now and from now on.
     pub fn troubles(&self) -> watch::Receiver<Troubles> {
         self.shared.standing.subscribe()
@@ -255,6 +264,7 @@ impl Coordinator {
         loops.spawn(async move { shared.hand_out(stop).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move {
+            shared.show();
             shared.measure(stop).await;
             Ok(())
         });

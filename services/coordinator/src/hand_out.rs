@@ -95,6 +95,7 @@ impl Shared {
         match self.open(record).await {
             Ok(Some(job)) => {
                 self.board.taken_up(&id, job.progress(), job.labeler_tokens());
+                self.board.set_tally(&id, job.tally().clone());
                 *seated = Some(job);
                 self.offer.notify_one();
                 Ok(())

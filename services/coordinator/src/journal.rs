@@ -7,7 +7,7 @@ use crate::Error;
 use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{StageProgress, TaskId, Tokens};
-use rlaif_service::metrics::{self, names};
+use rlaif_service::metrics::{self, definitions};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -119,10 +119,7 @@ impl Journal {
             std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
         }
         let database = open_patiently(path).map_err(|e| fail(&e))?;
-        let commits = metrics::seconds(
-            names::JOURNAL_COMMIT_DURATION,
-            "How long it takes until what the journal was given is on disk.",
-        );
+        let commits = metrics::seconds(&definitions::JOURNAL_COMMIT_DURATION);
         let journal = Self { database, path: path.to_owned(), commits };
         journal.write(|transaction| {
             transaction.open_table(JOBS)?;

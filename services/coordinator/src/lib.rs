@@ -6,6 +6,7 @@
 mod active_job;
 mod board;
 mod coordinator;
+mod crew;
 mod dead_letters;
 mod error;
 mod event;
@@ -14,12 +15,15 @@ mod hand_out;
 mod journal;
 mod metrics;
 mod pace;
+pub mod page;
 mod places;
 mod queues;
 pub mod service;
 mod take_in;
+mod tally;
 
 pub use coordinator::{Accepted, Coordinator, Limits};
+pub use crew::{AtQueue, Crew, Done, HeldTask, Seen};
 pub use dead_letters::{DeadItem, DeadItemCursor};
 pub use error::Error;
 pub use event::{JobEvent, What};

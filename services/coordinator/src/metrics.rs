@@ -1,16 +1,23 @@
 //! What a coordinator measures: its queues, its jobs, and what goes out and comes in.
 
 use crate::coordinator::Shared;
-use crate::{JobState, Queues};
+use crate::tally::JobTally;
+use crate::{JobRecord, JobState, Queues, Trouble};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge};
-use rlaif_job::{WorkResult, WorkerKind};
-use rlaif_service::metrics::{self, names};
+use opentelemetry::metrics::Counter;
+use rlaif_job::{StageProgress, WorkResult, WorkerKind};
+use rlaif_queue::Depth;
+use rlaif_service::metrics::{self, Definition, definitions, names};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks at what is measured by looking.
+/// Pause between two looks at the queues.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a job that has ended is still shown, so that nobody misses its last numbers; and not for
+/// longer, so that a coordinator shows no more the longer it lives.
+const SHOW_ENDED_MS: u64 = 15 * 60 * 1000;
 
 /// What came of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,27 +52,23 @@ impl Settled {
 pub struct CoordinatorMetrics {
     sent: Counter<u64>,
     settled: Counter<u64>,
-    outstanding: Gauge<u64>,
-    jobs: Gauge<u64>,
+    /// What queues hold, as of the last look; without those that were away then.
+    depths: Mutex<BTreeMap<WorkerKind, Depth>>,
 }
 
 impl CoordinatorMetrics {
     /// Makes the instruments.
     pub fn new() -> Self {
         Self {
-            sent: metrics::counter(names::MESSAGING_SENT, "{item}", "Items handed out."),
-            settled: metrics::counter(
-                names::ITEMS_SETTLED,
-                "{item}",
-                "Items whose results, or deaths, were taken in.",
-            ),
-            outstanding: metrics::gauge(
-                names::QUEUE_OUTSTANDING,
-                "{item}",
-                "Items accepted and not settled, whether or not a worker has them.",
-            ),
-            jobs: metrics::gauge(names::JOBS, "{job}", "Jobs, by where they stand."),
+            sent: metrics::counter(&definitions::MESSAGING_SENT),
+            settled: metrics::counter(&definitions::ITEMS_SETTLED),
+            depths: Mutex::default(),
         }
+    }
+
+    /// No code under the guard panics or waits.
+    fn depths(&self) -> MutexGuard<'_, BTreeMap<WorkerKind, Depth>> {
+        self.depths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A queue took `count` items.
@@ -87,11 +90,18 @@ fn destination(kind: WorkerKind) -> KeyValue {
 }
 
 impl Shared {
-    /// Looks at queues and jobs until `shutdown`. A queue that is away is left out.
+    /// Looks at the queues until `shutdown`.
     pub(crate) async fn measure(&self, shutdown: CancellationToken) {
         let looking = async {
             loop {
-                self.look().await;
+                for (kind, queue) in self.queues.each() {
+                    let depth = queue.depth().await;
+                    let mut depths = self.metrics.depths();
+                    match depth {
+                        Ok(depth) => depths.insert(kind, depth),
+                        Err(_) => depths.remove(&kind),
+                    };
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -101,15 +111,108 @@ impl Shared {
         }
     }
 
-    async fn look(&self) {
-        for (state, count) in self.board.jobs_by_state() {
-            self.metrics.jobs.record(count, &[KeyValue::new(names::JOB_STATE, state)]);
-        }
-        for (kind, queue) in self.queues.each() {
-            if let Ok(outstanding) = queue.outstanding().await {
-                self.metrics.outstanding.record(outstanding, &[destination(kind)]);
+    /// Shows queues and jobs for as long as this coordinator lives.
+    pub(crate) fn show(self: &Arc<Self>) {
+        self.observe(&definitions::QUEUE_OUTSTANDING, |shared, tell| {
+            shared.each_depth(|kind, depth| tell(depth.outstanding as f64, &[destination(kind)]));
+        });
+        self.observe(&definitions::QUEUE_OLDEST_AGE, |shared, tell| {
+            shared.each_depth(|kind, depth| {
+                tell(depth.oldest_age.unwrap_or_default().as_secs_f64(), &[destination(kind)]);
+            });
+        });
+        self.observe(&definitions::QUEUE_DEAD_LETTERS, |shared, tell| {
+            shared.each_depth(|kind, depth| tell(depth.dead_letters as f64, &[destination(kind)]));
+        });
+        self.observe(&definitions::QUEUE_TROUBLE, |shared, tell| {
+            let troubles = shared.standing.subscribe().borrow().clone();
+            for kind in WorkerKind::ALL {
+                for (trouble, reason) in [(Trouble::Away, "away"), (Trouble::Full, "full")] {
+                    let is = troubles.get(&kind) == Some(&trouble);
+                    let attributes = [destination(kind), KeyValue::new(names::REASON, reason)];
+                    tell(f64::from(u8::from(is)), &attributes);
+                }
             }
-        }
+        });
+        self.observe(&definitions::JOBS, |shared, tell| {
+            for (state, count) in shared.board.jobs_by_state() {
+                tell(count as f64, &[KeyValue::new(names::JOB_STATE, state)]);
+            }
+        });
+        self.show_stages(&definitions::JOB_STAGE_DONE, |stage| stage.done);
+        self.show_stages(&definitions::JOB_STAGE_SIZE, |stage| stage.total);
+        self.show_stages(&definitions::JOB_STAGE_UNSCORABLE, |stage| stage.unscorable);
+        self.show_stages(&definitions::JOB_STAGE_DEAD_LETTERS, |stage| stage.dead_letters);
+        self.show_jobs(&definitions::JOB_JUDGEMENTS, |_, tally, tell| {
+            for ((kind, verdict), count) in &tally.judgements {
+                let kind = KeyValue::new(names::WORK_KIND, *kind);
+                tell(*count as f64, &[kind, KeyValue::new(names::VERDICT, *verdict)]);
+            }
+        });
+        self.show_jobs(&definitions::JOB_TRAINING, |_, tally, tell| {
+            for ((stage, measure), value) in &tally.training {
+                let stage = KeyValue::new(names::STAGE, stage.clone());
+                tell(*value, &[stage, KeyValue::new(names::MEASURE, *measure)]);
+            }
+        });
+        self.show_jobs(&definitions::JOB_TOKENS, |job, _, tell| {
+            let tokens = job.labeler_tokens;
+            for (which, count) in [("input", tokens.read), ("output", tokens.written)] {
+                tell(count as f64, &[KeyValue::new(names::GEN_AI_TOKEN_TYPE, which)]);
+            }
+        });
+        self.show_jobs(&definitions::JOB_COST, |job, _, tell| {
+            let (input, output) = (job.price_per_1k_input, job.price_per_1k_output);
+            if input > 0.0 || output > 0.0 {
+                tell(job.labeler_tokens.cost(input, output), &[]);
+            }
+        });
+    }
+
+    fn show_stages(
+        self: &Arc<Self>,
+        definition: &Definition,
+        number: impl Fn(&StageProgress) -> usize + Send + Sync + 'static,
+    ) {
+        self.show_jobs(definition, move |job, _, tell| {
+            for stage in &job.stages {
+                tell(number(stage) as f64, &[KeyValue::new(names::STAGE, stage.stage.clone())]);
+            }
+        });
+    }
+
+    /// A gauge of each recent job; the job's own attribute is added.
+    fn show_jobs(
+        self: &Arc<Self>,
+        definition: &Definition,
+        look: impl Fn(&JobRecord, &JobTally, &mut dyn FnMut(f64, &[KeyValue])) + Send + Sync + 'static,
+    ) {
+        self.observe(definition, move |shared, tell| {
+            for (job, tally) in shared.board.recent(SHOW_ENDED_MS) {
+                let id = KeyValue::new(names::JOB_ID, job.id.clone());
+                look(&job, &tally, &mut |value, attributes| {
+                    tell(value, &[std::slice::from_ref(&id), attributes].concat());
+                });
+            }
+        });
+    }
+
+    /// A gauge that ends with this coordinator.
+    fn observe(
+        self: &Arc<Self>,
+        definition: &Definition,
+        look: impl Fn(&Self, &mut dyn FnMut(f64, &[KeyValue])) + Send + Sync + 'static,
+    ) {
+        let shared = Arc::downgrade(self);
+        metrics::observed(definition, move |gauge| {
+            if let Some(shared) = shared.upgrade() {
+                look(&shared, &mut |value, attributes| gauge.observe(value, attributes));
+            }
+        });
+    }
+
+    fn each_depth(&self, mut tell: impl FnMut(WorkerKind, Depth)) {
+        self.metrics.depths().iter().for_each(|(kind, depth)| tell(*kind, *depth));
     }
 }
 

@@ -79,6 +79,7 @@ impl Shared {
         self.journal.record(&lasting.map(record).collect::<Vec<_>>())?;
         for (job, task, _, answer) in batch.answers {
             self.metrics.settled(kind, Settled::with(&answer.result));
+            self.tally.note(kind, &answer);
             self.apply(&job, task, answer).await?;
         }
         for (job, error) in batch.unreadable {
@@ -181,6 +182,7 @@ impl Shared {
             self.board.happened(id, what);
         }
         self.board.set_labeler_tokens(id, job.labeler_tokens());
+        self.board.set_tally(id, job.tally().clone());
         if job.finish_if_done().await? {
             return Ok(true);
         }

@@ -6,6 +6,7 @@ use rlaif_coordinator::{Queues, service};
 use rlaif_proto::coordinator::v1::{JobState, ListJobsRequest};
 use rlaif_queue::{Address, Options};
 use rlaif_service::config::Secret;
+use rlaif_service::server::{READINESS, STARTUP};
 use rlaif_testkit::{RedisServer, eventually, free_port};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,6 +39,9 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
         answer.err().filter(|status| status.message().contains("waits for its queue"))
     })
     .await;
+    // An orchestrator that asks whether it has started would else end it, which brings no Redis back.
+    eventually("it has started", async || serves(address, STARTUP).await.then_some(())).await;
+    assert!(!serves(address, READINESS).await);
     redis.restart();
     eventually("it is ready", async || (answer().await == Code::Ok).then_some(())).await;
 
@@ -49,11 +53,11 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
     eventually("a part is done", async || (workers.left() == 0).then_some(())).await;
 
     redis.kill();
-    eventually("it is not ready", async || (!is_ready(address).await).then_some(())).await;
+    eventually("it is not ready", async || (!serves(address, READINESS).await).then_some(())).await;
     // Who asks is answered all the same.
     assert_eq!(job(&mut client, &id).await.state(), JobState::Running);
     redis.restart();
-    eventually("it is ready again", async || is_ready(address).await.then_some(())).await;
+    eventually("it is ready again", async || serves(address, READINESS).await.then_some(())).await;
     workers.allow_all();
     until(&mut client, &id, JobState::Succeeded).await;
 
@@ -62,13 +66,13 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
 }
 
 /// As an orchestrator asks.
-async fn is_ready(address: SocketAddr) -> bool {
+async fn serves(address: SocketAddr, service: &str) -> bool {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     let endpoint = format!("http://{address}");
     let channel = tonic::transport::Endpoint::from_shared(endpoint).unwrap();
     let mut health = HealthClient::new(channel.connect_lazy());
-    let request = HealthCheckRequest { service: "readiness".into() };
+    let request = HealthCheckRequest { service: service.to_owned() };
     let answer = health.check(request).await.unwrap().into_inner();
     answer.status() == ServingStatus::Serving
 }

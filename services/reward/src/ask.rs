@@ -1,6 +1,7 @@
 //! Rewards of token sequences.
 
 use rlaif_models::{Answer, Ask, Error, LanguageModel, ScoreRequest};
+use rlaif_rl::{LabelledPair, PairScores};
 
 /// One reward for each sequence.
 ///
@@ -17,4 +18,17 @@ pub(crate) fn rewards(
         _ => f32::NAN,
     });
     Ok(rewards.collect())
+}
+
+/// Rewards of both candidates of each pair.
+///
+/// # Errors
+/// When the engine fails.
+pub fn pair_scores<'a>(
+    engine: &dyn LanguageModel,
+    pairs: impl IntoIterator<Item = &'a LabelledPair>,
+) -> Result<Vec<PairScores>, Error> {
+    let sequences = pairs.into_iter().flat_map(|p| [p.a.clone(), p.b.clone()]).collect();
+    let rewards = rewards(engine, sequences)?;
+    Ok(rewards.chunks_exact(2).map(|both| PairScores { a: both[0], b: both[1] }).collect())
 }

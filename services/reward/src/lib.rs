@@ -1,6 +1,8 @@
-//! The reward worker: trains reward models on labels and asks them for rewards.
+//! The reward worker: trains reward models on labels and asks them for rewards. The commands do the same
+//! without a job, by what is public here.
 
 mod ask;
+mod fit;
 mod get_reward;
 mod handler;
 mod normalisation;
@@ -9,6 +11,10 @@ mod scorer;
 mod service;
 mod train;
 
+pub use ask::pair_scores;
+pub use fit::{Example, Fit, FitMetrics};
+pub use normalisation::Normalisation;
+pub use score::{judge, sequence};
 pub use service::{Direct, RULES, Reward};
 
 use rlaif_job::{Work, WorkItem, WorkResult};

@@ -1,6 +1,7 @@
 //! How outputs of a reward model become rewards: shifted and scaled to mean 0 and variance 1 on its
 //! training responses. Each model has its own, so it is published beside the weights.
 
+use rlaif_rl::PairScores;
 use rlaif_worker::Failure;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -12,11 +13,11 @@ const FILE: &str = "normalisation.json";
 /// `reward = (output - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Normalisation {
+pub struct Normalisation {
     /// Of the outputs on the training responses.
-    pub(crate) mean: f64,
+    pub mean: f64,
     /// Of the same, above 0.
-    pub(crate) std: f64,
+    pub std: f64,
 }
 
 /// Outputs as they are.
@@ -27,7 +28,20 @@ impl Default for Normalisation {
 }
 
 impl Normalisation {
-    pub(crate) fn reward(self, output: f64) -> f64 {
+    /// The one under which these outputs have mean 0 and variance 1; outputs as they are where there are
+    /// none.
+    pub fn over(scores: &[PairScores]) -> Self {
+        if scores.is_empty() {
+            return Self::default();
+        }
+        let all: Vec<f64> = scores.iter().flat_map(|s| [f64::from(s.a), f64::from(s.b)]).collect();
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        let variance = all.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / all.len() as f64;
+        Self { mean, std: variance.sqrt().max(1e-6) }
+    }
+
+    /// The reward that an output is.
+    pub fn reward(self, output: f64) -> f64 {
         (output - self.mean) / self.std
     }
 
@@ -35,7 +49,7 @@ impl Normalisation {
     ///
     /// # Errors
     /// When writing fails.
-    pub(crate) fn save(self, folder: &Path) -> Result<(), rlaif_models::Error> {
+    pub fn save(self, folder: &Path) -> Result<(), rlaif_models::Error> {
         let path = folder.join(FILE);
         let json = serde_json::to_vec_pretty(&self).expect("two numbers serialise");
         std::fs::write(&path, json).map_err(|source| rlaif_models::Error::Io { path, source })
@@ -45,7 +59,7 @@ impl Normalisation {
     ///
     /// # Errors
     /// When the file cannot be read or makes no sense.
-    pub(crate) fn of(folder: &Path) -> Result<Self, Failure> {
+    pub fn of(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(FILE);
         let json = match std::fs::read(&path) {
             Ok(json) => json,

@@ -23,7 +23,10 @@ pub(crate) fn score(
 }
 
 /// Rewards of the sequences that could be read.
-pub(crate) fn judge(
+///
+/// # Errors
+/// When the engine fails.
+pub fn judge(
     engine: &dyn LanguageModel,
     read: Vec<Judgement<Vec<u32>>>,
     normalisation: Normalisation,
@@ -44,7 +47,10 @@ pub(crate) fn judge(
 }
 
 /// An item as in training: the prompt, the response's text, the token that ends a text.
-pub(crate) fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
+///
+/// # Errors
+/// When it does not fit the model's context, or the model cannot be given such a prompt.
+pub fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
     let response = dialogue.response(&item.response);
     let prompt = dialogue.prompt(&item.prompt, response.len()).map_err(|what| {
         let reason = match what {

@@ -1,17 +1,16 @@
 //! Trains a reward model on labels and measures it on those it has not seen (paper section 2).
 
-use crate::ask::rewards;
+use crate::ask::pair_scores;
+use crate::fit::{Example, Fit};
 use crate::normalisation::Normalisation;
 use rlaif_data::Reader;
 use rlaif_job::{
-    LabelRecord, Manifest, RewardSummary, TrainReward, Trained, WorkResult, batch_of_step,
-    reward_quality, shuffled,
+    LabelRecord, Manifest, RewardSummary, TrainReward, Trained, WorkResult, reward_quality,
+    shuffled,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
-use rlaif_rl::{LabelledPair, PairScores, RewardTrainer};
-use rlaif_worker::{
-    Dialogue, Failure, JobResources, LongTraining, Progress, save_model, trainable,
-};
+use rlaif_rl::LabelledPair;
+use rlaif_worker::{Dialogue, Failure, JobResources, LongTraining, Progress, save_model};
 use serde_json::Value;
 use std::io::Cursor;
 
@@ -24,53 +23,45 @@ pub(crate) fn train_reward(
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-    let (heldout, train) = split(labelled_pairs(job, &dialogue, &work.labels)?, work);
-    if train.is_empty() {
-        return Err(Failure::impossible(
-            "not one labelled pair is left to train the reward model on; see labels.jsonl for the \
-             reasons",
-        ));
-    }
+    let (heldout, train) = split(examples(job, &dialogue, &work.labels)?, work);
+    let fit = Fit::new(config, training.seed, train)?;
     let fresh = ScalarModel::zero(start.model.clone());
-    let mut trainer = RewardTrainer::new(
-        fresh.trainable(&trainable(training.lora.as_ref())),
-        config.optimizer.clone(),
-        training.micro_batch_tokens,
-    );
+    let mut trainer = fit.trainer(&fresh, training.lora.as_ref(), training.micro_batch_tokens);
     let long = LongTraining {
         stage,
-        steps: (train.len() * config.epochs).div_ceil(config.batch_size),
+        steps: fit.steps(),
         checkpoint_every: training.checkpoint_every,
         artifacts: &job.artifacts,
         progress,
     };
-    let metrics = long.run(&mut trainer, |trainer, step| {
-        let (size, seed) = (config.batch_size, training.seed);
-        let batch = batch_of_step(train.len(), size, step, seed, "reward order");
-        let batch: Vec<_> = batch.into_iter().map(|i| train[i].clone()).collect();
-        let metrics = trainer.step(&batch);
-        let note = format!("loss {:.3} accuracy {:.2}", metrics.loss, metrics.accuracy);
-        (metrics, note)
-    })?;
+    let metrics = long.run_until(
+        &mut trainer,
+        |trainer, step| {
+            let metrics = fit.step(trainer, step);
+            let note = metrics.note();
+            (metrics, note)
+        },
+        |records| fit.is_enough(records),
+    )?;
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;
-    let summary = summarise(&engine, &heldout, &train)?;
+    let summary = summarise(&engine, &heldout, fit.train())?;
     save_model(&job.artifacts, Manifest::REWARD, |folder| {
         model.save(folder, &start.checkpoint)?;
         Normalisation { mean: summary.mean, std: summary.std }.save(folder)
     })?;
     long.forget()?;
-    let trained = Trained { model: Manifest::REWARD.into(), metrics, examples: train.len() };
+    let trained = Trained { model: Manifest::REWARD.into(), metrics, examples: fit.train().len() };
     Ok(WorkResult::RewardTrained { trained, summary })
 }
 
 /// The scorable labels as the reward model reads them. A pair that does not fit its context is left
 /// out.
-fn labelled_pairs(
+fn examples(
     job: &JobResources,
     dialogue: &Dialogue,
     labels: &str,
-) -> Result<Vec<LabelledPair>, Failure> {
+) -> Result<Vec<Example>, Failure> {
     let reader = Reader::new(labels, Cursor::new(job.artifacts.get(labels)?));
     let labels: Vec<LabelRecord> = reader.read_all(|record| {
         serde_json::from_value(Value::Object(record)).map_err(|e| e.to_string())
@@ -84,17 +75,18 @@ fn labelled_pairs(
             Some(tokens)
         };
         let (a, b) = (tokens(&record.pair.response_a)?, tokens(&record.pair.response_b)?);
-        Some(LabelledPair { a, b, label })
+        Some(Example { pair: LabelledPair::new(a, b, label), sureness: label.confidence() })
     });
     Ok(pairs.collect())
 }
 
 /// Pairs kept back to measure on, and pairs to train on.
-fn split(pairs: Vec<LabelledPair>, work: &TrainReward) -> (Vec<LabelledPair>, Vec<LabelledPair>) {
-    let order = shuffled(pairs.len(), work.training.seed, "held-out labels", 0);
-    let held_back = (pairs.len() as f64 * work.config.heldout_fraction) as usize;
-    let pick = |which: &[usize]| which.iter().map(|i| pairs[*i].clone()).collect();
-    (pick(&order[..held_back]), pick(&order[held_back..]))
+fn split(examples: Vec<Example>, work: &TrainReward) -> (Vec<LabelledPair>, Vec<Example>) {
+    let order = shuffled(examples.len(), work.training.seed, "held-out labels", 0);
+    let held_back = (examples.len() as f64 * work.config.heldout_fraction) as usize;
+    let (heldout, train) = order.split_at(held_back);
+    let heldout = heldout.iter().map(|i| examples[*i].pair.clone()).collect();
+    (heldout, train.iter().map(|i| examples[*i].clone()).collect())
 }
 
 fn summarise(
@@ -104,22 +96,8 @@ fn summarise(
 ) -> Result<RewardSummary, Failure> {
     let (heldout_scores, train_scores) =
         (pair_scores(engine, heldout)?, pair_scores(engine, train)?);
-    let all: Vec<f64> =
-        train_scores.iter().flat_map(|s| [f64::from(s.a), f64::from(s.b)]).collect();
-    let mean = all.iter().sum::<f64>() / all.len() as f64;
-    let variance = all.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / all.len() as f64;
+    let Normalisation { mean, std } = Normalisation::over(&train_scores);
     let measured = heldout.iter().zip(&heldout_scores);
     let measured: Vec<_> = measured.map(|(pair, score)| (score.prefers_a(), pair.label)).collect();
-    Ok(RewardSummary {
-        quality: reward_quality(&measured),
-        trained_on: train.len(),
-        mean,
-        std: variance.sqrt().max(1e-6),
-    })
-}
-
-fn pair_scores(engine: &Engine, pairs: &[LabelledPair]) -> Result<Vec<PairScores>, Failure> {
-    let sequences = pairs.iter().flat_map(|p| [p.a.clone(), p.b.clone()]).collect();
-    let rewards = rewards(engine, sequences)?;
-    Ok(rewards.chunks_exact(2).map(|both| PairScores { a: both[0], b: both[1] }).collect())
+    Ok(RewardSummary { quality: reward_quality(&measured), trained_on: train.len(), mean, std })
 }

@@ -79,7 +79,7 @@ pub(super) fn calibration(audit: &Audit) -> Section {
     Section { title: "Calibration".into(), blocks: vec![Block::Text(note.into()), rows, plot] }
 }
 
-fn reliability_point(bin: &CalibrationBin) -> Point {
+pub(super) fn reliability_point(bin: &CalibrationBin) -> Point {
     let interval = Share::of(bin.observed * bin.count as f64, bin.count).interval;
     Point {
         x: bin.predicted,

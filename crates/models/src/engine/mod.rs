@@ -4,6 +4,7 @@
 //! thread. A call's requests are laid out as a tree of common prefixes and computed in ragged
 //! passes; see [`score`](mod@score) and [`generate`](mod@generate).
 
+mod beginnings;
 mod generate;
 mod prefix_tree;
 mod rows;
@@ -21,6 +22,7 @@ use crate::language_model::{
 use crate::scalar_model::ScalarModel;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::CausalLm;
+use beginnings::Beginnings;
 use burn::tensor::Tensor;
 use slots::Slots;
 use std::ops::Range;
@@ -35,7 +37,7 @@ pub struct EngineOptions {
     /// Sequences generated together.
     pub max_sequences: usize,
     /// Tokens whose keys and values are kept while generating. Scoring keeps one pass and the
-    /// prefixes it shares with the next.
+    /// prefixes it shares with the next; an eighth may hold what calls have in common.
     pub max_kv_tokens: usize,
 }
 
@@ -120,7 +122,7 @@ fn key_ranges(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
 type Reply<T> = mpsc::SyncSender<Result<T, Error>>;
 
 enum Job {
-    Score(Vec<ScoreRequest>, Reply<Vec<Answer>>),
+    Score { requests: Vec<ScoreRequest>, beginning: usize, reply: Reply<Vec<Answer>> },
     Generate(Vec<GenerateRequest>, Reply<Vec<Generation>>),
     Swap(Box<EngineModel>, Reply<()>),
 }
@@ -188,8 +190,12 @@ impl Engine {
 }
 
 impl LanguageModel for Engine {
-    fn score(&self, requests: Vec<ScoreRequest>) -> Result<Vec<Answer>, Error> {
-        self.call(|reply| Job::Score(requests, reply))
+    fn score_after(
+        &self,
+        beginning: usize,
+        requests: Vec<ScoreRequest>,
+    ) -> Result<Vec<Answer>, Error> {
+        self.call(|reply| Job::Score { requests, beginning, reply })
     }
 
     fn generate(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>, Error> {
@@ -218,11 +224,14 @@ fn serve(
 ) {
     let initial_rows = options.max_batch_tokens.min(options.max_kv_tokens);
     let mut slots = model.empty_cache(initial_rows);
+    let mut beginnings = Beginnings::default();
     while let Ok(job) = inbox.recv() {
         // A caller that left is no concern of the engine: failed sends are ignored.
         match job {
-            Job::Score(requests, reply) => {
-                let answer = guard(|| score::score(&model, &mut slots, options, &requests));
+            Job::Score { requests, beginning, reply } => {
+                let (slots, kept) = (&mut slots, &mut beginnings);
+                let answer =
+                    guard(|| score::score(&model, slots, kept, options, &requests, beginning));
                 let _ = reply.send(answer);
             }
             Job::Generate(requests, reply) => {
@@ -232,12 +241,14 @@ fn serve(
             }
             Job::Swap(next, reply) => {
                 model = *next;
+                beginnings = Beginnings::default();
                 slots = model.empty_cache(initial_rows);
                 let _ = reply.send(Ok(()));
             }
         }
-        if slots.used() > 0 {
+        if slots.used() > beginnings.rows() {
             // A job that failed half-way left rows behind.
+            beginnings = Beginnings::default();
             slots = model.empty_cache(initial_rows);
         }
     }

@@ -45,6 +45,12 @@ impl PrefixTree {
         builder.tree
     }
 
+    /// The same tree of sequences that go on after `tokens` others.
+    pub(crate) fn after(mut self, tokens: usize) -> Self {
+        self.nodes.iter_mut().for_each(|node| node.position += tokens);
+        self
+    }
+
     /// The nodes from the root to `node`.
     pub(crate) fn path(&self, node: Option<NodeId>) -> Vec<NodeId> {
         let mut path: Vec<NodeId> =

@@ -1,5 +1,6 @@
 //! Answering score requests: one depth-first walk over the tree of all their prefixes.
 
+use super::beginnings::{Beginnings, Begun};
 use super::prefix_tree::{NodeId, PrefixTree};
 use super::rows::Rows;
 use super::slots::Slots;
@@ -15,18 +16,24 @@ use std::ops::Range;
 /// Rows of `[rows, vocab]` logits that exist at one time.
 pub(super) const LOGIT_ROWS: usize = 64;
 
-/// Answers `requests`. Equal prefixes are computed once, in passes of `max_batch_tokens`.
+/// Answers `requests`, of which the first `beginning` tokens are kept for further calls where all have the
+/// same. Equal prefixes are computed once, in passes of `max_batch_tokens`.
 pub(super) fn score(
     model: &EngineModel,
     slots: &mut Slots,
+    beginnings: &mut Beginnings,
     options: &EngineOptions,
     requests: &[ScoreRequest],
+    beginning: usize,
 ) -> Result<Vec<Answer>, Error> {
     for request in requests {
         check(model, request)?;
     }
-    let computed: Vec<&[u32]> = requests.iter().map(tokens_to_compute).collect();
-    let tree = PrefixTree::build(&computed, options.max_batch_tokens);
+    let common = beginning_of(requests, beginning);
+    let begun = beginnings.get(model, slots, options, common);
+    let computed: Vec<&[u32]> =
+        requests.iter().map(|request| &tokens_to_compute(request)[begun.len()..]).collect();
+    let tree = PrefixTree::build(&computed, options.max_batch_tokens).after(begun.len());
     let wants = wants_by_node(&tree, requests);
     let mut answers: Vec<Answer> = requests.iter().map(empty_answer).collect();
 
@@ -38,7 +45,7 @@ pub(super) fn score(
         for node in pass.clone() {
             held[node] = Some(slots.take(tree.nodes[node].tokens.len()));
         }
-        let hidden = run_nodes(model, slots, &tree, &held, pass.clone());
+        let hidden = run_nodes(model, slots, &tree, &held, &begun, pass.clone());
         answer(model, hidden, &tree, &wants, pass.clone(), requests, &mut answers);
         next = pass.end;
         for node in 0..next {
@@ -50,6 +57,28 @@ pub(super) fn score(
         }
     }
     Ok(answers)
+}
+
+/// The first `len` tokens, where all requests have them before anything is asked.
+fn beginning_of(requests: &[ScoreRequest], len: usize) -> &[u32] {
+    let begins = |request: &ScoreRequest| {
+        let first = match request.ask {
+            Ask::Continuation { from } => from - 1,
+            _ => request.tokens.len() - 1,
+        };
+        first.min(tokens_to_compute(request).len())
+    };
+    match requests {
+        [first, others @ ..]
+            if len <= begins(first)
+                && others.iter().all(|other| {
+                    len <= begins(other) && other.tokens[..len] == first.tokens[..len]
+                }) =>
+        {
+            &first.tokens[..len]
+        }
+        _ => &[],
+    }
 }
 
 fn check(model: &EngineModel, request: &ScoreRequest) -> Result<(), Error> {
@@ -130,6 +159,7 @@ fn run_nodes(
     slots: &mut Slots,
     tree: &PrefixTree,
     held: &[Option<Range<usize>>],
+    begun: &Begun,
     nodes: Range<NodeId>,
 ) -> Tensor<2> {
     let mut rows = Rows::default();
@@ -137,6 +167,7 @@ fn run_nodes(
         let node = &tree.nodes[id];
         let path = tree.path(Some(id));
         let keys = path.iter().map(|n| held_slots(held, *n));
+        let keys = std::iter::once(begun.slots.clone()).chain(keys);
         rows.push(&node.tokens, node.position, held_slots(held, id).start, keys);
     }
     rows.run(model, slots)

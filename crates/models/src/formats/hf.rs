@@ -183,13 +183,17 @@ fn write_files(
         write_json(&folder.join("generation_config.json"), &generation)?;
     }
     tokenizer.save(folder)?;
+    let pad = match head {
+        Head::CausalLm => config.eos_token_ids.first().copied(),
+        Head::Reward => tokenizer.padding_id(),
+    };
     let tokenizer_config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": false,
         "model_max_length": config.max_position_embeddings,
         "eos_token": config.eos_token_ids.first().and_then(|id| tokenizer.token_text(*id)),
         "bos_token": config.bos_token_id.and_then(|id| tokenizer.token_text(id)),
-        "pad_token": config.eos_token_ids.first().and_then(|id| tokenizer.token_text(*id)),
+        "pad_token": pad.and_then(|id| tokenizer.token_text(id)),
         "chat_template": chat_template.map(ChatTemplate::source),
     });
     write_json(&folder.join("tokenizer_config.json"), &tokenizer_config)?;
@@ -258,7 +262,7 @@ fn config_json(config: &ModelConfig, tokenizer: &Tokenizer, head: Head) -> Value
         json["num_labels"] = json!(1);
         json["id2label"] = json!({"0": "LABEL_0"});
         json["label2id"] = json!({"LABEL_0": 0});
-        json["pad_token_id"] = json!(tokenizer.eos_ids().first());
+        json["pad_token_id"] = json!(tokenizer.padding_id());
     }
     json
 }

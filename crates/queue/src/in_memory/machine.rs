@@ -7,12 +7,13 @@ use crate::store::{
     Claim, DROPPED, Entry, Handback, InHand, LOST, Standing, Started, Taken, Token,
 };
 use crate::{
-    Attempt, DeadLetter, Death, Enqueued, Headers, Item, ItemId, Options, Outcome, Position,
-    ResultEntry,
+    Attempt, DeadLetter, Death, Depth, Enqueued, Headers, Held, Item, ItemId, Options, Outcome,
+    Position, ResultEntry, Worker,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Owner of what was given up, so that its former owner is fenced at once.
 const NOBODY: &str = "nobody";
@@ -33,6 +34,7 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Work {
     item: Item,
+    enqueued_ms: u64,
     owner: Option<Owner>,
     starts: u32,
     attempts: Vec<Attempt>,
@@ -77,7 +79,7 @@ impl Machine {
         }
     }
 
-    pub fn enqueue(&mut self, items: &[Item]) -> Vec<Enqueued> {
+    pub fn enqueue(&mut self, items: &[Item], now: u64) -> Vec<Enqueued> {
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
             if self.items.contains_key(&item.id) {
@@ -85,18 +87,19 @@ impl Machine {
             } else if self.items.len() as u64 >= self.options.max_outstanding {
                 break;
             } else {
-                self.add(item.clone());
+                self.add(item.clone(), now);
                 answers.push(Enqueued::Added);
             }
         }
         answers
     }
 
-    fn add(&mut self, item: Item) {
+    fn add(&mut self, item: Item, now: u64) {
         let position = self.next_position();
         self.items.insert(item.id.clone(), Place::Work(position));
         let work = Work {
             item,
+            enqueued_ms: now,
             owner: None,
             starts: 0,
             attempts: Vec::new(),
@@ -132,12 +135,13 @@ impl Machine {
         let (position, work) = self.work.iter_mut().find(|(_, work)| over(work))?;
         let former =
             work.owner.replace(Owner { consumer: consumer.to_owned(), token: None, until_ms });
+        let mut lost = false;
         if let Some(Owner { consumer: worker, token: Some(_), .. }) = former {
             work.attempts.push(Attempt { worker, unix_ms: now, reason: LOST.to_owned() });
-            work.suspect = true;
+            (work.suspect, lost) = (true, true);
         }
         let entry = Entry { position: *position, item: work.item.clone() };
-        Some(Taken { entry, suspect: work.suspect })
+        Some(Taken { entry, suspect: work.suspect, lost })
     }
 
     pub fn start(
@@ -323,6 +327,16 @@ impl Machine {
         self.work.len() as u64
     }
 
+    pub fn depth(&self, now: u64) -> Depth {
+        let oldest = self.work.first_key_value();
+        let age = |work: &Work| Duration::from_millis(now.saturating_sub(work.enqueued_ms));
+        Depth {
+            outstanding: self.outstanding(),
+            oldest_age: oldest.map(|(_, work)| age(work)),
+            dead_letters: self.dead.len() as u64,
+        }
+    }
+
     pub fn dead_letters(&self, after: Position, max: usize) -> Vec<DeadLetter> {
         let later = self.dead.range((Bound::Excluded(after), Bound::Unbounded)).take(max);
         later
@@ -334,12 +348,31 @@ impl Machine {
             .collect()
     }
 
-    pub fn requeue(&mut self, ids: &[ItemId]) -> usize {
+    /// Only who holds something is known here.
+    pub fn workers(&self, max: usize, now: u64) -> Vec<Worker> {
+        let mut workers = Vec::new();
+        let owned = self.work.values().filter_map(|work| Some((work, work.owner.as_ref()?)));
+        for (work, owner) in owned.filter(|(_, owner)| owner.consumer != NOBODY).take(max) {
+            let renewed_ms = owner.until_ms - self.options.lease.as_millis() as u64;
+            let silent = Duration::from_millis(now.saturating_sub(renewed_ms));
+            let worker = Worker::among(&mut workers, &owner.consumer, silent);
+            worker.silent = worker.silent.min(silent);
+            worker.held.push(Held {
+                item: work.item.id.clone(),
+                starts: work.starts,
+                is_started: owner.token.is_some(),
+                silent,
+            });
+        }
+        workers
+    }
+
+    pub fn requeue(&mut self, ids: &[ItemId], now: u64) -> usize {
         let mut requeued = 0;
         for id in ids {
             let Some(Place::Dead(position)) = self.items.get(id) else { continue };
             if let Some((item, _)) = self.dead.remove(position) {
-                self.add(item);
+                self.add(item, now);
                 requeued += 1;
             }
         }

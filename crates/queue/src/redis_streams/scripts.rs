@@ -66,7 +66,9 @@ scripts!(
     requeue,
     cancel,
     discard,
-    leave
+    leave,
+    depth,
+    workers
 );
 
 impl Scripts {

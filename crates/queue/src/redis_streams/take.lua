@@ -1,6 +1,6 @@
 -- TAKE consumer lease_ms lost_reason
 -- One entry that was released or whose lease is over, with the token in force revoked.
--- Replies: entry, suspect (1 or 0); nothing when there is none.
+-- Replies: entry, suspect (1 or 0), whether a start was lost (1 or 0); nothing when there is none.
 local consumer, lease_ms = ARGV[1], tonumber(ARGV[2])
 
 -- XPENDING looks at all pending entries; XAUTOCLAIM would look at ten for each that it returns.
@@ -34,9 +34,10 @@ local entry, former = candidate[1], candidate[2]
 local claimed = redis.call('XCLAIM', work, GROUP, consumer, 0, entry)[1]
 -- A pending entry that is no longer in the stream was dropped from the group by XCLAIM.
 if not claimed then return false end
-if redis.call('HDEL', tokens, entry) == 1 then
+local lost = redis.call('HDEL', tokens, entry)
+if lost == 1 then
   note_attempt(entry, former, ARGV[3])
   redis.call('SADD', suspects, entry)
 end
 if former ~= consumer then forget_if_idle(former) end
-return { claimed, redis.call('SISMEMBER', suspects, entry) }
+return { claimed, redis.call('SISMEMBER', suspects, entry), lost }

@@ -4,7 +4,7 @@
 use crate::in_memory::InMemory;
 use crate::redis_streams::{Address, RedisStreams};
 use crate::store::{Claim, Handback, InHand, Standing, Started, Store, Token};
-use crate::{Enqueued, Headers, Item, ItemId, Options, Outcome, Position};
+use crate::{Depth, Enqueued, Headers, Item, ItemId, Options, Outcome, Position};
 use proptest::prelude::*;
 use rlaif_testkit::RedisServer;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 enum Answer {
     Enqueued(Vec<Enqueued>),
     Entries(Vec<Item>),
-    Taken(Option<(Item, bool)>),
+    Taken(Option<(Item, bool, bool)>),
     Started(Started),
     Standings(Vec<Standing>),
     Recorded(bool),
@@ -111,7 +111,7 @@ async fn answer(store: &dyn Store, seen: &mut Seen, ask: &Ask, nonce: u64) -> An
         }
         Ask::Take { consumer } => {
             let taken = store.take(CONSUMERS[*consumer]).await.unwrap();
-            Answer::Taken(taken.map(|taken| (taken.entry.item, taken.suspect)))
+            Answer::Taken(taken.map(|taken| (taken.entry.item, taken.suspect, taken.lost)))
         }
         Ask::Start { consumer, entry, repeat, traced } => {
             let Some((entry, _)) = seen.entry(*entry) else { return Answer::Nothing };
@@ -176,7 +176,7 @@ async fn settle(
 }
 
 /// Everything that can be seen of a queue from outside, without its clock.
-async fn visible(store: &dyn Store) -> (u64, Vec<(ItemId, Outcome)>, Vec<(Item, String)>) {
+async fn visible(store: &dyn Store) -> (Depth, Vec<(ItemId, Outcome)>, Vec<(Item, String)>) {
     let results = store.results(Position::START, 1000, Duration::ZERO).await.unwrap();
     let timeless = |outcome| match outcome {
         Outcome::Dead(mut death) => {
@@ -188,7 +188,10 @@ async fn visible(store: &dyn Store) -> (u64, Vec<(ItemId, Outcome)>, Vec<(Item, 
     let results = results.into_iter().map(|r| (r.item, timeless(r.outcome))).collect();
     let letters = store.dead_letters(Position::START, 1000).await.unwrap();
     let letters = letters.into_iter().map(|letter| (letter.item, letter.death.error)).collect();
-    (store.outstanding().await.unwrap(), results, letters)
+    let depth = store.depth().await.unwrap();
+    assert_eq!(depth.oldest_age.is_some(), depth.outstanding > 0);
+    assert_eq!(depth.outstanding, store.outstanding().await.unwrap());
+    (Depth { oldest_age: None, ..depth }, results, letters)
 }
 
 proptest! {

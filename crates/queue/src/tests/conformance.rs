@@ -2,7 +2,9 @@
 
 use super::site::{PATIENCE, Process, Site, quick, unhurried};
 use crate::store::{Claim, Handback, InHand, Standing, Started};
-use crate::{Consumer, Enqueued, Error, Item, ItemId, Options, Outcome, Position, Settlement};
+use crate::{
+    Consumer, Depth, Enqueued, Error, Item, ItemId, Options, Outcome, Position, Settlement,
+};
 use rlaif_testkit::eventually;
 use std::time::Duration;
 
@@ -38,8 +40,10 @@ conformance! {
     a_cancelled_item_is_gone_for_its_worker with quick();
     progress_is_a_result_of_whoever_holds_the_lease with unhurried();
     a_requeued_letter_outlives_the_acknowledgement_of_its_death with unhurried();
+    who_works_on_what_is_known_until_it_is_settled with unhurried();
     dead_letters_are_paged_and_stay_until_they_are_discarded with unhurried();
     leasing_waits_for_work_and_reading_for_results with unhurried();
+    its_depth_is_what_waits_since_when_and_what_was_given_up with unhurried();
 }
 
 fn full_at_three() -> Options {
@@ -155,6 +159,7 @@ fn a_zombies_result_is_refused(site: &Site) {
     assert_eq!(commit(&zombie, stale, "stale"), Settlement::Fenced);
     assert_eq!(commit(&worker, lease, "fresh"), Settlement::Accepted);
     assert_eq!(worker.done(), [("x".to_owned(), "fresh".to_owned(), 2)]);
+    assert_eq!(worker.queue.takeovers(), 1);
 }
 
 fn an_expired_lease_is_taken_over_and_its_holder_told(site: &Site) {
@@ -495,6 +500,60 @@ fn dead_letters_are_paged_and_stay_until_they_are_discarded(site: &Site) {
     assert_eq!(discarded.unwrap(), 2);
     assert_eq!(page(Position::START, 10).len(), 1);
     assert_eq!(enqueue(), [Enqueued::Added]);
+}
+
+fn its_depth_is_what_waits_since_when_and_what_was_given_up(site: &Site) {
+    let process = site.process();
+    let depth = || process.run(|queue| async move { queue.depth().await }).unwrap();
+    assert_eq!(depth(), Depth::default());
+    process.enqueue(&["poison"]);
+    let mut consumer = process.consumer("worker");
+    bury(&process, &mut consumer, 1);
+    // A death is no takeover.
+    assert_eq!(process.queue.takeovers(), 0);
+    assert_eq!(depth(), Depth { dead_letters: 1, ..Depth::default() });
+    process.enqueue(&["old"]);
+    let waited = Duration::from_millis(30);
+    std::thread::sleep(waited);
+    process.enqueue(&["young"]);
+    let Depth { outstanding, oldest_age, dead_letters } = depth();
+    assert_eq!((outstanding, dead_letters), (2, 1));
+    // The queue's clock is another than that of the pause, and counts milliseconds.
+    assert!(oldest_age.unwrap() + Duration::from_millis(2) >= waited, "{oldest_age:?}");
+}
+
+fn who_works_on_what_is_known_until_it_is_settled(site: &Site) {
+    let process = site.process();
+    process.enqueue(&["begun", "waiting", "failing", "unread"]);
+    let (mut busy, mut unlucky) = (process.consumer("busy"), process.consumer("unlucky"));
+    let begun = process.start_next(&mut busy);
+    let _waiting = process.next(&mut busy);
+    let failing = process.start_next(&mut unlucky);
+    let holding = || {
+        let workers = process.run(|queue| async move { queue.workers(10).await.unwrap() });
+        let mut holding: Vec<_> = workers
+            .iter()
+            .flat_map(|worker| worker.held.iter().map(move |held| (worker, held)))
+            .map(|(worker, held)| {
+                assert!(worker.silent < PATIENCE && held.silent < PATIENCE, "{held:?}");
+                let name = worker.name().to_owned();
+                (name, held.item.to_string(), held.starts, held.is_started)
+            })
+            .collect();
+        holding.sort();
+        holding
+    };
+    let of = |worker: &str, item: &str, starts: u32| {
+        (worker.to_owned(), item.to_owned(), starts, starts > 0)
+    };
+    let all = [of("busy", "begun", 1), of("busy", "waiting", 0), of("unlucky", "failing", 1)];
+    assert_eq!(holding(), all);
+    let bounded = process.run(|queue| async move { queue.workers(2).await }).unwrap();
+    assert_eq!(bounded.iter().map(|worker| worker.held.len()).sum::<usize>(), 2);
+    // What failed rests in nobody's hands.
+    process.run(|_| failing.fail("out of memory")).unwrap();
+    commit(&process, begun, "done");
+    assert_eq!(holding(), [of("busy", "waiting", 0)]);
 }
 
 fn leasing_waits_for_work_and_reading_for_results(site: &Site) {

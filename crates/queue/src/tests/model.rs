@@ -68,7 +68,7 @@ impl Protocol {
     fn offer(state: &mut State) {
         let missing = ITEMS.iter().filter(|id| !state.durable.contains_key(&ItemId::from(**id)));
         let items: Vec<Item> = missing.map(|id| Item::new(*id, [])).collect();
-        state.machine.enqueue(&items);
+        state.machine.enqueue(&items, 0);
     }
 
     fn commit(&self, state: &mut State, worker: usize, held: usize) {

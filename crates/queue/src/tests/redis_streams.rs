@@ -208,7 +208,7 @@ fn a_redis_that_may_forget_is_warned_of() {
 /// The commands and keys that a queue needs, as an ACL user.
 const ACL_USER: &str = "worker on >secret ~{rlaif:*}:* resetchannels -@all +@connection \
     +evalsha +script|load +info +time +xadd +xrange +xdel +xack +xclaim +xlen +xread +xreadgroup \
-    +xpending +xgroup +hget +hset +hdel +hexists +hincrby +hlen +sadd +srem +sismember";
+    +xpending +xinfo +xgroup +hget +hset +hdel +hexists +hincrby +hlen +sadd +srem +sismember";
 
 fn one_item_there_and_back(address: &Address) -> Result<(), Error> {
     Runtime::new().unwrap().block_on(async {

@@ -75,7 +75,11 @@ pub struct Process {
 
 impl Process {
     pub fn connect(runtime: Runtime, address: &Address, options: &Options) -> Self {
-        let queue = runtime.block_on(Queue::redis("test", address, options.clone())).unwrap();
+        Self::at_queue("test", runtime, address, options)
+    }
+
+    pub fn at_queue(name: &str, runtime: Runtime, address: &Address, options: &Options) -> Self {
+        let queue = runtime.block_on(Queue::redis(name, address, options.clone())).unwrap();
         Self { runtime, queue }
     }
 

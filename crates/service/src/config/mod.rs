@@ -292,6 +292,7 @@ model = "smollm2"
     fn what_the_defaults_show_as_comments_is_valid_too() {
         let shown = DEFAULTS
             .replace("# tls =", "tls =")
+            .replace("# probes =", "probes =")
             .replace("# [", "[")
             .replace("# role", "role")
             .replace(
@@ -305,7 +306,8 @@ model = "smollm2"
             .replace("# metrics_interval", "metrics_interval");
         let own = "[labeler]\nbatch = 8\nmodel = \"m\"\n";
         let config: Service = load_with(&[&shown, own], None, []).unwrap();
-        assert!(config.server.tls.is_some() && config.telemetry.otlp.is_some());
+        assert!(config.server.tls.is_some() && config.server.probes.is_some());
+        assert!(config.telemetry.otlp.is_some());
         assert_eq!(config.server.auth.tokens.len(), 1);
     }
 }

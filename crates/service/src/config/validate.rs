@@ -1,6 +1,7 @@
 //! Checks over a whole configuration that report every problem, not only the first.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 /// A configuration, or a section of one, that knows what its values must satisfy.
 pub trait Validate {
@@ -34,6 +35,12 @@ impl Problems {
     pub fn add(&mut self, field: &str, what: impl fmt::Display) {
         let path: Vec<&str> = self.path.iter().map(String::as_str).chain([field]).collect();
         self.found.push(format!("{} {what}", path.join(".")));
+    }
+
+    /// Checks the field `address`: one that other machines reach takes permission.
+    pub fn check_address(&mut self, address: SocketAddr, allow_remote: bool) {
+        let meant = "is reachable from other machines; set allow_remote = true if that is meant";
+        self.check(allow_remote || address.ip().is_loopback(), "address", meant);
     }
 
     /// Checks a section of the configuration; its fields are reported below `name`.

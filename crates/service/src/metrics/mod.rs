@@ -4,23 +4,27 @@
 //! comes from OpenTelemetry's own Prometheus exporter, which is maintained and released with the SDK
 //! again since 0.32; `prometheus-client` would be a second set of instruments beside it.
 
+mod definition;
+pub mod definitions;
 mod endpoint;
 pub mod names;
 
 /// Where metrics are shown.
 pub use crate::http::Config;
+pub use definition::{Definition, Kind};
 pub use endpoint::{Endpoint, Error};
 /// Where instruments are gathered for the [`Endpoint`].
 pub use prometheus::Registry;
 
 use crate::batcher::{BatchReport, Observer, Skipped};
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram, Meter, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 use std::time::Duration;
 
-/// Bounds of histograms of seconds: from a cached answer to a long generation.
+/// Bounds of histograms of seconds: from a cached answer to the training of a reward model.
 const SECONDS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    120.0, 300.0, 900.0, 3600.0,
 ];
 /// Bounds of histograms of counts.
 const COUNTS: &[f64] = &[
@@ -29,38 +33,73 @@ const COUNTS: &[f64] = &[
 ];
 
 /// The meter of our instruments; silent until [`telemetry::init`](crate::telemetry::init).
-pub fn meter() -> Meter {
+fn meter() -> Meter {
     global::meter("rlaif")
 }
 
-/// A histogram of seconds.
-pub fn seconds(name: &'static str, description: &'static str) -> Histogram<f64> {
+/// The instrument of a histogram of seconds.
+pub fn seconds(definition: &Definition) -> Histogram<f64> {
     meter()
-        .f64_histogram(name)
-        .with_unit("s")
-        .with_description(description)
+        .f64_histogram(definition.name)
+        .with_unit(definition.unit)
+        .with_description(definition.help)
         .with_boundaries(SECONDS.to_vec())
         .build()
 }
 
-/// A histogram of counts, whose `unit` is written like `{token}`.
-pub fn counts(name: &'static str, unit: &'static str, description: &'static str) -> Histogram<u64> {
+/// The instrument of a histogram of counts.
+pub fn counts(definition: &Definition) -> Histogram<u64> {
     meter()
-        .u64_histogram(name)
-        .with_unit(unit)
-        .with_description(description)
+        .u64_histogram(definition.name)
+        .with_unit(definition.unit)
+        .with_description(definition.help)
         .with_boundaries(COUNTS.to_vec())
         .build()
 }
 
-/// A counter, whose `unit` is written like `{request}`.
-pub fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Counter<u64> {
-    meter().u64_counter(name).with_unit(unit).with_description(description).build()
+/// The instrument of a counter.
+pub fn counter(definition: &Definition) -> Counter<u64> {
+    meter()
+        .u64_counter(definition.name)
+        .with_unit(definition.unit)
+        .with_description(definition.help)
+        .build()
 }
 
-/// A gauge of a number of things, whose `unit` is written like `{item}`.
-pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Gauge<u64> {
-    meter().u64_gauge(name).with_unit(unit).with_description(description).build()
+/// The instrument of a gauge of what begins and ends.
+pub fn up_down(definition: &Definition) -> UpDownCounter<i64> {
+    meter()
+        .i64_up_down_counter(definition.name)
+        .with_unit(definition.unit)
+        .with_description(definition.help)
+        .build()
+}
+
+/// A gauge that is looked at whenever metrics are read: it has just the values that `look` observes
+/// then, so what is gone is not shown any more. `look` lives as long as the process.
+pub fn observed(
+    definition: &Definition,
+    look: impl Fn(&dyn AsyncInstrument<f64>) + Send + Sync + 'static,
+) {
+    meter()
+        .f64_observable_gauge(definition.name)
+        .with_unit(definition.unit)
+        .with_description(definition.help)
+        .with_callback(look)
+        .build();
+}
+
+/// A counter that is kept elsewhere and looked at whenever metrics are read.
+pub fn observed_counter(
+    definition: &Definition,
+    look: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+) {
+    meter()
+        .u64_observable_counter(definition.name)
+        .with_unit(definition.unit)
+        .with_description(definition.help)
+        .with_callback(look)
+        .build();
 }
 
 /// Of the calls that a server answers.
@@ -74,17 +113,9 @@ pub(crate) struct ServerMetrics {
 impl ServerMetrics {
     pub(crate) fn new() -> Self {
         Self {
-            duration: seconds(names::RPC_SERVER_CALL_DURATION, "Duration of calls."),
-            shed: counter(
-                names::SERVER_SHED,
-                "{call}",
-                "Calls refused because the server was full.",
-            ),
-            active: meter()
-                .i64_up_down_counter(names::SERVER_ACTIVE)
-                .with_unit("{call}")
-                .with_description("Calls being answered.")
-                .build(),
+            duration: seconds(&definitions::RPC_SERVER_CALL_DURATION),
+            shed: counter(&definitions::SERVER_SHED),
+            active: up_down(&definitions::SERVER_ACTIVE),
         }
     }
 
@@ -148,20 +179,12 @@ impl BatcherMetrics {
     pub fn new(engine: &'static str) -> Self {
         Self {
             engine: KeyValue::new(names::ENGINE, engine),
-            wait: seconds(names::BATCHER_WAIT, "How long requests waited for their batch."),
-            run: seconds(names::BATCHER_RUN, "How long the engine took for a batch."),
-            items: counts(names::BATCHER_ITEMS, "{request}", "Requests in a batch."),
-            tokens: counts(names::BATCHER_TOKENS, "{token}", "Tokens in a batch."),
-            skipped: counter(
-                names::BATCHER_SKIPPED,
-                "{request}",
-                "Requests dropped before they ran.",
-            ),
-            shed: counter(
-                names::BATCHER_SHED,
-                "{request}",
-                "Requests refused: the queue was full, or too long for them.",
-            ),
+            wait: seconds(&definitions::BATCHER_WAIT),
+            run: seconds(&definitions::BATCHER_RUN),
+            items: counts(&definitions::BATCHER_ITEMS),
+            tokens: counts(&definitions::BATCHER_TOKENS),
+            skipped: counter(&definitions::BATCHER_SKIPPED),
+            shed: counter(&definitions::BATCHER_SHED),
         }
     }
 }

@@ -5,9 +5,11 @@ mod body;
 mod call;
 mod health;
 pub(crate) mod incoming;
+mod probes;
 
 pub use call::Deadline;
 pub use health::{Health, LIVENESS, READINESS, STARTUP};
+pub use probes::Config as ProbesConfig;
 
 use crate::auth::{self, AuthRules, Guard, Rule};
 use crate::config::{Problems, Validate};
@@ -15,6 +17,7 @@ use crate::tls::{self, ServerTls};
 use call::{Calls, Limits};
 use futures_util::{Stream, stream};
 use incoming::{Connection, Incoming};
+use probes::ProbePort;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -34,6 +37,9 @@ pub struct Config {
     /// TLS; none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
+    /// A port for probes that speak no TLS; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<ProbesConfig>,
     /// Who may call.
     pub auth: auth::Config,
     /// Connections at once; further ones wait in the system's backlog.
@@ -78,6 +84,9 @@ impl Validate for Config {
     fn validate(&self, problems: &mut Problems) {
         self.validate_exposure(problems);
         problems.section("auth", &self.auth);
+        if let Some(probes) = &self.probes {
+            problems.section("probes", probes);
+        }
         for (field, bound) in [
             ("max_connections", self.max_connections),
             ("max_calls", self.max_calls),
@@ -101,11 +110,10 @@ impl Validate for Config {
 
 impl Config {
     fn validate_exposure(&self, problems: &mut Problems) {
+        problems.check_address(self.address, self.allow_remote);
         if self.address.ip().is_loopback() {
             return;
         }
-        let meant = "is reachable from other machines; set allow_remote = true if that is meant";
-        problems.check(self.allow_remote, "address", meant);
         let clear = "must be given: the address is reachable from other machines";
         problems.check(self.tls.is_some(), "tls", clear);
         let open = "must be true: the address is reachable from other machines";
@@ -123,8 +131,10 @@ pub enum Error {
     #[error("server.tls: {0}")]
     Tls(#[from] tls::Error),
     /// The port is taken or not ours to take.
-    #[error("cannot listen on {address}: {source}; choose another server.address")]
+    #[error("cannot listen on {address}: {source}; choose another {setting}")]
     Bind {
+        /// Where the address is set.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -158,15 +168,16 @@ pub struct Server {
     config: Config,
     incoming: Incoming,
     address: SocketAddr,
+    probes: Option<ProbePort>,
     tls: Option<ServerTlsConfig>,
     health: Health,
 }
 
 impl Server {
-    /// Checks the configuration and takes the port, so that a mistake shows before models are loaded.
+    /// Checks the configuration and takes the ports, so that a mistake shows before models are loaded.
     ///
     /// # Errors
-    /// When the configuration is unsafe, a certificate unusable or the port not to be had.
+    /// When the configuration is unsafe, a certificate unusable or a port not to be had.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let problems = Problems::of(&config);
         if !problems.is_empty() {
@@ -176,13 +187,22 @@ impl Server {
         let address = config.address;
         let (incoming, address) = Incoming::bind(address, config.max_connections)
             .await
-            .map_err(|source| Error::Bind { address, source })?;
-        Ok(Self { config, incoming, address, tls, health: Health::new().await })
+            .map_err(|source| Error::Bind { setting: "server.address", address, source })?;
+        let probes = match &config.probes {
+            Some(probes) => Some(ProbePort::bind(probes).await?),
+            None => None,
+        };
+        Ok(Self { config, incoming, address, probes, tls, health: Health::new().await })
     }
 
     /// Where it listens, with the port that it got.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where probes without TLS are answered, if anywhere.
+    pub fn probes_address(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().map(|port| port.address)
     }
 
     /// Its health, which the service sets.
@@ -199,11 +219,16 @@ impl Server {
     pub async fn serve(self, api: Api, shutdown: CancellationToken) -> Result<(), Error> {
         let _cut = self.incoming.cut_on_drop();
         let rules = AuthRules::new(api.descriptor, api.rules)?;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(api.descriptor)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        let routes = api.routes.add_service(self.health.service()).add_service(reflection);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(api.descriptor)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let routes = api
+            .routes
+            .add_service(self.health.service())
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
         let limits = Limits {
             handler_timeout: self.config.handler_timeout,
             request_bytes: self.config.max_request_bytes,
@@ -220,10 +245,20 @@ impl Server {
             closing.clone().cancelled_owned(),
         );
         let drain = drain(&self.config, &self.health, &shutdown, &closing);
+        let probes = answer_probes(self.probes, self.health.clone());
         tokio::select! {
             served = serving => Ok(served?),
             () = drain => Ok(()),
+            failed = probes => failed,
         }
+    }
+}
+
+/// Returns only when that fails; without a port there is nothing to fail.
+async fn answer_probes(port: Option<ProbePort>, health: Health) -> Result<(), Error> {
+    match port {
+        Some(port) => port.serve(health).await,
+        None => std::future::pending().await,
     }
 }
 

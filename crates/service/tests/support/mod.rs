@@ -166,6 +166,7 @@ pub fn config() -> Config {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         allow_remote: false,
         tls: None,
+        probes: None,
         auth: auth::Config::default(),
         max_connections: 64,
         max_calls: 64,
@@ -185,6 +186,8 @@ pub fn config() -> Config {
 
 pub struct Running {
     pub address: SocketAddr,
+    /// For probes without TLS.
+    pub probes: Option<SocketAddr>,
     pub health: Health,
     pub echo: Echo,
     pub shutdown: CancellationToken,
@@ -194,13 +197,13 @@ pub struct Running {
 /// A running server.
 pub async fn start(config: Config) -> Running {
     let server = Server::bind(config).await.unwrap();
-    let (address, health) = (server.address(), server.health());
+    let (address, probes, health) = (server.address(), server.probes_address(), server.health());
     let echo = Echo::default();
     let shutdown = CancellationToken::new();
     let api = Api { routes: Routes::new(echo.clone()), descriptor: descriptor(), rules: RULES };
     let ended = tokio::spawn(server.serve(api, shutdown.clone()));
     health.set_started().await;
-    Running { address, health, echo, shutdown, ended }
+    Running { address, probes, health, echo, shutdown, ended }
 }
 
 impl Running {

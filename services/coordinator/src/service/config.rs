@@ -1,5 +1,6 @@
 //! What a coordinator is told.
 
+use crate::page::PageConfig;
 use rlaif_cluster::{ArtifactsConfig, QueueConfig};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
@@ -26,6 +27,8 @@ pub struct Config {
     pub queue: QueueConfig,
     /// Where artifacts are.
     pub artifacts: ArtifactsConfig,
+    /// The live page.
+    pub page: PageConfig,
     /// The coordinator itself.
     pub coordinator: CoordinatorConfig,
 }
@@ -67,6 +70,7 @@ impl Validate for Config {
         problems.section("telemetry", &self.telemetry);
         problems.section("queue", &self.queue);
         problems.section("artifacts", &self.artifacts);
+        self.page.validate_beside(&self.server, problems);
         problems.section("coordinator", &self.coordinator);
     }
 }

@@ -20,6 +20,7 @@ const PAGE: usize = 50;
 const MAX_PAGE: usize = 500;
 
 /// Answers calls once there is a coordinator; until then it says that it waits.
+#[derive(Clone)]
 pub struct Handler {
     /// Empty until the queues answer.
     pub coordinator: Arc<OnceLock<Coordinator>>,
@@ -30,7 +31,11 @@ pub struct Handler {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Handler {
-    fn coordinator(&self) -> Result<&Coordinator, Status> {
+    /// The coordinator.
+    ///
+    /// # Errors
+    /// While it waits for its queues.
+    pub fn coordinator(&self) -> Result<&Coordinator, Status> {
         self.coordinator.get().ok_or_else(|| {
             Status::unavailable("the coordinator waits for its queue; try again in a moment")
         })

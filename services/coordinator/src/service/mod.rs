@@ -12,9 +12,10 @@ mod wire;
 
 pub use access::RULES;
 pub use config::{Config, CoordinatorConfig};
+pub(crate) use handler::Handler;
 
+use crate::page::{self, Page};
 use crate::{Coordinator, Error as JobError, Limits, Places, Queues, Trouble};
-use handler::Handler;
 use rlaif_artifacts::ArtifactStore;
 use rlaif_cluster::QueueConfig;
 use rlaif_proto::coordinator::FILE_DESCRIPTOR_SET;
@@ -47,6 +48,9 @@ pub enum Error {
     /// The endpoint for metrics.
     #[error(transparent)]
     Metrics(#[from] metrics::Error),
+    /// The live page.
+    #[error(transparent)]
+    Page(#[from] page::Error),
     /// The queues, the journal or the artifact store.
     #[error(transparent)]
     Coordinator(#[from] JobError),
@@ -71,6 +75,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let scraped =
         metrics::Endpoint::bind(&config.metrics, telemetry.registry(), service.health()).await?;
     tracing::info!(address = %service.address(), "listening");
+    if let Some(address) = service.page_address() {
+        tracing::info!(%address, "the live page is served");
+    }
     let drained = service.start(connect(config.queue), &mut tasks);
     // The metrics endpoint ends after the server, so that the drain can be watched.
     tasks.spawn("metrics", scraped.serve(drained));
@@ -79,25 +86,32 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     Ok(ended?)
 }
 
-/// A coordinator that has its port and answers no calls yet.
+/// A coordinator that has its ports and answers no calls yet.
 pub struct Service {
     config: Config,
     server: Server,
+    page: Option<Page>,
 }
 
 impl Service {
-    /// Takes the port, so that a mistake shows at once.
+    /// Takes the ports, so that a mistake shows at once.
     ///
     /// # Errors
-    /// When the configuration is unsafe, or the port is not to be had.
+    /// When the configuration is unsafe, or a port is not to be had.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let server = Server::bind(config.server.clone()).await?;
-        Ok(Self { config, server })
+        let page = Page::bind(&config).await?;
+        Ok(Self { config, server, page })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Where the live page is; none where it is switched off.
+    pub fn page_address(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(Page::address)
     }
 
     /// Whether it has started and is ready.
@@ -116,6 +130,9 @@ impl Service {
             (self.config, self.server.health(), CancellationToken::new());
         let (shutdown, coordinator) = (tasks.shutdown(), Arc::new(OnceLock::new()));
         let handler = Handler { coordinator: coordinator.clone(), shutdown: shutdown.clone() };
+        if let Some(page) = self.page {
+            tasks.spawn("page", page.serve(handler.clone(), shutdown.clone()));
+        }
         let service = JobServiceServer::new(handler)
             .max_decoding_message_size(config.server.max_request_bytes)
             .max_encoding_message_size(config.server.max_response_bytes);
@@ -127,12 +144,14 @@ impl Service {
             server.serve(api, stop).await
         });
         tasks.spawn("coordinator", async move {
+            // All else is waited for: a restart would not bring it back.
+            health.set_loaded().await;
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 opened = open(&config, queues) => opened?,
             };
             let opened = coordinator.get_or_init(|| opened);
-            health.set_started().await;
+            health.set_ready(true).await;
             let ran = tokio::select! {
                 ran = opened.run(shutdown.child_token()) => ran,
                 () = show_readiness(opened, &health, &shutdown) => Ok(()),

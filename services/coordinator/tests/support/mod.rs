@@ -4,8 +4,10 @@
 //! Every test file uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod browser;
 mod worker;
 
+pub use browser::{Browser, Seen};
 pub use worker::{Trick, Workers};
 
 use rlaif_artifacts::ArtifactStore;
@@ -113,13 +115,14 @@ impl Cluster {
         change(&mut config);
         let service = Service::bind(config).await.unwrap();
         let (address, health) = (service.address(), service.health());
+        let page = service.page_address();
         let shutdown = CancellationToken::new();
         let mut tasks = Tasks::new(shutdown.clone(), Duration::from_secs(30));
         let queues = self.queues.clone();
         service.start(async { Ok(queues) }, &mut tasks);
         let ended = tokio::spawn(async { tasks.join().await.unwrap() });
         eventually("the coordinator is ready", async || health.is_ready().then_some(())).await;
-        Running { address, shutdown, ended }
+        Running { address, page, shutdown, ended }
     }
 
     pub fn run_folder(&self, job: &str) -> RunFolder {
@@ -149,6 +152,7 @@ pub fn config(folder: &Path) -> Config {
     let mut config = Config::load(None).unwrap();
     config.server.address = SocketAddr::from(([127, 0, 0, 1], 0));
     config.metrics.address = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.page.address = SocketAddr::from(([127, 0, 0, 1], 0));
     config.server.drain_timeout = Duration::from_secs(5);
     config.coordinator.data_dir = folder.to_owned();
     config.artifacts.url = artifacts(folder);
@@ -175,6 +179,8 @@ pub fn with_roles(config: &mut Config) {
 /// A running coordinator.
 pub struct Running {
     pub address: SocketAddr,
+    /// Where the page is.
+    pub page: Option<SocketAddr>,
     pub shutdown: CancellationToken,
     pub ended: JoinHandle<()>,
 }
@@ -182,6 +188,15 @@ pub struct Running {
 impl Running {
     pub fn client(&self) -> Client {
         client_of(self.address, None)
+    }
+
+    /// A browser without a token.
+    pub fn browser(&self) -> Browser {
+        Browser { page: self.page.expect("the page is on"), token: None }
+    }
+
+    pub fn browser_as(&self, role: &str) -> Browser {
+        Browser { token: Some(token(role)), ..self.browser() }
     }
 
     pub fn client_as(&self, role: &str) -> Client {

@@ -1,10 +1,10 @@
 //! `rlaif align`: how well labelers agree with people, and how biased they are.
 
 use super::jsonl::progress_bar;
-use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, identity, observation, write};
+use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, arm, identity, observation, write};
 use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
-use rlaif_audit::{self as audit, Answer, Arm, Audit, Labeler, Options, Question, document};
+use rlaif_audit::{self as audit, Answer, Arm, Audit, Options, document};
 use rlaif_clerk::Clerk;
 use rlaif_data::{Reader, preferences_of, shuffle_sides, write_atomic};
 use rlaif_judge::{Engine, Judge};
@@ -228,19 +228,8 @@ impl Args {
         preferences: &[Preference],
     ) -> Result<Arm> {
         let judge = Judge::new(engine.clone(), cell.template.clone(), cell.asking.clone())?;
-        let labeler = judge.labeler();
-        let mut arm = Arm {
-            task: self.tasks[cell.task].name.clone(),
-            labeler: Labeler { name: labeler.name.clone(), parameters: labeler.parameters },
-            question: Question {
-                template: cell.template.name.clone(),
-                shots: cell.asking.shots,
-                rationale: cell.asking.reasoning.is_some(),
-            },
-            price: per_1k(clerk.price(&judge)?),
-            observations: Vec::new(),
-            probes: Vec::new(),
-        };
+        let mut arm = arm(&self.tasks[cell.task].name, &judge);
+        arm.price = per_1k(clerk.price(&judge)?);
         eprintln!("{}", arm.describe());
         let pairs: Vec<Pair> = preferences.iter().map(|p| p.pair.clone()).collect();
         let said = compare_all(clerk, &judge, &pairs)?;

@@ -22,6 +22,7 @@ mod quickstart;
 mod rate;
 mod remote;
 mod report;
+mod reward;
 mod routing;
 mod run;
 mod steer;
@@ -62,8 +63,7 @@ enum Command {
     Labeler(worker::Args),
     /// Serve the rollout queue, and completions for direct callers.
     Rollout(worker::Args),
-    /// Serve the reward queue, and rewards for direct callers.
-    Reward(worker::Args),
+    Reward(reward::Args),
     /// Serve the learner's queue, and how far it is.
     Learner(worker::Args),
     Submit(submit::Args),
@@ -85,8 +85,11 @@ impl Cli {
     /// Whether the command is a service, which logs as its configuration says.
     pub fn is_a_service(&self) -> bool {
         use Command::{Coordinator, Labeler, Learner, Reward, Rollout};
-        let command = &self.command;
-        matches!(command, Coordinator(_) | Labeler(_) | Rollout(_) | Reward(_) | Learner(_))
+        match &self.command {
+            Coordinator(_) | Labeler(_) | Rollout(_) | Learner(_) => true,
+            Reward(args) => args.is_a_service(),
+            _ => false,
+        }
     }
 }
 
@@ -118,7 +121,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Health(args) => health::run(args),
         Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
         Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
-        Command::Reward(args) => worker::run::<rlaif_reward::Reward>(args),
+        Command::Reward(args) => reward::run(args),
         Command::Learner(args) => worker::run::<rlaif_learner::Learner>(args),
     }
 }

@@ -26,6 +26,12 @@ pub struct Server {
     /// PEM file with the authorities of an https server.
     #[arg(long, env = "RLAIF_CA_FILE")]
     ca_file: Option<PathBuf>,
+    /// PEM file with our own certificate, for a server that asks clients for one.
+    #[arg(long, env = "RLAIF_CERTIFICATE_FILE", requires = "key_file")]
+    certificate_file: Option<PathBuf>,
+    /// PEM file with the key of our certificate.
+    #[arg(long, env = "RLAIF_KEY_FILE", requires = "ca_file")]
+    key_file: Option<PathBuf>,
 }
 
 /// The generated client over our channel.
@@ -43,8 +49,12 @@ impl Server {
     /// Gets ready to call; whether anybody answers shows with the first call.
     pub fn connect(&self) -> Result<Remote> {
         let runtime = Runtime::new().context("starting the asynchronous runtime")?;
-        let ca = self.ca_file.clone();
-        let tls = ca.map(|ca| ClientTls { ca, certificate: None, key: None, server_name: None });
+        let tls = self.ca_file.clone().map(|ca| ClientTls {
+            ca,
+            certificate: self.certificate_file.clone(),
+            key: self.key_file.clone(),
+            server_name: None,
+        });
         // A job travels with its data, so a call may take longer than usual.
         let policy = CallPolicy { timeout: Duration::from_secs(120), ..CallPolicy::default() };
         let config = client::Config {

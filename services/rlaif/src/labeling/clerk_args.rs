@@ -69,10 +69,17 @@ impl BudgetArgs {
         Ok(Account {
             prices: prices.unwrap_or_else(Prices::default),
             ceiling: ceiling.context("--max-cost")?,
-            worker: std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()),
+            worker: this_machine(),
             ..Account::default()
         })
     }
+}
+
+/// The machine's name, where it has one.
+fn this_machine() -> Option<String> {
+    let told = std::env::var("HOSTNAME").ok();
+    let name = told.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// What was spent, for people.

@@ -58,8 +58,10 @@ impl Sampling {
             return Ok(format!("{name}: {ledger}: the ledger has all labels\n"));
         }
         let reasoning = judge.asking().reasoning.as_ref();
-        let completion_tokens = reasoning.map_or(Interval::exactly(1), |reasoning| {
-            let high = reasoning.max_tokens as u64 + 1;
+        // An endpoint writes the verdict; a model of this process only weighs it.
+        let verdict = u64::from(!judge.labeler().is_local());
+        let completion_tokens = reasoning.map_or(Interval::exactly(verdict), |reasoning| {
+            let high = reasoning.max_tokens as u64 + verdict;
             Interval { low: 1, expected: USUAL_RATIONALE.min(high), high }
         });
         // An endpoint reads the prompt again for the verdict after a rationale; a model of this process

@@ -3,6 +3,7 @@
 use crate::commands::model;
 use anyhow::{Context, Result};
 use clap::Args;
+use rlaif_hub::is_endpoint;
 use rlaif_judge::{EndpointEngine, Engine, LocalEngine};
 use rlaif_models::DeviceName;
 use std::path::Path;
@@ -45,7 +46,7 @@ impl Labelers {
     /// # Errors
     /// When there is none, or it cannot be loaded.
     pub fn start(&mut self, name: &str) -> Result<Arc<dyn Engine>> {
-        if name.ends_with(".toml") {
+        if is_endpoint(name) {
             return self.endpoint(Path::new(name));
         }
         Ok(Arc::new(LocalEngine::new(Arc::new(model::start(name, self.device)?))))

@@ -10,5 +10,5 @@ mod run_report;
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::Sampling;
 pub use labelers::{Labelers, LabelersArgs};
-pub use observed::{identity, observation};
+pub use observed::{arm, identity, observation};
 pub use run_report::{Fate, RunReport, write};

@@ -1,7 +1,25 @@
-//! What an audit sees of a pair and a labeler's answer to it.
+//! What an audit sees of a labeler and its question, and of a pair and the labeler's answer to it.
 
-use rlaif_audit::{Answer, Human, Observation};
+use rlaif_audit::{Answer, Arm, Human, Labeler, Observation, Question};
+use rlaif_judge::Judge;
 use rlaif_types::{Comparison, ContentHash, HumanLabel, Judgement, Pair};
+
+/// What `judge` asks about the pairs of `task`, before it has answered anything.
+pub fn arm(task: &str, judge: &Judge) -> Arm {
+    let (labeler, asking) = (judge.labeler(), judge.asking());
+    Arm {
+        task: task.to_owned(),
+        labeler: Labeler { name: labeler.name.clone(), parameters: labeler.parameters },
+        question: Question {
+            template: judge.template().name.clone(),
+            shots: asking.shots,
+            rationale: asking.reasoning.is_some(),
+        },
+        price: None,
+        observations: Vec::new(),
+        probes: Vec::new(),
+    }
+}
 
 /// What an audit sees of a pair, of people's label where there is one, and of the labeler's answer.
 pub fn observation(

@@ -1,8 +1,8 @@
 //! The report of a labeling run: what became of its pairs, what that took, and the labeler's audit.
 
-use super::observed::observation;
+use super::observed::{arm, observation};
 use anyhow::Result;
-use rlaif_audit::{Arm, Audit, Labeler, Options, Question, document};
+use rlaif_audit::{Arm, Audit, Options, document};
 use rlaif_data::write_atomic;
 use rlaif_judge::Judge;
 use rlaif_report::{Block, Document, Plot, Point, Section, Series, Style, Table};
@@ -46,23 +46,8 @@ pub enum Fate {
 impl RunReport {
     /// The report of what `judges` are asked.
     pub fn of(judges: &[Judge]) -> Self {
-        let arm = |judge: &Judge| Arm {
-            task: "labels".to_owned(),
-            labeler: Labeler {
-                name: judge.labeler().name.clone(),
-                parameters: judge.labeler().parameters,
-            },
-            question: Question {
-                template: judge.template().name.clone(),
-                shots: judge.asking().shots,
-                rationale: judge.asking().reasoning.is_some(),
-            },
-            price: None,
-            observations: Vec::new(),
-            probes: Vec::new(),
-        };
         Self {
-            arms: judges.iter().map(arm).collect(),
+            arms: judges.iter().map(|judge| arm("labels", judge)).collect(),
             seen: BTreeSet::new(),
             labels: [0; BINS],
             counts: Counts::default(),

@@ -1,0 +1,1 @@
+"""What travels between client and services, generated from the protos."""

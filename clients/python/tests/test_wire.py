@@ -1,0 +1,41 @@
+"""What a server reflects is what this package was generated from."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+from harness import Cluster
+
+from rlaif_client.wire.v1 import coordinator_pb2, labeler_pb2, rollout_pb2
+
+
+@pytest.mark.parametrize(
+    ("fixture", "ours"),
+    [
+        ("client", coordinator_pb2.DESCRIPTOR.services_by_name["JobService"]),
+        ("labeler_address", labeler_pb2.DESCRIPTOR.services_by_name["LabelService"]),
+        ("policy_address", rollout_pb2.DESCRIPTOR.services_by_name["RolloutService"]),
+    ],
+)
+def test_a_server_reflects_the_service_that_this_package_calls(
+    request: pytest.FixtureRequest, cluster: Cluster, fixture: str, ours: ServiceDescriptor
+) -> None:
+    address = request.getfixturevalue(fixture)
+    target = (cluster.address if fixture == "client" else address).removeprefix("http://")
+    with grpc.insecure_channel(target) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert ours.full_name in database.get_services()
+        theirs = DescriptorPool(database).FindServiceByName(ours.full_name)
+        assert [described(method) for method in theirs.methods] == [described(m) for m in ours.methods]
+
+
+def described(method: object) -> tuple[object, ...]:
+    """What of a method a client depends on."""
+    names = ("name", "client_streaming", "server_streaming")
+    types = (getattr(method, kind).full_name for kind in ("input_type", "output_type"))
+    return (*(getattr(method, name) for name in names), *types)

@@ -1,0 +1,120 @@
+//! How a reward model learns from labelled pairs, beside its optimiser: what is minimised, in which
+//! order pairs come, how much each counts, when it is enough.
+
+use crate::Problems;
+use serde::{Deserialize, Serialize};
+
+/// What is minimised beside the labels' cross-entropy (paper section 2). By default nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewardObjective {
+    /// Weight of the pairs' margins. Where people say by how much A is better, `m`, and not only that
+    /// it is, the rewards are to differ by `margin · m` more: `sigma(r_A - r_B - margin · m)` takes the
+    /// place of `sigma(r_A - r_B)` (Llama 2, Touvron et al. 2023, section 3.2.2).
+    pub margin: f64,
+    /// Weight of `(r_A + r_B)²`, which keeps rewards around 0: comparisons alone leave a constant free
+    /// for every prompt (Eisenstein et al. 2023, "Helping or Herding?"; TRL's
+    /// `center_rewards_coefficient`, which its authors set to 0.01).
+    pub center: f64,
+}
+
+/// The order in which pairs are learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairOrder {
+    /// Drawn anew for each epoch.
+    #[default]
+    Shuffled,
+    /// A curriculum: the first epoch goes from the surest labels to the least sure, those equally sure
+    /// as they were drawn; later epochs are shuffled.
+    EasyFirst,
+}
+
+/// How much a pair counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairWeighting {
+    /// As much as every other.
+    #[default]
+    Equal,
+    /// In proportion to how sure its label is, `|2p - 1|`.
+    Sureness,
+}
+
+/// Ends training where the loss on pairs kept back for it falls no further.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plateau {
+    /// Share of the training pairs that are kept back for it. They are not the held-out ones, which
+    /// would be no measure of the model any more once they had decided when to stop.
+    pub fraction: f64,
+    /// Steps between measurements.
+    pub every_steps: usize,
+    /// Measurements in a row that may bring nothing.
+    pub patience: usize,
+    /// By how much the loss must fall, in nats per pair, to count as better.
+    pub min_delta: f64,
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Self { fraction: 0.1, every_steps: 5, patience: 3, min_delta: 0.001 }
+    }
+}
+
+impl Plateau {
+    /// Whether the losses measured so far, in this order, have stopped falling.
+    pub fn is_reached(&self, losses: &[f64]) -> bool {
+        let (mut best, mut in_vain) = (f64::INFINITY, 0);
+        for loss in losses {
+            if best - loss >= self.min_delta {
+                (best, in_vain) = (*loss, 0);
+            } else {
+                in_vain += 1;
+            }
+        }
+        in_vain >= self.patience
+    }
+
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let fraction = self.fraction > 0.0 && self.fraction < 1.0;
+        problems.check(fraction, "fraction", "must be in (0, 1)");
+        problems.check_positive("every_steps", self.every_steps);
+        problems.check_positive("patience", self.patience);
+        let delta = self.min_delta >= 0.0 && self.min_delta.is_finite();
+        problems.check(delta, "min_delta", "must be 0 or more");
+        problems
+    }
+}
+
+impl RewardObjective {
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        for (field, weight) in [("margin", self.margin), ("center", self.center)] {
+            let what = format!("must be 0 or more, not {weight}");
+            problems.check(weight >= 0.0 && weight.is_finite(), field, what);
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plateau_is_reached_after_as_many_measurements_in_vain_as_patience_allows() {
+        let plateau = Plateau { patience: 2, min_delta: 0.01, ..Plateau::default() };
+        assert!(!plateau.is_reached(&[]));
+        assert!(!plateau.is_reached(&[0.7, 0.6, 0.595]));
+        assert!(plateau.is_reached(&[0.7, 0.6, 0.595, 0.592]), "a crawl is a plateau");
+        assert!(
+            !plateau.is_reached(&[0.7, 0.8, 0.6, 0.7]),
+            "what got better starts the count anew"
+        );
+        assert!(plateau.is_reached(&[f64::NAN, f64::NAN]), "a loss that is no number never falls");
+    }
+}

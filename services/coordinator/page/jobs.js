@@ -1,0 +1,102 @@
+// All jobs, newest first.
+
+import { get } from './api.js';
+import { el, fill, keyed, setText } from './dom.js';
+import { count, duration, moment, number } from './format.js';
+
+const PAGE = 50;
+
+export const jobLink = (id, part = '') => `#/jobs/${encodeURIComponent(id)}${part && `/${part}`}`;
+
+export function stateBadge() {
+  const node = el('span', { class: 'badge' });
+  return { node, update: (state) => { node.dataset.state = state; setText(node, state); } };
+}
+
+// The stage that is at work: the first that is begun and not done, else the first that is not done.
+export function currentStage(stages) {
+  const open = stages.filter((stage) => stage.done < stage.total);
+  return open.find((stage) => stage.done > 0) ?? open[0];
+}
+
+export const cost = (job) => (job.amount == null
+  ? `${count(job.prompt_tokens)} labeler tokens`
+  : `${count(job.prompt_tokens)} labeler tokens, cost ${number(job.amount, 4)}`);
+
+// A bar with its numbers beside it.
+export function progress(label) {
+  const bar = el('progress', { 'aria-label': label, max: 1, value: 0 });
+  const text = el('span', { class: 'detail' });
+  const node = el('span', { class: 'progress' }, bar, text);
+  return {
+    node,
+    update: (stage) => {
+      bar.max = Math.max(stage.total, 1);
+      bar.value = stage.done;
+      setText(text, `${count(stage.done)} of ${count(stage.total)}`);
+    },
+  };
+}
+
+function card(job) {
+  const badge = stateBadge();
+  const bar = progress(`Progress of ${job.name}`);
+  const [stage, details, error] = [el('p'), el('p', { class: 'detail' }), el('p', { class: 'error' })];
+  const node = el('li', {}, el('article', {},
+    el('h2', {}, el('a', { href: jobLink(job.id) }, job.name), ' ', badge.node),
+    el('p', { class: 'detail' }, job.id),
+    stage, bar.node, details, error));
+  const update = (now) => {
+    badge.update(now.state);
+    const at = currentStage(now.stages);
+    const last = now.stages.at(-1);
+    bar.node.hidden = !last;
+    if (last) bar.update(at ?? last);
+    const eta = at?.eta_seconds != null && now.state === 'running' ? `, ${duration(at.eta_seconds)} left` : '';
+    setText(stage, at ? `Stage ${at.stage}${at.note && `: ${at.note}`}${eta}` : 'All stages are done.');
+    const masked = now.unscorable ? `, ${count(now.unscorable)} unscorable` : '';
+    const dead = now.dead_letters ? `, ${count(now.dead_letters)} dead letters` : '';
+    setText(details, `Since ${moment(now.created_unix_ms)}, ${cost(now)}${masked}${dead}`);
+    error.hidden = !now.error;
+    setText(error, now.error);
+  };
+  return { node, update };
+}
+
+export function jobsView(place) {
+  const list = el('ul', { class: 'cards' });
+  const empty = el('p', { hidden: true }, 'There are no jobs yet. Submit one: ',
+    el('code', {}, 'rlaif submit job.toml'));
+  const further = el('button', { type: 'button', hidden: true, onclick: more }, 'Older jobs');
+  fill(place, el('h1', {}, 'Jobs'), empty, list, further);
+  const known = new Map();
+  let jobs = [];
+  let next = '';
+
+  function draw() {
+    empty.hidden = jobs.length > 0;
+    further.hidden = !next;
+    keyed(list, known, jobs, (job) => job.id, card);
+  }
+
+  async function more() {
+    const page = await get(`/api/jobs?size=${PAGE}&token=${encodeURIComponent(next)}`);
+    jobs = [...jobs, ...page.jobs];
+    next = page.next;
+    draw();
+  }
+
+  return {
+    async refresh() {
+      const page = await get(`/api/jobs?size=${Math.max(PAGE, jobs.length)}`);
+      ({ jobs, next } = page);
+      draw();
+    },
+    changed(job) {
+      const at = jobs.findIndex((known) => known.id === job.id);
+      if (at < 0) jobs = [job, ...jobs];
+      else jobs[at] = job;
+      draw();
+    },
+  };
+}

@@ -1,0 +1,254 @@
+//! A reward model fitted to labelled pairs, the same way in a job and out of one: which pairs a step
+//! learns from, what it measures, and when it is enough.
+
+use rlaif_job::{RewardModelConfig, batch_of_step, shuffled};
+use rlaif_models::ScalarModel;
+use rlaif_rl::{LabelledPair, RewardMetrics, RewardTrainer};
+use rlaif_types::{LoraConfig, PairOrder, PairWeighting};
+use rlaif_worker::{Failure, step_record, trainable};
+use serde::Serialize;
+use serde_json::Value;
+
+/// A pair to learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// Its tokens and label.
+    pub pair: LabelledPair,
+    /// How sure the label is, from 0 to 1.
+    pub sureness: f64,
+}
+
+/// What one step measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FitMetrics {
+    /// On its batch, before it changed the model.
+    #[serde(flatten)]
+    pub step: RewardMetrics,
+    /// Cross-entropy of the pairs kept back to see the plateau, after it did; none in most steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+}
+
+impl FitMetrics {
+    /// The figures of interest.
+    pub fn note(&self) -> String {
+        format!("loss {:.3} accuracy {:.2}", self.step.loss, self.step.accuracy)
+    }
+}
+
+/// Pairs and the way to learn from them. Every choice follows from the seed and the step's number.
+pub struct Fit<'a> {
+    config: &'a RewardModelConfig,
+    seed: u64,
+    train: Vec<LabelledPair>,
+    /// Kept back to see the plateau.
+    validation: Vec<LabelledPair>,
+    /// The first epoch of a curriculum; empty without one.
+    easy_first: Vec<usize>,
+}
+
+impl<'a> Fit<'a> {
+    /// Fits to `examples`. Weights are scaled to a mean of 1, so that the learning rate means what it
+    /// does without them; pairs of weight 0 are left out.
+    ///
+    /// # Errors
+    /// When nothing is left to learn from.
+    pub fn new(
+        config: &'a RewardModelConfig,
+        seed: u64,
+        mut examples: Vec<Example>,
+    ) -> Result<Self, Failure> {
+        if config.weighting == PairWeighting::Sureness {
+            examples.iter_mut().for_each(|e| e.pair.weight *= e.sureness as f32);
+        }
+        examples.retain(|example| example.pair.weight > 0.0);
+        let kept_back = kept_back(examples.len(), config, seed);
+        let (mut validation, mut train) = (Vec::new(), Vec::new());
+        for (example, kept_back) in examples.into_iter().zip(kept_back) {
+            if kept_back { validation.push(example.pair) } else { train.push(example) }
+        }
+        if train.is_empty() {
+            return Err(Failure::impossible(
+                "not one labelled pair is left to train the reward model on; see the labels for the \
+                 reasons (in a job they are in labels.jsonl)",
+            ));
+        }
+        let total: f64 = train.iter().map(|example| f64::from(example.pair.weight)).sum();
+        let mean = (total / train.len() as f64) as f32;
+        train.iter_mut().for_each(|example| example.pair.weight /= mean);
+        let easy_first = match config.order {
+            PairOrder::Shuffled => Vec::new(),
+            PairOrder::EasyFirst => {
+                let mut order = shuffled(train.len(), seed, ORDER, 0);
+                order.sort_by(|a, b| train[*b].sureness.total_cmp(&train[*a].sureness));
+                order
+            }
+        };
+        let train = train.into_iter().map(|example| example.pair).collect();
+        Ok(Self { config, seed, train, validation, easy_first })
+    }
+
+    /// The pairs that are learned from.
+    pub fn train(&self) -> &[LabelledPair] {
+        &self.train
+    }
+
+    /// A trainer that starts at `start`.
+    pub fn trainer(
+        &self,
+        start: &ScalarModel,
+        lora: Option<&LoraConfig>,
+        micro_batch_tokens: usize,
+    ) -> RewardTrainer {
+        let model = start.trainable(&trainable(lora));
+        RewardTrainer::new(model, self.config.optimizer.clone(), micro_batch_tokens)
+            .with_objective(self.config.objective)
+            .sharing_prompts(self.config.share_prompts)
+    }
+
+    /// Steps in all, where no plateau comes first.
+    pub fn steps(&self) -> usize {
+        (self.train.len() * self.config.epochs).div_ceil(self.config.batch_size)
+    }
+
+    /// Makes one step, from 0.
+    pub fn step(&self, trainer: &mut RewardTrainer, step: usize) -> FitMetrics {
+        let batch: Vec<LabelledPair> =
+            self.batch(step).into_iter().map(|i| self.train[i].clone()).collect();
+        let measured = trainer.step(&batch);
+        let due = |every: usize| (step + 1).is_multiple_of(every) && !self.validation.is_empty();
+        let validation_loss = self
+            .config
+            .plateau
+            .filter(|plateau| due(plateau.every_steps))
+            .map(|_| self.validation_loss(trainer));
+        FitMetrics { step: measured, validation_loss }
+    }
+
+    /// Whether the records of the steps so far show the plateau.
+    pub fn is_enough(&self, records: &[Value]) -> bool {
+        let losses = records.iter().filter_map(|record| record.get("validation_loss"));
+        // JSON has no NaN: null stands for it.
+        let losses: Vec<f64> = losses.map(|loss| loss.as_f64().unwrap_or(f64::NAN)).collect();
+        self.config.plateau.is_some_and(|plateau| plateau.is_reached(&losses))
+    }
+
+    /// Makes all steps; `made` is told of each: its number from 1, and what it measured. Returns their
+    /// records, as a job's metrics have them.
+    ///
+    /// # Errors
+    /// When the loss is no number any more.
+    pub fn run(
+        &self,
+        trainer: &mut RewardTrainer,
+        mut made: impl FnMut(usize, &FitMetrics),
+    ) -> Result<Vec<Value>, Failure> {
+        let mut records = Vec::new();
+        while records.len() < self.steps() && !self.is_enough(&records) {
+            let metrics = self.step(trainer, records.len());
+            let step = records.len() + 1;
+            if !metrics.step.loss.is_finite() {
+                return Err(Failure::impossible(format!(
+                    "the loss of step {step} is {}; try a lower learning rate",
+                    metrics.step.loss
+                )));
+            }
+            records.push(step_record("reward", step, &metrics));
+            made(step, &metrics);
+        }
+        Ok(records)
+    }
+
+    fn batch(&self, step: usize) -> Vec<usize> {
+        let size = self.config.batch_size;
+        let shuffled = batch_of_step(self.train.len(), size, step, self.seed, ORDER);
+        let first_draw = step * size;
+        let pick = |(i, drawn): (usize, usize)| {
+            self.easy_first.get(first_draw + i).copied().unwrap_or(drawn)
+        };
+        shuffled.into_iter().enumerate().map(pick).collect()
+    }
+
+    fn validation_loss(&self, trainer: &RewardTrainer) -> f64 {
+        let scores = trainer.scores(&self.validation);
+        let losses = scores.iter().zip(&self.validation).map(|(s, pair)| s.loss(pair.label));
+        losses.sum::<f64>() / self.validation.len() as f64
+    }
+}
+
+/// What the order of pairs is drawn for.
+const ORDER: &str = "reward order";
+
+/// Which examples are kept back to see the plateau.
+fn kept_back(len: usize, config: &RewardModelConfig, seed: u64) -> Vec<bool> {
+    let mut kept_back = vec![false; len];
+    if let Some(plateau) = &config.plateau {
+        let count = (len as f64 * plateau.fraction) as usize;
+        let order = shuffled(len, seed, "plateau pairs", 0);
+        order[..count].iter().for_each(|index| kept_back[*index] = true);
+    }
+    kept_back
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif_types::{Plateau, SoftLabel};
+    use serde_json::json;
+
+    /// Pairs of one token, numbered; the surer, the higher the number.
+    fn examples(count: u32) -> Vec<Example> {
+        let example = |i: u32| Example {
+            pair: LabelledPair::new(vec![i], vec![i], SoftLabel::new(0.9).unwrap()),
+            sureness: f64::from(i) / f64::from(count),
+        };
+        (0..count).map(example).collect()
+    }
+
+    fn config() -> RewardModelConfig {
+        RewardModelConfig { epochs: 2, batch_size: 3, ..RewardModelConfig::default() }
+    }
+
+    #[test]
+    fn a_curriculum_goes_from_sure_to_unsure_once_and_is_shuffled_afterwards() {
+        let plain = config();
+        let shuffled = Fit::new(&plain, 7, examples(6)).unwrap();
+        let easy = RewardModelConfig { order: PairOrder::EasyFirst, ..config() };
+        let curriculum = Fit::new(&easy, 7, examples(6)).unwrap();
+        assert_eq!([curriculum.batch(0), curriculum.batch(1)].concat(), [5, 4, 3, 2, 1, 0]);
+        assert_ne!([shuffled.batch(0), shuffled.batch(1)].concat(), [5, 4, 3, 2, 1, 0]);
+        assert_eq!(curriculum.batch(2), shuffled.batch(2));
+        assert_eq!((curriculum.steps(), shuffled.steps()), (4, 4));
+    }
+
+    #[test]
+    fn weights_have_a_mean_of_one_and_what_weighs_nothing_is_left_out() {
+        let by_sureness = RewardModelConfig { weighting: PairWeighting::Sureness, ..config() };
+        let fit = Fit::new(&by_sureness, 7, examples(4)).unwrap();
+        let weights: Vec<f32> = fit.train().iter().map(|pair| pair.weight).collect();
+        // Sureness 1/4, 2/4, 3/4; that of the first is 0.
+        assert_eq!(weights, [0.5, 1.0, 1.5]);
+        let unsure = |mut e: Example| {
+            e.sureness = 0.0;
+            e
+        };
+        let nothing = examples(4).into_iter().map(unsure).collect();
+        assert!(Fit::new(&by_sureness, 7, nothing).is_err());
+        let plain = config();
+        let equal = Fit::new(&plain, 7, examples(4)).unwrap();
+        assert!(equal.train().iter().all(|pair| pair.weight == 1.0));
+    }
+
+    #[test]
+    fn what_shows_the_plateau_is_not_learned_from_and_the_records_alone_decide() {
+        let plateau = Plateau { fraction: 0.5, patience: 1, ..Plateau::default() };
+        let config = RewardModelConfig { plateau: Some(plateau), ..config() };
+        let fit = Fit::new(&config, 7, examples(6)).unwrap();
+        assert_eq!((fit.train().len(), fit.validation.len()), (3, 3));
+        assert!(fit.train().iter().all(|pair| !fit.validation.contains(pair)));
+        let record = |loss: f64| json!({"validation_loss": loss});
+        assert!(!fit.is_enough(&[record(0.7), json!({"step": 2}), record(0.6)]));
+        assert!(fit.is_enough(&[record(0.6), json!({"step": 2}), record(0.7)]));
+        assert!(fit.is_enough(&[record(f64::NAN)]), "it went wrong");
+    }
+}

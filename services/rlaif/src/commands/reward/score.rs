@@ -1,0 +1,103 @@
+//! `rlaif reward score`: rewards of a file's responses.
+
+use super::study::describe;
+use super::train::was_chat;
+use crate::commands::download::DownloadBar;
+use crate::commands::jsonl::JsonlArgs;
+use crate::commands::model::ModelArgs;
+use anyhow::{Context, Result};
+use rlaif_data::{Record, pair_of, prompt_of, response_of};
+use rlaif_hub::Store;
+use rlaif_models::{Checkpoint, Engine, EngineOptions, LanguageModel, ScalarModel};
+use rlaif_reward::{Normalisation, judge, sequence};
+use rlaif_types::{Item, Judgement};
+use rlaif_worker::Dialogue;
+use serde_json::json;
+
+/// Score responses, or both responses of pairs, with a reward model.
+///
+/// {"prompt", "response"} in; out the same with "reward". Pairs in any format that `rlaif data` reads; out
+/// the same with "reward_a", "reward_b" and "prefers_a", the model's probability that A is better. A is the
+/// first response, where one is named the chosen one. Rewards have mean 0 and variance 1 over the responses
+/// that the model was trained on, where its folder holds a normalisation.json, as the service's have; the
+/// probability is of the outputs before that. What cannot be scored comes out with "unscorable" and no
+/// reward.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  \
+    rlaif reward score --model rm --in pairs.jsonl --out scored.jsonl")]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    jsonl: JsonlArgs,
+    /// Put prompts through the model's chat template. What `rlaif reward train` made is asked as it was
+    /// trained anyway.
+    #[arg(long)]
+    chat: bool,
+}
+
+/// A record, and the one or two responses that it holds.
+struct Asked {
+    record: Record,
+    items: Vec<Item>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let path = Store::from_env().resolve(&args.model.model, &mut DownloadBar::new())?;
+    let checkpoint = Checkpoint::open(&path)?;
+    let on = args.model.device;
+    let model = ScalarModel::load(&checkpoint, &on.open()?, on.default_dtype())
+        .with_context(|| format!("{} is no reward model", args.model.model))?;
+    let engine = Engine::start(model, &checkpoint, EngineOptions::default())?;
+    let chat = was_chat(&path).unwrap_or(args.chat);
+    let dialogue = Dialogue::with(&engine, chat).map_err(describe)?;
+    let normalisation = Normalisation::of(&path).map_err(describe)?;
+    let hash = &engine.info().hash;
+    let mut unscorable = 0;
+    args.jsonl.process(parse, |asked| {
+        let read = asked.iter().flat_map(|asked| &asked.items);
+        let read = read.map(|item| sequence(&dialogue, item)).collect();
+        let mut rewards = judge(&engine, read, normalisation).map_err(describe)?.into_iter();
+        let written = asked.iter().map(|asked| {
+            let mut record = asked.record.clone();
+            let judged: Judgement<Vec<f64>> =
+                rewards.by_ref().take(asked.items.len()).collect::<Vec<_>>().into_iter().collect();
+            match judged.as_deref() {
+                Ok([a, b]) => {
+                    // Of the outputs, which is what the training made mean a probability.
+                    let difference = (b - a) * normalisation.std;
+                    record.insert("reward_a".into(), json!(a));
+                    record.insert("reward_b".into(), json!(b));
+                    record.insert("prefers_a".into(), json!(1.0 / (1.0 + difference.exp())));
+                }
+                Ok(rewards) => {
+                    record.insert("reward".into(), json!(rewards[0]));
+                }
+                Err(why) => {
+                    unscorable += 1;
+                    record.insert("unscorable".into(), json!(why));
+                }
+            }
+            record.insert("model_hash".into(), json!(hash));
+            record
+        });
+        Ok(written.collect())
+    })?;
+    if unscorable > 0 {
+        tracing::warn!("records that could not be scored: {unscorable}; see \"unscorable\"");
+    }
+    Ok(())
+}
+
+fn parse(_: usize, record: Record) -> Result<Asked, String> {
+    let items = match pair_of(&record) {
+        Ok(pair) => [pair.response_a, pair.response_b]
+            .map(|response| Item { prompt: pair.prompt.clone(), response })
+            .to_vec(),
+        Err(_) if record.contains_key("response") => {
+            vec![Item { prompt: prompt_of(&record)?, response: response_of(&record)? }]
+        }
+        Err(why) => return Err(why + ", or \"response\""),
+    };
+    Ok(Asked { record, items })
+}

@@ -1,0 +1,254 @@
+//! Labelled pairs of a file, divided by prompt into those to learn from and those to measure on, and
+//! reward models made of the first and held against the second.
+
+use super::options::{Labels, StudyArgs};
+use crate::commands::download::DownloadBar;
+use crate::commands::progress::Bars;
+use anyhow::{Context, Result, anyhow, bail};
+use rlaif_audit::{RewardAudit, RewardObservation};
+use rlaif_data::{Example as Datum, GroupKey, Reader, Record, Split, examples_of};
+use rlaif_hub::Store;
+use rlaif_job::{RewardModelConfig, StageProgress, hash_file, shuffled};
+use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel};
+use rlaif_reward::{Example, Fit, pair_scores, sequence};
+use rlaif_rl::{LabelledPair, PairScores};
+use rlaif_types::{ContentHash, Item, LoraConfig, Preference, SoftLabel, Unscorable};
+use rlaif_worker::{Dialogue, Failure};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A share of the split is a whole number of these.
+const SHARES: f64 = 1e6;
+
+/// What reward models are made and measured with.
+pub struct Study {
+    pub checkpoint: Checkpoint,
+    pub config: RewardModelConfig,
+    pub lora: Option<LoraConfig>,
+    pub seed: u64,
+    pub chat: bool,
+    /// Hash of the file of pairs.
+    pub data: ContentHash,
+    pub counts: Counts,
+    start: ScalarModel,
+    micro_batch_tokens: usize,
+    /// Drawn by the seed, so that the first of them are a sample of all.
+    train: Vec<Pair>,
+    heldout: Vec<Pair>,
+}
+
+/// What became of the pairs of the file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Counts {
+    /// To learn from, whoever labelled them.
+    pub train: usize,
+    /// To measure on.
+    pub heldout: usize,
+    /// Left out, by reason.
+    pub left_out: BTreeMap<&'static str, usize>,
+}
+
+/// A pair in the model's tokens.
+struct Pair {
+    preference: Preference,
+    weight: f32,
+    a: Vec<u32>,
+    b: Vec<u32>,
+}
+
+/// A reward model, and what it was made of and came to.
+pub struct Made {
+    pub model: ScalarModel,
+    pub engine: Engine,
+    /// The pairs learned from.
+    pub learned: Vec<LabelledPair>,
+    /// How many labels were people's, and how many a model's.
+    pub by_source: BTreeMap<&'static str, usize>,
+    /// One record for each step.
+    pub metrics: Vec<Value>,
+    pub audit: RewardAudit,
+}
+
+impl Study {
+    /// Reads the model and the pairs.
+    pub fn prepare(args: &StudyArgs) -> Result<Self> {
+        let config = args.config()?;
+        let path = Store::from_env().resolve(&args.model.model, &mut DownloadBar::new())?;
+        let checkpoint = Checkpoint::open(&path)?;
+        let start = ScalarModel::start_of(&checkpoint, &args.model.device.open()?)
+            .with_context(|| format!("loading {}", args.model.model))?;
+        let dialogue = Dialogue::of(&checkpoint, args.chat).map_err(describe)?;
+        let mut study = Self {
+            checkpoint,
+            lora: args.lora(),
+            seed: args.seed,
+            chat: args.chat,
+            data: hash_file(&args.input)?,
+            counts: Counts::default(),
+            start,
+            micro_batch_tokens: args.micro_batch_tokens,
+            train: Vec::new(),
+            heldout: Vec::new(),
+            config,
+        };
+        study.read(args, &dialogue)?;
+        Ok(study)
+    }
+
+    fn read(&mut self, args: &StudyArgs, dialogue: &Dialogue) -> Result<()> {
+        let heldout = (self.config.heldout_fraction * SHARES).round().max(1.0) as u64;
+        let parts = vec![SHARES as u64 - heldout, heldout];
+        let split = Split::new(GroupKey::Prompt, self.seed, parts).map_err(|what| anyhow!(what))?;
+        let records = Reader::open(&args.input)?.read_all(|record| {
+            let weight = args.weight_field.as_ref().map_or(Ok(1.0), |f| weight(&record, f))?;
+            let preference = |datum: Datum| {
+                let part = split.part(&record, &datum)?;
+                match datum {
+                    Datum::Preference(preference) => Ok((preference, weight, part)),
+                    _ => Err("expected two responses to a prompt, such as \"prompt\" with \
+                              \"chosen\" and \"rejected\""
+                        .to_owned()),
+                }
+            };
+            examples_of(&record)?.into_iter().map(preference).collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut first_refusal = None;
+        for (preference, weight, part) in records.into_iter().flatten() {
+            if Labels::Mixed.of(&preference).is_none() {
+                *self.counts.left_out.entry("without a label").or_default() += 1;
+                continue;
+            }
+            match tokens(dialogue, &preference) {
+                Ok((a, b)) if args.max_tokens.is_none_or(|max| a.len().max(b.len()) <= max) => {
+                    let pair = Pair { preference, weight, a, b };
+                    if part == 0 { self.train.push(pair) } else { self.heldout.push(pair) }
+                }
+                Ok(_) => *self.counts.left_out.entry("longer than --max-tokens").or_default() += 1,
+                Err(refusal) => {
+                    *self
+                        .counts
+                        .left_out
+                        .entry("not readable by the model (conversations need --chat)")
+                        .or_default() += 1;
+                    first_refusal.get_or_insert(refusal.detail);
+                }
+            }
+        }
+        let why = first_refusal.map(|why| format!("; the first of those: {why}"));
+        let why = format!("left out: {:?}{}", self.counts.left_out, why.unwrap_or_default());
+        if self.train.is_empty() || self.heldout.is_empty() {
+            bail!(
+                "{}: {} pairs to learn from and {} to measure on are too few; {why}",
+                args.input.display(),
+                self.train.len(),
+                self.heldout.len()
+            );
+        }
+        if !self.counts.left_out.is_empty() {
+            tracing::warn!("{why}");
+        }
+        let mut drawn: Vec<Option<Pair>> = self.train.drain(..).map(Some).collect();
+        let order = shuffled(drawn.len(), self.seed, "training pairs", 0);
+        self.train = order.into_iter().filter_map(|index| drawn[index].take()).collect();
+        (self.counts.train, self.counts.heldout) = (self.train.len(), self.heldout.len());
+        Ok(())
+    }
+
+    /// How many pairs to learn from have such a label.
+    pub fn labelled(&self, labels: Labels) -> usize {
+        self.train.iter().filter(|pair| labels.of(&pair.preference).is_some()).count()
+    }
+
+    /// Makes a reward model of such labels, of at most so many, and measures it.
+    pub fn make(&self, labels: Labels, limit: Option<usize>) -> Result<Made> {
+        let limit = limit.unwrap_or(usize::MAX);
+        let chosen: Vec<(&Pair, Example)> =
+            self.train.iter().filter_map(|p| Some((p, p.example(labels)?))).take(limit).collect();
+        if chosen.is_empty() {
+            bail!("no pair to learn from has a label of --labels {}", labels.as_str());
+        }
+        let mut by_source = BTreeMap::new();
+        for (pair, _) in &chosen {
+            let is_human = labels != Labels::Ai && pair.preference.human.is_some();
+            *by_source.entry(if is_human { "human" } else { "ai" }).or_default() += 1;
+        }
+        let examples = chosen.into_iter().map(|(_, example)| example).collect();
+        let fit = Fit::new(&self.config, self.seed, examples).map_err(describe)?;
+        let mut trainer = fit.trainer(&self.start, self.lora.as_ref(), self.micro_batch_tokens);
+        let stage = format!("{} labels of {}", fit.train().len(), labels.as_str());
+        let mut bars = Bars::new();
+        let metrics = fit.run(&mut trainer, |step, metrics| {
+            let stage = StageProgress::new(&stage, step, fit.steps());
+            bars.show(&StageProgress { note: metrics.note(), ..stage });
+        });
+        let metrics = metrics.map_err(describe)?;
+        let model = trainer.model.merged();
+        let engine = Engine::start(model.clone(), &self.checkpoint, EngineOptions::default())?;
+        let audit = self.audit(&engine)?;
+        Ok(Made { model, engine, learned: fit.train().to_vec(), by_source, metrics, audit })
+    }
+
+    fn audit(&self, engine: &Engine) -> Result<RewardAudit> {
+        let pairs: Vec<LabelledPair> = self
+            .heldout
+            .iter()
+            .map(|pair| LabelledPair::new(pair.a.clone(), pair.b.clone(), SoftLabel::TIE))
+            .collect();
+        let scores = pair_scores(engine, &pairs)?;
+        if let Some(bad) = scores.iter().find(|s| !(s.a.is_finite() && s.b.is_finite())) {
+            bail!("a held-out pair has the rewards {bad:?}; try a lower learning rate");
+        }
+        let observe = |(pair, score): (&Pair, &PairScores)| {
+            let Preference { pair, human, ai } = &pair.preference;
+            RewardObservation {
+                group: pair.prompt.as_context(),
+                len_a: pair.response_a.chars().count(),
+                len_b: pair.response_b.chars().count(),
+                human: human.as_ref().map(|human| human.prefers_a),
+                ai: *ai,
+                prefers_a: score.prefers_a(),
+            }
+        };
+        let observations: Vec<_> = self.heldout.iter().zip(&scores).map(observe).collect();
+        Ok(RewardAudit::of(&observations, self.seed))
+    }
+}
+
+impl Pair {
+    fn example(&self, labels: Labels) -> Option<Example> {
+        let label = labels.of(&self.preference)?;
+        let human = self.preference.human.as_ref().filter(|_| labels != Labels::Ai);
+        let pair = LabelledPair {
+            weight: self.weight,
+            margin: human.and_then(|human| human.margin).unwrap_or(0.0) as f32,
+            ..LabelledPair::new(self.a.clone(), self.b.clone(), label)
+        };
+        let sureness = human.map_or(label.confidence(), |human| human.sureness());
+        Some(Example { pair, sureness })
+    }
+}
+
+/// Prompt and A, prompt and B.
+fn tokens(
+    dialogue: &Dialogue,
+    preference: &Preference,
+) -> Result<(Vec<u32>, Vec<u32>), Unscorable> {
+    let pair = &preference.pair;
+    let of = |response: &str| {
+        sequence(dialogue, &Item { prompt: pair.prompt.clone(), response: response.to_owned() })
+    };
+    Ok((of(&pair.response_a)?, of(&pair.response_b)?))
+}
+
+/// How much a record counts.
+fn weight(record: &Record, field: &str) -> Result<f32, String> {
+    let weight = record.get(field).and_then(Value::as_f64).map(|weight| weight as f32);
+    weight.filter(|w| *w >= 0.0 && w.is_finite()).ok_or_else(|| {
+        format!("--weight-field: field {field:?} must be there and a number of 0 or more")
+    })
+}
+
+pub fn describe(failure: Failure) -> anyhow::Error {
+    anyhow!(failure.into_message())
+}

@@ -1,0 +1,116 @@
+//! Who may talk to whom: network policies, evaluated as Kubernetes does.
+
+use crate::overlay::{Labels, Overlay, labels, list, text};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Somebody who may want to talk.
+struct Peer {
+    name: String,
+    /// None for addresses outside the cluster.
+    namespace: Option<&'static str>,
+    labels: Labels,
+}
+
+impl Peer {
+    fn new(name: &str, namespace: Option<&'static str>, label: (&str, &str)) -> Self {
+        let labels = Labels::from([(label.0.to_owned(), label.1.to_owned())]);
+        Self { name: name.to_owned(), namespace, labels }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.namespace == Some("rlaif")
+    }
+}
+
+/// What no policy allows is denied, to pods of any kind and in both directions.
+pub fn all_is_denied_by_default(overlay: &Overlay) {
+    let denies = json!({ "podSelector": {}, "policyTypes": ["Ingress", "Egress"] });
+    assert!(overlay.all("NetworkPolicy").any(|policy| policy["spec"] == denies));
+}
+
+/// Every way that is open, as `from -> to:port`.
+pub fn open_ways(overlay: &Overlay) -> BTreeSet<String> {
+    let ours = overlay.pods().into_iter().map(|(name, pods)| Peer {
+        name: name.to_owned(),
+        namespace: Some("rlaif"),
+        labels: pods.labels(),
+    });
+    let others = [
+        Peer::new("stranger-beside", Some("rlaif"), ("app", "stranger")),
+        Peer::new("stranger", Some("elsewhere"), ("app", "stranger")),
+        Peer::new("client", Some("elsewhere"), ("rlaif.dev/client", "true")),
+        Peer::new("keda", Some("keda"), ("app", "keda-operator")),
+        Peer::new("observability", Some("observability"), ("app", "any")),
+        Peer::new("names", Some("kube-system"), ("k8s-app", "kube-dns")),
+        Peer::new("api-server", Some("kube-system"), ("component", "kube-apiserver")),
+        Peer::new("outside", None, ("", "")),
+    ];
+    let peers: Vec<Peer> = ours.chain(others).collect();
+    let mut ways = BTreeSet::new();
+    for from in &peers {
+        for to in &peers {
+            // Policies of other namespaces are not ours to know.
+            let leaves = from.is_ours().then(|| ports(overlay, from, to, "Egress"));
+            let enters = to.is_ours().then(|| ports(overlay, to, from, "Ingress"));
+            let open = match (leaves, enters) {
+                (Some(leaves), Some(enters)) => leaves.intersection(&enters).copied().collect(),
+                (Some(ports), None) | (None, Some(ports)) => ports,
+                (None, None) => BTreeSet::new(),
+            };
+            ways.extend(open.iter().map(|port| format!("{} -> {}:{port}", from.name, to.name)));
+        }
+    }
+    ways
+}
+
+/// Ports that the policies of `pod` open in one direction, towards or from `other`.
+fn ports(overlay: &Overlay, pod: &Peer, other: &Peer, direction: &str) -> BTreeSet<u64> {
+    let (rules, peers) =
+        if direction == "Ingress" { ("ingress", "from") } else { ("egress", "to") };
+    let policies = overlay.all("NetworkPolicy").map(|policy| &policy["spec"]).filter(|policy| {
+        let types = list(&policy["policyTypes"]);
+        types.iter().any(|t| t == direction) && selects(&policy["podSelector"], &pod.labels)
+    });
+    let policies: Vec<&Value> = policies.collect();
+    assert!(!policies.is_empty(), "{direction} of {} is not denied by default", pod.name);
+    let mut open = BTreeSet::new();
+    for rule in policies.iter().flat_map(|policy| list(&policy[rules])) {
+        let (peers, ports) = (list(&rule[peers]), list(&rule["ports"]));
+        assert!(!peers.is_empty() && !ports.is_empty(), "open to all: {rule}");
+        if peers.iter().any(|peer| is_meant(peer, other)) {
+            open.extend(ports.iter().map(|port| port["port"].as_u64().expect("a number")));
+        }
+    }
+    open
+}
+
+fn is_meant(peer: &Value, other: &Peer) -> bool {
+    if peer["ipBlock"]["cidr"] == "0.0.0.0/0" {
+        // Where clouds hand out the node's own credentials.
+        let except = list(&peer["ipBlock"]["except"]);
+        assert!(except.iter().any(|range| range == "169.254.0.0/16"), "{peer}");
+    }
+    let Some(namespace) = other.namespace else { return peer["ipBlock"].is_object() };
+    if peer["ipBlock"].is_object() {
+        return false;
+    }
+    let here = match &peer["namespaceSelector"] {
+        Value::Null => namespace == "rlaif",
+        selector => {
+            let name = ("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+            selects(selector, &Labels::from([name]))
+        }
+    };
+    here && (peer["podSelector"].is_null() || selects(&peer["podSelector"], &other.labels))
+}
+
+fn selects(selector: &Value, of: &Labels) -> bool {
+    let all = labels(&selector["matchLabels"]).into_iter().all(|(k, v)| of.get(&k) == Some(&v));
+    let expressions = list(&selector["matchExpressions"]);
+    all && expressions.iter().all(|expression| {
+        assert_eq!(expression["operator"], "In", "{expression}");
+        let value = of.get(text(&expression["key"]));
+        value.is_some_and(|value| list(&expression["values"]).iter().any(|v| v == value.as_str()))
+    })
+}

@@ -1,0 +1,232 @@
+// The live page in a browser, from an empty coordinator to a finished job. Each step says what it found;
+// the first that finds something else ends the check.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import puppeteer from 'puppeteer-core';
+import { Cluster, INJECTION } from './cluster.mjs';
+
+const [binary, model, scratch, images] = process.argv.slice(2);
+// Longer than a real model takes on a busy machine; only a failing check waits so long.
+const PATIENCE_MS = 20 * 60000;
+const DESKTOP = { width: 1100, height: 800 };
+const PHONE = { width: 360, height: 740, isMobile: true, hasTouch: true };
+const SUBJECTS = ['a garden', 'the sea', 'old friends', 'a small dog', 'fresh bread', 'the first snow', 'a long walk',
+  'a song', 'the harbour', 'a letter', 'summer rain', 'a bicycle'];
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const say = (text) => console.log(`== ${text}`);
+const cluster = await Cluster.start(binary, model, join(scratch, 'cluster'));
+const browser = await puppeteer.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  protocolTimeout: PATIENCE_MS,
+  args: ['--no-sandbox', '--disable-dev-shm-usage', '--lang=en-GB'],
+});
+
+// What the browser complains of. That the coordinator does not answer while it is away is no fault of the page's.
+const complaints = [];
+const page = await browser.newPage();
+page.setDefaultTimeout(PATIENCE_MS);
+page.on('pageerror', (error) => complaints.push(String(error)));
+page.on('console', (message) => {
+  const away = /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|401|503/.test(message.text());
+  if (message.type() === 'error' && !away) complaints.push(message.text());
+});
+await page.setViewport(DESKTOP);
+
+const go = async (hash) => page.evaluate((to) => { location.hash = to; }, hash);
+const text = (selector) => page.$eval(selector, (node) => node.textContent);
+const until = (what, condition, ...args) => page.waitForFunction(condition, { polling: 100 }, ...args)
+  .catch((error) => { throw new Error(`${what}: ${error.message}`); });
+const untilText = (selector, wanted) => until(`${selector} says ${wanted}`,
+  (where, say) => document.querySelector(where)?.textContent.includes(say), selector, wanted);
+const labels = () => page.$$eval('.cards > li article[aria-label^="Label"]', (found) => found.length);
+
+// Of what begins at a node, in both colours.
+async function picture(name, from) {
+  if (!images) return;
+  await page.$eval(from, (node) => node.scrollIntoView());
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    await page.screenshot({ path: join(images, `${name}-${scheme}.png`) });
+  }
+  await page.emulateMediaFeatures([]);
+}
+
+// Every view: is it accessible in both colours, and does it fit a phone?
+async function judge(view) {
+  for (const [size, scheme] of [[DESKTOP, 'light'], [DESKTOP, 'dark'], [PHONE, 'light']]) {
+    await page.setViewport(size);
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    await page.evaluate(AXE);
+    const { violations, passes } = await page.evaluate(() => axe.run());
+    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [],
+      `${view} in ${scheme}, ${size.width} wide`);
+    assert.ok(passes.length > 10, `${view}: axe looked at something`);
+  }
+  const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(content <= screen, `${view} scrolls sideways on a phone: ${content} > ${screen}`);
+  await page.setViewport(DESKTOP);
+  await page.emulateMediaFeatures([]);
+  say(`${view}: no violations in light and dark, fits ${PHONE.width} pixels`);
+}
+
+async function run() {
+  // An empty coordinator.
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await page.goto(cluster.page);
+      break;
+    } catch (error) {
+      if (tries === 100) throw error;
+      await new Promise((resume) => setTimeout(resume, 200));
+    }
+  }
+  await untilText('#connection', 'Live');
+  await untilText('main', 'There are no jobs yet');
+  await judge('no jobs');
+  await page.evaluate(() => { window.sameDocument = true; });
+
+  // A job appears, and moves, without anybody asking for it.
+  const id = await cluster.submit({ name: 'happy sentences', subjects: SUBJECTS, pairs: 48, steps: 16 });
+  await untilText('main h2', 'happy sentences');
+  const bar = () => page.$eval('progress', (node) => node.value);
+  const before = await bar();
+  await until('the bar moves', (from) => document.querySelector('progress').value !== from, before);
+  say('a job that was submitted is shown, and its bar moves');
+
+  // Labels stream in.
+  await go(`#/jobs/${id}/labels`);
+  await until('labels come', () => document.querySelectorAll('article[aria-label^="Label"]').length >= 4);
+  const some = await labels();
+  await until('more labels come', (n) => document.querySelectorAll('article[aria-label^="Label"]').length > n, some);
+  assert.match(await text('article table'), /A shown first[\s\S]*B shown first/);
+  assert.match(await text('main'), /Rationale 1, A shown first/);
+  assert.match(await text('main'), /Both orders agree[\s\S]*Position bias/);
+  say('labels stream in, with both orders and rationales');
+
+  // The coordinator is killed and started again under the open page.
+  await cluster.end('coordinator', 'SIGKILL');
+  await untilText('#connection', 'away');
+  const held = await labels();
+  assert.ok(held > 0, 'what was shown stays');
+  cluster.startCoordinator();
+  await untilText('#connection', 'Live');
+  await until('labels come after the restart',
+    (n) => document.querySelectorAll('article[aria-label^="Label"]').length > n, held);
+  assert.equal(await page.evaluate(() => window.sameDocument), true, 'the page was not loaded again');
+  say('the page outlives a restart of the coordinator, and labels go on');
+  await judge('labels');
+  await picture('page-labels', '.tabs');
+
+  // What a prompt holds is text.
+  await until('the injected prompt is labelled',
+    (wanted) => [...document.querySelectorAll('.prompt')].some((node) => node.textContent.includes(wanted)), INJECTION);
+  const markup = await page.evaluate(() => [window.hacked, document.querySelector('main img, main script')]);
+  assert.ok(!markup.some(Boolean), 'markup was made of it');
+  say('markup in a prompt is shown as text');
+
+  // Steering with nothing but the keyboard.
+  await go(`#/jobs/${id}`);
+  await untilText('.buttons', 'Pause');
+  await page.reload();
+  await untilText('.buttons', 'Pause');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'skip');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Pause');
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.equal(outline, 'solid', 'the focus is seen');
+  await page.keyboard.press('Enter');
+  await untilText('.badge', 'paused');
+  await page.evaluate(() => document.getElementById('main').focus());
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await untilText('.badge', 'running');
+  say('a job is paused and resumed by keyboard alone');
+  await judge('stages');
+
+  // Workers, while there is work.
+  await go('#/workers');
+  await until('workers hold items', () => /lease renewed/.test(document.querySelector('main').textContent));
+  for (const name of ['rollout-0', 'labeler-3', 'labeler-4']) await untilText('main', name);
+  say('workers are shown with their leases');
+  await judge('workers');
+
+  // Curves grow.
+  await go(`#/jobs/${id}/training`);
+  await until('steps are drawn', () => /reward from .* in [3-9] points/.test(
+    [...document.querySelectorAll('svg.chart')].map((chart) => chart.getAttribute('aria-label')).join()));
+  await until('further steps are drawn', () => /reward from .* in 1\d points/.test(
+    [...document.querySelectorAll('svg.chart')].map((chart) => chart.getAttribute('aria-label')).join()));
+  await untilText('main', 'Calibration error');
+  say('curves grow, and calibration is shown');
+
+  // To the end.
+  await untilText('.badge', 'succeeded');
+  await untilText('main', 'Win rate');
+  await picture('page-training', '.tabs');
+  await page.$eval('details summary', (summary) => summary.click());
+  await page.waitForSelector('details table');
+  await judge('training');
+  await page.setViewport({ ...PHONE, deviceScaleFactor: 1 });
+  await picture('page-phone', '.bar');
+  await page.setViewport(DESKTOP);
+
+  await go(`#/jobs/${id}/samples`);
+  await untilText('main', '6 of step 16');
+  await untilText('main', 'Trained');
+  await page.focus('#step-right');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Tab');
+  await untilText('main', '6 of step 15');
+  await judge('samples');
+
+  await go(`#/jobs/${id}/dead-letters`);
+  await untilText('main', 'There are none');
+  await judge('dead letters');
+  await go('#/jobs');
+  await untilText('main h2', 'happy sentences');
+  await judge('jobs');
+
+  // Now it asks for tokens.
+  const token = 'client-0123456789abcdef01234567';
+  Object.assign(cluster.settings, {
+    RLAIF__SERVER__AUTH__ENABLED: 'true',
+    RLAIF__SERVER__AUTH__TOKENS: `{ ann = { role = "client", token = "${token}" } }`,
+  });
+  await cluster.end('coordinator', 'SIGTERM');
+  cluster.startCoordinator();
+  await untilText('#connection', 'Signed out');
+  await page.reload();
+  await page.waitForSelector('#sign-in[open]');
+  assert.equal(await page.$$eval('.cards > li', (found) => found.length), 0, 'nothing is seen without a token');
+  await judge('sign in');
+  await page.type('#token', token);
+  await page.keyboard.press('Enter');
+  await untilText('#connection', 'Live');
+  await untilText('#identity', 'Sign out ann');
+  await untilText('main h2', 'happy sentences');
+  say('with tokens configured nothing is seen without one');
+  assert.deepEqual(complaints, [], 'the browser has nothing to complain of');
+}
+
+let failed = true;
+try {
+  await run();
+  failed = false;
+  say('done');
+} catch (error) {
+  console.error(error);
+  console.error('the page shows:', await page.evaluate(() => document.body.innerText).catch(() => ''));
+  console.error('complaints:', complaints);
+} finally {
+  await browser.close();
+  await cluster.stop();
+}
+process.exit(failed ? 1 : 0);
