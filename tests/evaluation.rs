@@ -56,6 +56,14 @@ impl Scene {
         self.write(name, &records.map(|record| format!("{record}\n")).collect::<String>());
     }
 
+    fn copy_model(&self, from: &str, to: &str) {
+        std::fs::create_dir_all(self.path(to)).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), self.path(to).join(file.file_name())).unwrap();
+        }
+    }
+
     /// `rlaif eval` of the prompts into `out`, judged by the oracle unless `args` name another.
     fn eval(&self, out: &str, args: &[&str]) -> Output {
         let fixed = ["eval", "--prompts", "prompts.jsonl", "--out", out];
@@ -245,17 +253,51 @@ fn prompts_that_were_trained_on_are_refused() {
     scene.write_lines("run/data/prompts.jsonl", of_training.into_iter());
     let why = scene.refused(&[&arms[..], &["--training-prompts", "run"]].concat());
     assert!(why.contains("2 of 6") && why.contains("run/data/prompts.jsonl"), "{why}");
-    // An arm that lies in a run is known to be trained there.
-    std::fs::create_dir_all(scene.path("run/checkpoints")).unwrap();
-    for file in std::fs::read_dir(MODEL).unwrap() {
-        let file = file.unwrap();
-        let to = scene.path("run/checkpoints/policy").join(file.file_name());
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::copy(file.path(), to).unwrap();
+    // An arm that is a run, lies in one, or is chosen by the reward model of one, is known to be trained there.
+    scene.copy_model(MODEL, "run/checkpoints/policy");
+    scene.copy_model(MODEL, "run/checkpoints/reward");
+    let chosen = format!("best-of:2,{MODEL},reward=run");
+    for source in ["run", "run/checkpoints/policy", &chosen] {
+        let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
+        assert!(why.contains("2 of 6"), "{source}: {why}");
     }
-    let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", "new=run/checkpoints/policy"]);
-    assert!(why.contains("2 of 6"), "{why}");
     assert_eq!(scene.oracle.requests(), 0);
+}
+
+#[test]
+fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
+    let scene = Scene::new(5);
+    let job = format!(
+        "name = \"made\"\n[policy]\nmodel = {MODEL:?}\nchat = false\n\
+         [labeler]\nmodel = \"m\"\ntemplate = \"sentiment/rating\"\n\
+         [data]\nprompts = \"p\"\nheldout_prompts = \"h\"\n[sampling]\nmax_new_tokens = 6\n\
+         [rl]\nreward = \"labeler\"\nsteps = 1\nbatch_size = 2\n"
+    );
+    scene.write("run/job.toml", &job);
+    scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    let arms = ["--arm", "old=start-of:run", "--arm", "new=run"];
+    let why = scene.refused(&arms);
+    assert!(why.contains("run is a run without checkpoints/policy: it is not finished"), "{why}");
+
+    scene.copy_model(OTHER, "run/checkpoints/policy");
+    let numbers = scene.evaluated("out", &arms);
+    for arm in numbers["arms"].as_array().unwrap() {
+        let source = arm["source"].as_str().unwrap();
+        assert!(source.ends_with("asked as plain text, at most 6 tokens"), "{source}");
+    }
+    assert_eq!(numbers["cautions"], json!([]), "the run says what it was trained on");
+    let (llama, qwen) = (format!("old={MODEL}"), format!("new={OTHER}"));
+    let by_name = ["--arm", &llama, "--arm", &qwen, "--plain", "--max-new-tokens", "6"];
+    scene.evaluated("by_name", &by_name);
+    for arm in ["old", "new"] {
+        let file = format!("responses/{arm}.jsonl");
+        let [run, named] =
+            ["out", "by_name"].map(|out| lines(&scene.path(&format!("{out}/{file}"))));
+        assert_eq!(run, named);
+    }
+    // A model by its name beside it is asked otherwise, which is said.
+    let mixed = scene.evaluated("mixed", &["--arm", "new=run", "--arm", &llama]);
+    assert!(mixed["cautions"].to_string().contains("were not asked alike"), "{mixed}");
 }
 
 #[test]

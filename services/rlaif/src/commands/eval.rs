@@ -2,20 +2,20 @@
 
 use super::asking::AskingArgs;
 use crate::evaluation::{
-    Annotations, Arm, Drawing, Jury, Output, Policy, Responses, Scoring, Source, Training,
-    given_texts, read_rankings, respond, samples,
+    Annotations, Arm, Drawing, Jury, Named, Output, Policy, Responses, Run, Scoring, Source,
+    Training, given_texts, read_rankings, respond, samples,
 };
 use crate::labeling::{ClerkArgs, Labelers, describe_spent};
 use anyhow::{Context, Result, bail};
 use rlaif_clerk::Clerk;
 use rlaif_contest::{ArmSummary, Contest, Evaluation, Judged, Options, People};
-use rlaif_data::{Reader, prompt_of};
+use rlaif_data::{Reader, examples_of};
 use rlaif_job::SamplingConfig;
 use rlaif_judge::{Engine, Judge};
 use rlaif_models::DeviceName;
 use rlaif_template::{Asking, Kind, Template};
 use rlaif_types::{ContentHash, Prompt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Compare arms on held-out prompts: pairwise win rates, corrected for length, and harmless rates.
@@ -25,19 +25,19 @@ use std::path::{Path, PathBuf};
 /// the report; the same command goes on there after an interruption.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
-    rlaif eval --prompts heldout.jsonl --arm sft=runs/a/checkpoints/sft --arm \
-    rlaif=runs/a/checkpoints/policy --judge gpt.toml --out evals/a\n  \
-    rlaif eval --prompts heldout.jsonl --arm policy=runs/a/checkpoints/policy --arm \
-    best=best-of:4,runs/a/checkpoints/sft,reward=runs/a/checkpoints/reward --arm \
-    people=written.jsonl --judge big.gguf --harmless harmless/rubric --out evals/b\n  \
+    rlaif eval --prompts heldout.jsonl --arm start=start-of:runs/a --arm rlaif=runs/a --judge gpt.toml \
+    --out evals/a\n  \
+    rlaif eval --prompts heldout.jsonl --arm rlaif=runs/a --arm \
+    best=best-of:4,start-of:runs/a,reward=runs/a --arm people=written.jsonl --judge big.gguf --harmless harmless/rubric --out evals/b\n  \
     rlaif eval --annotations alpaca/annotations.json --out evals/c")]
 pub struct Args {
-    /// An arm; at least two. SOURCE is a model (as --model elsewhere), a file of responses (JSONL, JSON or
-    /// Parquet; instruction with output, or prompt with completion), or best-of:N,POLICY,SCORER, where
-    /// SCORER is reward=MODEL or rating=MODEL.
+    /// An arm; at least two. SOURCE is a policy, a file of responses (JSONL, JSON or Parquet; instruction
+    /// with output, or prompt with completion), or best-of:N,POLICY,SCORER, where SCORER is reward=MODEL or
+    /// rating=MODEL. A policy is a model as --model elsewhere, the folder of a run for what it trained, or
+    /// start-of:FOLDER for where it began.
     #[arg(long = "arm", value_name = "NAME=SOURCE", required_unless_present = "annotations")]
     arms: Vec<Arm>,
-    /// Prompts to answer; each counts once.
+    /// Prompts to answer, in any format that `rlaif data` reads, such as AlpacaEval's; each counts once.
     #[arg(long, value_name = "FILE", required_unless_present = "annotations")]
     prompts: Option<PathBuf>,
     /// Only the first so many of them.
@@ -67,16 +67,21 @@ pub struct Args {
     /// Who labelled what arms were trained on: a labeler's name, or a run folder.
     #[arg(long, value_name = "NAME")]
     trained_by: Vec<String>,
-    /// Longest response, in tokens.
-    #[arg(long, default_value_t = 256)]
-    max_new_tokens: usize,
+    /// Longest response, in tokens; by default a run's own policies' as in the run, others' 256.
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+    /// A text that ends responses, which keep it; may be given several times. By default a run's own
+    /// policies stop as in the run.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
     /// Temperature of policies; 0 takes the most likely token.
     #[arg(long, default_value_t = 0.0)]
     policy_temperature: f32,
     /// Temperature of draws for best-of.
     #[arg(long, default_value_t = 0.9)]
     draw_temperature: f32,
-    /// Put prompts to policies as plain text, also where a model has a chat template.
+    /// Put prompts to policies as plain text. By default a model with a chat template is asked through it,
+    /// unless it is of a run that did not.
     #[arg(long)]
     plain: bool,
     /// Leave symbols at the end of responses that are neither words nor the end of a sentence.
@@ -103,6 +108,8 @@ pub struct Args {
 /// An arm with its responses, and the models behind them.
 struct Answered {
     responses: Responses,
+    /// How a policy was asked for them.
+    asking: Option<String>,
     /// What each model was for, and its hash.
     models: Vec<(&'static str, ContentHash)>,
 }
@@ -110,6 +117,9 @@ struct Answered {
 pub fn run(args: Args) -> Result<()> {
     if !(0.0..0.5).contains(&args.tie_band) {
         bail!("--tie-band must be from 0 to less than 0.5, not {}", args.tie_band);
+    }
+    if args.stop.iter().any(String::is_empty) {
+        bail!("--stop needs a text: an empty one would stop every response at once");
     }
     let output = Output::create(&args.out)?;
     match (&args.annotations, &args.prompts, &args.judge) {
@@ -153,6 +163,7 @@ impl Args {
         let cautions = self.cautions(&arms, judge, engine.as_ref(), &training);
         cautions.iter().for_each(|caution| eprintln!("warning: {caution}"));
 
+        let summaries = self.arms.iter().zip(&arms).map(summary).collect();
         let responses: Vec<Responses> = arms.into_iter().map(|arm| arm.responses).collect();
         let judge = Judge::new(engine.clone(), template, self.asking.asking())?;
         let jury = Jury { judge: &judge, clerk: &clerk, prompts: &prompts };
@@ -161,7 +172,6 @@ impl Args {
             by: judge.labeler().name.clone(),
             template: Some(judge.template().name.clone()),
         };
-        let summaries = self.arms.iter().zip(&responses).map(summary).collect();
         let mut evaluation =
             Evaluation::of(prompts.len(), summaries, judged, &contests, self.options());
         evaluation.cautions = cautions;
@@ -224,7 +234,9 @@ impl Args {
 
     /// The prompts, each once.
     fn prompts(&self, path: &Path) -> Result<Vec<Prompt>> {
-        let mut prompts = Reader::open(path)?.read_all(|record| prompt_of(&record))?;
+        let examples = Reader::open(path)?.read_all(|record| examples_of(&record))?;
+        let mut prompts: Vec<Prompt> =
+            examples.iter().flatten().map(|example| example.prompt().clone()).collect();
         let mut seen = BTreeSet::new();
         prompts.retain(|prompt| seen.insert(prompt.as_context()));
         prompts.truncate(self.limit.unwrap_or(usize::MAX));
@@ -236,8 +248,11 @@ impl Args {
 
     fn training(&self) -> Result<Training> {
         let mut training = Training::told(&self.training_prompts, &self.trained_by)?;
-        for policy in self.arms.iter().filter_map(|arm| arm.source.policy()) {
-            training.of_model(policy)?;
+        for arm in &self.arms {
+            let models = arm.source.models().with_context(|| format!("arm {}", arm.name))?;
+            for run in models.iter().filter_map(|model| model.run.as_ref()) {
+                training.of_run(run)?;
+            }
         }
         Ok(training)
     }
@@ -253,18 +268,23 @@ impl Args {
         eprintln!("{}: {}", arm.name, arm.source.describe());
         let path = output.responses(&arm.name);
         let mut models = Vec::new();
+        let mut asking = None;
+        let mut open = |name: &str, draws: usize, temperature: f32| {
+            let named = Named::policy(name)?;
+            let drawing = self.drawing(&named, draws, temperature)?;
+            let policy = Policy::open(&named, drawing, self.device)?;
+            models.push(("wrote the responses of", policy.hash().clone()));
+            asking = Some(policy.describe_asking());
+            anyhow::Ok(policy)
+        };
         let responses = match &arm.source {
             Source::Texts(from) => given_texts(&arm.name, from, prompts, &path)?,
             Source::Policy(name) => {
-                let drawing = self.drawing(1, self.policy_temperature);
-                let policy = Policy::open(name, drawing, self.device)?;
-                models.push(("wrote the responses of", policy.hash().clone()));
+                let policy = open(name, 1, self.policy_temperature)?;
                 respond(&arm.name, &policy, None, prompts, &path)?
             }
             Source::BestOf { draws, policy, scorer } => {
-                let drawing = self.drawing(*draws, self.draw_temperature);
-                let policy = Policy::open(policy, drawing, self.device)?;
-                models.push(("wrote the responses of", policy.hash().clone()));
+                let policy = open(policy, *draws, self.draw_temperature)?;
                 let rating = &self.rating_template;
                 let scoring = Scoring::start(scorer, rating, labelers, self.device, clerk)?;
                 models.push(("chose the responses of", scoring.model_hash().clone()));
@@ -275,13 +295,22 @@ impl Args {
             true => responses,
             false => responses.without_trailing_junk(),
         };
-        Ok(Answered { responses, models })
+        Ok(Answered { responses, asking, models })
     }
 
-    fn drawing(&self, draws: usize, temperature: f32) -> Drawing {
-        let max_new_tokens = self.max_new_tokens;
-        let sampling = SamplingConfig { max_new_tokens, temperature, ..SamplingConfig::default() };
-        Drawing { sampling, draws, plain: self.plain, seed: self.seed() }
+    /// A run's own policies are asked as the run asked them, where the options say nothing else.
+    fn drawing(&self, named: &Named, draws: usize, temperature: f32) -> Result<Drawing> {
+        let asked = named.run.as_ref().map(Run::asked).transpose()?.flatten();
+        let (chat, mut sampling) = match asked {
+            Some(asked) => (asked.chat, asked.sampling),
+            None => (true, SamplingConfig { max_new_tokens: 256, ..SamplingConfig::default() }),
+        };
+        sampling.temperature = temperature;
+        sampling.max_new_tokens = self.max_new_tokens.unwrap_or(sampling.max_new_tokens);
+        if !self.stop.is_empty() {
+            sampling.stop.clone_from(&self.stop);
+        }
+        Ok(Drawing { sampling, draws, chat: chat && !self.plain, seed: self.seed() })
     }
 
     /// Why the numbers may say less than they seem to.
@@ -294,6 +323,7 @@ impl Args {
     ) -> Vec<String> {
         let identity = judge.identity();
         let mut cautions = Vec::new();
+        cautions.extend(asked_differently(arms));
         for arm in arms {
             for (did, _) in arm.models.iter().filter(|(_, hash)| *hash == identity.hash) {
                 cautions.push(format!(
@@ -320,12 +350,34 @@ impl Args {
     }
 }
 
-fn summary((arm, responses): (&Arm, &Responses)) -> ArmSummary {
-    let lengths: Vec<f64> =
-        responses.texts.iter().flatten().map(|text| text.chars().count() as f64).collect();
+/// A difference between arms that is not in their weights.
+fn asked_differently(arms: &[Answered]) -> Option<String> {
+    let mut ways: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for arm in arms {
+        if let Some(asking) = &arm.asking {
+            ways.entry(asking).or_default().push(&arm.responses.arm);
+        }
+    }
+    let described: Vec<String> =
+        ways.iter().map(|(asking, arms)| format!("{} {asking}", arms.join(" and "))).collect();
+    (ways.len() > 1).then(|| {
+        format!(
+            "the arms were not asked alike: {}; --plain, --max-new-tokens and --stop make them equal",
+            described.join("; ")
+        )
+    })
+}
+
+fn summary((arm, answered): (&Arm, &Answered)) -> ArmSummary {
+    let texts = answered.responses.texts.iter().flatten();
+    let lengths: Vec<f64> = texts.map(|text| text.chars().count() as f64).collect();
+    let source = arm.source.describe();
     ArmSummary {
         name: arm.name.clone(),
-        source: arm.source.describe(),
+        source: match &answered.asking {
+            Some(asking) => format!("{source}, {asking}"),
+            None => source,
+        },
         responses: lengths.len(),
         mean_chars: lengths.iter().sum::<f64>() / lengths.len().max(1) as f64,
     }

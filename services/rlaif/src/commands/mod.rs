@@ -22,7 +22,7 @@ mod quickstart;
 mod rate;
 mod remote;
 mod report;
-mod reward;
+pub mod reward;
 mod routing;
 mod run;
 mod steer;

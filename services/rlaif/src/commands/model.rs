@@ -4,7 +4,7 @@ use super::download::DownloadBar;
 use anyhow::{Context, Result};
 use clap::Args;
 use rlaif_hub::Store;
-use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, ScalarModel};
+use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions};
 
 #[derive(Args)]
 pub struct ModelArgs {
@@ -40,13 +40,5 @@ pub fn load(checkpoint: &Checkpoint, name: &str, on: DeviceName) -> Result<Engin
     let device = on.open()?;
     let model = CausalLm::load(checkpoint, &device, on.default_dtype())
         .with_context(|| format!("loading {name}"))?;
-    Ok(Engine::start(model, checkpoint, EngineOptions::default())?)
-}
-
-/// Starts an engine for an opened reward model.
-pub fn load_reward(checkpoint: &Checkpoint, name: &str, on: DeviceName) -> Result<Engine> {
-    let device = on.open()?;
-    let model = ScalarModel::load(checkpoint, &device, on.default_dtype())
-        .with_context(|| format!("loading the reward model {name}"))?;
     Ok(Engine::start(model, checkpoint, EngineOptions::default())?)
 }

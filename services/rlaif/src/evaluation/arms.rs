@@ -1,5 +1,7 @@
 //! Arms as the command line names them.
 
+use super::runs::Named;
+use anyhow::Result;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -20,13 +22,13 @@ pub struct Arm {
 pub enum Source {
     /// A file of responses to the same prompts.
     Texts(PathBuf),
-    /// A model answers.
+    /// A model answers: see [`Named::policy`].
     Policy(String),
     /// A model answers several times, and the answer that somebody scores highest counts.
     BestOf {
         /// Answers to each prompt.
         draws: usize,
-        /// The model.
+        /// The model: see [`Named::policy`].
         policy: String,
         /// Who scores.
         scorer: Scorer,
@@ -36,7 +38,7 @@ pub enum Source {
 /// Who scores single responses.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scorer {
-    /// A reward model's folder or name.
+    /// A reward model: see [`Named::reward`].
     Reward(String),
     /// A labeler that rates.
     Rating(String),
@@ -45,7 +47,7 @@ pub enum Scorer {
 impl FromStr for Arm {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts =
             text.split_once('=').filter(|(name, source)| !name.is_empty() && !source.is_empty());
         let (name, source) =
@@ -60,7 +62,7 @@ impl FromStr for Arm {
 impl FromStr for Source {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(best_of) = text.strip_prefix("best-of:") {
             return best_of_source(best_of).ok_or_else(|| {
                 format!(
@@ -91,11 +93,19 @@ fn best_of_source(text: &str) -> Option<Source> {
 }
 
 impl Source {
-    /// The policy that answers, where one does.
-    pub fn policy(&self) -> Option<&str> {
+    /// The models that make the responses: a policy, and a reward model that chooses.
+    ///
+    /// # Errors
+    /// When a run's folder is named that does not hold them.
+    pub fn models(&self) -> Result<Vec<Named>> {
         match self {
-            Self::Texts(_) => None,
-            Self::Policy(policy) | Self::BestOf { policy, .. } => Some(policy),
+            Self::Texts(_) => Ok(Vec::new()),
+            Self::Policy(policy) | Self::BestOf { policy, scorer: Scorer::Rating(_), .. } => {
+                Ok(vec![Named::policy(policy)?])
+            }
+            Self::BestOf { policy, scorer: Scorer::Reward(reward), .. } => {
+                Ok(vec![Named::policy(policy)?, Named::reward(reward)?])
+            }
         }
     }
 

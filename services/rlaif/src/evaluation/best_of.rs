@@ -1,17 +1,16 @@
 //! The best of several answers, by a reward model or by a labeler's rating.
 
 use super::arms::Scorer;
-use super::policy::{dialogue, unscorable};
-use crate::commands::model;
+use super::runs::Named;
+use crate::commands::reward::Trained;
 use crate::labeling::Labelers;
 use anyhow::{Result, bail};
 use rlaif_clerk::Clerk;
 use rlaif_job::strip_trailing_junk;
 use rlaif_judge::Judge;
-use rlaif_models::{Answer, Ask, Checkpoint, DeviceName, Engine, LanguageModel, ScoreRequest};
+use rlaif_models::{Checkpoint, DeviceName};
 use rlaif_template::{Asking, Template};
 use rlaif_types::{ContentHash, Hasher, Item, Judgement, Prompt, Unscorable, UnscorableReason};
-use rlaif_worker::Dialogue;
 
 /// Scores answers.
 pub struct Scoring<'a> {
@@ -21,7 +20,7 @@ pub struct Scoring<'a> {
 }
 
 enum ScoringEngine<'a> {
-    Reward(Box<Engine>, Dialogue),
+    Reward(Box<Trained>),
     Rating(Box<Judge>, &'a Clerk),
 }
 
@@ -48,12 +47,15 @@ impl<'a> Scoring<'a> {
         let mut hasher = Hasher::new();
         match scorer {
             Scorer::Reward(name) => {
-                let checkpoint: Checkpoint = model::open(name)?;
-                let dialogue = dialogue(&checkpoint, checkpoint.chat_template.is_some())?;
-                let engine = Box::new(model::load_reward(&checkpoint, name, device)?);
-                let model_hash = checkpoint.hash.clone();
+                let Named { model, run, .. } = Named::reward(name)?;
+                let asked = run.map(|run| run.asked()).transpose()?.flatten();
+                let chat = |checkpoint: &Checkpoint| {
+                    asked.as_ref().map_or(checkpoint.chat_template.is_some(), |asked| asked.chat)
+                };
+                let model = Box::new(Trained::open(&model, device, chat)?);
+                let model_hash = model.info().hash.clone();
                 hasher.field("reward").field(model_hash.as_str());
-                let engine = ScoringEngine::Reward(engine, dialogue);
+                let engine = ScoringEngine::Reward(model);
                 Ok(Self { engine, identity: hasher.finish(), model_hash })
             }
             Scorer::Rating(name) => {
@@ -107,7 +109,7 @@ impl<'a> Scoring<'a> {
 
     fn scores(&self, items: &[Item]) -> Result<Vec<Judgement<f64>>> {
         match &self.engine {
-            ScoringEngine::Reward(engine, dialogue) => rewards(engine, dialogue, items),
+            ScoringEngine::Reward(model) => model.rewards(items),
             ScoringEngine::Rating(judge, clerk) => {
                 let asked = clerk.rate(judge, items, None)?;
                 if let Some(refused) = asked.refused {
@@ -134,28 +136,6 @@ fn best_of(scored: Vec<(String, Judgement<f64>)>) -> Judgement<Best> {
     best.ok_or_else(|| {
         why.unwrap_or_else(|| Unscorable::new(UnscorableReason::BadItem, "there is no answer"))
     })
-}
-
-fn rewards(engine: &Engine, dialogue: &Dialogue, items: &[Item]) -> Result<Vec<Judgement<f64>>> {
-    let sequence = |item: &Item| {
-        let response = dialogue.response(&item.response);
-        let prompt = dialogue.prompt(&item.prompt, response.len()).map_err(unscorable)?;
-        Ok([prompt, response].concat())
-    };
-    let sequences: Vec<Judgement<Vec<u32>>> = items.iter().map(sequence).collect();
-    let requests = sequences
-        .iter()
-        .flatten()
-        .map(|tokens| ScoreRequest { tokens: tokens.clone(), ask: Ask::Reward });
-    let mut answers = engine.score(requests.collect())?.into_iter();
-    let rewards = sequences.into_iter().map(|sequence| {
-        sequence?;
-        match answers.next() {
-            Some(Answer::Reward(reward)) if reward.is_finite() => Ok(f64::from(reward)),
-            _ => Err(Unscorable::new(UnscorableReason::NoVerdict, "the reward is no number")),
-        }
-    });
-    Ok(rewards.collect())
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What the arms were trained on and by whom: prompts to keep out of an evaluation, and labelers that
 //! should not judge it.
 
+use super::runs::Run;
 use anyhow::{Context, Result, bail};
 use rlaif_data::{PromptSet, Reader};
-use rlaif_job::{Manifest, RunFolder, Submission};
 use rlaif_types::{ContentHash, Prompt};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,42 +31,27 @@ impl Training {
         let mut training = Self::default();
         for path in prompts {
             match path.is_dir() {
-                true => training.run(path)?,
+                true => training.of_run(&Run::told(path)?)?,
                 false => drop(training.files.insert(path.clone())),
             }
         }
         for name in by {
-            match Path::new(name).is_dir() && is_run(Path::new(name)) {
-                true => training.run(Path::new(name))?,
-                false => training.labelers.push(name.clone()),
+            match Run::at(Path::new(name)) {
+                Some(run) => training.of_run(&run)?,
+                None => training.labelers.push(name.clone()),
             }
         }
         Ok(training)
     }
 
-    /// Takes in the run that a model lies in, if it lies in one.
+    /// Takes in what a run trained on, and who labelled it.
     ///
     /// # Errors
-    /// When that run is damaged.
-    pub fn of_model(&mut self, model: &str) -> Result<()> {
-        let model = Path::new(model);
-        match model.ancestors().skip(1).take(2).find(|folder| is_run(folder)) {
-            Some(run) => self.run(run),
-            None => Ok(()),
-        }
-    }
-
-    fn run(&mut self, path: &Path) -> Result<()> {
-        let folder = RunFolder::new(path);
-        let files = Submission::training_files(&folder);
-        if files.is_empty() {
-            bail!("{} is no run folder: it has no data/prompts.jsonl", path.display());
-        }
-        self.files.extend(files);
-        // A run that is not finished has none yet.
-        if folder.path("manifest.json").exists() {
-            self.hashes.insert(Manifest::read(&folder)?.labeler_hash);
-        }
+    /// When the run's folder is damaged.
+    pub fn of_run(&mut self, run: &Run) -> Result<()> {
+        self.files.extend(run.training_files());
+        // A run that is not finished does not say.
+        self.hashes.extend(run.labeler()?);
         Ok(())
     }
 
@@ -104,8 +89,4 @@ impl Training {
         }
         Ok(())
     }
-}
-
-fn is_run(folder: &Path) -> bool {
-    !Submission::training_files(&RunFolder::new(folder)).is_empty()
 }

@@ -10,6 +10,7 @@ mod output;
 mod policy;
 mod rankings;
 mod responses;
+mod runs;
 
 pub use annotations::Annotations;
 pub use arms::{Arm, Source};
@@ -20,3 +21,4 @@ pub use output::{Output, samples};
 pub use policy::{Drawing, Policy};
 pub use rankings::read_rankings;
 pub use responses::{Responses, given_texts, respond};
+pub use runs::{Named, Run};

@@ -1,11 +1,12 @@
 //! A policy that answers prompts, the same way whenever it is asked.
 
+use super::runs::Named;
 use crate::commands::model;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use rlaif_job::{SamplingConfig, seed_for};
 use rlaif_models::{Checkpoint, DeviceName, Engine, GenerateRequest, LanguageModel};
-use rlaif_types::{ContentHash, Hasher, Judgement, Prompt, Unscorable, UnscorableReason};
-use rlaif_worker::{Dialogue, PromptError};
+use rlaif_types::{ContentHash, Hasher, Judgement, Prompt};
+use rlaif_worker::Dialogue;
 use std::cell::OnceCell;
 
 /// How answers are drawn.
@@ -15,8 +16,8 @@ pub struct Drawing {
     pub sampling: SamplingConfig,
     /// Answers to each prompt.
     pub draws: usize,
-    /// Put prompts as plain text, also to a model with a chat template.
-    pub plain: bool,
+    /// Put prompts through the model's chat template, where it has one.
+    pub chat: bool,
     /// Seed of all draws; each has its own by its prompt and its number.
     pub seed: u64,
 }
@@ -35,13 +36,30 @@ impl Policy {
     /// The policy of this name.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn open(name: &str, drawing: Drawing, device: DeviceName) -> Result<Self> {
-        let checkpoint = model::open(name)?;
-        let chat = checkpoint.chat_template.is_some() && !drawing.plain;
-        let dialogue = dialogue(&checkpoint, chat)?;
-        let (name, engine) = (name.to_owned(), OnceCell::new());
-        Ok(Self { name, checkpoint, dialogue, drawing, device, engine })
+    /// When there is none, or it is not the one that its run knew.
+    pub fn open(named: &Named, drawing: Drawing, device: DeviceName) -> Result<Self> {
+        let name = named.model.clone();
+        let checkpoint = model::open(&name)?;
+        if named.expected.as_ref().is_some_and(|expected| *expected != checkpoint.hash) {
+            bail!("{name} is not the model that the run began with: its hash is another one now");
+        }
+        let chat = drawing.chat && checkpoint.chat_template.is_some();
+        let drawing = Drawing { chat, ..drawing };
+        let dialogue =
+            Dialogue::of(&checkpoint, chat).map_err(|why| anyhow!(why.into_message()))?;
+        Ok(Self { name, checkpoint, dialogue, drawing, device, engine: OnceCell::new() })
+    }
+
+    /// How it is asked, for people; arms that are asked differently differ in more than their weights.
+    pub fn describe_asking(&self) -> String {
+        let Drawing { sampling, chat, .. } = &self.drawing;
+        let prompts = if *chat { "through the chat template" } else { "as plain text" };
+        let stops = match sampling.stop.as_slice() {
+            [] => String::new(),
+            stops => format!(", up to one of {stops:?}"),
+        };
+        let tokens = sampling.max_new_tokens;
+        format!("asked {prompts}, at most {tokens} tokens{stops}")
     }
 
     /// Hash of the model.
@@ -51,8 +69,7 @@ impl Policy {
 
     /// Identity of the answers to a prompt: all that they depend on.
     pub fn drawn_id(&self, prompt: &Prompt) -> ContentHash {
-        let chat = self.checkpoint.chat_template.is_some() && !self.drawing.plain;
-        let Drawing { sampling, draws, seed, .. } = &self.drawing;
+        let Drawing { sampling, draws, chat, seed } = &self.drawing;
         let how = serde_json::to_string(&(sampling, draws, seed, chat));
         let mut hasher = Hasher::new();
         hasher.field("drawn").field(self.hash().as_str());
@@ -82,7 +99,7 @@ impl Policy {
 
     fn requests(&self, prompt: &Prompt) -> Judgement<Vec<GenerateRequest>> {
         let Drawing { sampling, draws, seed, .. } = &self.drawing;
-        let tokens = self.dialogue.prompt(prompt, sampling.max_new_tokens).map_err(unscorable)?;
+        let tokens = self.dialogue.prompt(prompt, sampling.max_new_tokens)?;
         let purpose = format!("evaluation {}", ContentHash::of(prompt.as_context()));
         let request = |number: usize| {
             let seed = seed_for(*seed, &purpose, number as u64);
@@ -98,18 +115,4 @@ impl Policy {
         let engine = model::load(&self.checkpoint, &self.name, self.device)?;
         Ok(self.engine.get_or_init(|| engine))
     }
-}
-
-/// How a model is talked to.
-pub(super) fn dialogue(checkpoint: &Checkpoint, chat: bool) -> Result<Dialogue> {
-    Dialogue::of(checkpoint, chat).map_err(|why| anyhow!(why.into_message()))
-}
-
-/// Why a model cannot be asked.
-pub(super) fn unscorable(why: PromptError) -> Unscorable {
-    let reason = match why {
-        PromptError::TooLong { .. } => UnscorableReason::PromptTooLong,
-        _ => UnscorableReason::BadItem,
-    };
-    Unscorable::new(reason, why.to_string())
 }
