@@ -156,7 +156,7 @@ fn train(model: &CausalLm) {
         })
         .collect();
     let seconds = best(|| {
-        trainer.step(&demonstrations);
+        trainer.step(&demonstrations).expect("losses are finite");
     });
     report("train", seconds, batch, batch * length);
 }

@@ -35,7 +35,8 @@ fn train_reward() -> Work {
     Work::TrainReward(TrainReward {
         training: training(None),
         config,
-        labels: "labels.jsonl".into(),
+        labels: Some("labels.jsonl".into()),
+        preferences: None,
     })
 }
 

@@ -2,26 +2,44 @@
 
 use crate::bench::{Listener, Process, generate, lora, named, prompts, training};
 use rlaif_artifacts::{ArtifactStore, Bytes};
-use rlaif_job::{ModelRef, PolicyStep, Rollout, Stepped, TaskId, Training, Work, WorkResult};
+use rlaif_job::{
+    Lessons, ModelRef, PolicyStep, Rollout, Stepped, TaskId, Training, Work, WorkResult,
+};
 use rlaif_models::{CausalLm, ParamRef};
-use rlaif_types::{Episode, OptimizerConfig, ReinforceConfig, Unscorable, UnscorableReason};
+use rlaif_types::{
+    Algorithm, DpoConfig, Episode, GrpoConfig, OnlineDpoConfig, OptimizerConfig, PolicyLearning,
+    PpoConfig, ReinforceConfig, RlooConfig, Unscorable, UnscorableReason,
+};
 use std::sync::Arc;
 
 const STEPS: usize = 8;
 
+fn optimizer(lr: f64) -> OptimizerConfig {
+    OptimizerConfig { lr, ..OptimizerConfig::default() }
+}
+
 fn step(training: &Training, step: usize, checkpoint: usize) -> PolicyStep {
-    let optimizer = OptimizerConfig { lr: 1e-2, ..OptimizerConfig::default() };
+    let config = ReinforceConfig {
+        policy: optimizer(1e-2),
+        value: optimizer(1e-2),
+        ..ReinforceConfig::default()
+    };
+    step_by(Algorithm::Reinforce(config), training, step, checkpoint)
+}
+
+fn step_by(
+    algorithm: Algorithm,
+    training: &Training,
+    step: usize,
+    checkpoint: usize,
+) -> PolicyStep {
     PolicyStep {
         training: training.clone(),
-        reinforce: ReinforceConfig {
-            policy: optimizer.clone(),
-            value: optimizer,
-            ..ReinforceConfig::default()
-        },
+        learning: PolicyLearning { group_size: 2, ..PolicyLearning::plain(algorithm, 0.9) },
         step,
         steps: STEPS,
         checkpoint,
-        batches: (checkpoint + 1..=step).map(batch_name).collect(),
+        lessons: Lessons::Rollouts((checkpoint + 1..=step).map(batch_name).collect()),
     }
 }
 
@@ -226,7 +244,111 @@ fn a_step_without_all_its_batches_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(dir.path());
     let mut work = step(&training(None), 3, 0);
-    work.batches.remove(0);
+    work.lessons = Lessons::Rollouts(vec![batch_name(2), batch_name(3)]);
     let why = process.refusal(TaskId::Step(3), Work::PolicyStep(work));
-    assert!(why.contains("2 batches"), "{why}");
+    assert!(why.contains("policy step 3 from checkpoint 0 does not go with"), "{why}");
+}
+
+#[test]
+fn every_algorithm_makes_the_same_version_from_a_checkpoint_as_from_memory() {
+    for algorithm in [
+        Algorithm::Rloo(RlooConfig { policy: optimizer(1e-2), ..RlooConfig::default() }),
+        Algorithm::Grpo(GrpoConfig { minibatches: 2, epochs: 2, ..GrpoConfig::default() }),
+        Algorithm::Ppo(PpoConfig { minibatches: 2, epochs: 2, ..PpoConfig::default() }),
+        Algorithm::OnlineDpo(OnlineDpoConfig::default()),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (process, training) = (Process::start(dir.path()), training(Some(lora())));
+        let kind = algorithm.kind();
+        let work = |number, checkpoint| step_by(algorithm.clone(), &training, number, checkpoint);
+        let mut last = None;
+        for number in 1..=5 {
+            make_batch(&process, number, named());
+            last = Some(made(&process, work(number, if number > 3 { 3 } else { 0 })));
+        }
+        let again = made_alone(&Process::start(dir.path()), work(5, 3));
+        assert_eq!(Some(again), last, "{kind}");
+    }
+}
+
+fn preferences(process: &Process) -> Lessons {
+    let line = |i: usize| {
+        format!("{{\"prompt\": \"Say {i}\", \"chosen\": \"Yes, {i}.\", \"rejected\": \"No.\"}}\n")
+    };
+    let lines: String = (0..7).map(line).collect();
+    process.artifacts.put("data/preferences.jsonl", lines).unwrap();
+    Lessons::Preferences { file: "data/preferences.jsonl".into(), batch_size: 4 }
+}
+
+#[test]
+fn given_preferences_are_learned_without_rollouts_and_from_any_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (process, training) = (Process::start(dir.path()), training(Some(lora())));
+    let config = DpoConfig { policy: optimizer(1e-2), ..DpoConfig::default() };
+    let lessons = preferences(&process);
+    let work = |number, checkpoint| PolicyStep {
+        lessons: lessons.clone(),
+        ..step_by(Algorithm::Dpo(config.clone()), &training, number, checkpoint)
+    };
+    let steps: Vec<_> =
+        (1..=5).map(|n| made(&process, work(n, if n > 3 { 3 } else { 0 }))).collect();
+    let accuracy = |i: usize| steps[i].0.metrics["accuracy"].as_f64().unwrap();
+    assert_eq!((accuracy(0), accuracy(4)), (0.0, 1.0), "it starts at its reference");
+    assert!(steps[4].0.metrics["margin"].as_f64().unwrap() > 0.0);
+    assert_eq!(made_alone(&Process::start(dir.path()), work(5, 3)), steps[4]);
+
+    process
+        .artifacts
+        .put(
+            "data/preferences.jsonl",
+            "{\"prompt\": \"Hi\", \"response_a\": \"a\", \
+        \"response_b\": \"b\"}\n",
+        )
+        .unwrap();
+    let why = Process::start(dir.path()).refusal(TaskId::Step(1), Work::PolicyStep(work(1, 0)));
+    assert!(why.contains("of 1 preferences not one says which response is better"), "{why}");
+}
+
+#[test]
+fn a_policy_that_came_apart_stops_the_run_and_what_is_kept_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (process, training) = (Process::start(dir.path()), training(Some(lora())));
+    let config = ReinforceConfig {
+        policy: optimizer(1e-3),
+        value: optimizer(1e-3),
+        ..ReinforceConfig::default()
+    };
+    let work = |number, checkpoint| {
+        step_by(Algorithm::Reinforce(config.clone()), &training, number, checkpoint)
+    };
+    let mut policy = named();
+    for number in 1..=4 {
+        make_batch(&process, number, policy.clone());
+        let (stepped, _) = made(&process, work(number, if number > 3 { 3 } else { 0 }));
+        policy = version(&training, &stepped.parameters);
+    }
+    make_batch(&process, 5, policy);
+    let batch: Vec<Episode> =
+        serde_json::from_slice(&process.artifacts.get(&batch_name(5)).unwrap()).unwrap();
+    // Tokens of which the policy that drew was certain, as its start is not.
+    let certain = |e: &Episode| Episode { logprobs: vec![0.0; e.logprobs.len()], ..e.clone() };
+    put_batch(&process, 5, &batch.iter().map(certain).collect::<Vec<_>>());
+    let mut strict = work(5, 3);
+    strict.learning.max_kl_per_token = 1.0;
+    let why = process.refusal(TaskId::Step(5), Work::PolicyStep(strict));
+    assert!(why.starts_with("policy step 5: the policy is "), "{why}");
+    assert!(why.contains("more than rl.max_kl_per_token = 1"), "{why}");
+    assert!(why.contains("state/policy-00000003.safetensors"), "{why}");
+    assert!(process.artifacts.get("state/policy-00000003.safetensors").is_ok());
+
+    let rewards_beyond_f32 = |e: &Episode| Episode { reward: Ok(1e300), ..e.clone() };
+    put_batch(&process, 5, &batch.iter().map(rewards_beyond_f32).collect::<Vec<_>>());
+    let why = process.refusal(TaskId::Step(5), Work::PolicyStep(work(5, 3)));
+    assert!(why.starts_with("policy step 5: the value network's loss is inf"), "{why}");
+    assert!(why.contains("the policy after step 4 is kept in versions/policy-00000004"), "{why}");
+    assert!(
+        why.contains("the last good checkpoint, after step 3, in state/policy-00000003"),
+        "{why}"
+    );
+    assert!(process.artifacts.get("versions/policy-00000004.safetensors").is_ok());
 }

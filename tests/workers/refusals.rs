@@ -6,7 +6,7 @@ use rlaif_job::{
     TaskId, TrainReward, Work, WorkResult,
 };
 use rlaif_template::Template;
-use rlaif_types::{Message, Prompt};
+use rlaif_types::{LabelSource, Message, Prompt};
 
 fn check_policy(model: ModelRef, chat: bool) -> Work {
     let mut policy = policy(model);
@@ -88,10 +88,18 @@ fn training_on_nothing_is_refused() {
     let train = TrainReward {
         training: training(None),
         config: RewardModelConfig::default(),
-        labels: "data".into(),
+        labels: Some("data".into()),
+        preferences: None,
     };
-    let why = process.refusal(TaskId::Reward, Work::TrainReward(train));
+    let why = process.refusal(TaskId::Reward, Work::TrainReward(train.clone()));
     assert!(why.contains("not one labelled pair"), "{why}");
+    let config = RewardModelConfig { labels: LabelSource::Human, ..RewardModelConfig::default() };
+    let by_a_model =
+        r#"{"prompt": "2+2?", "response_a": "4", "response_b": "5", "soft_label": 0.9}"#;
+    process.artifacts.put("data", by_a_model).unwrap();
+    let given = TrainReward { config, labels: None, preferences: Some("data".into()), ..train };
+    let why = process.refusal(TaskId::Reward, Work::TrainReward(given));
+    assert!(why.starts_with("data: of 1 preferences not one has a label"), "{why}");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use crate::Error;
 use rlaif_template::Asking;
 use rlaif_types::{
-    LoraConfig, OptimizerConfig, PairOrder, PairWeighting, Plateau, Problem, Problems,
-    ReinforceConfig, RewardObjective,
+    AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, LabelSource, LoraConfig,
+    OnlineDpoConfig, OptimizerConfig, PairOrder, PairWeighting, Plateau, PolicyLearning, PpoConfig,
+    Problem, Problems, ReinforceConfig, RewardObjective, RewardShaping, RlooConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -104,6 +105,10 @@ pub struct DataConfig {
     pub heldout_prompts: PathBuf,
     /// `{"prompt", "completion"}` for supervised fine-tuning.
     pub demonstrations: Option<PathBuf>,
+    /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"` and for a reward
+    /// model of people's labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferences: Option<PathBuf>,
 }
 
 /// How responses are drawn.
@@ -148,6 +153,10 @@ impl Default for SftConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewardModelConfig {
+    /// Whose labels it learns from: the labeler's on sampled pairs (`ai`), people's in `data.preferences`
+    /// (`human`: nothing is sampled or labelled), or both, with what models said there too (`mixed`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub labels: LabelSource,
     /// Pairs of responses to sample and label.
     pub pairs: usize,
     /// Share of the labelled pairs kept back to measure accuracy and calibration.
@@ -176,13 +185,10 @@ pub struct RewardModelConfig {
     pub plateau: Option<Plateau>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 impl Default for RewardModelConfig {
     fn default() -> Self {
         Self {
+            labels: LabelSource::default(),
             pairs: 1024,
             heldout_fraction: 0.1,
             epochs: 2,
@@ -206,6 +212,22 @@ pub enum RewardSource {
     Model,
     /// The labeler's rating itself: d-RLAIF (paper section 4).
     Labeler,
+    /// The share of match-ups against the group's other responses that the labeler gives it.
+    Pairwise,
+    /// None: the policy learns from the preferences of a file.
+    Preferences,
+}
+
+impl RewardSource {
+    /// As job files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Labeler => "labeler",
+            Self::Pairwise => "pairwise",
+            Self::Preferences => "preferences",
+        }
+    }
 }
 
 /// Reinforcement learning.
@@ -214,19 +236,153 @@ pub enum RewardSource {
 pub struct RlConfig {
     /// Where rewards come from.
     pub reward: RewardSource,
+    /// What learns from them; its settings are the table of the same name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub algorithm: AlgorithmKind,
     /// Optimisation steps.
     pub steps: usize,
-    /// Rollouts in a step.
+    /// Responses in a step, those of all groups together; pairs, where the policy learns from given
+    /// preferences.
     pub batch_size: usize,
+    /// Responses to each of a step's prompts.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub group_size: usize,
     /// Tokens in memory at once while training, in every trainer.
     #[serde(default = "default_micro_batch_tokens")]
     pub micro_batch_tokens: usize,
     /// Steps between saved training states.
     #[serde(default = "default_checkpoint_every")]
     pub checkpoint_every: usize,
-    /// The algorithm.
-    #[serde(default)]
-    pub reinforce: ReinforceConfig,
+    /// Mean divergence from the start per token, in nats, at which the run stops.
+    #[serde(default = "default_max_kl", skip_serializing_if = "is_default_max_kl")]
+    pub max_kl_per_token: f64,
+    /// What is made of rewards before they are learned from.
+    #[serde(default, skip_serializing_if = "RewardShaping::is_plain")]
+    pub shaping: RewardShaping,
+    /// Moves `beta` towards a target; it is fixed without this table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_kl: Option<AdaptiveKl>,
+    /// Settings of `algorithm = "reinforce"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reinforce: Option<ReinforceConfig>,
+    /// Settings of `algorithm = "rloo"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rloo: Option<RlooConfig>,
+    /// Settings of `algorithm = "grpo"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpo: Option<GrpoConfig>,
+    /// Settings of `algorithm = "ppo"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppo: Option<PpoConfig>,
+    /// Settings of `algorithm = "online_dpo"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online_dpo: Option<OnlineDpoConfig>,
+    /// Settings of `algorithm = "dpo"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpo: Option<DpoConfig>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn default_max_kl() -> f64 {
+    PolicyLearning::MAX_KL_PER_TOKEN
+}
+
+fn is_default_max_kl(limit: &f64) -> bool {
+    *limit == default_max_kl()
+}
+
+impl RlConfig {
+    /// The algorithm with its settings.
+    pub fn algorithm(&self) -> Algorithm {
+        fn of<T: Clone + Default>(table: Option<&T>) -> T {
+            table.cloned().unwrap_or_default()
+        }
+        match self.algorithm {
+            AlgorithmKind::Reinforce => Algorithm::Reinforce(of(self.reinforce.as_ref())),
+            AlgorithmKind::Rloo => Algorithm::Rloo(of(self.rloo.as_ref())),
+            AlgorithmKind::Grpo => Algorithm::Grpo(of(self.grpo.as_ref())),
+            AlgorithmKind::Ppo => Algorithm::Ppo(of(self.ppo.as_ref())),
+            AlgorithmKind::OnlineDpo => Algorithm::OnlineDpo(of(self.online_dpo.as_ref())),
+            AlgorithmKind::Dpo => Algorithm::Dpo(of(self.dpo.as_ref())),
+        }
+    }
+
+    /// Fills in the chosen algorithm's table.
+    fn resolve(&mut self, temperature: f32) {
+        match self.algorithm {
+            AlgorithmKind::Reinforce => {
+                self.reinforce.get_or_insert_default().temperature = temperature;
+            }
+            AlgorithmKind::Rloo => _ = self.rloo.get_or_insert_default(),
+            AlgorithmKind::Grpo => _ = self.grpo.get_or_insert_default(),
+            AlgorithmKind::Ppo => _ = self.ppo.get_or_insert_default(),
+            AlgorithmKind::OnlineDpo => _ = self.online_dpo.get_or_insert_default(),
+            AlgorithmKind::Dpo => _ = self.dpo.get_or_insert_default(),
+        }
+    }
+
+    fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        for (field, count) in [
+            ("batch_size", self.batch_size),
+            ("group_size", self.group_size),
+            ("micro_batch_tokens", self.micro_batch_tokens),
+            ("checkpoint_every", self.checkpoint_every),
+        ] {
+            problems.check_positive(field, count);
+        }
+        let kind = self.algorithm;
+        if self.group_size > 0 {
+            let what = format!(
+                "counts responses and must be a multiple of rl.group_size = {}, not {}",
+                self.group_size, self.batch_size
+            );
+            let whole = self.batch_size.is_multiple_of(self.group_size);
+            problems.check(whole, "batch_size", what);
+            let what = format!(
+                "must be at least 2 with rl.algorithm = \"{kind}\", which compares a prompt's responses"
+            );
+            problems.check(self.group_size > 1 || !kind.needs_groups(), "group_size", what);
+        }
+        let limit = self.max_kl_per_token;
+        let what = format!("must be positive, not {limit}");
+        problems.check(limit > 0.0, "max_kl_per_token", what);
+        problems.section("shaping", self.shaping.problems());
+        if let Some(adaptive) = &self.adaptive_kl {
+            problems.section("adaptive_kl", adaptive.problems());
+            let what =
+                format!("moves the beta of a divergence; rl.algorithm = \"{kind}\" has none");
+            problems.check(self.algorithm().kl().is_some(), "adaptive_kl", what);
+        }
+        problems.section(kind.as_str(), self.algorithm().problems());
+        let tables = [
+            (AlgorithmKind::Reinforce, self.reinforce.is_some()),
+            (AlgorithmKind::Rloo, self.rloo.is_some()),
+            (AlgorithmKind::Grpo, self.grpo.is_some()),
+            (AlgorithmKind::Ppo, self.ppo.is_some()),
+            (AlgorithmKind::OnlineDpo, self.online_dpo.is_some()),
+            (AlgorithmKind::Dpo, self.dpo.is_some()),
+        ];
+        for (table, given) in tables {
+            let what = format!(
+                "is the table of another algorithm than rl.algorithm = \"{kind}\"; remove it, or \
+                 choose that algorithm"
+            );
+            problems.check(!given || table == kind, table.as_str(), what);
+        }
+        problems
+    }
 }
 
 fn default_micro_batch_tokens() -> usize {
@@ -269,7 +425,8 @@ impl Job {
         for file in [&mut job.data.prompts, &mut job.data.heldout_prompts] {
             *file = folder.join(&file);
         }
-        if let Some(file) = &mut job.data.demonstrations {
+        let optional = [&mut job.data.demonstrations, &mut job.data.preferences];
+        for file in optional.into_iter().flatten() {
             *file = folder.join(&file);
         }
         let templates = job.evaluate.templates.iter_mut().chain([&mut job.labeler.template]);
@@ -286,8 +443,7 @@ impl Job {
         if self.evaluate.templates.is_empty() {
             self.evaluate.templates = vec![self.labeler.template.clone()];
         }
-        // One temperature: the policy trained is the one sampled from.
-        self.rl.reinforce.temperature = self.sampling.temperature;
+        self.rl.resolve(self.sampling.temperature);
     }
 
     /// Reads a job that [`Job::to_toml`] wrote.
@@ -324,9 +480,6 @@ impl Job {
         let mut problems = Problems::default();
         for (field, count) in [
             ("chunk_size", self.chunk_size),
-            ("rl.batch_size", self.rl.batch_size),
-            ("rl.micro_batch_tokens", self.rl.micro_batch_tokens),
-            ("rl.checkpoint_every", self.rl.checkpoint_every),
             ("sampling.max_new_tokens", self.sampling.max_new_tokens),
             ("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt),
         ] {
@@ -341,7 +494,7 @@ impl Job {
         let stops = !self.sampling.stop.iter().any(String::is_empty);
         let what = "holds an empty text, which would stop every response at once";
         problems.check(stops, "sampling.stop", what);
-        problems.section("rl.reinforce", self.rl.reinforce.problems());
+        problems.section("rl", self.rl.problems());
         if let Some(lora) = &self.lora {
             problems.check_positive("lora.rank", lora.rank);
             problems.check_positive("lora.targets", lora.targets.len());
@@ -351,24 +504,72 @@ impl Job {
             let given = self.data.demonstrations.is_some();
             problems.check(given, "sft", "needs data.demonstrations");
         }
-        match (&self.reward_model, self.rl.reward) {
+        problems.0.extend(self.reward_problems().0);
+        problems
+    }
+
+    /// How the reward source goes with the rest.
+    fn reward_problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let (source, kind) = (self.rl.reward, self.rl.algorithm);
+        match (&self.reward_model, source) {
             (Some(rm), RewardSource::Model) => {
                 problems.section("reward_model", rm.problems());
+                let by_people = rm.labels != LabelSource::Ai;
                 let what = "needs margins, which people give and labelers do not; leave it out";
                 let none = rm.objective.margin == 0.0;
-                problems.check(none, "reward_model.objective.margin", what);
+                problems.check(none || by_people, "reward_model.objective.margin", what);
+                let what = format!("= \"{}\" needs data.preferences", rm.labels.as_str());
+                let there = self.data.preferences.is_some();
+                problems.check(there || !by_people, "reward_model.labels", what);
             }
             (None, RewardSource::Model) => {
                 let what = "= \"model\" needs a [reward_model] section";
                 problems.check(false, "rl.reward", what);
             }
-            (Some(_), RewardSource::Labeler) => {
-                let what = "= \"labeler\" trains no [reward_model]; remove that section";
+            (Some(_), other) => {
+                let what = format!(
+                    "= \"{}\" trains no [reward_model]; remove that section",
+                    other.as_str()
+                );
                 problems.check(false, "rl.reward", what);
             }
-            (None, RewardSource::Labeler) => {}
+            (None, _) => {}
+        }
+        let offline = kind == AlgorithmKind::Dpo;
+        let given = source == RewardSource::Preferences;
+        let what = format!(
+            "= \"{}\" does not go with rl.algorithm = \"{kind}\": \"dpo\" learns from \
+             \"preferences\", everything else from rewards",
+            source.as_str()
+        );
+        problems.check(offline == given, "rl.reward", what);
+        if given {
+            let there = self.data.preferences.is_some();
+            problems.check(there, "rl.reward", "= \"preferences\" needs data.preferences");
+            let alone = self.rl.group_size == 1;
+            problems.check(alone, "rl.group_size", "must be 1 where nothing is drawn");
+        }
+        if source == RewardSource::Pairwise {
+            let groups = self.rl.group_size > 1;
+            let what = "must be at least 2 with rl.reward = \"pairwise\", which matches a prompt's \
+                responses against each other";
+            problems.check(groups, "rl.group_size", what);
         }
         problems
+    }
+
+    /// How the policy learns.
+    pub fn learning(&self) -> PolicyLearning {
+        PolicyLearning {
+            algorithm: self.rl.algorithm(),
+            group_size: self.rl.group_size,
+            // One temperature: the policy trained is the one sampled from.
+            temperature: self.sampling.temperature,
+            shaping: self.rl.shaping,
+            adaptive_kl: self.rl.adaptive_kl,
+            max_kl_per_token: self.rl.max_kl_per_token,
+        }
     }
 }
 
@@ -423,9 +624,31 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_names_no_algorithm_is_written_as_it_always_was() {
+        let text = load(DIRECT).unwrap().to_toml();
+        let rl = text.split("[rl]").nth(1).unwrap().split("[evaluate]").next().unwrap();
+        for new in ["algorithm", "group_size", "max_kl", "shaping", "adaptive", "grpo", "estimator"]
+        {
+            assert!(!rl.contains(new), "{rl}");
+        }
+        assert!(rl.contains("[rl.reinforce]") && rl.contains("kl_placement"), "{rl}");
+    }
+
+    #[test]
+    fn an_algorithm_is_chosen_by_its_name_and_has_the_table_of_that_name() {
+        let text = DIRECT.replacen("batch_size = 2", "batch_size = 8\ngroup_size = 4", 1);
+        let text = text + "algorithm = 'grpo'\nadaptive_kl.target = 6.0\n[rl.grpo]\nepochs = 2\n";
+        let job = load(&text).unwrap();
+        let Algorithm::Grpo(grpo) = job.learning().algorithm else { panic!("{:?}", job.rl) };
+        assert_eq!((grpo.epochs, job.rl.group_size), (2, 4));
+        assert_eq!(job.rl.reinforce, None, "another algorithm's table is not filled in");
+        assert_eq!(load(&job.to_toml()).unwrap(), job);
+    }
+
+    #[test]
     fn what_a_reward_model_does_not_use_is_not_in_its_job() {
         let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
-        for field in ["objective", "order", "weighting", "plateau", "share_prompts"] {
+        for field in ["labels", "objective", "order", "weighting", "plateau", "share_prompts"] {
             assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
         }
         let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
@@ -444,6 +667,38 @@ mod tests {
             ("'labeler'", "'model'", "[reward_model]"),
             ("batch_size = 2", "batch_size = 0", "rl.batch_size"),
             ("batch_size = 2", "batch_size = 2\n[rl.reinforce]\nbeta = 1.5", "beta"),
+            (
+                "batch_size = 2",
+                "batch_size = 2\nalgorithm = 'grpo'",
+                "rl.group_size must be at least 2",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 6\ngroup_size = 4",
+                "multiple of rl.group_size = 4, not 6",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\ngroup_size = 0",
+                "rl.group_size must be at least 1",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\n[rl.ppo]\nclip = 0.3",
+                "rl.ppo is the table of another",
+            ),
+            ("batch_size = 2", "batch_size = 2\nalgorithm = 'ppo'\nppo.clip = 1.5", "rl.ppo.clip"),
+            ("batch_size = 2", "batch_size = 2\nalgorithm = 'sarsa'", "sarsa"),
+            ("batch_size = 2", "batch_size = 2\nshaping.clip = -1.0", "rl.shaping.clip"),
+            ("batch_size = 2", "batch_size = 2\nadaptive_kl.target = 0.0", "rl.adaptive_kl.target"),
+            ("batch_size = 2", "batch_size = 2\nalgorithm = 'dpo'", "learns from \"preferences\""),
+            ("'labeler'", "'preferences'", "learns from \"preferences\""),
+            ("'labeler'", "'pairwise'", "rl.group_size must be at least 2"),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
+                "reward_model.labels = \"human\" needs data.preferences",
+            ),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
             ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
         ] {

@@ -29,10 +29,10 @@ pub use evaluation::{
 };
 pub use label_record::LabelRecord;
 pub use label_summary::LabelSummary;
-pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress};
+pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress, figures_of_interest};
 pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use report::write as write_report;
-pub use reward_quality::{RewardQuality, RewardSummary, reward_quality};
+pub use reward_quality::{RewardQuality, RewardSummary, SourceQuality, reward_quality};
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};
@@ -40,6 +40,6 @@ pub use submission::Submission;
 pub use task_id::TaskId;
 pub use work::{
     Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
-    Labeler, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score, Stepped, Tokens,
-    TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
+    Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score,
+    Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
 };

@@ -6,7 +6,7 @@ use crate::evaluation::{EvaluationRecord, Judged, WinRate};
 use crate::label_record::LabelRecord;
 use crate::label_summary::LabelSummary;
 use crate::manifest::Manifest;
-use crate::reward_quality::RewardSummary;
+use crate::reward_quality::{RewardQuality, RewardSummary, SourceQuality};
 use crate::run_folder::RunFolder;
 use crate::sample_record::SampleRecord;
 use crate::work::Tokens;
@@ -15,6 +15,7 @@ use rlaif_report::{
     Block, Document, Fact, Plot, Point, Reference, Sample, Section, Series, Style, Table,
 };
 use rlaif_stats::Interval;
+use rlaif_types::{AlgorithmKind, LabelSource};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -48,16 +49,40 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     }
     sections.push(time_section(folder)?);
     sections.push(provenance_section(job, manifest));
-    let method = match job.rl.reward {
-        RewardSource::Model => "RLAIF: labels, reward model, REINFORCE",
+    let source = match job.rl.reward {
+        RewardSource::Model => match labels_of(job) {
+            LabelSource::Ai => "RLAIF: labels, then a reward model",
+            LabelSource::Human => "RLHF: people's labels, then a reward model",
+            LabelSource::Mixed => "RLHF and RLAIF: all labels, then a reward model",
+        },
         RewardSource::Labeler => "d-RLAIF: the labeler's rating is the reward",
+        RewardSource::Pairwise => {
+            "RLAIF: the labeler matches a prompt's responses against each other"
+        }
+        RewardSource::Preferences => "Given preferences",
     };
+    let method = format!("{source}; {}", algorithm_name(job.rl.algorithm));
     Ok(Document {
         title: format!("rlaif run: {}", job.name),
         subtitle: format!("{method}. Policy {}, labeler {}.", job.policy.model, job.labeler.model),
         headline: headline(&win_rates, &metrics, manifest),
         sections,
     })
+}
+
+fn labels_of(job: &Job) -> LabelSource {
+    job.reward_model.as_ref().map_or(LabelSource::default(), |rm| rm.labels)
+}
+
+fn algorithm_name(kind: AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Reinforce => "REINFORCE with a value baseline",
+        AlgorithmKind::Rloo => "RLOO",
+        AlgorithmKind::Grpo => "GRPO",
+        AlgorithmKind::Ppo => "PPO",
+        AlgorithmKind::OnlineDpo => "online preference optimisation",
+        AlgorithmKind::Dpo => "direct preference optimisation",
+    }
 }
 
 fn percent(share: f64) -> String {
@@ -86,10 +111,11 @@ fn headline(win_rates: &[WinRate], metrics: &[Value], manifest: &Manifest) -> Ve
             detail: format!("{:.3} before", first.start_mean),
         });
     }
-    if let Some(kl) = metrics.iter().rev().find(|m| m["stage"] == "policy").map(|m| &m["kl"]) {
+    let last = metrics.iter().rev().find(|m| m["stage"] == "policy");
+    if let Some(kl) = last.and_then(|m| m["kl"].as_f64()) {
         facts.push(Fact {
             label: "KL from the start".into(),
-            value: format!("{:.2} nats", kl.as_f64().unwrap_or(f64::NAN)),
+            value: format!("{kl:.2} nats"),
             detail: "per response, in the last step".into(),
         });
     }
@@ -219,7 +245,7 @@ fn plot(title: &str, metrics: &[Value], stage: &str, fields: &[&str]) -> Plot {
         title: title.into(),
         x_label: "step".into(),
         y_label: String::new(),
-        series: series.collect(),
+        series: series.filter(|series| !series.points.is_empty()).collect(),
         reference: None,
     }
 }
@@ -228,17 +254,20 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
     if !metrics.iter().any(|m| m["stage"] == "policy") {
         return Ok(None);
     }
-    let mut blocks = vec![
-        Block::Plot(plot("Reward", metrics, "policy", &["reward"])),
-        Block::Plot(plot("KL from the reference, nats per response", metrics, "policy", &["kl"])),
-        Block::Plot(plot(
-            "Value network",
-            metrics,
-            "policy",
-            &["value_loss", "explained_variance"],
-        )),
-        Block::Plot(plot("Response length, tokens", metrics, "policy", &["response_tokens"])),
+    let plots: [(&str, &[&str]); 8] = [
+        ("Reward", &["reward", "shaped_reward"]),
+        ("KL from the reference, nats per response", &["kl"]),
+        ("Value network", &["value_loss", "explained_variance"]),
+        ("Ratios to the policy that drew", &["clip_share", "approx_kl"]),
+        ("Pairs", &["accuracy", "margin"]),
+        ("Weight of the divergence", &["beta"]),
+        ("Entropy, nats per token", &["entropy"]),
+        ("Response length, tokens", &["response_tokens"]),
     ];
+    // An algorithm's curves are those of what it measures.
+    let plots = plots.map(|(title, fields)| plot(title, metrics, "policy", fields));
+    let measured = |plot: &Plot| !plot.series.is_empty();
+    let mut blocks: Vec<Block> = plots.into_iter().filter(measured).map(Block::Plot).collect();
     let samples: Vec<SampleRecord> = folder.read("samples.jsonl")?;
     let last = samples.last().map_or(0, |s| s.step);
     let of_step = |step: usize| samples.iter().filter(move |s| s.step == step);
@@ -249,26 +278,23 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
         texts.dedup();
         percent(texts.len() as f64 / all as f64)
     };
-    blocks.push(Block::Text(format!(
-        "Distinct responses within a batch: {} in the first step, {} in the last.",
-        distinct(1),
-        distinct(last)
-    )));
+    if last > 0 {
+        blocks.push(Block::Text(format!(
+            "Distinct responses within a batch: {} in the first step, {} in the last.",
+            distinct(1),
+            distinct(last)
+        )));
+    }
     Ok(Some(Section { title: "Reinforcement learning".into(), blocks }))
 }
 
 fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
     let quality = &summary.quality;
-    let text = format!(
-        "Trained on {} labels. On {} held-out labels: accuracy {} (95 % interval {}), expected \
-         calibration error {:.3}, Brier score {:.3}.",
-        summary.trained_on,
-        quality.pairs,
-        percent(quality.accuracy),
-        interval(&quality.accuracy_interval),
-        quality.ece,
-        quality.brier
-    );
+    let mut text = quality_text("", summary.trained_on, quality);
+    for (source, of_source) in &summary.by_source {
+        let SourceQuality { trained_on, quality } = of_source;
+        text = format!("{text} {}", quality_text(&format!("{source} "), *trained_on, quality));
+    }
     let calibration = Plot {
         title: "Calibration on held-out labels".into(),
         x_label: "reward model's probability".into(),
@@ -292,6 +318,18 @@ fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
             Block::Plot(calibration),
         ],
     }
+}
+
+fn quality_text(source: &str, trained_on: usize, quality: &RewardQuality) -> String {
+    format!(
+        "Trained on {trained_on} {source}labels. On {} held-out {source}labels: accuracy {} (95 % \
+         interval {}), expected calibration error {:.3}, Brier score {:.3}.",
+        quality.pairs,
+        percent(quality.accuracy),
+        interval(&quality.accuracy_interval),
+        quality.ece,
+        quality.brier
+    )
 }
 
 fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Error> {
@@ -374,10 +412,16 @@ fn provenance_section(job: &Job, manifest: &Manifest) -> Section {
         title: "Provenance".into(),
         blocks: vec![
             Block::Table(Table { columns, rows }),
-            Block::Text(format!(
-                "KL placement: {:?}. beta {}. Resolved job in job.toml.",
-                job.rl.reinforce.kl_placement, job.rl.reinforce.beta
-            )),
+            Block::Text(format!("{} Resolved job in job.toml.", divergence(job))),
         ],
     }
+}
+
+/// How the policy was held to its start.
+fn divergence(job: &Job) -> String {
+    let Some(kl) = job.rl.algorithm().kl() else { return String::new() };
+    let adaptive = job.rl.adaptive_kl.map_or_else(String::new, |adaptive| {
+        format!(" at first, then towards {} nats per response", adaptive.target)
+    });
+    format!("KL placement: {:?}. beta {}{adaptive}.", kl.placement, kl.beta)
 }

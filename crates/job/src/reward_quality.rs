@@ -3,6 +3,7 @@
 use rlaif_stats::{CalibrationBin, Interval, brier, ece, reliability, wilson};
 use rlaif_types::SoftLabel;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How good a reward model is on held-out labels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,4 +58,16 @@ pub struct RewardSummary {
     pub mean: f64,
     /// Its standard deviation.
     pub std: f64,
+    /// The same by who labelled, where people did; see [`rlaif_types::LabelSource`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_source: BTreeMap<String, SourceQuality>,
+}
+
+/// What came of one source's labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceQuality {
+    /// Labels trained on.
+    pub trained_on: usize,
+    /// On held-out labels.
+    pub quality: RewardQuality,
 }

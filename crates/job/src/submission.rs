@@ -4,10 +4,10 @@
 mod as_written;
 
 use crate::machine::Inputs;
-use crate::{Error, Job, RunFolder};
-use rlaif_data::{Reader, prompt_of, write_atomic};
+use crate::{Error, Job, RewardSource, RunFolder};
+use rlaif_data::{Reader, preferences_of, prompt_of, write_atomic};
 use rlaif_template::Template;
-use rlaif_types::{ContentHash, Hasher, Problems, Prompt};
+use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 const PROMPTS: &str = "data/prompts.jsonl";
 const HELDOUT: &str = "data/heldout_prompts.jsonl";
 const DEMONSTRATIONS: &str = "data/demonstrations.jsonl";
+const PREFERENCES: &str = Submission::PREFERENCES;
 const TEMPLATES: &str = "data/templates.json";
 
 /// A job and its files.
@@ -36,6 +37,9 @@ struct Templates {
 }
 
 impl Submission {
+    /// Its preferences to learn from, where policy or reward model learn from given ones.
+    pub const PREFERENCES: &str = "data/preferences.jsonl";
+
     /// Reads everything that `job` refers to.
     ///
     /// # Errors
@@ -89,6 +93,7 @@ impl Submission {
             (HELDOUT, true),
             (TEMPLATES, true),
             (DEMONSTRATIONS, job.as_ref().is_ok_and(|job| job.sft.is_some())),
+            (PREFERENCES, job.as_ref().is_ok_and(learns_from_preferences)),
         ];
         let mut attachments = Problems::default();
         for (name, needed) in expected {
@@ -147,7 +152,7 @@ impl Submission {
     /// When a file is missing or damaged.
     pub fn load(job: Job, folder: &RunFolder) -> Result<Self, Error> {
         let mut files = BTreeMap::new();
-        for name in [PROMPTS, HELDOUT, DEMONSTRATIONS, TEMPLATES] {
+        for name in [PROMPTS, HELDOUT, DEMONSTRATIONS, PREFERENCES, TEMPLATES] {
             let path = folder.path(name);
             match fs::read(&path) {
                 Ok(bytes) => drop(files.insert(name.to_owned(), bytes)),
@@ -198,9 +203,14 @@ fn data_files(job: &Job) -> impl Iterator<Item = DataFile<'_>> {
     let data = &job.data;
     let always = [(PROMPTS, &data.prompts), (HELDOUT, &data.heldout_prompts)];
     let always = always.into_iter().map(|(name, path)| DataFile { name, path, needed: true });
-    let needed = job.sft.is_some();
-    let demonstrations = data.demonstrations.as_ref();
-    always.chain(demonstrations.map(|path| DataFile { name: DEMONSTRATIONS, path, needed }))
+    let sometimes = [
+        (DEMONSTRATIONS, data.demonstrations.as_ref(), job.sft.is_some()),
+        (PREFERENCES, data.preferences.as_ref(), learns_from_preferences(job)),
+    ];
+    let given = |(name, path, needed): (&'static str, Option<_>, bool)| {
+        path.map(|path| DataFile { name, path, needed })
+    };
+    always.chain(sometimes.into_iter().filter_map(given))
 }
 
 fn encoded(templates: &Templates) -> Vec<u8> {
@@ -222,11 +232,11 @@ fn check_file(name: &str, bytes: &[u8]) -> Result<(), String> {
 /// Complains in terms of the user's own file.
 fn check_records(name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let shown = path.display().to_string();
-    let count = match name {
-        DEMONSTRATIONS => demonstrations(&shown, bytes)?,
-        _ => prompts(&shown, bytes)?.len(),
+    let (count, what) = match name {
+        DEMONSTRATIONS => (demonstrations(&shown, bytes)?, "demonstrations"),
+        PREFERENCES => (preferences(&shown, bytes)?, "preferences"),
+        _ => (prompts(&shown, bytes)?.len(), "prompts"),
     };
-    let what = if name == DEMONSTRATIONS { "demonstrations" } else { "prompts" };
     match count {
         0 => Err(Error::NothingToDo(format!("{shown}: no {what} in it"))),
         _ => Ok(()),
@@ -247,6 +257,19 @@ fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
         }
     })?;
     Ok(read.len())
+}
+
+/// How many say which response is better.
+fn preferences(name: &str, bytes: &[u8]) -> Result<usize, Error> {
+    let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
+    let read = reader.read_all(|record| preferences_of(&record))?;
+    Ok(read.iter().flatten().filter(|preference| preference.prefers_a().is_some()).count())
+}
+
+fn learns_from_preferences(job: &Job) -> bool {
+    let reward_model = job.reward_model.as_ref();
+    job.rl.reward == RewardSource::Preferences
+        || reward_model.is_some_and(|rm| rm.labels != LabelSource::Ai)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
 use crate::{SamplingConfig, TaskId};
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, Prompt, ReinforceConfig,
+    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, PolicyLearning, Prompt,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +77,8 @@ pub enum Work {
     Rollout(Generate),
     /// Rewards from the labeler's ratings (d-RLAIF, paper section 4).
     Rate(Rate),
+    /// Rewards from match-ups of a prompt's responses.
+    MatchUps(MatchUps),
     /// Rewards from the reward model.
     Score(Score),
     /// One step of reinforcement learning.
@@ -99,6 +101,7 @@ impl Work {
             Self::TrainReward(_) => "train_reward",
             Self::Rollout(_) => "rollout",
             Self::Rate(_) => "rate",
+            Self::MatchUps(_) => "match_ups",
             Self::Score(_) => "score",
             Self::PolicyStep(_) => "policy_step",
             Self::Respond(_) => "respond",
@@ -112,9 +115,8 @@ impl Work {
             Self::CheckPolicy(_) | Self::SamplePairs(_) | Self::Rollout(_) | Self::Respond(_) => {
                 WorkerKind::Rollout
             }
-            Self::CheckLabeler(_) | Self::Label(_) | Self::Rate(_) | Self::Judge(_) => {
-                WorkerKind::Labeler
-            }
+            Self::CheckLabeler(_) | Self::Label(_) | Self::Rate(_) => WorkerKind::Labeler,
+            Self::MatchUps(_) | Self::Judge(_) => WorkerKind::Labeler,
             Self::TrainReward(_) | Self::Score(_) => WorkerKind::Reward,
             Self::FineTune(_) | Self::PolicyStep(_) => WorkerKind::Learner,
         }
@@ -238,8 +240,11 @@ pub struct TrainReward {
     pub training: Training,
     /// What to do.
     pub config: RewardModelConfig,
-    /// Artifact of the labels, one [`LabelRecord`] a line.
-    pub labels: String,
+    /// Artifact of the labeler's labels, one [`LabelRecord`] a line, where it was asked.
+    pub labels: Option<String>,
+    /// Artifact of given preferences, as the job's file has them, where they are learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferences: Option<String>,
 }
 
 /// See [`Work::Rate`].
@@ -248,6 +253,17 @@ pub struct Rate {
     /// Who rates.
     pub labeler: Labeler,
     /// What is rated.
+    pub items: Vec<Item>,
+}
+
+/// See [`Work::MatchUps`]. A response's reward is the share of its group's match-ups that it wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MatchUps {
+    /// Who compares.
+    pub labeler: Labeler,
+    /// Responses to each prompt.
+    pub group_size: usize,
+    /// Whole groups, whose members follow each other.
     pub items: Vec<Item>,
 }
 
@@ -270,16 +286,31 @@ pub struct Score {
 pub struct PolicyStep {
     /// How to train.
     pub training: Training,
-    /// The algorithm.
-    pub reinforce: ReinforceConfig,
+    /// The algorithm and its settings.
+    pub learning: PolicyLearning,
     /// Number of the step, from 1.
     pub step: usize,
     /// Steps in all.
     pub steps: usize,
     /// Step of the newest checkpoint, 0 for the start.
     pub checkpoint: usize,
+    /// What is learned from.
+    pub lessons: Lessons,
+}
+
+/// What policy steps learn from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lessons {
     /// Artifacts of the batches of steps `checkpoint + 1 ..= step`, each a list of [`Episode`]s.
-    pub batches: Vec<String>,
+    Rollouts(Vec<String>),
+    /// Preferences that were given; each step's batch follows from its number.
+    Preferences {
+        /// Artifact, as the job's file has them.
+        file: String,
+        /// Pairs in a step.
+        batch_size: usize,
+    },
 }
 
 /// See [`Work::Respond`].

@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use rlaif_job::{
-    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, Machine,
-    ModelRef, RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work, WorkItem,
-    WorkResult, reward_quality,
+    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, Lessons,
+    Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work,
+    WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
@@ -20,12 +20,18 @@ const STEPS: usize = 3;
 
 /// A job whose rollouts may be drawn `ahead` steps before they are learned from.
 fn machine(ahead: usize) -> Machine {
+    machine_of(&format!(
+        "[reward_model]\npairs = {PAIRS}\n[rl]\nreward = 'model'\nsteps = {STEPS}\nbatch_size = 6\n\
+         reinforce.max_off_policy_steps = {ahead}\n"
+    ))
+}
+
+/// A job with these sections.
+fn machine_of(sections: &str) -> Machine {
     let text = format!(
         "name = 't'\nchunk_size = 4\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
          template = 'sentiment/compare'\n[data]\nprompts = 'p'\nheldout_prompts = 'h'\n\
-         [reward_model]\npairs = {PAIRS}\n[rl]\nreward = 'model'\nsteps = {STEPS}\nbatch_size = 6\n\
-         reinforce.max_off_policy_steps = {ahead}\n\
-         [evaluate]\ntemplates = ['sentiment/compare']\n"
+         preferences = 'f'\n[evaluate]\ntemplates = ['sentiment/compare']\n{sections}"
     );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("job.toml");
@@ -69,6 +75,7 @@ fn answer(item: &WorkItem) -> WorkResult {
                 trained_on: 9,
                 mean: 0.0,
                 std: 1.0,
+                by_source: BTreeMap::new(),
             },
         },
         Work::Rollout(work) => {
@@ -88,8 +95,9 @@ fn answer(item: &WorkItem) -> WorkResult {
             WorkResult::Rewards(work.items.iter().map(|i| Ok(i.response.len() as f64)).collect())
         }
         Work::Rate(work) => WorkResult::Rewards(work.items.iter().map(|_| Ok(0.0)).collect()),
+        Work::MatchUps(work) => WorkResult::Rewards(work.items.iter().map(|_| Ok(0.5)).collect()),
         Work::PolicyStep(work) => WorkResult::Stepped(Stepped {
-            metrics: json!({"stage": "policy", "step": work.step, "batches": work.batches}),
+            metrics: json!({"stage": "policy", "step": work.step, "batches": batches_of(work)}),
             parameters: format!("versions/{}", work.step),
             checkpointed: work.step % 2 == 0 || work.step == work.steps,
             model: (work.step == work.steps).then(|| "checkpoints/policy".into()),
@@ -113,6 +121,13 @@ fn answer(item: &WorkItem) -> WorkResult {
             };
             WorkResult::Evaluations(work.contests.iter().map(record).collect())
         }
+    }
+}
+
+fn batches_of(work: &PolicyStep) -> &[String] {
+    match &work.lessons {
+        Lessons::Rollouts(batches) => batches,
+        Lessons::Preferences { .. } => &[],
     }
 }
 
@@ -284,6 +299,89 @@ fn rollouts_are_drawn_as_far_ahead_as_is_allowed_and_say_so() {
             }
         }
     }
+}
+
+/// Every item of a job, in the order in which it is handed out.
+fn items(mut machine: Machine) -> Vec<WorkItem> {
+    let mut items: Vec<WorkItem> = Vec::new();
+    let mut done = 0;
+    while machine.outcome().is_none() {
+        items.extend(machine.ready());
+        machine.complete(items[done].task, answer(&items[done])).unwrap();
+        done += 1;
+    }
+    items
+}
+
+#[test]
+fn the_responses_of_a_group_follow_each_other_and_have_seeds_of_their_own() {
+    let machine = machine_of(
+        "[rl]\nreward = 'labeler'\nsteps = 2\nbatch_size = 6\ngroup_size = 3\nalgorithm = 'rloo'\n",
+    );
+    let mut drawn = Vec::new();
+    for item in items(machine) {
+        if let Work::Rollout(work) = item.work {
+            drawn.extend((work.first..).zip(work.prompts));
+        }
+    }
+    let numbers: Vec<usize> = drawn.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (0..12).collect::<Vec<_>>(), "a draw's seed follows from its number");
+    let groups: Vec<&Prompt> = drawn.chunks(3).map(|group| &group[0].1).collect();
+    for (group, prompt) in drawn.chunks(3).zip(&groups) {
+        assert!(group.iter().all(|(_, p)| p == *prompt));
+    }
+    assert_eq!(groups.iter().map(|p| p.as_context()).collect::<BTreeSet<_>>().len(), 4);
+}
+
+#[test]
+fn match_ups_are_of_whole_groups() {
+    let machine = machine_of(
+        "[rl]\nreward = 'pairwise'\nsteps = 1\nbatch_size = 9\ngroup_size = 3\nalgorithm = 'grpo'\n",
+    );
+    let matched = items(machine).into_iter().filter_map(|item| match item.work {
+        Work::MatchUps(work) => Some((work.group_size, work.items.len())),
+        _ => None,
+    });
+    // Chunks of four would part a group.
+    assert_eq!(matched.collect::<Vec<_>>(), [(3, 6), (3, 3)]);
+}
+
+#[test]
+fn peoples_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
+    for (source, sampled, labels) in [("human", 0, None), ("mixed", 10, Some("labels.jsonl"))] {
+        let machine = machine_of(&format!(
+            "[reward_model]\nlabels = '{source}'\npairs = 10\n\
+             [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 4\n"
+        ));
+        let stages: Vec<String> = machine.progress().into_iter().map(|s| s.stage).collect();
+        assert_eq!(stages.contains(&"label".to_owned()), labels.is_some(), "{source}: {stages:?}");
+        let (mut pairs, mut trained) = (0, Vec::new());
+        for item in items(machine) {
+            match item.work {
+                Work::SamplePairs(work) => pairs += work.prompts.len(),
+                Work::TrainReward(work) => trained.push((work.labels, work.preferences)),
+                _ => {}
+            }
+        }
+        assert_eq!(pairs, sampled, "{source}");
+        let given = Some("data/preferences.jsonl".to_owned());
+        assert_eq!(trained, [(labels.map(str::to_owned), given)], "{source}");
+    }
+}
+
+#[test]
+fn given_preferences_need_no_rollouts() {
+    let machine =
+        machine_of("[rl]\nreward = 'preferences'\nsteps = 3\nbatch_size = 5\nalgorithm = 'dpo'\n");
+    let items = items(machine);
+    let drawn = items.iter().any(|i| matches!(i.work, Work::Rollout(_) | Work::SamplePairs(_)));
+    assert!(!drawn);
+    let steps = items.iter().filter_map(|item| match &item.work {
+        Work::PolicyStep(work) => Some((work.step, &work.lessons)),
+        _ => None,
+    });
+    let given = Lessons::Preferences { file: "data/preferences.jsonl".into(), batch_size: 5 };
+    assert!(steps.eq([(1, &given), (2, &given), (3, &given)]));
 }
 
 #[test]

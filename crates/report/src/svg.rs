@@ -38,6 +38,42 @@ pub(crate) fn figure(plot: &Plot) -> String {
     )
 }
 
+/// Height of a line of the legend of a drawing that stands alone.
+const LEGEND_LINE: f64 = 18.0;
+/// Entries in such a line.
+const LEGEND_COLUMNS: usize = 3;
+
+impl Plot {
+    /// The plot as an SVG file of its own, caption, legend and style included.
+    pub fn to_svg(&self) -> String {
+        let drawing = match Frame::around(self) {
+            Some(frame) => frame.draw(self),
+            None => text(WIDTH / 2.0, HEIGHT / 2.0, "middle", "empty", "no data"),
+        };
+        let named = self.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty());
+        let mut legend = String::new();
+        let mut lines = 0;
+        for (place, (index, series)) in named.enumerate() {
+            let x = 12.0 + (place % LEGEND_COLUMNS) as f64 * (WIDTH - 24.0) / LEGEND_COLUMNS as f64;
+            let y = HEIGHT + (place / LEGEND_COLUMNS) as f64 * LEGEND_LINE + 10.0;
+            lines = place / LEGEND_COLUMNS + 1;
+            let mark = format!("<polyline class=\"line\" points=\"{x},{y} {},{y}\"/>", x + 22.0);
+            legend += &format!("<g class=\"{}\">{mark}</g>\n", colour(index));
+            legend += &text(x + 28.0, y + 4.0, "start", "tick", &series.name);
+        }
+        let (title, style) = (escape(&self.title), include_str!("style.css"));
+        let height = HEIGHT + lines as f64 * LEGEND_LINE + 28.0;
+        let caption = text(12.0, -10.0, "start", "caption", &self.title);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 -28 {WIDTH} {height}\" \
+             font-family=\"sans-serif\" role=\"img\" aria-label=\"{title}\">\n\
+             <style>\n{style}.caption {{ font-weight: 600; }}\n</style>\n\
+             <rect x=\"0\" y=\"-28\" width=\"{WIDTH}\" height=\"{height}\" fill=\"var(--page)\"/>\n\
+             {caption}{drawing}{legend}</svg>\n"
+        )
+    }
+}
+
 /// In HTML rather than in the drawing, where long names could not wrap.
 fn legend(series: &[Series]) -> String {
     let entries: String = series
@@ -436,5 +472,26 @@ mod tests {
     fn series_beyond_the_palette_are_dashed() {
         assert_eq!(colour(5), "c5");
         assert_eq!(colour(6), "c0 dashed");
+    }
+
+    #[test]
+    fn a_plot_that_stands_alone_has_its_caption_legend_and_style() {
+        let series = |name: &str| Series {
+            name: name.into(),
+            points: vec![Point { x: 0.0, y: 0.0, low: None, high: None }],
+            style: Style::Line,
+        };
+        let plot = Plot {
+            title: "a < b".into(),
+            x_label: "x".into(),
+            y_label: "y".into(),
+            series: ["one", "two", "three", "four"].map(series).to_vec(),
+            reference: None,
+        };
+        let svg = plot.to_svg();
+        for part in ["xmlns", "a &lt; b", "--c0", ">four<"] {
+            assert!(svg.contains(part), "{part} is missing: {svg}");
+        }
+        assert_well_formed(&svg);
     }
 }

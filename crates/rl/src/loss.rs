@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
-use rlaif_types::SoftLabel;
+use rlaif_types::{KlEstimator, PreferenceLoss, SoftLabel};
 
 /// Reward-model loss of each pair: `-[p log sigma(a - b) + (1 - p) log sigma(b - a)]` (paper
 /// section 2). Its gradient in `a` is `sigma(a - b) - p`; hard labels give Bradley-Terry.
@@ -49,18 +49,100 @@ pub fn value_regression(values: Tensor<1>, returns: &[f32]) -> Tensor<1> {
     (returns - values).powf_scalar(2.0).sum()
 }
 
-/// A term whose gradient is that of `KL(pi || reference)`, summed over tokens:
-/// `(log pi - log reference)² / 2`.
+/// A term that holds the policy to its reference, summed over weighted tokens. With
+/// `d = log pi - log reference`: `d` (k1), `d² / 2` (k2) or `e^-d - 1 + d` (k3).
 ///
-/// For tokens drawn from `pi`, its expected gradient is exactly the divergence's, which that of the
-/// plain log-ratio is not (that one's is zero): Schulman, "Approximating KL divergence", 2020.
+/// For tokens drawn from `pi`, the expected gradient of k2 is exactly the divergence's, which those of
+/// k1 (it is zero) and k3 (it is that of the reversed divergence) are not: Schulman, "Approximating KL
+/// divergence", 2020, and Tang & Munos, 2025.
 ///
 /// # Shapes
-/// `logprobs` `[tokens]`, one reference log-probability and one importance weight for each. Result
-/// `[1]`.
-pub fn kl_penalty(logprobs: Tensor<1>, reference: &[f32], weights: &[f32]) -> Tensor<1> {
+/// `logprobs` `[tokens]`, one reference log-probability and one weight for each. Result `[1]`.
+pub fn kl_penalty(
+    logprobs: Tensor<1>,
+    reference: &[f32],
+    weights: &[f32],
+    estimator: KlEstimator,
+) -> Tensor<1> {
     let (reference, weights) = (constant(reference, &logprobs), constant(weights, &logprobs));
-    ((logprobs - reference).powf_scalar(2.0) * weights).sum() * 0.5
+    let d = logprobs - reference;
+    match estimator {
+        KlEstimator::K1 => (d * weights).sum(),
+        KlEstimator::K2 => (d.powf_scalar(2.0) * weights).sum() * 0.5,
+        KlEstimator::K3 => {
+            let up = (-d.clone()).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp();
+            ((up - 1.0 + d) * weights).sum()
+        }
+    }
+}
+
+/// Ratios beyond `e` to this are as good as infinite, and one that overflows makes gradients of
+/// `0 · inf`.
+const LARGEST_LOG_RATIO: f32 = 20.0;
+
+/// Clipped surrogate, summed over weighted tokens: with `rho = pi / pi_drawn`,
+/// `-min(rho · advantage, clip(rho, 1 - low, 1 + high) · advantage)` (PPO, Schulman et al. 2017).
+///
+/// # Shapes
+/// `logprobs` `[tokens]`; one drawn log-probability, advantage and weight for each. Result `[1]`.
+pub fn clipped_surrogate(
+    logprobs: Tensor<1>,
+    drawn: &[f32],
+    advantages: &[f32],
+    weights: &[f32],
+    (low, high): (f32, f32),
+) -> Tensor<1> {
+    let (drawn, advantages) = (constant(drawn, &logprobs), constant(advantages, &logprobs));
+    let weights = constant(weights, &logprobs);
+    let ratio = (logprobs - drawn).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp();
+    let clipped = ratio.clone().clamp(1.0 - low, 1.0 + high) * advantages.clone();
+    -((ratio * advantages).min_pair(clipped) * weights).sum()
+}
+
+/// Value loss of PPO, summed over weighted tokens: half the larger of `(R_t - V(x_t))²` and the same
+/// with `V` within `clip` of what it was; half the former where there is no `clip`.
+///
+/// # Shapes
+/// `values` `[tokens]`; one return, earlier value and weight for each. Result `[1]`.
+pub fn clipped_value_regression(
+    values: Tensor<1>,
+    returns: &[f32],
+    before: &[f32],
+    weights: &[f32],
+    clip: Option<f32>,
+) -> Tensor<1> {
+    let (returns, weights) = (constant(returns, &values), constant(weights, &values));
+    let free = (returns.clone() - values.clone()).powf_scalar(2.0);
+    let errors = match clip {
+        None => free,
+        Some(clip) => {
+            let before = constant(before, &values);
+            let near = before.clone() + (values - before).clamp(-clip, clip);
+            free.max_pair((returns - near).powf_scalar(2.0))
+        }
+    };
+    (errors * weights).sum() * 0.5
+}
+
+/// Loss on the margins of pairs, `h = log(pi / reference)` of A less that of B, summed over pairs and
+/// expected under the probability `p` that A is the better one: `p l(h) + (1 - p) l(-h)`.
+///
+/// # Shapes
+/// `margins` `[pairs]`, one label for each. Result `[1]`.
+pub fn preference(
+    margins: Tensor<1>,
+    labels: &[SoftLabel],
+    loss: PreferenceLoss,
+    beta: f64,
+) -> Tensor<1> {
+    let one_sided = |h: Tensor<1>| match loss {
+        PreferenceLoss::Dpo => -log_sigmoid(h * beta as f32),
+        PreferenceLoss::Ipo => (h - (0.5 / beta) as f32).powf_scalar(2.0),
+        PreferenceLoss::Slic => (-h * beta as f32 + 1.0).clamp_min(0.0),
+    };
+    let p: Vec<f32> = labels.iter().map(|label| label.value() as f32).collect();
+    let p = constant(&p, &margins);
+    (one_sided(margins.clone()) * p.clone() + one_sided(-margins) * (-p + 1.0)).sum()
 }
 
 /// Negative log-likelihood, summed over tokens.
@@ -133,8 +215,95 @@ mod tests {
     #[test]
     fn the_kl_penalty_pulls_each_token_towards_the_reference() {
         let logprobs = tracked(&[-1.0, -2.0]);
-        let grads = kl_penalty(logprobs.clone(), &[-1.5, -1.0], &[1.0, 0.5]).backward();
+        let grads =
+            kl_penalty(logprobs.clone(), &[-1.5, -1.0], &[1.0, 0.5], KlEstimator::K2).backward();
         assert_eq!(values(logprobs.grad(&grads).unwrap()), [0.5, -0.5]);
+    }
+
+    /// A loss's value and its gradient.
+    fn value_and_gradient(x: &[f32], f: impl Fn(Tensor<1>) -> Tensor<1>) -> (f32, Vec<f32>) {
+        let x = tracked(x);
+        let loss = f(x.clone());
+        let value = values(loss.clone().inner())[0];
+        (value, values(x.grad(&loss.backward()).unwrap()))
+    }
+
+    fn close(found: (f32, Vec<f32>), value: f64, gradient: &[f64]) {
+        assert!((f64::from(found.0) - value).abs() < 1e-5, "{found:?} {value}");
+        assert_eq!(found.1.len(), gradient.len());
+        for (f, e) in found.1.iter().zip(gradient) {
+            assert!((f64::from(*f) - e).abs() < 1e-5, "{found:?} {gradient:?}");
+        }
+    }
+
+    #[test]
+    fn kl_penalties_are_the_estimators_with_their_derivatives() {
+        // d is 0.5 and -1, weighted by 1 and 0.5.
+        let (x, reference, weights) = ([-1.0, -2.0], [-1.5, -1.0], [1.0, 0.5]);
+        let of =
+            |estimator| value_and_gradient(&x, |x| kl_penalty(x, &reference, &weights, estimator));
+        close(of(KlEstimator::K1), 0.5 - 0.5, &[1.0, 0.5]);
+        close(of(KlEstimator::K2), 0.125 + 0.25, &[0.5, -0.5]);
+        let (a, b) = ((-0.5_f64).exp(), 1.0_f64.exp());
+        close(of(KlEstimator::K3), (a - 0.5) + 0.5 * (b - 2.0), &[1.0 - a, 0.5 * (1.0 - b)]);
+    }
+
+    #[test]
+    fn the_surrogate_is_clipped_where_it_would_pay_to_go_further() {
+        // Ratios 1.5 and 0.5, each with an advantage of either sign, clipped to 0.8 .. 1.3.
+        let drawn = [-2.0; 4];
+        let now = [1.5_f32.ln(), 1.5_f32.ln(), 0.5_f32.ln(), 0.5_f32.ln()].map(|r| r - 2.0);
+        let advantages = [2.0, -2.0, 2.0, -2.0];
+        let weights = [1.0, 1.0, 1.0, 0.5];
+        let found = value_and_gradient(&now, |x| {
+            clipped_surrogate(x, &drawn, &advantages, &weights, (0.2, 0.3))
+        });
+        // The gradient of rho is rho; where the clipped side counts, it is 0.
+        close(found, -(2.6 - 3.0 + 1.0 - 0.8), &[0.0, 3.0, -1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_ratio_that_would_overflow_has_a_gradient_of_zero() {
+        let found = value_and_gradient(&[0.0, 0.0], |x| {
+            clipped_surrogate(x, &[-200.0, -200.0], &[1.0, -1.0], &[1.0, 0.0], (0.2, 0.2))
+        });
+        close(found, -1.2, &[0.0, 0.0]);
+    }
+
+    #[test]
+    fn values_are_held_to_what_they_were() {
+        let (now, returns, before) = ([1.0, 1.0, 0.1], [2.0, 0.0, 1.0], [0.0, 0.0, 0.0]);
+        let weights = [1.0, 1.0, 0.5];
+        let of = |clip| {
+            value_and_gradient(&now, |x| {
+                clipped_value_regression(x, &returns, &before, &weights, clip)
+            })
+        };
+        close(of(None), 0.5 * (1.0 + 1.0 + 0.5 * 0.81), &[-1.0, 1.0, -0.45]);
+        // The first has moved further than 0.2 towards its return: no more gradient.
+        close(of(Some(0.2)), 0.5 * (3.24 + 1.0 + 0.5 * 0.81), &[0.0, 1.0, -0.45]);
+    }
+
+    #[test]
+    fn preference_losses_and_their_gradients_by_hand() {
+        let (h, beta) = ([1.0, -3.0, 30.0], 0.5);
+        let certain = labels(&[1.0; 3]);
+        let of = |loss, labels: &[SoftLabel]| {
+            value_and_gradient(&h, |h| preference(h, labels, loss, beta))
+        };
+        let dpo = |h: f64| (-sigmoid(beta * h).ln(), -beta * sigmoid(-beta * h));
+        let (a, b, c) = (dpo(1.0), dpo(-3.0), dpo(30.0));
+        close(of(PreferenceLoss::Dpo, &certain), a.0 + b.0 + c.0, &[a.1, b.1, c.1]);
+        close(of(PreferenceLoss::Ipo, &certain), 16.0 + 841.0, &[0.0, -8.0, 58.0]);
+        close(of(PreferenceLoss::Slic, &certain), 0.5 + 2.5, &[-0.5, -0.5, 0.0]);
+        // A label of 1/4 weights either order.
+        let soft = labels(&[0.25; 3]);
+        let slic = [0.25 * 0.5 + 0.75 * 1.5, 0.25 * 2.5, 0.75 * 16.0];
+        close(
+            of(PreferenceLoss::Slic, &soft),
+            slic.iter().sum(),
+            &[0.25 * -0.5 + 0.75 * 0.5, 0.25 * -0.5, 0.75 * 0.5],
+        );
     }
 
     /// A policy over three actions; the expectation is over every action that `drawn` can take.

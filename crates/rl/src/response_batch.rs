@@ -35,6 +35,11 @@ impl ResponseBatch {
         let rows = starts.zip(&spans).flat_map(|(start, span)| start..start + span.len()).collect();
         Self { batch, rows, targets, spans }
     }
+
+    /// Numbers of all response tokens, by response.
+    pub fn split(&self, numbers: &[f32]) -> Vec<Vec<f32>> {
+        self.spans.iter().map(|span| numbers[span.clone()].to_vec()).collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The reward model: a scalar head that learns to predict soft labels (paper section 2).
 
 use crate::gradients::GradientSum;
+use crate::halt::{Halt, check_finite};
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
 use crate::reward_objective::reward_loss;
@@ -107,9 +108,12 @@ impl RewardTrainer {
 
     /// One step on a batch.
     ///
+    /// # Errors
+    /// When loss or gradient is no finite number.
+    ///
     /// # Panics
     /// When the batch or a sequence is empty.
-    pub fn step(&mut self, batch: &[LabelledPair]) -> RewardMetrics {
+    pub fn step(&mut self, batch: &[LabelledPair]) -> Result<RewardMetrics, Halt> {
         assert!(!batch.is_empty(), "an empty batch has no loss");
         let lengths = self.token_counts(batch);
         let (mut grads, mut loss) = (GradientSum::default(), 0.0);
@@ -123,15 +127,16 @@ impl RewardTrainer {
             grads.add(&self.model, &piece_loss.backward());
             scores.extend(pair_scores(a.inner(), b.inner()));
         }
-        let info = self.optimizer.step(&mut self.model, grads);
+        check_finite("the loss", loss, &self.model)?;
+        let info = self.optimizer.step("the norm of the gradient", &mut self.model, grads)?;
         let total: f64 = scores.iter().map(|s| f64::from(s.a) + f64::from(s.b)).sum();
-        RewardMetrics {
+        Ok(RewardMetrics {
             loss,
             accuracy: accuracy(&scores, batch),
             reward_mean: total / (2 * scores.len()) as f64,
             grad_norm: info.grad_norm,
             lr: info.lr,
-        }
+        })
     }
 
     /// Rewards of pairs by the model as it is now, without learning from them.

@@ -1,6 +1,7 @@
 //! Supervised fine-tuning: maximum likelihood of given completions (paper section 3).
 
 use crate::gradients::GradientSum;
+use crate::halt::{Halt, check_finite};
 use crate::loss::negative_log_likelihood;
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
@@ -48,9 +49,12 @@ impl SftTrainer {
 
     /// One step on a batch.
     ///
+    /// # Errors
+    /// When loss or gradient is no finite number.
+    ///
     /// # Panics
     /// When the batch, a prompt or a completion is empty.
-    pub fn step(&mut self, batch: &[Demonstration]) -> SftMetrics {
+    pub fn step(&mut self, batch: &[Demonstration]) -> Result<SftMetrics, Halt> {
         let tokens: usize = batch.iter().map(|d| d.completion.len()).sum();
         assert!(tokens > 0, "an empty batch has no loss");
         let lengths: Vec<usize> =
@@ -65,8 +69,9 @@ impl SftTrainer {
             loss += f64::from(nll.clone().into_scalar::<f32>());
             grads.add(&self.model, &nll.backward());
         }
-        let info = self.optimizer.step(&mut self.model, grads);
-        SftMetrics { loss, tokens, grad_norm: info.grad_norm, lr: info.lr }
+        check_finite("the loss", loss, &self.model)?;
+        let info = self.optimizer.step("the norm of the gradient", &mut self.model, grads)?;
+        Ok(SftMetrics { loss, tokens, grad_norm: info.grad_norm, lr: info.lr })
     }
 
     /// Everything a later [`SftTrainer::load`] needs to go on exactly.

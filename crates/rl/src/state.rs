@@ -67,6 +67,19 @@ impl TrainerState {
         self.numbers.get(name).copied().ok_or_else(|| StateError(format!("no {name}")))
     }
 
+    /// Keeps a number with all its bits.
+    pub fn put_float(&mut self, name: &str, value: f64) {
+        self.put_number(name, value.to_bits());
+    }
+
+    /// A number kept by [`TrainerState::put_float`].
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn float(&self, name: &str) -> Result<f64, StateError> {
+        self.number(name).map(f64::from_bits)
+    }
+
     /// Keeps a tensor.
     pub fn put_tensor<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
         let shape = tensor.dims().to_vec();
@@ -158,8 +171,10 @@ mod tests {
         let tensor = Tensor::<2>::from_floats([[1.0e-30, -0.1], [3.0, f32::MAX]], &Device::flex());
         state.put_tensor("opt.w#m", &tensor);
         state.put_number("opt.step", u64::MAX);
+        state.put_float("beta", 0.1 + 0.2);
         let again = TrainerState::from_bytes(&state.to_bytes()).unwrap();
         assert_eq!(again, state);
+        assert_eq!(again.float("beta").unwrap(), 0.1 + 0.2);
         assert!(again.number("value.step").is_err());
         assert!(TrainerState::from_bytes(b"no safetensors").is_err());
     }

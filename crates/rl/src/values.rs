@@ -1,6 +1,6 @@
-//! A tensor's values as a slice, for kernels that update them in place.
+//! A tensor's values: as a slice, for kernels that update them in place, and copied out.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 /// Runs `f` on the values of an `f32` tensor of the CPU and keeps what it makes of them.
 ///
@@ -15,4 +15,10 @@ pub fn with_values<R>(tensor: &mut Tensor<2>, f: impl FnOnce(&mut [f32]) -> R) -
     let result = f(data.as_mut_slice().expect("optimisers work in f32"));
     *tensor = Tensor::from_data(data, &device);
     result
+}
+
+/// A copy of a tensor's values.
+pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let values = tensor.cast(DType::F32).into_data().into_vec();
+    values.expect("a tensor cast to f32 holds f32 values")
 }

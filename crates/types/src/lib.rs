@@ -3,6 +3,7 @@
 //! Everything else in the workspace depends on this crate; it depends on nothing of ours and does
 //! no I/O, so a type here can travel through a file, a queue or an RPC unchanged.
 
+mod algorithm;
 mod distinct;
 mod episode;
 mod hash;
@@ -15,6 +16,11 @@ mod reward_training;
 mod training;
 mod verdict;
 
+pub use algorithm::{
+    AdaptiveKl, Aggregation, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, KlEstimator,
+    KlPlacement, KlTerm, OnlineDpoConfig, PolicyLearning, PpoConfig, PreferenceLoss,
+    ReinforceConfig, RewardNormalisation, RewardShaping, RlooConfig,
+};
 pub use distinct::Distinct;
 pub use episode::Episode;
 pub use hash::{ContentHash, Hasher, canonical_json};
@@ -23,6 +29,6 @@ pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
-pub use reward_training::{PairOrder, PairWeighting, Plateau, RewardObjective};
-pub use training::{KlPlacement, LoraConfig, OptimizerConfig, OptimizerKind, ReinforceConfig};
+pub use reward_training::{LabelSource, PairOrder, PairWeighting, Plateau, RewardObjective};
+pub use training::{LoraConfig, OptimizerConfig, OptimizerKind};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

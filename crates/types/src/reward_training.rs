@@ -1,8 +1,46 @@
 //! How a reward model learns from labelled pairs, beside its optimiser: what is minimised, in which
 //! order pairs come, how much each counts, when it is enough.
 
-use crate::Problems;
+use crate::{Preference, Problems, SoftLabel};
 use serde::{Deserialize, Serialize};
+
+/// Whose labels a reward model learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelSource {
+    /// A labeling model's.
+    #[default]
+    Ai,
+    /// People's.
+    Human,
+    /// People's where they were asked, else the model's.
+    Mixed,
+}
+
+impl LabelSource {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ai, Self::Human, Self::Mixed];
+
+    /// As job files write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ai => "ai",
+            Self::Human => "human",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    /// The label to learn from, where there is one, and who gave it.
+    pub fn of(self, preference: &Preference) -> Option<(SoftLabel, Self)> {
+        let human = || Some((preference.human.as_ref()?.prefers_a, Self::Human));
+        let ai = || Some((preference.ai?, Self::Ai));
+        match self {
+            Self::Ai => ai(),
+            Self::Human => human(),
+            Self::Mixed => human().or_else(ai),
+        }
+    }
+}
 
 /// What is minimised beside the labels' cross-entropy (paper section 2). By default nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -104,6 +142,24 @@ impl RewardObjective {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{HumanLabel, Pair, Prompt};
+
+    #[test]
+    fn people_are_heard_before_models_and_only_where_they_are_asked() {
+        let label = |p| SoftLabel::new(p).unwrap();
+        let pair = Pair {
+            prompt: Prompt::Text("2+2?".into()),
+            response_a: "4".into(),
+            response_b: "5".into(),
+        };
+        let human = Some(HumanLabel::new(label(1.0)));
+        let both = Preference { pair, human, ai: Some(label(0.25)) };
+        let ai_alone = Preference { human: None, ..both.clone() };
+        let heard = |preference| LabelSource::ALL.map(|source| source.of(preference));
+        let (by_human, by_ai) = ((label(1.0), LabelSource::Human), (label(0.25), LabelSource::Ai));
+        assert_eq!(heard(&both), [Some(by_ai), Some(by_human), Some(by_human)]);
+        assert_eq!(heard(&ai_alone), [Some(by_ai), None, Some(by_ai)]);
+    }
 
     #[test]
     fn a_plateau_is_reached_after_as_many_measurements_in_vain_as_patience_allows() {

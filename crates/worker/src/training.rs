@@ -8,7 +8,7 @@ use crate::{Advance, Failure, Progress, spans};
 use rlaif_artifacts::{BlockingArtifacts, Error as ArtifactError};
 use rlaif_data::Reader;
 use rlaif_models::Trainable;
-use rlaif_rl::{Reinforce, RewardTrainer, SftTrainer, StateError, TrainerState};
+use rlaif_rl::{Halt, RewardTrainer, SftTrainer, StateError, TrainerState};
 use rlaif_types::LoraConfig;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ macro_rules! resumable {
     };
 }
 
-resumable!(SftTrainer, RewardTrainer, Reinforce);
+resumable!(SftTrainer, RewardTrainer);
 
 /// A stage's training, all its steps in one piece of work.
 pub struct LongTraining<'a> {
@@ -64,11 +64,12 @@ impl LongTraining<'_> {
     /// what it measured and a note for people. Returns the records of all steps.
     ///
     /// # Errors
-    /// When a step fails, or states cannot be read or saved.
+    /// When training cannot go on, which leaves the newest saved state as it is, or when states cannot
+    /// be read or saved.
     pub fn run<T: Resumable, M: Serialize>(
         &self,
         trainer: &mut T,
-        step: impl FnMut(&mut T, usize) -> (M, String),
+        step: impl FnMut(&mut T, usize) -> Result<(M, String), Halt>,
     ) -> Result<Vec<Value>, Failure> {
         self.run_until(trainer, step, |_| false)
     }
@@ -77,11 +78,11 @@ impl LongTraining<'_> {
     /// decide that, so that a retry ends where the first attempt would have.
     ///
     /// # Errors
-    /// When a step fails, or states cannot be read or saved.
+    /// As [`LongTraining::run`].
     pub fn run_until<T: Resumable, M: Serialize>(
         &self,
         trainer: &mut T,
-        mut step: impl FnMut(&mut T, usize) -> (M, String),
+        mut step: impl FnMut(&mut T, usize) -> Result<(M, String), Halt>,
         enough: impl Fn(&[Value]) -> bool,
     ) -> Result<Vec<Value>, Failure> {
         let _span = spans::training(self.stage, self.steps).entered();
@@ -95,7 +96,8 @@ impl LongTraining<'_> {
             if enough(&records) {
                 break;
             }
-            let (measured, note) = step(trainer, index);
+            let (measured, note) =
+                step(trainer, index).map_err(|halt| self.stopped(index, &halt))?;
             let record = step_record(self.stage, index + 1, &measured);
             self.progress.measured(&record);
             records.push(record);
@@ -106,6 +108,14 @@ impl LongTraining<'_> {
             advance(index + 1, &note);
         }
         Ok(records)
+    }
+
+    fn stopped(&self, index: usize, halt: &Halt) -> Failure {
+        let kept = match index / self.checkpoint_every * self.checkpoint_every {
+            0 => "no state was saved before it".to_owned(),
+            saved => format!("the last good state is {}, after step {saved}", self.state_name()),
+        };
+        Failure::impossible(format!("{} step {}: {halt}; {kept}", self.stage, index + 1))
     }
 
     /// Removes the saved state, once what it was for is done.

@@ -1,6 +1,6 @@
 //! One job that is being worked on: its machine, and what follows from the machine's word.
 
-use crate::exports::Exports;
+use crate::exports::{Exports, METRICS};
 use crate::tally::JobTally;
 use crate::{Error, JobRecord, Journal, Places, What};
 use rlaif_artifacts::Artifacts;
@@ -10,9 +10,6 @@ use rlaif_job::{
     TaskId, Tokens, WorkItem, hash_file, write_report,
 };
 use std::collections::BTreeMap;
-
-/// Where training steps are recorded.
-const METRICS: &str = "metrics.jsonl";
 
 /// A job in memory.
 pub struct ActiveJob {
@@ -73,8 +70,7 @@ impl ActiveJob {
         let mut artifacts: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
         let mut published = Vec::new();
         let id = self.record.id.clone();
-        journal.results(&id, |task, bytes| {
-            let answer = read_answer(&id, task, bytes)?;
+        journal.answers(&id, |task, answer| {
             self.count(task, &answer);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
@@ -243,10 +239,4 @@ impl ActiveJob {
         let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
         Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
     }
-}
-
-/// A recorded result.
-pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Error> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
 }

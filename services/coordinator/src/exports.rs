@@ -1,26 +1,32 @@
-//! The run folder's record files, written as results come.
+//! The run folder's record files, written as results come, and the metrics once more as TensorBoard reads
+//! them.
 //!
 //! They follow from the journal: after a restart they are made anew, so a torn or missing line never
 //! matters.
 
 use crate::Error;
+use crate::event_file::{EVENT_FILE, EventFile};
 use rlaif_job::{RECORD_FILES, RunFolder};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
+/// Where training steps are recorded.
+pub const METRICS: &str = "metrics.jsonl";
+
 /// The open files of one job.
 pub struct Exports {
     folder: RunFolder,
     files: HashMap<&'static str, BufWriter<File>>,
+    events: EventFile,
 }
 
 impl Exports {
     /// Begins anew.
     ///
     /// # Errors
-    /// When an old file cannot be removed.
+    /// When an old file cannot be removed, or the disk is full or gone.
     pub fn begin(folder: RunFolder) -> Result<Self, Error> {
         for name in RECORD_FILES {
             let path = folder.path(name);
@@ -28,7 +34,9 @@ impl Exports {
                 std::fs::remove_file(&path).map_err(rlaif_job::Error::io(&path))?;
             }
         }
-        Ok(Self { folder, files: HashMap::new() })
+        let path = folder.path(EVENT_FILE);
+        let events = EventFile::create(&path).map_err(rlaif_job::Error::io(&path))?;
+        Ok(Self { folder, files: HashMap::new(), events })
     }
 
     /// Adds records, one a line.
@@ -55,7 +63,12 @@ impl Exports {
             }
             out.flush()
         };
-        write().map_err(|error| io(error).into())
+        write().map_err(io)?;
+        if file == METRICS {
+            let path = self.folder.path(EVENT_FILE);
+            self.events.append(records).map_err(rlaif_job::Error::io(&path))?;
+        }
+        Ok(())
     }
 
     /// Puts everything on disk, before something that lasts refers to it.

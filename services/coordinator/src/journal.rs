@@ -6,7 +6,7 @@
 use crate::Error;
 use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use rlaif_job::{StageProgress, TaskId, Tokens};
+use rlaif_job::{Answer, StageProgress, TaskId, Tokens};
 use rlaif_service::metrics::{self, definitions};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,6 +222,18 @@ impl Journal {
         Ok(())
     }
 
+    /// As [`Journal::results`], read.
+    ///
+    /// # Errors
+    /// When reading fails, a result is unreadable, or at the first complaint of `f`.
+    pub fn answers<E: From<Error>>(
+        &self,
+        job: &str,
+        mut f: impl FnMut(TaskId, Answer) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.results(job, |task, bytes| f(task, read_answer(job, task, bytes)?))
+    }
+
     fn write(
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
@@ -259,6 +271,12 @@ fn open_patiently(path: &Path) -> Result<Database, DatabaseError> {
             opened => return opened,
         }
     }
+}
+
+/// A recorded result.
+pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
 }
 
 fn to_bytes(job: &JobRecord) -> Vec<u8> {

@@ -10,6 +10,7 @@ mod crew;
 mod dead_letters;
 mod error;
 mod event;
+mod event_file;
 mod exports;
 mod hand_out;
 mod journal;

@@ -1,7 +1,8 @@
 //! From the queues' results to the journal, and from there to the jobs.
 
-use crate::active_job::{ActiveJob, read_answer};
+use crate::active_job::ActiveJob;
 use crate::coordinator::Shared;
+use crate::journal::read_answer;
 use crate::metrics::Settled;
 use crate::{DeadItemCursor, Error, JobState, What};
 use bytes::Bytes;

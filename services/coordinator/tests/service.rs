@@ -288,7 +288,7 @@ async fn all_that_is_wrong_with_a_job_comes_back_at_once() {
     let running = cluster.coordinator().await;
     let mut sent = submission("wrong", true);
     sent.job.rl.batch_size = 0;
-    sent.job.rl.reinforce.beta = 2.0;
+    sent.job.rl.reinforce.as_mut().unwrap().beta = 2.0;
     let mut request = request(&sent, "");
     request.attachments[0].content = "torn".into();
     request.attachments[1].name = "../../etc/passwd".into();

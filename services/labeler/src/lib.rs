@@ -6,6 +6,7 @@ mod check;
 mod contests;
 mod handler;
 mod label;
+mod match_ups;
 mod panel;
 mod rate;
 mod service;
@@ -37,6 +38,7 @@ impl Executor for LabelerExecutor {
                 Work::CheckLabeler(check) => check::check_labeler(&job, check),
                 Work::Label(label) => label::label(&job, label, progress),
                 Work::Rate(rate) => rate::rate(&job, rate, progress),
+                Work::MatchUps(work) => match_ups::match_ups(&job, work, progress),
                 Work::Judge(judge) => contests::judge(&job, judge, progress),
                 _ => Err(Failure::impossible(format!("{} is no labeler's task", item.task))),
             }

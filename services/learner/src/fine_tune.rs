@@ -35,9 +35,9 @@ pub(crate) fn fine_tune(
         let (size, seed) = (config.batch_size, training.seed);
         let batch = batch_of_step(demonstrations.len(), size, step, seed, "sft order");
         let batch: Vec<_> = batch.into_iter().map(|i| demonstrations[i].clone()).collect();
-        let metrics = trainer.step(&batch);
+        let metrics = trainer.step(&batch)?;
         let note = format!("loss {:.3}", metrics.loss);
-        (metrics, note)
+        Ok((metrics, note))
     })?;
     let model = trainer.model.merged();
     save_model(&job.artifacts, Manifest::SFT, |folder| model.save(folder, &start.checkpoint))?;

@@ -3,6 +3,7 @@
 mod fine_tune;
 mod handler;
 mod policy_step;
+mod preferences;
 mod service;
 mod status;
 mod versions;

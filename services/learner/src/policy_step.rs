@@ -4,15 +4,19 @@
 //! any other takes the job's newest checkpoint and repeats the steps since, from the same episodes
 //! and therefore to the same bits.
 
+use crate::preferences::preference_pairs;
 use crate::versions;
-use rlaif_job::{Manifest, PolicyStep, Stepped, Training, WorkItem, WorkResult};
-use rlaif_models::{CausalLm, ScalarModel};
-use rlaif_rl::{Reinforce, ReinforceMetrics};
+use rlaif_job::{
+    Lessons, Manifest, PolicyStep, Stepped, Training, WorkItem, WorkResult, batch_of_step,
+    figures_of_interest,
+};
+use rlaif_models::CausalLm;
+use rlaif_rl::{Halt, PolicyMetrics, PolicyTrainer, PreferencePair, Setup};
 use rlaif_service::metrics::names;
-use rlaif_types::{Episode, ReinforceConfig};
+use rlaif_types::{Episode, PolicyLearning};
 use rlaif_worker::{
-    Advance, Failure, JobResources, Loaded, Progress, load_state, save_model, step_record,
-    trainable,
+    Advance, Dialogue, Failure, JobResources, Loaded, Progress, load_state, save_model,
+    step_record, trainable, version_name,
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -20,9 +24,11 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Held {
     job: String,
     training: Training,
-    reinforce: ReinforceConfig,
+    learning: PolicyLearning,
     start: Loaded<CausalLm>,
-    trainer: Reinforce,
+    trainer: PolicyTrainer,
+    /// Given preferences; empty where the policy learns from rollouts.
+    pairs: Vec<PreferencePair>,
     /// The step it made last; 0 before the first.
     step: usize,
 }
@@ -34,12 +40,11 @@ pub(crate) fn policy_step(
     work: &PolicyStep,
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
-    if work.step <= work.checkpoint || work.batches.len() != work.step - work.checkpoint {
+    let steps = work.step.saturating_sub(work.checkpoint);
+    if steps == 0 || matches!(&work.lessons, Lessons::Rollouts(batches) if batches.len() != steps) {
         return Err(Failure::impossible(format!(
-            "policy step {} from checkpoint {} comes with {} batches",
-            work.step,
-            work.checkpoint,
-            work.batches.len()
+            "policy step {} from checkpoint {} does not go with what it is to learn from: {:?}",
+            work.step, work.checkpoint, work.lessons
         )));
     }
     let _span = tracing::info_span!("train policy", { names::STEP } = work.step).entered();
@@ -56,8 +61,7 @@ pub(crate) fn policy_step(
     let metrics = trainer.step_on(job, work)?;
     let stepped = trainer.publish(job, item, work, &metrics)?;
     progress.measured(&stepped.metrics);
-    let note = format!("reward {:.3} KL {:.2}", metrics.reward, metrics.kl);
-    tell(progress, item, work, work.step, &note);
+    tell(progress, item, work, work.step, &figures_of_interest(&stepped.metrics));
     if work.step < work.steps {
         *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(trainer);
     }
@@ -75,7 +79,7 @@ impl Held {
         self.step + 1 == work.step
             && self.job == item.job
             && self.training == work.training
-            && self.reinforce == work.reinforce
+            && self.learning == work.learning
     }
 
     /// The trainer as the checkpoint has it.
@@ -86,14 +90,21 @@ impl Held {
     ) -> Result<Self, Failure> {
         let training = &work.training;
         let start = job.language_model(&training.start.model)?;
-        let what = trainable(training.lora.as_ref());
-        let mut trainer = Reinforce::new(
-            start.model.trainable(&what),
-            ScalarModel::zero(start.model.clone()).trainable(&what),
-            start.model.clone(),
-            work.reinforce.clone(),
-            training.micro_batch_tokens,
-        );
+        let setup = Setup {
+            start: &start.model,
+            trainable: &trainable(training.lora.as_ref()),
+            learning: &work.learning,
+            micro_batch_tokens: training.micro_batch_tokens,
+            seed: training.seed,
+        };
+        let mut trainer = setup.trainer();
+        let pairs = match &work.lessons {
+            Lessons::Rollouts(_) => Vec::new(),
+            Lessons::Preferences { file, .. } => {
+                let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
+                preference_pairs(job, &dialogue, file)?
+            }
+        };
         if work.checkpoint > 0 {
             let name = versions::state_name(work.checkpoint);
             let loaded = trainer.load(&load_state(&job.artifacts, &name)?);
@@ -102,32 +113,61 @@ impl Held {
         Ok(Self {
             job: item.job.clone(),
             training: training.clone(),
-            reinforce: work.reinforce.clone(),
+            learning: work.learning.clone(),
             start,
             trainer,
+            pairs,
             step: work.checkpoint,
         })
     }
 
     /// Makes the next step, on its own batch.
-    fn step_on(
-        &mut self,
-        job: &JobResources,
-        work: &PolicyStep,
-    ) -> Result<ReinforceMetrics, Failure> {
-        let name = &work.batches[self.step - work.checkpoint];
-        let episodes: Vec<Episode> = serde_json::from_slice(&job.artifacts.get(name)?)
-            .map_err(|e| Failure::impossible(format!("{name} is no batch of episodes: {e}")))?;
-        let metrics = self.trainer.step(&episodes).ok_or_else(|| {
-            let reason = episodes.iter().find_map(|e| e.reward.as_ref().err());
-            Failure::impossible(format!(
-                "policy step {}: not one rollout is fit to learn from; the first: {}",
-                self.step + 1,
-                reason.map_or("an empty response or too old".into(), ToString::to_string)
-            ))
-        })?;
+    fn step_on(&mut self, job: &JobResources, work: &PolicyStep) -> Result<PolicyMetrics, Failure> {
+        let made = match (&mut self.trainer, &work.lessons) {
+            (PolicyTrainer::Online(trainer), Lessons::Rollouts(batches)) => {
+                let name = &batches[self.step - work.checkpoint];
+                let episodes: Vec<Episode> = serde_json::from_slice(&job.artifacts.get(name)?)
+                    .map_err(|e| {
+                        Failure::impossible(format!("{name} is no batch of episodes: {e}"))
+                    })?;
+                trainer.step(&episodes)
+            }
+            (PolicyTrainer::Offline(trainer), Lessons::Preferences { batch_size, .. }) => {
+                let (all, seed) = (&self.pairs, self.training.seed);
+                let batch =
+                    batch_of_step(all.len(), *batch_size, self.step, seed, "preference order");
+                let batch: Vec<PreferencePair> =
+                    batch.into_iter().map(|i| all[i].clone()).collect();
+                trainer.step(&batch)
+            }
+            _ => {
+                let kind = self.learning.algorithm.kind();
+                let what = format!("{kind} does not learn from what it is given");
+                return Err(Failure::impossible(what));
+            }
+        };
+        let metrics = made.map_err(|halt| self.stopped(work, &halt))?;
         self.step += 1;
         Ok(metrics)
+    }
+
+    /// Training cannot go on: why, and what there is to go on from.
+    fn stopped(&self, work: &PolicyStep, halt: &Halt) -> Failure {
+        let what = format!("policy step {}: {halt}", self.step + 1);
+        if let Halt::NothingToLearn(_) = halt {
+            return Failure::impossible(what);
+        }
+        let kept = match (self.step, work.checkpoint) {
+            (0, _) => "no step was made before it".to_owned(),
+            (made, 0) => format!("the policy after step {made} is kept in {}", version_name(made)),
+            (made, checkpoint) => format!(
+                "the policy after step {made} is kept in {}, the last good checkpoint, after step \
+                 {checkpoint}, in {}",
+                version_name(made),
+                versions::state_name(checkpoint)
+            ),
+        };
+        Failure::impossible(format!("{what}; {kept}"))
     }
 
     /// Makes the step's outcome known: the final model, the new version, the state to go on from.
@@ -137,21 +177,21 @@ impl Held {
         job: &JobResources,
         item: &WorkItem,
         work: &PolicyStep,
-        metrics: &ReinforceMetrics,
+        metrics: &PolicyMetrics,
     ) -> Result<Stepped, Failure> {
         let last = self.step == work.steps;
         let checkpointed = last || self.step.is_multiple_of(self.training.checkpoint_every);
         if last {
-            let (model, checkpoint) = (self.trainer.policy.merged(), &self.start.checkpoint);
+            let (model, checkpoint) = (self.trainer.policy().merged(), &self.start.checkpoint);
             save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
         }
-        let parameters = versions::publish(&job.artifacts, self.step, &self.trainer.policy)?;
+        let parameters = versions::publish(&job.artifacts, self.step, self.trainer.policy())?;
         if checkpointed {
             let state = self.trainer.save().to_bytes();
             job.artifacts.put(&versions::state_name(self.step), state)?;
         }
         // The next steps' rollouts may still be drawn with these.
-        versions::forget_old(&job.artifacts, self.reinforce.max_off_policy_steps + 2);
+        versions::forget_old(&job.artifacts, self.learning.algorithm.max_off_policy_steps() + 2);
         Ok(Stepped {
             metrics: step_record(item.task.stage(), self.step, metrics),
             parameters,

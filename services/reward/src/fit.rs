@@ -3,8 +3,8 @@
 
 use rlaif_job::{RewardModelConfig, batch_of_step, shuffled};
 use rlaif_models::ScalarModel;
-use rlaif_rl::{LabelledPair, RewardMetrics, RewardTrainer};
-use rlaif_types::{LoraConfig, PairOrder, PairWeighting};
+use rlaif_rl::{Halt, LabelledPair, RewardMetrics, RewardTrainer};
+use rlaif_types::{HumanLabel, LabelSource, LoraConfig, PairOrder, PairWeighting, Preference};
 use rlaif_worker::{Failure, step_record, trainable};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +16,23 @@ pub struct Example {
     pub pair: LabelledPair,
     /// How sure the label is, from 0 to 1.
     pub sureness: f64,
+}
+
+impl Example {
+    /// What a preference teaches whose candidates are `a` and `b` in tokens, each with its prompt, and
+    /// whose label that is; none where nobody of `labels` labelled it.
+    pub fn of(
+        preference: &Preference,
+        labels: LabelSource,
+        (a, b): (Vec<u32>, Vec<u32>),
+    ) -> Option<(LabelSource, Self)> {
+        let (label, source) = labels.of(preference)?;
+        let human = preference.human.as_ref().filter(|_| source == LabelSource::Human);
+        let margin = human.and_then(|human| human.margin).unwrap_or(0.0) as f32;
+        let pair = LabelledPair { margin, ..LabelledPair::new(a, b, label) };
+        let sureness = human.map_or(label.confidence(), HumanLabel::sureness);
+        Some((source, Self { pair, sureness }))
+    }
 }
 
 /// What one step measured.
@@ -112,17 +129,20 @@ impl<'a> Fit<'a> {
     }
 
     /// Makes one step, from 0.
-    pub fn step(&self, trainer: &mut RewardTrainer, step: usize) -> FitMetrics {
+    ///
+    /// # Errors
+    /// When loss or gradient is no finite number.
+    pub fn step(&self, trainer: &mut RewardTrainer, step: usize) -> Result<FitMetrics, Halt> {
         let batch: Vec<LabelledPair> =
             self.batch(step).into_iter().map(|i| self.train[i].clone()).collect();
-        let measured = trainer.step(&batch);
+        let measured = trainer.step(&batch)?;
         let due = |every: usize| (step + 1).is_multiple_of(every) && !self.validation.is_empty();
         let validation_loss = self
             .config
             .plateau
             .filter(|plateau| due(plateau.every_steps))
             .map(|_| self.validation_loss(trainer));
-        FitMetrics { step: measured, validation_loss }
+        Ok(FitMetrics { step: measured, validation_loss })
     }
 
     /// Whether the records of the steps so far show the plateau.
@@ -137,7 +157,7 @@ impl<'a> Fit<'a> {
     /// records, as a job's metrics have them.
     ///
     /// # Errors
-    /// When the loss is no number any more.
+    /// When training cannot go on.
     pub fn run(
         &self,
         trainer: &mut RewardTrainer,
@@ -145,14 +165,10 @@ impl<'a> Fit<'a> {
     ) -> Result<Vec<Value>, Failure> {
         let mut records = Vec::new();
         while records.len() < self.steps() && !self.is_enough(&records) {
-            let metrics = self.step(trainer, records.len());
             let step = records.len() + 1;
-            if !metrics.step.loss.is_finite() {
-                return Err(Failure::impossible(format!(
-                    "the loss of step {step} is {}; try a lower learning rate",
-                    metrics.step.loss
-                )));
-            }
+            let metrics = self
+                .step(trainer, records.len())
+                .map_err(|halt| Failure::impossible(format!("reward step {step}: {halt}")))?;
             records.push(step_record("reward", step, &metrics));
             made(step, &metrics);
         }

@@ -3,15 +3,17 @@
 use crate::ask::pair_scores;
 use crate::fit::{Example, Fit};
 use crate::normalisation::Normalisation;
-use rlaif_data::Reader;
+use rlaif_data::{Reader, preferences_of};
 use rlaif_job::{
-    LabelRecord, Manifest, RewardSummary, TrainReward, Trained, WorkResult, reward_quality,
-    shuffled,
+    LabelRecord, Manifest, RewardSummary, SourceQuality, TrainReward, Trained, WorkResult,
+    reward_quality, shuffled,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
+use rlaif_types::{LabelSource, Pair, Preference, SoftLabel};
 use rlaif_worker::{Dialogue, Failure, JobResources, LongTraining, Progress, save_model};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 pub(crate) fn train_reward(
@@ -23,7 +25,10 @@ pub(crate) fn train_reward(
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-    let (heldout, train) = split(examples(job, &dialogue, &work.labels)?, work);
+    let (heldout, train) = split(examples(job, &dialogue, work)?, work);
+    let mut trained_on = BTreeMap::new();
+    train.iter().for_each(|(source, _)| *trained_on.entry(*source).or_default() += 1);
+    let train = train.into_iter().map(|(_, example)| example).collect();
     let fit = Fit::new(config, training.seed, train)?;
     let fresh = ScalarModel::zero(start.model.clone());
     let mut trainer = fit.trainer(&fresh, training.lora.as_ref(), training.micro_batch_tokens);
@@ -37,15 +42,15 @@ pub(crate) fn train_reward(
     let metrics = long.run_until(
         &mut trainer,
         |trainer, step| {
-            let metrics = fit.step(trainer, step);
+            let metrics = fit.step(trainer, step)?;
             let note = metrics.note();
-            (metrics, note)
+            Ok((metrics, note))
         },
         |records| fit.is_enough(records),
     )?;
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;
-    let summary = summarise(&engine, &heldout, fit.train())?;
+    let summary = summarise(&engine, &heldout, &trained_on, fit.train())?;
     save_model(&job.artifacts, Manifest::REWARD, |folder| {
         model.save(folder, &start.checkpoint)?;
         Normalisation { mean: summary.mean, std: summary.std }.save(folder)
@@ -55,49 +60,99 @@ pub(crate) fn train_reward(
     Ok(WorkResult::RewardTrained { trained, summary })
 }
 
-/// The scorable labels as the reward model reads them. A pair that does not fit its context is left
-/// out.
+/// A labelled pair, and who labelled it.
+type Sourced = (LabelSource, Example);
+
+/// What there is to learn from, as the reward model reads it: the labeler's scorable labels, then given
+/// ones. A pair that does not fit its context is left out.
 fn examples(
     job: &JobResources,
     dialogue: &Dialogue,
-    labels: &str,
-) -> Result<Vec<Example>, Failure> {
-    let reader = Reader::new(labels, Cursor::new(job.artifacts.get(labels)?));
-    let labels: Vec<LabelRecord> = reader.read_all(|record| {
-        serde_json::from_value(Value::Object(record)).map_err(|e| e.to_string())
-    })?;
-    let pairs = labels.iter().filter_map(|record| {
-        let label = record.comparison.as_ref()?.label;
-        let tokens = |response: &str| {
-            let response = dialogue.response(response);
-            let mut tokens = dialogue.prompt(&record.pair.prompt, response.len()).ok()?;
-            tokens.extend(response);
-            Some(tokens)
-        };
-        let (a, b) = (tokens(&record.pair.response_a)?, tokens(&record.pair.response_b)?);
-        Some(Example { pair: LabelledPair::new(a, b, label), sureness: label.confidence() })
-    });
-    Ok(pairs.collect())
+    work: &TrainReward,
+) -> Result<Vec<Sourced>, Failure> {
+    let mut examples = Vec::new();
+    if let Some(file) = &work.labels {
+        let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
+        let labels: Vec<LabelRecord> = reader.read_all(|record| {
+            serde_json::from_value(Value::Object(record)).map_err(|e| e.to_string())
+        })?;
+        examples.extend(labels.iter().filter_map(|record| {
+            let label = record.comparison.as_ref()?.label;
+            let (a, b) = tokens(dialogue, &record.pair)?;
+            let pair = LabelledPair::new(a, b, label);
+            Some((LabelSource::Ai, Example { pair, sureness: label.confidence() }))
+        }));
+    }
+    if let Some(file) = &work.preferences {
+        let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
+        let given = reader.read_all(|record| preferences_of(&record))?;
+        let given: Vec<Preference> = given.into_iter().flatten().collect();
+        let read = given.iter().filter_map(|preference| {
+            Example::of(preference, work.config.labels, tokens(dialogue, &preference.pair)?)
+        });
+        let before = examples.len();
+        examples.extend(read);
+        if examples.len() == before {
+            return Err(Failure::impossible(format!(
+                "{file}: of {} preferences not one has a label that reward_model.labels = \"{}\" \
+                 learns from and fits the model's context",
+                given.len(),
+                work.config.labels.as_str()
+            )));
+        }
+    }
+    Ok(examples)
+}
+
+/// Prompt and A, prompt and B; none where they do not fit.
+fn tokens(dialogue: &Dialogue, pair: &Pair) -> Option<(Vec<u32>, Vec<u32>)> {
+    let tokens = |response: &str| {
+        let response = dialogue.response(response);
+        let mut tokens = dialogue.prompt(&pair.prompt, response.len()).ok()?;
+        tokens.extend(response);
+        Some(tokens)
+    };
+    Some((tokens(&pair.response_a)?, tokens(&pair.response_b)?))
 }
 
 /// Pairs kept back to measure on, and pairs to train on.
-fn split(examples: Vec<Example>, work: &TrainReward) -> (Vec<LabelledPair>, Vec<Example>) {
+fn split(examples: Vec<Sourced>, work: &TrainReward) -> (Vec<Sourced>, Vec<Sourced>) {
     let order = shuffled(examples.len(), work.training.seed, "held-out labels", 0);
     let held_back = (examples.len() as f64 * work.config.heldout_fraction) as usize;
     let (heldout, train) = order.split_at(held_back);
-    let heldout = heldout.iter().map(|i| examples[*i].pair.clone()).collect();
-    (heldout, train.iter().map(|i| examples[*i].clone()).collect())
+    let of = |part: &[usize]| part.iter().map(|i| examples[*i].clone()).collect();
+    (of(heldout), of(train))
 }
 
 fn summarise(
     engine: &Engine,
-    heldout: &[LabelledPair],
+    heldout: &[Sourced],
+    trained_on: &BTreeMap<LabelSource, usize>,
     train: &[LabelledPair],
 ) -> Result<RewardSummary, Failure> {
-    let (heldout_scores, train_scores) =
-        (pair_scores(engine, heldout)?, pair_scores(engine, train)?);
-    let Normalisation { mean, std } = Normalisation::over(&train_scores);
-    let measured = heldout.iter().zip(&heldout_scores);
-    let measured: Vec<_> = measured.map(|(pair, score)| (score.prefers_a(), pair.label)).collect();
-    Ok(RewardSummary { quality: reward_quality(&measured), trained_on: train.len(), mean, std })
+    let scores = pair_scores(engine, heldout.iter().map(|(_, example)| &example.pair))?;
+    let measured: Vec<(LabelSource, f64, SoftLabel)> = heldout
+        .iter()
+        .zip(&scores)
+        .map(|((source, example), score)| (*source, score.prefers_a(), example.pair.label))
+        .collect();
+    let quality = |wanted: Option<LabelSource>| {
+        let wanted = measured.iter().filter(|(source, ..)| wanted.is_none_or(|w| w == *source));
+        reward_quality(
+            &wanted.map(|(_, predicted, label)| (*predicted, *label)).collect::<Vec<_>>(),
+        )
+    };
+    let of_source = |(source, trained_on): (&LabelSource, &usize)| {
+        let quality = SourceQuality { trained_on: *trained_on, quality: quality(Some(*source)) };
+        (source.as_str().to_owned(), quality)
+    };
+    let by_people = trained_on.contains_key(&LabelSource::Human);
+    let Normalisation { mean, std } = Normalisation::over(&pair_scores(engine, train)?);
+    Ok(RewardSummary {
+        quality: quality(None),
+        trained_on: train.len(),
+        mean,
+        std,
+        by_source: trained_on.iter().map(of_source).filter(|_| by_people).collect(),
+    })
 }

@@ -80,6 +80,13 @@ pub(crate) fn draw(
     });
     let generations = engine.generate(requests.collect())?;
     let pending = || Unscorable::new(UnscorableReason::NoVerdict, "not judged yet");
+    if generations.iter().flat_map(|g| &g.logprobs).any(|logprob| logprob.is_nan()) {
+        return Err(Failure::impossible(format!(
+            "the policy gives its tokens probabilities that are not numbers; the weights of {} are \
+             damaged",
+            engine.info().name
+        )));
+    }
     let episodes = prompts.into_iter().zip(generations).map(|(prompt, generation)| Episode {
         prompt,
         response: generation.tokens,

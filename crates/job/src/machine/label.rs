@@ -3,7 +3,7 @@
 use super::in_order::InOrder;
 use super::{Effect, Machine, StageProgress, plain};
 use crate::work::{Generate, Label, ModelRef, Work};
-use crate::{Error, Job, LabelRecord, TaskId, shuffled};
+use crate::{Error, LabelRecord, RewardModelConfig, TaskId, shuffled};
 use rlaif_data::{Record, preference_record};
 use rlaif_types::{Pair, Prompt};
 use serde_json::{Value, json};
@@ -21,10 +21,10 @@ pub(super) struct Labeling {
 }
 
 impl Labeling {
-    pub(super) fn new(job: &Job) -> Self {
+    pub(super) fn new(config: &RewardModelConfig, chunk_size: usize) -> Self {
         Self {
-            pairs: job.reward_model.as_ref().map_or(0, |rm| rm.pairs),
-            chunk_size: job.chunk_size,
+            pairs: config.pairs,
+            chunk_size,
             waiting: BTreeMap::new(),
             sampled: InOrder::default(),
             labelled: InOrder::default(),

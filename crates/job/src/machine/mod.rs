@@ -4,8 +4,8 @@
 //! they came. It is never saved: whoever restarts a coordinator gives it the journal's results again.
 //!
 //! ```text
-//! check ─> sft? ─┬─> sample ─> label ─> reward ─┬─> policy: (rollout ─> score)* ─> step ─┐ ─> respond ─> judge
-//!                └──────── d-RLAIF ─────────────┘             ^───────────────────────────┘
+//! check ─> sft? ─┬─> (sample ─> label)? ─> reward ─┬─> policy: (rollout ─> score)* ─> step ─┐ ─> respond ─> judge
+//!                └────────── d-RLAIF ──────────────┘             ^───────────────────────────┘
 //! ```
 
 mod evaluate;
@@ -17,12 +17,13 @@ use crate::work::{
     CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
     Trained, Training, Work, WorkItem, WorkResult,
 };
-use crate::{Error, Job, RewardSource, RewardSummary, TaskId, WinRate};
+use crate::{Error, Job, RewardSource, RewardSummary, Submission, TaskId, WinRate};
 use evaluate::Evaluation;
 use label::Labeling;
 use policy::PolicyTraining;
+pub use policy::figures_of_interest;
 use rlaif_template::Template;
-use rlaif_types::Prompt;
+use rlaif_types::{LabelSource, Prompt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -143,7 +144,8 @@ pub struct Machine {
 impl Machine {
     /// A job before its first task. `id` names it in its items.
     pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
-        let labeling = (job.rl.reward == RewardSource::Model).then(|| Labeling::new(&job));
+        let reward_model = job.reward_model.as_ref().filter(|rm| rm.labels != LabelSource::Human);
+        let labeling = reward_model.map(|rm| Labeling::new(rm, job.chunk_size));
         let training = PolicyTraining::new(&job, &inputs);
         let evaluation = Evaluation::new(&job, &inputs);
         Self {
@@ -193,12 +195,10 @@ impl Machine {
     fn candidates(&self, room: usize) -> Vec<(TaskId, Work)> {
         let (Some(_), Some(_)) = (&self.policy, &self.labeler) else { return self.checks() };
         let Some(start) = &self.start else { return vec![(TaskId::FineTune, self.fine_tune())] };
-        if let Some(labeling) = &self.labeling
-            && self.reward.is_none()
-        {
-            return match labeling.is_complete() {
-                true => vec![(TaskId::Reward, self.train_reward(start))],
-                false => labeling.candidates(self, start, room),
+        if self.job.reward_model.is_some() && self.reward.is_none() {
+            return match self.labeling.as_ref().filter(|labeling| !labeling.is_complete()) {
+                Some(labeling) => labeling.candidates(self, start, room),
+                None => vec![(TaskId::Reward, self.train_reward(start))],
             };
         }
         match self.training.is_complete() {
@@ -268,10 +268,13 @@ impl Machine {
     }
 
     fn train_reward(&self, start: &ModelRef) -> Work {
+        let config = self.job.reward_model.clone().unwrap_or_default();
+        let given = config.labels != LabelSource::Ai;
         Work::TrainReward(TrainReward {
             training: self.training_of(start),
-            config: self.job.reward_model.clone().unwrap_or_default(),
-            labels: "labels.jsonl".into(),
+            labels: self.labeling.is_some().then(|| "labels.jsonl".into()),
+            preferences: given.then(|| Submission::PREFERENCES.into()),
+            config,
         })
     }
 
@@ -357,6 +360,8 @@ impl Machine {
         }
         if let Some(labeling) = &self.labeling {
             stages.extend(labeling.progress());
+        }
+        if self.job.reward_model.is_some() {
             stages.push(one("reward", self.reward.is_some()));
         }
         stages.push(self.training.progress());
@@ -371,7 +376,9 @@ impl Machine {
     pub fn asks_the_labeler(&self, task: TaskId) -> bool {
         match task {
             TaskId::CheckLabeler | TaskId::Label(_) | TaskId::Judge(_) => true,
-            TaskId::Score { .. } => self.job.rl.reward == RewardSource::Labeler,
+            TaskId::Score { .. } => {
+                matches!(self.job.rl.reward, RewardSource::Labeler | RewardSource::Pairwise)
+            }
             _ => false,
         }
     }

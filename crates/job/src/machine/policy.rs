@@ -1,10 +1,12 @@
 //! Reinforcement learning: a step's rollouts, their rewards, then the step itself.
 
 use super::{Effect, Inputs, Machine, StageProgress, plain};
-use crate::work::{Generate, ModelRef, PolicyStep, Rate, Rollout, Score, Stepped, Work};
-use crate::{Error, Job, RewardSource, SampleRecord, TaskId, batch_of_step};
+use crate::work::{
+    Generate, Lessons, MatchUps, ModelRef, PolicyStep, Rate, Rollout, Score, Stepped, Work,
+};
+use crate::{Error, Job, RewardSource, SampleRecord, Submission, TaskId, batch_of_step};
 use rlaif_types::{Episode, Item, Judgement, Prompt};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Policy training.
@@ -27,6 +29,7 @@ pub(super) struct PolicyTraining {
 
 /// What has come of one step.
 struct Batch {
+    /// One for each response: those of a group follow each other.
     prompts: Vec<Prompt>,
     rollouts: BTreeMap<usize, Vec<Rollout>>,
     rewards: BTreeMap<usize, Vec<Judgement<f64>>>,
@@ -34,9 +37,16 @@ struct Batch {
 
 impl Batch {
     fn new(job: &Job, inputs: &Inputs, step: usize) -> Self {
-        let (all, size) = (&inputs.prompts, job.rl.batch_size);
-        let chosen = batch_of_step(all.len(), size, step, job.seed, "rollout prompts");
-        let prompts = chosen.into_iter().map(|i| all[i].clone()).collect();
+        let (all, group) = (&inputs.prompts, job.rl.group_size);
+        let chosen = match job.rl.reward {
+            RewardSource::Preferences => Vec::new(),
+            _ => {
+                let groups = job.rl.batch_size / group;
+                batch_of_step(all.len(), groups, step, job.seed, "rollout prompts")
+            }
+        };
+        let prompts = chosen.into_iter().flat_map(|i| std::iter::repeat_n(all[i].clone(), group));
+        let prompts = prompts.collect();
         Self { prompts, rollouts: BTreeMap::new(), rewards: BTreeMap::new() }
     }
 
@@ -57,7 +67,10 @@ impl PolicyTraining {
     pub(super) fn new(job: &Job, inputs: &Inputs) -> Self {
         let mut training = Self {
             steps: job.rl.steps,
-            chunks: job.rl.batch_size.div_ceil(job.chunk_size),
+            chunks: match job.rl.reward {
+                RewardSource::Preferences => 0,
+                _ => job.rl.batch_size.div_ceil(chunk_size(job)),
+            },
             learned: 0,
             checkpoint: 0,
             versions: BTreeMap::new(),
@@ -70,7 +83,7 @@ impl PolicyTraining {
     }
 
     fn open_batches(&mut self, job: &Job, inputs: &Inputs) {
-        let ahead = job.rl.reinforce.max_off_policy_steps;
+        let ahead = job.rl.algorithm().max_off_policy_steps();
         for step in self.learned..self.steps.min(self.learned + ahead + 1) {
             self.batches.entry(step).or_insert_with(|| Batch::new(job, inputs, step));
         }
@@ -113,7 +126,7 @@ impl PolicyTraining {
         let step =
             whole.then(|| (TaskId::Step(self.learned), self.learn(machine, start, self.learned)));
         let drawn = self.batches.iter().flat_map(|(&step, batch)| {
-            let chunks = batch.prompts.chunks(machine.job.chunk_size).enumerate();
+            let chunks = batch.prompts.chunks(chunk_size(&machine.job)).enumerate();
             chunks.filter_map(move |(chunk, prompts)| match batch.rollouts.get(&chunk) {
                 None => {
                     let rollout = self.rollout(machine, start, step, chunk, prompts);
@@ -145,19 +158,27 @@ impl PolicyTraining {
             policy: machine.policy_of(version),
             sampling: job.sampling.clone(),
             seed: job.seed,
-            first: step * job.rl.batch_size + chunk * job.chunk_size,
+            first: step * job.rl.batch_size + chunk * chunk_size(job),
             prompts: prompts.to_vec(),
         }
     }
 
     fn learn(&self, machine: &Machine, start: &ModelRef, step: usize) -> Work {
+        let job = &machine.job;
+        let lessons = match job.rl.reward {
+            RewardSource::Preferences => Lessons::Preferences {
+                file: Submission::PREFERENCES.into(),
+                batch_size: job.rl.batch_size,
+            },
+            _ => Lessons::Rollouts((self.checkpoint..=step).map(batch_artifact).collect()),
+        };
         Work::PolicyStep(PolicyStep {
             training: machine.training_of(start),
-            reinforce: machine.job.rl.reinforce.clone(),
+            learning: job.learning(),
             step: step + 1,
             steps: self.steps,
             checkpoint: self.checkpoint,
-            batches: (self.checkpoint..=step).map(batch_artifact).collect(),
+            lessons,
         })
     }
 
@@ -227,15 +248,16 @@ impl PolicyTraining {
         self.versions.retain(|steps, _| *steps >= needed);
         self.open_batches(job, inputs);
         self.model = stepped.model;
-        let figure = |name: &str| stepped.metrics[name].as_f64().unwrap_or(f64::NAN);
-        self.note = format!("reward {:.3} KL {:.2}", figure("reward"), figure("kl"));
+        self.note = figures_of_interest(&stepped.metrics);
         let mut effects = vec![
             Effect::Append { file: "metrics.jsonl", records: vec![stepped.metrics] },
             Effect::Append { file: "samples.jsonl", records: samples },
         ];
         if stepped.checkpointed {
-            let covered = self.checkpoint..self.learned;
-            effects.extend(covered.map(|step| Effect::Delete { artifact: batch_artifact(step) }));
+            if self.chunks > 0 {
+                let covered = (self.checkpoint..self.learned).map(batch_artifact);
+                effects.extend(covered.map(|artifact| Effect::Delete { artifact }));
+            }
             self.checkpoint = self.learned;
         }
         if self.is_complete() {
@@ -258,7 +280,25 @@ fn out_of_turn(step: usize) -> Error {
 
 /// Steps made by the policy that draws a step's rollouts.
 fn drawn_after(job: &Job, step: usize) -> usize {
-    step.saturating_sub(job.rl.reinforce.max_off_policy_steps)
+    step.saturating_sub(job.rl.algorithm().max_off_policy_steps())
+}
+
+/// Responses that are drawn and rewarded together. Where they are matched against each other, no
+/// group is parted.
+fn chunk_size(job: &Job) -> usize {
+    match job.rl.reward {
+        RewardSource::Pairwise => job.chunk_size.next_multiple_of(job.rl.group_size),
+        _ => job.chunk_size,
+    }
+}
+
+/// What of a step's metrics a person wants to see in passing.
+pub fn figures_of_interest(metrics: &Value) -> String {
+    let shown = [("reward", "reward", 3), ("accuracy", "accuracy", 2), ("kl", "KL", 2)];
+    let shown = shown.iter().filter_map(|(name, called, digits)| {
+        Some(format!("{called} {:.*}", *digits, metrics[*name].as_f64()?))
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 fn score(machine: &Machine, prompts: &[Prompt], rollouts: &[Rollout]) -> Work {
@@ -271,6 +311,11 @@ fn score(machine: &Machine, prompts: &[Prompt], rollouts: &[Rollout]) -> Work {
             reward_model: machine.policy_of(ModelRef::Saved(trained.model.clone())),
             mean: summary.mean,
             std: summary.std,
+            items,
+        }),
+        (RewardSource::Pairwise, _) => Work::MatchUps(MatchUps {
+            labeler: machine.labeler_asked(),
+            group_size: machine.job.rl.group_size,
             items,
         }),
         _ => Work::Rate(Rate { labeler: machine.labeler_asked(), items }),

@@ -7,6 +7,7 @@ mod adafactor;
 mod adamw;
 
 use crate::gradients::GradientSum;
+use crate::halt::{Halt, Weights, check_finite};
 use crate::state::{StateError, TrainerState};
 use burn::tensor::{Device, Tensor};
 use rlaif_models::kernels::is_cpu;
@@ -37,12 +38,22 @@ impl Optimizer {
         Self { config, step: 0, state: BTreeMap::new() }
     }
 
-    /// Clips `grads` and updates every trainable parameter of `model` that one reached.
-    pub fn step(&mut self, model: &mut impl Parameters, mut grads: GradientSum) -> StepInfo {
+    /// Clips `grads` and updates every trainable parameter of `model` that one reached. `what` names
+    /// the gradient's norm in complaints.
+    ///
+    /// # Errors
+    /// When the norm is no finite number; nothing has changed then.
+    pub fn step(
+        &mut self,
+        what: &'static str,
+        model: &mut (impl Parameters + Weights),
+        mut grads: GradientSum,
+    ) -> Result<StepInfo, Halt> {
+        let grad_norm = grads.global_norm();
+        check_finite(what, grad_norm, model)?;
         self.step += 1;
         let warm = self.config.warmup_steps as f64;
         let lr = self.config.lr * (self.step as f64 / (warm + 1.0)).min(1.0);
-        let grad_norm = grads.global_norm();
         let grad_scale = (self.config.max_grad_norm / grad_norm).min(1.0);
         model.map_trainable(&mut |name, param| {
             let Some(grad) = grads.take(name) else { return };
@@ -57,7 +68,7 @@ impl Optimizer {
                 }
             }
         });
-        StepInfo { grad_norm, lr }
+        Ok(StepInfo { grad_norm, lr })
     }
 
     fn update(

@@ -148,10 +148,12 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
                 trained_on: 7,
                 mean: 0.0,
                 std: 1.0,
+                by_source: BTreeMap::new(),
             },
         },
         Work::Rollout(asked) => WorkResult::Rollouts(each(asked, rollout)),
         Work::Rate(asked) => WorkResult::Rewards(vec![Ok(0.5); asked.items.len()]),
+        Work::MatchUps(asked) => WorkResult::Rewards(vec![Ok(0.5); asked.items.len()]),
         Work::Score(asked) => WorkResult::Rewards(vec![Ok(0.25); asked.items.len()]),
         Work::PolicyStep(asked) => WorkResult::Stepped(step(asked, artifacts).await),
         Work::Respond(asked) => WorkResult::Contests(each(&asked.trained, contest)),
@@ -220,7 +222,8 @@ fn rollout(_: &Prompt, number: usize) -> Rollout {
 }
 
 async fn step(asked: &PolicyStep, artifacts: &Artifacts) -> Stepped {
-    for batch in &asked.batches {
+    let Lessons::Rollouts(batches) = &asked.lessons else { panic!("{:?}", asked.lessons) };
+    for batch in batches {
         let bytes = artifacts.get(batch).await.unwrap();
         let episodes: Vec<Episode> = serde_json::from_slice(&bytes).unwrap();
         assert!(episodes.iter().all(|episode| episode.reward.is_ok()));

@@ -21,6 +21,7 @@ mod progress;
 mod quickstart;
 mod rate;
 mod remote;
+mod replay;
 mod report;
 pub mod reward;
 mod routing;
@@ -48,6 +49,7 @@ pub struct Cli {
 enum Command {
     Quickstart(quickstart::Args),
     Run(run::Args),
+    Replay(replay::Args),
     Label(label::Args),
     Labels(labels::Args),
     Rate(rate::Args),
@@ -98,6 +100,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(args),
         Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Label(args) => label::run(args),
         Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),

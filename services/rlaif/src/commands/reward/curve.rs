@@ -1,12 +1,13 @@
 //! `rlaif reward curve`: accuracy against the number of labels.
 
-use super::options::{Labels, StudyArgs};
+use super::options::{StudyArgs, label_source};
 use super::study::Study;
 use crate::labeling::write;
 use anyhow::{Result, bail};
 use rlaif_audit::{CurvePoint, curve_section, reward_headline};
 use rlaif_data::write_atomic;
 use rlaif_report::Document;
+use rlaif_types::LabelSource;
 use std::path::PathBuf;
 
 /// Train reward models on more and more labels, and measure each on the same held-out pairs.
@@ -21,8 +22,8 @@ pub struct Args {
     #[command(flatten)]
     study: StudyArgs,
     /// Whose labels to learn from; several times for several curves.
-    #[arg(long, value_enum, default_value = "mixed")]
-    labels: Vec<Labels>,
+    #[arg(long, value_parser = label_source(), default_value = "mixed")]
+    labels: Vec<LabelSource>,
     /// Numbers of labels; by default an eighth, a quarter, a half and all of those that there are.
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     counts: Vec<usize>,
@@ -38,7 +39,7 @@ pub fn run(args: Args) -> Result<()> {
     let study = Study::prepare(&args.study)?;
     let mut points = Vec::new();
     // All is known to be there before the first model is trained.
-    let plan: Vec<(Labels, Vec<usize>)> = args
+    let plan: Vec<(LabelSource, Vec<usize>)> = args
         .labels
         .iter()
         .map(|labels| Ok((*labels, counts(&args.counts, *labels, study.labelled(*labels))?)))
@@ -75,7 +76,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// The numbers of labels to learn from, of `all`.
-fn counts(wanted: &[usize], labels: Labels, all: usize) -> Result<Vec<usize>> {
+fn counts(wanted: &[usize], labels: LabelSource, all: usize) -> Result<Vec<usize>> {
     if all == 0 {
         bail!("no pair to learn from has a label of --labels {}", labels.as_str());
     }
@@ -97,11 +98,11 @@ mod tests {
 
     #[test]
     fn numbers_of_labels_ascend_and_there_are_as_many() {
-        assert_eq!(counts(&[], Labels::Ai, 80).unwrap(), [10, 20, 40, 80]);
-        assert_eq!(counts(&[], Labels::Ai, 2).unwrap(), [1, 2]);
-        assert_eq!(counts(&[50, 20, 50], Labels::Ai, 80).unwrap(), [20, 50]);
+        assert_eq!(counts(&[], LabelSource::Ai, 80).unwrap(), [10, 20, 40, 80]);
+        assert_eq!(counts(&[], LabelSource::Ai, 2).unwrap(), [1, 2]);
+        assert_eq!(counts(&[50, 20, 50], LabelSource::Ai, 80).unwrap(), [20, 50]);
         for (wanted, all) in [(&[81][..], 80), (&[0], 80), (&[], 0)] {
-            assert!(counts(wanted, Labels::Human, all).is_err(), "{wanted:?} of {all}");
+            assert!(counts(wanted, LabelSource::Human, all).is_err(), "{wanted:?} of {all}");
         }
     }
 }

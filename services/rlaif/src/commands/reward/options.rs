@@ -3,42 +3,19 @@
 use crate::commands::model::ModelArgs;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rlaif_job::RewardModelConfig;
 use rlaif_types::{
-    LoraConfig, OptimizerConfig, OptimizerKind, PairOrder, PairWeighting, Plateau, Preference,
-    RewardObjective, SoftLabel,
+    LabelSource, LoraConfig, OptimizerConfig, OptimizerKind, PairOrder, PairWeighting, Plateau,
+    RewardObjective,
 };
 use std::path::PathBuf;
 
-/// Whose labels are learned from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Labels {
-    /// People's.
-    Human,
-    /// A labeling model's.
-    Ai,
-    /// People's where they were asked, else the model's.
-    Mixed,
-}
-
-impl Labels {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Human => "human",
-            Self::Ai => "ai",
-            Self::Mixed => "mixed",
-        }
-    }
-
-    /// The label to learn from, where there is one.
-    pub fn of(self, preference: &Preference) -> Option<SoftLabel> {
-        match self {
-            Self::Human => preference.human.as_ref().map(|human| human.prefers_a),
-            Self::Ai => preference.ai,
-            Self::Mixed => preference.prefers_a(),
-        }
-    }
+/// Reads whose labels are learned from.
+pub fn label_source() -> impl TypedValueParser<Value = LabelSource> {
+    let named = |name: String| LabelSource::ALL.into_iter().find(|s| s.as_str() == name);
+    PossibleValuesParser::new(LabelSource::ALL.map(LabelSource::as_str))
+        .map(move |name| named(name).expect("the parser accepts these names alone"))
 }
 
 #[derive(Clone, Copy, ValueEnum)]

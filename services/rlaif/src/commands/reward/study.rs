@@ -1,7 +1,7 @@
 //! Labelled pairs of a file, divided by prompt into those to learn from and those to measure on, and
 //! reward models made of the first and held against the second.
 
-use super::options::{Labels, StudyArgs};
+use super::options::StudyArgs;
 use crate::commands::download::DownloadBar;
 use crate::commands::progress::Bars;
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,7 +12,7 @@ use rlaif_job::{RewardModelConfig, StageProgress, hash_file, shuffled};
 use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel};
 use rlaif_reward::{Example, Fit, pair_scores, sequence};
 use rlaif_rl::{LabelledPair, PairScores};
-use rlaif_types::{ContentHash, Item, LoraConfig, Preference, SoftLabel, Unscorable};
+use rlaif_types::{ContentHash, Item, LabelSource, LoraConfig, Preference, SoftLabel, Unscorable};
 use rlaif_worker::{Dialogue, Failure};
 use serde::Serialize;
 use serde_json::Value;
@@ -115,7 +115,7 @@ impl Study {
         })?;
         let mut first_refusal = None;
         for (preference, weight, part) in records.into_iter().flatten() {
-            if Labels::Mixed.of(&preference).is_none() {
+            if LabelSource::Mixed.of(&preference).is_none() {
                 *self.counts.left_out.entry("without a label").or_default() += 1;
                 continue;
             }
@@ -156,22 +156,21 @@ impl Study {
     }
 
     /// How many pairs to learn from have such a label.
-    pub fn labelled(&self, labels: Labels) -> usize {
+    pub fn labelled(&self, labels: LabelSource) -> usize {
         self.train.iter().filter(|pair| labels.of(&pair.preference).is_some()).count()
     }
 
     /// Makes a reward model of such labels, of at most so many, and measures it.
-    pub fn make(&self, labels: Labels, limit: Option<usize>) -> Result<Made> {
+    pub fn make(&self, labels: LabelSource, limit: Option<usize>) -> Result<Made> {
         let limit = limit.unwrap_or(usize::MAX);
-        let chosen: Vec<(&Pair, Example)> =
-            self.train.iter().filter_map(|p| Some((p, p.example(labels)?))).take(limit).collect();
+        let chosen: Vec<(LabelSource, Example)> =
+            self.train.iter().filter_map(|pair| pair.example(labels)).take(limit).collect();
         if chosen.is_empty() {
             bail!("no pair to learn from has a label of --labels {}", labels.as_str());
         }
         let mut by_source = BTreeMap::new();
-        for (pair, _) in &chosen {
-            let is_human = labels != Labels::Ai && pair.preference.human.is_some();
-            *by_source.entry(if is_human { "human" } else { "ai" }).or_default() += 1;
+        for (source, _) in &chosen {
+            *by_source.entry(source.as_str()).or_default() += 1;
         }
         let examples = chosen.into_iter().map(|(_, example)| example).collect();
         let fit = Fit::new(&self.config, self.seed, examples).map_err(describe)?;
@@ -216,16 +215,11 @@ impl Study {
 }
 
 impl Pair {
-    fn example(&self, labels: Labels) -> Option<Example> {
-        let label = labels.of(&self.preference)?;
-        let human = self.preference.human.as_ref().filter(|_| labels != Labels::Ai);
-        let pair = LabelledPair {
-            weight: self.weight,
-            margin: human.and_then(|human| human.margin).unwrap_or(0.0) as f32,
-            ..LabelledPair::new(self.a.clone(), self.b.clone(), label)
-        };
-        let sureness = human.map_or(label.confidence(), |human| human.sureness());
-        Some(Example { pair, sureness })
+    fn example(&self, labels: LabelSource) -> Option<(LabelSource, Example)> {
+        let tokens = (self.a.clone(), self.b.clone());
+        let (source, mut example) = Example::of(&self.preference, labels, tokens)?;
+        example.pair.weight = self.weight;
+        Some((source, example))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `rlaif reward train`: a reward model of a file of labels.
 
-use super::options::{Labels, StudyArgs};
+use super::options::{StudyArgs, label_source};
 use super::study::{Made, Study};
 use crate::labeling::write;
 use anyhow::{Context, Result, bail};
@@ -8,6 +8,7 @@ use rlaif_audit::{reward_headline, reward_sections};
 use rlaif_data::{write_atomic, write_jsonl_atomic};
 use rlaif_report::{Block, Document, Plot, Point, Section, Series, Style, Table};
 use rlaif_reward::{Normalisation, pair_scores};
+use rlaif_types::LabelSource;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -32,8 +33,8 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Whose labels to learn from. Both kinds are measured on where they are there.
-    #[arg(long, value_enum, default_value = "mixed")]
-    labels: Labels,
+    #[arg(long, value_parser = label_source(), default_value = "mixed")]
+    labels: LabelSource,
     /// Learn from no more labels, drawn by the seed.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,

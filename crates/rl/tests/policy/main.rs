@@ -1,0 +1,6 @@
+//! Algorithms on a tiny random transformer and a toy task whose optimum is known.
+
+mod algorithms;
+mod degenerate;
+mod reinforce;
+mod toy;

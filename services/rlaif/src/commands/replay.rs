@@ -1,0 +1,220 @@
+//! `rlaif replay`: makes steps of a run's policy again from what the run recorded, and says whether they
+//! come out the same.
+//!
+//! It is a worker whose answers are those in the journal, but for the policy's steps, which it makes itself
+//! and holds against what `metrics.jsonl` says of them. All it writes is in a folder of its own.
+
+use anyhow::{Context, Result, bail};
+use rlaif_artifacts::{ArtifactStore, Artifacts};
+use rlaif_coordinator::{Error as CoordinatorError, Journal};
+use rlaif_job::{
+    Answer, Effect, Job, Machine, ModelRef, PolicyStep, RunFolder, Submission, TaskId, Work,
+    WorkItem, WorkResult,
+};
+use rlaif_learner::LearnerExecutor;
+use rlaif_worker::{Advance, Executor, Progress, ResourceOptions, Resources};
+use serde_json::{Map, Value};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use tokio::runtime::Runtime;
+
+/// Make the steps of a finished or stopped run's policy again, from the rollouts and rewards that its journal
+/// holds, up to one step, and compare what they measure with what the run recorded. On the CPU they are equal
+/// to the bit; a step at which the run stopped stops again. The run itself is left as it is.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rlaif replay runs/first --step 7")]
+pub struct Args {
+    /// The run's folder.
+    run: PathBuf,
+    /// The step, from 1.
+    #[arg(long)]
+    step: usize,
+    /// Override the job's device: cpu, or cuda:N.
+    #[arg(long)]
+    device: Option<String>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let folder = RunFolder::new(&args.run);
+    let mut recording = Recording::open(&folder)?;
+    let job = recording.machine.job();
+    let steps = job.rl.steps;
+    if !(1..=steps).contains(&args.step) {
+        bail!("--step: the run has steps 1 to {steps}, not {}", args.step);
+    }
+    let device = args.device.as_ref().unwrap_or(&job.device).parse().map_err(anyhow::Error::msg)?;
+    let runtime = Runtime::new().context("starting the asynchronous runtime")?;
+    let scratch = tempfile::tempdir().context("making a folder for the steps' artifacts")?;
+    let store = ArtifactStore::open(&scratch.path().to_string_lossy(), scratch.path())?;
+    let artifacts = store.job(&recording.id)?;
+    let resources = Resources::new(store, runtime.handle().clone(), ResourceOptions::on(device))?;
+    runtime.block_on(recording.lay_out(&artifacts))?;
+    let learner = LearnerExecutor::new(resources);
+    let mut differing = 0;
+    while let Some(item) = recording.next() {
+        if let Work::PolicyStep(work) = &item.work {
+            if let Some(start) = saved_start(work) {
+                let home = scratch.path().join(&recording.id);
+                link(&folder.path(start), &home.join(start))?;
+            }
+            let step = work.step;
+            let made = make(&learner, &item, work)?;
+            let recorded = recording.metrics.get(&step);
+            let lines = compare(recorded, &made)
+                .with_context(|| format!("step {step} was not recorded, and came to {made}"))?;
+            differing += lines.iter().filter(|line| line.differs()).count();
+            if step == args.step {
+                show(step, &lines);
+                return match differing {
+                    0 => Ok(()),
+                    count => bail!("{count} figures of steps 1 to {step} came out otherwise"),
+                };
+            }
+        }
+        runtime.block_on(recording.answer(&item, &artifacts))?;
+    }
+    bail!("the run ended before step {}: it recorded {} steps", args.step, recording.metrics.len())
+}
+
+/// Makes a step; the trainer goes on from the step before.
+fn make(learner: &LearnerExecutor, item: &WorkItem, work: &PolicyStep) -> Result<Value> {
+    // The model that a run's last step saves is not wanted.
+    let work = PolicyStep { steps: usize::MAX, ..work.clone() };
+    let item = WorkItem { work: Work::PolicyStep(work), ..item.clone() };
+    match learner.execute(&item, &Told)? {
+        WorkResult::Stepped(stepped) => Ok(stepped.metrics),
+        WorkResult::Impossible(why) => bail!(why),
+        other => bail!("a step came to {other:?}"),
+    }
+}
+
+/// The fine-tuned model that the policy starts from, where it is the run's own.
+fn saved_start(work: &PolicyStep) -> Option<&str> {
+    match &work.training.start.model {
+        ModelRef::Saved(name) => Some(name),
+        _ => None,
+    }
+}
+
+fn link(there: &Path, here: &Path) -> Result<()> {
+    if here.exists() {
+        return Ok(());
+    }
+    let linked = || {
+        std::fs::create_dir_all(here.parent().expect("it is below the store"))?;
+        std::os::unix::fs::symlink(std::fs::canonicalize(there)?, here)
+    };
+    linked().with_context(|| format!("taking the start of the policy from {}", there.display()))
+}
+
+/// What a run has recorded, as far as its policy needs it.
+struct Recording {
+    id: String,
+    machine: Machine,
+    submission: Submission,
+    answers: HashMap<TaskId, Answer>,
+    ready: VecDeque<WorkItem>,
+    /// What `metrics.jsonl` says of the policy's steps.
+    metrics: HashMap<usize, Map<String, Value>>,
+}
+
+impl Recording {
+    fn open(folder: &RunFolder) -> Result<Self> {
+        let journal = folder.path("journal.redb");
+        if !journal.exists() {
+            bail!(
+                "{}: no journal; name the folder that `rlaif run` wrote (a cluster keeps one journal for \
+                 all its jobs)",
+                journal.display()
+            );
+        }
+        let journal = Journal::open(&journal)?;
+        let job = journal.jobs()?.pop().context("the journal knows no job")?;
+        let submission = Submission::load(Job::parse(&folder.path("job.toml"))?, folder)?;
+        let machine = Machine::new(job.id.clone(), submission.job.clone(), submission.inputs()?);
+        let mut answers = HashMap::new();
+        journal.answers(&job.id, |task, answer| {
+            answers.insert(task, answer);
+            Ok::<_, CoordinatorError>(())
+        })?;
+        let records: Vec<Map<String, Value>> = folder.read("metrics.jsonl")?;
+        let policy = records.into_iter().filter(|record| record["stage"] == "policy");
+        let metrics = policy
+            .map(|record| (record["step"].as_u64().unwrap_or_default() as usize, record))
+            .collect();
+        Ok(Self { id: job.id, machine, submission, answers, ready: VecDeque::new(), metrics })
+    }
+
+    /// Puts the data where the steps look for it.
+    async fn lay_out(&mut self, artifacts: &Artifacts) -> Result<()> {
+        for (name, bytes) in std::mem::take(&mut self.submission.files) {
+            artifacts.put(&name, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// The next item that the run has got to.
+    fn next(&mut self) -> Option<WorkItem> {
+        self.ready.extend(self.machine.ready());
+        self.ready.pop_front()
+    }
+
+    /// Gives the machine the recorded answer; one that is not there is not waited for.
+    async fn answer(&mut self, item: &WorkItem, artifacts: &Artifacts) -> Result<()> {
+        let Some(answer) = self.answers.remove(&item.task) else { return Ok(()) };
+        for effect in self.machine.complete(item.task, answer.result)? {
+            match effect {
+                Effect::Put { artifact, bytes } => artifacts.put(&artifact, bytes).await?,
+                Effect::Delete { artifact } => artifacts.delete(&artifact).await?,
+                Effect::Append { .. } | Effect::Publish { .. } | Effect::Finished { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nobody is told but by the table at the end.
+struct Told;
+
+impl Progress for Told {
+    fn advance(&self, advance: &Advance<'_>) {
+        eprintln!("{} {} {}", advance.stage, advance.done, advance.note);
+    }
+    fn measured(&self, _: &Value) {}
+    fn used(&self, _: rlaif_job::Tokens) {}
+}
+
+/// A figure as it was recorded, and as it came out now.
+struct Line {
+    name: String,
+    recorded: Value,
+    made: Value,
+}
+
+impl Line {
+    fn differs(&self) -> bool {
+        self.recorded != self.made
+    }
+}
+
+/// Every figure of either; none where nothing was recorded.
+fn compare(recorded: Option<&Map<String, Value>>, made: &Value) -> Option<Vec<Line>> {
+    let (recorded, made) = (recorded?, made.as_object()?);
+    let names: BTreeSet<&String> = recorded.keys().chain(made.keys()).collect();
+    let lines = names.into_iter().filter(|name| !["stage", "step"].contains(&name.as_str()));
+    let figure = |of: &Map<String, Value>, name: &String| of.get(name).cloned().unwrap_or_default();
+    let line = |name: &String| Line {
+        name: name.clone(),
+        recorded: figure(recorded, name),
+        made: figure(made, name),
+    };
+    Some(lines.map(line).collect())
+}
+
+fn show(step: usize, lines: &[Line]) {
+    println!("step {step:<20} {:>24} {:>24}", "recorded", "made again");
+    for line in lines {
+        let mark = if line.differs() { "  differs" } else { "" };
+        println!("{:<25} {:>24} {:>24}{mark}", line.name, line.recorded, line.made);
+    }
+}

@@ -1,0 +1,142 @@
+//! Every algorithm and every source of rewards from a job file to a report, by the program itself; and
+//! the same bits when it is done again.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
+const STEPS: usize = 3;
+
+fn write_job(folder: &Path, template: &str, rl: &str) {
+    let prompts = |word: &str, count: usize| -> String {
+        (0..count).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
+    };
+    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about", 9)).unwrap();
+    std::fs::write(folder.join("heldout.jsonl"), prompts("What is", 4)).unwrap();
+    let pair = |i: usize| {
+        format!("{{\"prompt\": \"Say {i}\", \"chosen\": \"It is {i}.\", \"rejected\": \"No.\"}}\n")
+    };
+    std::fs::write(folder.join("pairs.jsonl"), (0..7).map(pair).collect::<String>()).unwrap();
+    let job = format!(
+        r#"
+        name = "tiny"
+        seed = 3
+        chunk_size = 4
+        policy = {{ model = "{MODEL}", chat = false }}
+        labeler = {{ model = "{MODEL}", template = "{template}" }}
+        lora = {{ rank = 2 }}
+        [data]
+        prompts = "prompts.jsonl"
+        heldout_prompts = "heldout.jsonl"
+        preferences = "pairs.jsonl"
+        [sampling]
+        max_new_tokens = 6
+        [rl]
+        steps = {STEPS}
+        batch_size = 6
+        checkpoint_every = 2
+        {rl}
+        "#
+    );
+    std::fs::write(folder.join("job.toml"), job).unwrap();
+}
+
+fn run(folder: &Path, out: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.current_dir(folder).args(["run", "job.toml", "--out", out]).output().unwrap()
+}
+
+fn succeeded(output: &Output, what: &str) {
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The policy's records of a finished run.
+fn metrics(out: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.filter(|record| record["stage"] == "policy").collect()
+}
+
+#[test]
+fn each_runs_from_its_job_file_to_its_report_and_leaves_the_same_bits_again() {
+    let rating = "sentiment/rubric";
+    let compare = "sentiment/compare";
+    for (name, template, rl, measures) in [
+        ("reinforce", rating, "reward = 'labeler'", "value_loss"),
+        (
+            "rloo",
+            rating,
+            "reward = 'labeler'\nalgorithm = 'rloo'\ngroup_size = 3\nshaping.normalise = 'running'",
+            "shaped_reward",
+        ),
+        (
+            "grpo",
+            compare,
+            "reward = 'pairwise'\nalgorithm = 'grpo'\ngroup_size = 3\ngrpo.epochs = 2",
+            "clip_share",
+        ),
+        (
+            "ppo",
+            rating,
+            "reward = 'labeler'\nalgorithm = 'ppo'\nadaptive_kl.target = 1.0\nppo.minibatches = 2",
+            "beta",
+        ),
+        (
+            "online dpo",
+            compare,
+            "reward = 'pairwise'\nalgorithm = 'online_dpo'\ngroup_size = 2\nonline_dpo.loss = 'ipo'",
+            "accuracy",
+        ),
+        ("dpo", compare, "reward = 'preferences'\nalgorithm = 'dpo'", "margin"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write_job(dir.path(), template, rl);
+        for out in ["one", "two"] {
+            succeeded(&run(dir.path(), out), name);
+        }
+        let records = metrics(&dir.path().join("one"));
+        assert_eq!(records.len(), STEPS, "{name}");
+        assert!(records.iter().all(|record| record[measures].is_number()), "{name}: {records:?}");
+        let file = |out: &str, file: &str| std::fs::read(dir.path().join(out).join(file)).unwrap();
+        for left in ["manifest.json", "checkpoints/policy/model.safetensors"] {
+            assert_eq!(file("one", left), file("two", left), "{name}: {left}");
+        }
+        let report = String::from_utf8(file("one", "report.md")).unwrap();
+        assert!(report.contains("Reinforcement learning"), "{name}: {report}");
+    }
+}
+
+#[test]
+fn a_reward_model_of_peoples_labels_alone_or_beside_the_labelers_says_what_it_learned_from() {
+    for (labels, sources) in [("human", &["human"][..]), ("mixed", &["ai", "human"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let rl = format!(
+            "reward = 'model'\n[reward_model]\nlabels = '{labels}'\npairs = 8\n\
+             heldout_fraction = 0.4\nbatch_size = 4"
+        );
+        write_job(dir.path(), "sentiment/compare", &rl);
+        succeeded(&run(dir.path(), "out"), labels);
+        let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
+        for source in ["ai", "human"] {
+            let said = report.contains(&format!("held-out {source} labels"));
+            assert_eq!(said, sources.contains(&source), "{labels}: {report}");
+        }
+        assert_eq!(dir.path().join("out/labels.jsonl").exists(), labels == "mixed");
+    }
+}
+
+#[test]
+fn a_run_whose_policy_comes_apart_ends_with_a_diagnosis() {
+    let dir = tempfile::tempdir().unwrap();
+    let rl = "reward = 'labeler'\nmax_kl_per_token = 0.05\n\
+        reinforce = { beta = 0.0, policy = { lr = 1.0 } }";
+    write_job(dir.path(), "sentiment/rubric", rl);
+    let output = run(dir.path(), "out");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("policy step 2: the policy is"), "{said}");
+    assert!(said.contains("max_kl_per_token = 0.05"), "{said}");
+    assert!(said.contains("the policy after step 1 is kept in versions/policy-00000001"), "{said}");
+    assert!(dir.path().join("out/versions/policy-00000001.safetensors").exists());
+}

@@ -1,0 +1,372 @@
+#!/usr/bin/env python3
+"""Makes rl.json, the golden values that crates/rl/tests/golden.rs holds our training against.
+
+  make_rl_golden.py
+
+Needs: pip install torch==2.13.0 transformers. Losses are written out in plain PyTorch from their
+papers' formulas; where TRL is installed (pip install trl, 1.16), its own GRPO, RLOO, DPO and reward
+losses are asked too and must agree. Adafactor is that of transformers. Everything is f32 on the CPU.
+
+The start is tiny-llama. Policy and value network are moved away from it by a sine of each weight's
+place, which the Rust test repeats. Of a gradient, the file holds its norm and its product with such
+a sine, by parameter.
+"""
+import json
+import math
+import pathlib
+
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM
+from transformers.optimization import Adafactor
+
+try:
+    import trl
+except ImportError:
+    trl = None
+
+HERE = pathlib.Path(__file__).parent
+TEMPERATURE = 0.7
+GROUP = 4
+CONTEXTS = [[10, 20, 30], [40, 50]]
+LENGTHS = [2, 5, 3, 4, 3, 1, 6, 2]
+REWARDS = [0.5, -1.0, 2.0, 0.25, 1.5, 0.0, -0.5, 1.0]
+LABELS = [1.0, 0.0, 0.75, 0.5]
+
+
+def start():
+    # Eager attention: the formulas as they are written.
+    folder = HERE / "tiny-llama"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return model.eval()
+
+
+def wave(count, phase):
+    places = torch.arange(count, dtype=torch.float64)
+    return torch.sin(places * 0.7 + phase)
+
+
+@torch.no_grad()
+def move(parameters, amplitude):
+    """Adds a sine of its place to every weight."""
+    for name, p in parameters:
+        p += (amplitude * wave(p.numel(), len(name))).to(torch.float32).reshape(p.shape)
+
+
+class Value(torch.nn.Module):
+    """A transformer with one number per token."""
+
+    def __init__(self):
+        super().__init__()
+        model = start()
+        self.model = model.model
+        self.score = torch.nn.Linear(model.config.hidden_size, 1, bias=False)
+        torch.nn.init.zeros_(self.score.weight)
+
+    def forward(self, tokens):
+        return self.score(self.model(torch.tensor([tokens])).last_hidden_state)[0, :, 0]
+
+
+def logprobs(model, episode, temperature=TEMPERATURE):
+    prompt, response = episode["prompt"], episode["response"]
+    logits = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1:-1] / temperature
+    return logits.log_softmax(-1).gather(1, torch.tensor(response)[:, None])[:, 0]
+
+
+def values(model, episode):
+    prompt, response = episode["prompt"], episode["response"]
+    return model(prompt + response)[len(prompt) - 1:-1]
+
+
+def shadow(tensors):
+    """What is kept of gradients or weights."""
+    kept = {}
+    for name, t in tensors:
+        flat = t.detach().double().flatten()
+        kept[name] = [(flat * wave(flat.numel(), 1.0)).sum().item(), flat.norm().item()]
+    return kept
+
+
+def gradients(loss, model):
+    model.zero_grad()
+    loss.backward()
+    return shadow((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
+
+
+def make_episodes(policy):
+    episodes, n = [], 0
+    for i, length in enumerate(LENGTHS):
+        response = [(37 * i + 11 * t * t + 5) % 300 for t in range(length)]
+        episode = {"prompt": CONTEXTS[i // GROUP], "response": response, "reward": REWARDS[i],
+                   "off_policy_steps": i % 2}
+        noise = []
+        for _ in range(length):
+            n += 1
+            noise.append(0.35 * math.sin(5.0 * n))
+        with torch.no_grad():
+            drawn = logprobs(policy, episode) + torch.tensor(noise)
+        episode["logprobs"] = drawn.tolist()
+        episodes.append(episode)
+    return episodes
+
+
+class Batch:
+    """Everything that the losses are made of, by episode."""
+
+    def __init__(self, episodes, policy, reference):
+        self.episodes = episodes
+        self.now = [logprobs(policy, e) for e in episodes]
+        with torch.no_grad():
+            self.reference = [logprobs(reference, e) for e in episodes]
+        self.drawn = [torch.tensor(e["logprobs"]) for e in episodes]
+        self.rewards = torch.tensor([e["reward"] for e in episodes])
+        self.count = len(episodes)
+
+    def kl(self):
+        return sum((d - r).sum() for d, r in zip(self.drawn, self.reference)) / self.count
+
+    def weights(self, cap):
+        """Truncated importance weights; 1 on-policy."""
+        return [torch.exp(n.detach() - d).clamp(max=cap) if e["off_policy_steps"] else torch.ones_like(d)
+                for n, d, e in zip(self.now, self.drawn, self.episodes)]
+
+
+def penalty(d, estimator):
+    return {"k1": d, "k2": d ** 2 / 2, "k3": torch.exp(-d) - 1 + d}[estimator]
+
+
+def reinforce(batch, policy, value, beta, placement, estimator, cap):
+    v = [values(value, e) for e in batch.episodes]
+    loss, value_loss, errors = 0.0, 0.0, []
+    for i, w in enumerate(batch.weights(cap)):
+        returns = torch.full_like(w, (1 - beta) * batch.rewards[i])
+        if placement == "reward":
+            paid = beta * penalty(batch.drawn[i] - batch.reference[i], estimator)
+            returns = returns - paid.flip(0).cumsum(0).flip(0)
+        advantage = returns - v[i].detach()
+        errors.append(advantage)
+        loss = loss - (w * advantage * batch.now[i]).sum() / batch.count
+        if placement == "loss":
+            term = penalty(batch.now[i] - batch.reference[i], estimator)
+            loss = loss + beta * (w * term).sum() / batch.count
+        value_loss = value_loss + ((returns - v[i]) ** 2).sum() / batch.count
+    return {"metrics": {"policy_loss": loss.item(), "kl": batch.kl().item(),
+                        "value_loss": (torch.cat(errors) ** 2).mean().item()},
+            "policy": gradients(loss, policy), "value": gradients(value_loss, value)}
+
+
+def rloo(batch, policy, beta, cap):
+    returns = torch.stack([batch.rewards[i] - beta * (batch.drawn[i] - batch.reference[i]).sum()
+                           for i in range(batch.count)]).view(-1, GROUP)
+    advantages = (returns - (returns.sum(1, keepdim=True) - returns) / (GROUP - 1)).flatten()
+    loss = -sum((w * n).sum() * a for w, n, a in zip(batch.weights(cap), batch.now, advantages)) / batch.count
+    return {"metrics": {"policy_loss": loss.item(), "kl": batch.kl().item()},
+            "policy": gradients(loss, policy)}, advantages
+
+
+def grpo(batch, policy, beta, low, high, scaled, by_token):
+    groups = batch.rewards.view(-1, GROUP)
+    advantages = groups - groups.mean(1, keepdim=True)
+    if scaled:
+        advantages = advantages / (groups.std(1, keepdim=True) + 1e-4)
+    advantages = advantages.flatten()
+    total, loss, clipped = sum(LENGTHS), 0.0, 0
+    for i in range(batch.count):
+        ratio = torch.exp(batch.now[i] - batch.drawn[i])
+        a = advantages[i]
+        per_token = -torch.min(ratio * a, ratio.clamp(1 - low, 1 + high) * a)
+        per_token = per_token + beta * penalty(batch.now[i] - batch.reference[i], "k3")
+        loss = loss + (per_token.sum() / total if by_token else per_token.mean() / batch.count)
+        clipped += (((a > 0) & (ratio > 1 + high)) | ((a < 0) & (ratio < 1 - low))).sum().item()
+    approx = torch.cat([torch.exp(n - d) - 1 - (n - d) for n, d in zip(batch.now, batch.drawn)]).mean()
+    return {"metrics": {"policy_loss": loss.item(), "clip_share": clipped / total, "kl": batch.kl().item(),
+                        "approx_kl": approx.item()},
+            "policy": gradients(loss, policy)}, advantages
+
+
+def ppo(batch, policy, value, beta, clip, value_clip, lam):
+    v = [values(value, e) for e in batch.episodes]
+    advantages, returns = [], []
+    for i in range(batch.count):
+        rewards = -beta * (batch.drawn[i] - batch.reference[i])
+        rewards[-1] = rewards[-1] + batch.rewards[i]
+        now = v[i].detach()
+        advantage, last = torch.zeros_like(now), 0.0
+        for t in reversed(range(len(now))):
+            after = now[t + 1] if t + 1 < len(now) else 0.0
+            last = rewards[t] + after - now[t] + lam * last
+            advantage[t] = last
+        advantages.append(advantage)
+        returns.append(advantage + now)
+    a = torch.cat(advantages)
+    a = (a - a.mean()) / a.std(unbiased=False)
+    now, drawn = torch.cat(batch.now), torch.cat(batch.drawn)
+    ratio = torch.exp(now - drawn)
+    loss = -torch.min(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a).mean()
+    v, r = torch.cat(v), torch.cat(returns)
+    # Old values are those of now, shifted in the second case so that clipping is felt.
+    near = v.detach() + (v - v.detach()).clamp(-value_clip, value_clip)
+    value_loss = 0.5 * torch.max((r - v) ** 2, (r - near) ** 2).mean()
+    return {"metrics": {"policy_loss": loss.item(), "value_loss": ((r - v) ** 2).mean().item(),
+                        "kl": batch.kl().item()},
+            "policy": gradients(loss, policy), "value": gradients(value_loss, value)}
+
+
+def make_pairs():
+    pairs = []
+    for i, label in enumerate(LABELS):
+        a = [(53 * i + 7 * t + 3) % 300 for t in range(2 + i)]
+        b = [(29 * i + 13 * t + 8) % 300 for t in range(4 - i % 3)]
+        pairs.append({"prompt": CONTEXTS[i % 2], "a": a, "b": b, "label": label})
+    return pairs
+
+
+def sides(pair):
+    return [{"prompt": pair["prompt"], "response": pair[side]} for side in "ab"]
+
+
+def dpo(pairs, policy, reference, loss, beta):
+    def one_sided(h):
+        return {"dpo": -F.logsigmoid(beta * h), "ipo": (h - 1 / (2 * beta)) ** 2,
+                "slic": torch.relu(1 - beta * h)}[loss]
+
+    total, margins = 0.0, []
+    for pair in pairs:
+        a, b = [logprobs(policy, s, 1.0).sum() - logprobs(reference, s, 1.0).sum().detach() for s in sides(pair)]
+        h, p = a - b, pair["label"]
+        total = total + (p * one_sided(h) + (1 - p) * one_sided(-h)) / len(pairs)
+        margins.append(beta * (h if p >= 0.5 else -h).item())
+    return {"metrics": {"policy_loss": total.item(), "margin": sum(margins) / len(margins)},
+            "policy": gradients(total, policy)}
+
+
+def reward_loss(pairs, model):
+    total = 0.0
+    for pair in pairs:
+        a, b = [model(s["prompt"] + s["response"])[-1] for s in sides(pair)]
+        p = pair["label"]
+        total = total - (p * F.logsigmoid(a - b) + (1 - p) * F.logsigmoid(b - a)) / len(pairs)
+    return total
+
+
+def reward_model(pairs):
+    model = Value()
+    move(model.named_parameters(), 0.02)
+    loss = reward_loss(pairs, model)
+    first = {"metrics": {"loss": loss.item()}, "model": gradients(loss, model)}
+    # Three steps of Adafactor, whose first already is factored.
+    optimizer = Adafactor(model.parameters(), lr=3e-3, scale_parameter=False, relative_step=False,
+                          warmup_init=False, eps=(1e-30, 1e-3), clip_threshold=1.0, decay_rate=-0.8)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = reward_loss(pairs, model)
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    return first, {"losses": losses, "weights": shadow(model.named_parameters())}
+
+
+def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
+    """TRL's own losses on the same log-probabilities."""
+    from types import SimpleNamespace as Plain
+    from collections import defaultdict
+    from trl import DPOTrainer, GRPOTrainer, RLOOTrainer
+
+    longest = max(LENGTHS)
+
+    def padded(rows):
+        return torch.stack([F.pad(row, (0, longest - len(row))) for row in rows])
+
+    mask = padded([torch.ones(n) for n in LENGTHS])
+    now, drawn, ref = padded(batch.now), padded(batch.drawn), padded(batch.reference)
+    accelerator = Plain(gather=lambda t: t, gather_for_metrics=lambda t: t,
+                        reduce=lambda t, reduction: t, num_processes=1)
+    common = dict(aux_loss_enabled=False, epsilon_low=0.2, epsilon_high=0.2, accelerator=accelerator,
+                  _metrics={"train": defaultdict(list)}, model=Plain(training=True),
+                  _get_per_token_logps_and_entropies=lambda *_, **__: (now, torch.zeros_like(now), None))
+    inputs = dict(prompt_ids=torch.zeros(len(LENGTHS), 1, dtype=torch.long),
+                  prompt_mask=torch.ones(len(LENGTHS), 1), completion_ids=mask.long(),
+                  completion_mask=mask, old_per_token_logps=drawn, ref_per_token_logps=ref)
+    for name, loss_type in [("grpo", "grpo"), ("grpo_by_token", "bnpo")]:
+        me = Plain(**common, top_entropy_quantile=1.0, off_policy_mask_threshold=None, beta=0.04,
+                   importance_sampling_level="token", use_vllm=False, loss_type=loss_type,
+                   args=Plain(use_bias_correction_kl=False, delta=None), _entropy_bonus_enabled=False,
+                   current_gradient_accumulation_steps=1)
+        theirs = GRPOTrainer._compute_loss(me, None, {**inputs, "advantages": advantages[name]})
+        agree(name, theirs.item(), made[name]["metrics"]["policy_loss"])
+    # RLOO: at ratio 1 the gradient of TRL's clipped loss is that of the score function.
+    me = Plain(**common)
+    old = (now * mask).sum(1).detach()
+    theirs = RLOOTrainer._compute_loss(me, None, {**inputs, "old_logps": old, "advantages": rloo_advantages})
+    shadowed = gradients(theirs, policy)
+    for name, (product, norm) in made["rloo_on_policy"]["policy"].items():
+        agree(f"rloo {name}", shadowed[name][1], norm)
+        agree(f"rloo {name}", shadowed[name][0], product)
+
+
+    # DPO and SLiC, on certain labels. TRL's IPO divides by lengths, ours is the paper's.
+    rows = [[logprobs(m, s, 1.0) for pair in pairs for s in sides(pair)] for m in (policy, reference)]
+    longest = max(len(row) for row in rows[0])
+    # TRL's batch is all chosen, then all rejected; its first column is the prompt's.
+    stacked = [torch.stack([F.pad(row, (0, longest - len(row))) for row in r[0::2] + r[1::2]]) for r in rows]
+    mask = torch.stack([F.pad(torch.ones(len(row)), (1, longest - len(row))) for row in rows[0][0::2] + rows[0][1::2]])
+    certain = [{**pair, "label": 1.0} for pair in pairs]
+    ref_chosen, ref_rejected = stacked[1].detach().sum(1).chunk(2)
+    inputs = dict(input_ids=mask.long(), attention_mask=mask, completion_mask=mask,
+                  ref_chosen_logps=ref_chosen, ref_rejected_logps=ref_rejected)
+    zeros = torch.zeros_like(stacked[0])
+    said = Plain(log_probs=stacked[0], entropy=zeros, mean_logits=zeros, is_top1=zeros.bool())
+    for ours, theirs in [("dpo", "sigmoid"), ("slic", "hinge")]:
+        me = Plain(accelerator=Plain(device="cpu", **vars(accelerator)), model=Plain(training=True), beta=0.1,
+                   ld_alpha=None, aux_loss_enabled=False, precompute_ref_logps=True, use_weighting=False,
+                   f_divergence_type="reverse_kl", loss_types=[theirs], loss_weights=[1.0],
+                   _metrics={"train": defaultdict(list)}, _total_train_tokens=0, _tp_size=1)
+        loss = DPOTrainer._compute_loss(me, lambda **_: said, inputs, False)
+        agree(ours, loss.item(), dpo(certain, policy, reference, ours, 0.1)["metrics"]["policy_loss"])
+
+
+def agree(what, theirs, ours):
+    assert math.isclose(theirs, ours, rel_tol=1e-4, abs_tol=1e-5), f"{what}: TRL {theirs}, ours {ours}"
+    print(f"{what}: TRL {theirs:.6f}, ours {ours:.6f}")
+
+
+def main():
+    reference = start()
+    policy = start()
+    move(policy.named_parameters(), 0.02)
+    value = Value()
+    move(value.named_parameters(), 0.02)
+    episodes, pairs = make_episodes(policy), make_pairs()
+
+    def batch():
+        return Batch(episodes, policy, reference)
+
+    made = {
+        "reinforce": reinforce(batch(), policy, value, 0.05, "reward", "k1", 1.2),
+        "reinforce_k2_loss": reinforce(batch(), policy, value, 0.3, "loss", "k2", 1.2),
+        "reinforce_k3_loss": reinforce(batch(), policy, value, 0.3, "loss", "k3", 1.2),
+        "reinforce_k3_reward": reinforce(batch(), policy, value, 0.3, "reward", "k3", 1.2),
+        "ppo": ppo(batch(), policy, value, 0.05, 0.2, 0.2, 0.95),
+        "dpo": dpo(pairs, policy, reference, "dpo", 0.1),
+        "ipo": dpo(pairs, policy, reference, "ipo", 0.1),
+        "slic": dpo(pairs, policy, reference, "slic", 0.1),
+    }
+    advantages = {}
+    made["rloo"], _ = rloo(batch(), policy, 0.05, 1.2)
+    on_policy = batch()
+    on_policy.weights = lambda _: [torch.ones_like(d) for d in on_policy.drawn]
+    made["rloo_on_policy"], rloo_advantages = rloo(on_policy, policy, 0.05, 1.2)
+    made["grpo"], advantages["grpo"] = grpo(batch(), policy, 0.04, 0.2, 0.2, True, False)
+    made["grpo_by_token"], advantages["grpo_by_token"] = grpo(batch(), policy, 0.04, 0.2, 0.2, False, True)
+    made["reward_model"], adafactor = reward_model(pairs)
+    if trl is None:
+        print("TRL is not installed: its own losses were not asked")
+    else:
+        ask_trl(batch(), advantages, rloo_advantages, pairs, policy, reference, made)
+    golden = {"temperature": TEMPERATURE, "group_size": GROUP, "episodes": episodes, "pairs": pairs,
+              "cases": made, "adafactor": adafactor}
+    (HERE / "rl.json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+main()
