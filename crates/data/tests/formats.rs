@@ -155,7 +155,8 @@ fn alpaca_eval_outputs_and_annotations() {
         generator: Some("m".into()),
     };
     assert_eq!(examples_of(&record(output)).unwrap(), [expected]);
-    for (stated, prefers_a) in [(json!(1), 1.0), (json!(2.0), 0.0), (json!(1.5), 0.5)] {
+    let stated = [(json!(1), 1.0), (json!(2.0), 0.0), (json!(1.5), 0.5), (json!(0), 0.5)];
+    for (stated, prefers_a) in stated {
         let row = json!({"instruction": "Hi", "output_1": "Yo", "output_2": "No",
                          "preference": stated, "annotator": 3});
         let human = preference(row).human.unwrap();
@@ -165,7 +166,7 @@ fn alpaca_eval_outputs_and_annotations() {
     let unjudged =
         json!({"instruction": "Hi", "output_1": "Yo", "output_2": "No", "preference": null});
     assert_eq!(preference(unjudged).human, None);
-    let bad = json!({"instruction": "Hi", "output_1": "a", "output_2": "b", "preference": 0});
+    let bad = json!({"instruction": "Hi", "output_1": "a", "output_2": "b", "preference": 3});
     assert!(error(bad).contains("from 1 to 2"));
 }
 

@@ -94,6 +94,16 @@ impl Manifest {
         Ok(self)
     }
 
+    /// Reads what [`Manifest::write`] wrote.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn read(folder: &RunFolder) -> Result<Self, Error> {
+        let path = folder.path("manifest.json");
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&text).map_err(|e| Error::run_folder(&path, e.to_string()))
+    }
+
     /// Hash of the whole manifest.
     pub fn hash(&self) -> ContentHash {
         ContentHash::of(serde_json::to_vec(self).expect("hashes and strings serialise"))

@@ -163,6 +163,12 @@ impl Submission {
         Ok(Self { job, files })
     }
 
+    /// The files of a run folder whose prompts a job trains on, as far as they are there.
+    pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
+        let files = [PROMPTS, DEMONSTRATIONS].map(|name| folder.path(name));
+        files.into_iter().filter(|path| path.is_file()).collect()
+    }
+
     /// What the machine works on.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod coordinator;
 mod data;
 mod dead_letters;
 mod download;
+mod eval;
 mod export;
 mod generate;
 mod health;
@@ -22,7 +23,7 @@ mod rate;
 mod remote;
 mod replay;
 mod report;
-mod reward;
+pub mod reward;
 mod routing;
 mod run;
 mod steer;
@@ -30,6 +31,8 @@ mod submit;
 mod templates;
 mod watch;
 mod worker;
+
+pub use jsonl::progress_bar;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -52,6 +55,7 @@ enum Command {
     Rate(rate::Args),
     Templates(templates::Args),
     Align(align::Args),
+    Eval(eval::Args),
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
@@ -101,6 +105,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
         Command::Align(args) => align::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),
