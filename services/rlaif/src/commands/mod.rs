@@ -23,6 +23,7 @@ mod rate;
 mod remote;
 mod replay;
 mod report;
+mod reproduce;
 pub mod reward;
 mod routing;
 mod run;
@@ -50,6 +51,7 @@ enum Command {
     Quickstart(quickstart::Args),
     Run(run::Args),
     Replay(replay::Args),
+    Reproduce(reproduce::Args),
     Label(label::Args),
     Labels(labels::Args),
     Rate(rate::Args),
@@ -101,6 +103,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quickstart(args) => quickstart::run(args),
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
         Command::Label(args) => label::run(args),
         Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
