@@ -34,7 +34,8 @@ pub struct Manifest {
 
 /// Files of a run folder that hold a job's records. Their content depends only on the job, its data and
 /// its models.
-pub const RECORD_FILES: [&str; 6] = [
+pub const RECORD_FILES: [&str; 7] = [
+    "demonstrations.jsonl",
     "pairs.jsonl",
     "labels.jsonl",
     "preferences.jsonl",
