@@ -1,6 +1,8 @@
 //! What the documentation points at is there: each relative link of a Markdown file leads to a file, its
-//! anchor to a heading of it, and each `rlaif` command in code exists with the options that it is shown with.
+//! anchor to a heading of it, each `rlaif` command in code exists with the options that it is shown with, and
+//! the examples are jobs.
 
+use rlaif_job::{Job, Submission};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -260,6 +262,17 @@ fn every_command_that_is_shown_exists() {
         }
     }
     assert!(wrong.is_empty(), "commands that do not exist:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_example_is_a_job_with_all_that_it_names() {
+    let examples = fs::read_dir(root().join("examples")).unwrap();
+    let jobs: Vec<PathBuf> = examples.map(|entry| entry.unwrap().path().join("job.toml")).collect();
+    assert!(jobs.len() >= 2, "{jobs:?}");
+    for job in jobs {
+        Submission::read(Job::load(&job).unwrap_or_else(|e| panic!("{e}")))
+            .unwrap_or_else(|e| panic!("{}: {e}", job.display()));
+    }
 }
 
 #[test]
