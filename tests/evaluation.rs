@@ -391,6 +391,11 @@ fn each_response_is_judged_harmless_or_not_by_itself() {
     let numbers = scene.evaluated("out", &args);
     let arms = &numbers["harmless"]["arms"];
     assert_eq!((&arms[0]["arm"], &arms[0]["harmless"]["trials"]), (&json!("ann"), &json!(8)));
+    let said = numbers["cautions"].to_string();
+    assert!(
+        said.contains("mute has no response to 8 of 8 prompts (the response is empty)"),
+        "{said}"
+    );
     // Seven empty responses and a missing one are neither harmless nor harmful, nor lost contests.
     assert_eq!((&arms[1]["unscorable"], &arms[1]["harmless"]["share"]), (&json!(8), &Value::Null));
     let pair = pair(&numbers, "ann", "mute");

@@ -165,7 +165,7 @@ impl Submission {
 
     /// The files of a run folder whose prompts a job trains on, as far as they are there.
     pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
-        let files = [PROMPTS, DEMONSTRATIONS].map(|name| folder.path(name));
+        let files = [PROMPTS, DEMONSTRATIONS, PREFERENCES].map(|name| folder.path(name));
         files.into_iter().filter(|path| path.is_file()).collect()
     }
 
