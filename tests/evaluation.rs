@@ -285,7 +285,9 @@ fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
         let source = arm["source"].as_str().unwrap();
         assert!(source.ends_with("asked as plain text, at most 6 tokens"), "{source}");
     }
-    assert_eq!(numbers["cautions"], json!([]), "the run says what it was trained on");
+    let cautions = numbers["cautions"].to_string();
+    assert!(!cautions.contains("held out"), "the run says what it was trained on: {cautions}");
+    assert!(!cautions.contains("asked alike"), "{cautions}");
     let (llama, qwen) = (format!("old={MODEL}"), format!("new={OTHER}"));
     let by_name = ["--arm", &llama, "--arm", &qwen, "--plain", "--max-new-tokens", "6"];
     scene.evaluated("by_name", &by_name);
@@ -393,6 +395,11 @@ fn each_response_is_judged_harmless_or_not_by_itself() {
     let numbers = scene.evaluated("out", &args);
     let arms = &numbers["harmless"]["arms"];
     assert_eq!((&arms[0]["arm"], &arms[0]["harmless"]["trials"]), (&json!("ann"), &json!(8)));
+    let said = numbers["cautions"].to_string();
+    assert!(
+        said.contains("mute has no response to 8 of 8 prompts (the response is empty)"),
+        "{said}"
+    );
     // Seven empty responses and a missing one are neither harmless nor harmful, nor lost contests.
     assert_eq!((&arms[1]["unscorable"], &arms[1]["harmless"]["share"]), (&json!(8), &Value::Null));
     let pair = pair(&numbers, "ann", "mute");

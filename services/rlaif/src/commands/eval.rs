@@ -14,7 +14,7 @@ use rlaif_job::SamplingConfig;
 use rlaif_judge::{Engine, Judge};
 use rlaif_models::DeviceName;
 use rlaif_template::{Asking, Kind, Template};
-use rlaif_types::{ContentHash, Prompt};
+use rlaif_types::{ContentHash, Judgement, Prompt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -121,24 +121,23 @@ pub fn run(args: Args) -> Result<()> {
     if args.stop.iter().any(String::is_empty) {
         bail!("--stop needs a text: an empty one would stop every response at once");
     }
-    let output = Output::create(&args.out)?;
     match (&args.annotations, &args.prompts, &args.judge) {
-        (Some(path), ..) => args.read_annotations(path, &output),
-        (None, Some(prompts), Some(judge)) => args.evaluate(prompts, judge, output),
+        (Some(path), ..) => args.read_annotations(path),
+        (None, Some(prompts), Some(judge)) => args.evaluate(prompts, judge),
         // The options are required unless annotations are given.
         _ => bail!("--prompts and --judge are needed to judge responses"),
     }
 }
 
 impl Args {
-    fn read_annotations(&self, path: &Path, output: &Output) -> Result<()> {
+    fn read_annotations(&self, path: &Path) -> Result<()> {
         let Annotations { arms, prompts, contests } = Annotations::read(path)?;
         let judge = Judged { by: format!("annotations in {}", path.display()), template: None };
         let evaluation = Evaluation::of(prompts, arms, judge, &contests, self.options());
-        output.report(&evaluation, Vec::new())
+        Output::create(&self.out)?.report(&evaluation, Vec::new())
     }
 
-    fn evaluate(&self, prompts: &Path, judge: &str, output: Output) -> Result<()> {
+    fn evaluate(&self, prompts: &Path, judge: &str) -> Result<()> {
         self.check_arms()?;
         // What can be refused is refused before anything is computed.
         let template = self.template(&self.template, &[Kind::Compare])?;
@@ -152,6 +151,7 @@ impl Args {
         let training = self.training()?;
         training.check(&prompts)?;
 
+        let output = Output::create(&self.out)?;
         let clerk = self.clerk.clerk_with(output.ledger())?;
         let mut labelers = Labelers::on(self.device);
         let mut arms = Vec::new();
@@ -324,6 +324,7 @@ impl Args {
         let identity = judge.identity();
         let mut cautions = Vec::new();
         cautions.extend(asked_differently(arms));
+        cautions.extend(arms.iter().filter_map(|arm| without_response(&arm.responses)));
         for arm in arms {
             for (did, _) in arm.models.iter().filter(|(_, hash)| *hash == identity.hash) {
                 cautions.push(format!(
@@ -368,8 +369,22 @@ fn asked_differently(arms: &[Answered]) -> Option<String> {
     })
 }
 
+/// Prompts that an arm is not judged on, and why it is not on the first of them.
+fn without_response(responses: &Responses) -> Option<String> {
+    let why = |text: &Judgement<String>| match text {
+        Ok(text) => text.is_empty().then(|| "the response is empty".to_owned()),
+        Err(unscorable) => Some(unscorable.detail.clone()),
+    };
+    let missing: Vec<String> = responses.texts.iter().filter_map(why).collect();
+    let (first, arm) = (missing.first()?, &responses.arm);
+    let (missing, all) = (missing.len(), responses.texts.len());
+    Some(format!(
+        "the arm {arm} has no response to {missing} of {all} prompts ({first}), so these are in no rate"
+    ))
+}
+
 fn summary((arm, answered): (&Arm, &Answered)) -> ArmSummary {
-    let texts = answered.responses.texts.iter().flatten();
+    let texts = answered.responses.texts.iter().flatten().filter(|text| !text.is_empty());
     let lengths: Vec<f64> = texts.map(|text| text.chars().count() as f64).collect();
     let source = arm.source.describe();
     ArmSummary {

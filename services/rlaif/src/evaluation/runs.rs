@@ -79,8 +79,9 @@ impl Run {
         Self::at(root).ok_or_else(what)
     }
 
-    /// The run that a model lies in.
+    /// The run that a model lies in; a mere name lies in none.
     fn around(model: &Path) -> Option<Self> {
+        let model = model.exists().then_some(model)?;
         model.ancestors().skip(1).take(2).find_map(Self::at)
     }
 
