@@ -1,8 +1,9 @@
 //! The cluster as its users run it: real processes over a real Redis, some of them killed. A job leaves
-//! there what `rlaif run` leaves, and one trace; and it is measured as the reference says.
+//! there what `rlaif run` leaves, and one trace; it is measured as the reference says, and restored from a backup.
 
 mod metrics;
 mod processes;
+mod restore;
 mod trace;
 
 use processes::{Crewed, RLAIF, write_job};

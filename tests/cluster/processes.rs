@@ -53,7 +53,13 @@ pub struct Crewed {
 impl Crewed {
     /// One worker of each kind, but for labelers. Traces and metrics go to `collector`.
     pub fn start(folder: &Path, labelers: usize, collector: &str) -> Self {
+        Self::start_apart(folder, &folder.join("jobs"), labelers, collector)
+    }
+
+    /// The same with artifacts in a folder of their own.
+    pub fn start_apart(folder: &Path, artifacts: &Path, labelers: usize, collector: &str) -> Self {
         let settings = [
+            ("RLAIF__ARTIFACTS__URL", artifacts.to_str().unwrap()),
             ("RLAIF__QUEUE__OPTIONS__LEASE", "2s"),
             ("RLAIF__TELEMETRY__OTLP__ENDPOINT", collector),
             ("RLAIF__TELEMETRY__OTLP__METRICS_INTERVAL", "1s"),

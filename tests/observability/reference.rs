@@ -1,5 +1,4 @@
-//! `docs/reference/metrics.md`, which is written from the definitions:
-//! `RLAIF_WRITE_REFERENCE=1 cargo test --release --test observability reference`.
+//! `docs/reference/metrics.md`, which is written from the definitions by `docs/reference/write`.
 
 use crate::{read, root};
 use rlaif_service::metrics::definitions::GROUPS;
@@ -57,7 +56,7 @@ fn the_reference_is_what_the_code_says() {
     if std::env::var_os("RLAIF_WRITE_REFERENCE").is_some() {
         std::fs::write(root(PAGE), &page).unwrap();
     }
-    assert_eq!(read(root(PAGE)), page, "write it anew: RLAIF_WRITE_REFERENCE=1");
+    assert_eq!(read(root(PAGE)), page, "write it anew: docs/reference/write");
 }
 
 #[test]

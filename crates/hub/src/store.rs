@@ -120,6 +120,23 @@ impl Store {
         self.place(known).exists()
     }
 
+    /// Reads a known model that is on disk: whether it still has its hash.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_whole(&self, known: &Known) -> Result<bool, Error> {
+        match Expected::Sha256(known.sha256.into()).check(&self.place(known), known.name) {
+            Ok(()) => Ok(true),
+            Err(Error::WrongHash { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The folder of the store.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// The `hf:` models that are on disk, in alphabetical order.
     ///
     /// # Errors

@@ -53,5 +53,5 @@ pub use item::{
 pub use one_by_one::OneByOne;
 pub use options::Options;
 pub use queue::Queue;
-pub use redis_streams::{Address, Warning};
+pub use redis_streams::{Address, Checkup, Warning, acl_rules, checkup};
 pub use worker::{Held, Worker};

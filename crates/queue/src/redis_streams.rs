@@ -4,12 +4,16 @@
 //! cluster too. Nothing newer than Redis 7.0 is used.
 
 mod address;
+mod checkup;
 mod connection;
 mod probe;
+mod rights;
 mod scripts;
 
 pub use address::Address;
+pub use checkup::{Checkup, checkup};
 pub use probe::Warning;
+pub use rights::acl_rules;
 
 use crate::store::{Claim, Entry, Handback, InHand, LOST, Standing, Started, Store, Taken};
 use crate::store::{DROPPED, Token};

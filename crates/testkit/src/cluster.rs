@@ -91,6 +91,19 @@ impl Cluster {
         self.coordinator.take().expect("the coordinator runs").stop();
     }
 
+    /// The coordinator's process.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn coordinator(&self) -> &Process {
+        self.coordinator.as_ref().expect("the coordinator runs")
+    }
+
+    /// Where clients reach the coordinator.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The command that starts a worker: `service` is its kind, `name` what it is called in results,
     /// attempts and the folder's logs.
     ///
@@ -110,9 +123,8 @@ impl Cluster {
     pub fn ask(&self, args: &[&str]) -> String {
         let started = Instant::now();
         loop {
-            let server = format!("http://127.0.0.1:{}", self.port);
-            let output =
-                Command::new(&self.program).args(args).env("RLAIF_SERVER", server).output();
+            let mut command = Command::new(&self.program);
+            let output = command.args(args).env("RLAIF_SERVER", self.address()).output();
             let output = output.expect("the program starts");
             if output.status.success() {
                 return String::from_utf8(output.stdout).expect("the program prints UTF-8");

@@ -34,6 +34,11 @@ impl Process {
         self.0.try_wait().expect("our own child can be asked").is_none()
     }
 
+    /// What the system calls it.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// SIGKILL: it says goodbye to nobody. When this returns it is gone.
     ///
     /// # Panics

@@ -75,6 +75,17 @@ impl RedisServer {
         self.wait_until_it_answers();
     }
 
+    /// Ends it and starts another at the same place that knows nothing, as after a lost disk.
+    ///
+    /// # Panics
+    /// When its data cannot be removed, or the other does not answer.
+    pub fn lose_everything(&mut self) {
+        self.kill();
+        let data = self.folder.path().join("appendonlydir");
+        std::fs::remove_dir_all(data).expect("a dead server's data can be removed");
+        self.restart();
+    }
+
     /// A blocking connection for looking at what is in it.
     ///
     /// # Panics

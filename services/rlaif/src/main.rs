@@ -1,6 +1,7 @@
 //! `rlaif`: one binary for every part of reinforcement learning from AI feedback.
 
 mod commands;
+mod doctor;
 mod evaluation;
 mod labeling;
 mod one_process;

@@ -45,15 +45,22 @@ impl Address {
     }
 }
 
-/// Without the password.
+/// Without user and password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // They stand before the host, or among the parameters of a Unix socket.
+        let url = self.url.split('?').next().unwrap_or_default();
+        match url.rsplit_once('@') {
+            Some((_, place)) => write!(f, "***@{place}"),
+            None => f.write_str(url),
+        }
+    }
+}
+
+/// Without user and password.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It stands before the host, or among the parameters of a Unix socket.
-        let url = self.url.split('?').next().unwrap_or_default();
-        let url = match url.rsplit_once('@') {
-            Some((_, place)) => format!("***@{place}"),
-            None => url.to_owned(),
-        };
+        let url = self.to_string();
         f.debug_struct("Address").field("url", &url).field("ca_file", &self.ca_file).finish()
     }
 }
@@ -65,7 +72,8 @@ mod tests {
     #[test]
     fn a_password_is_never_shown() {
         for url in ["rediss://worker:secret@queue:6379/0", "redis+unix:///queue?pass=secret"] {
-            let shown = format!("{:?}", Address::new(url));
+            let address = Address::new(url);
+            let shown = format!("{address:?} {address}");
             assert!(!shown.contains("secret") && shown.contains("queue"), "{shown}");
         }
     }

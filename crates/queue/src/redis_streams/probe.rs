@@ -18,6 +18,16 @@ pub enum Warning {
     },
     /// It writes no append-only file: a restart loses accepted work.
     NotDurable,
+    /// It answers before what it answers is on disk.
+    SyncsLate {
+        /// Its `appendfsync`.
+        policy: String,
+    },
+    /// Our user lacks rights that the queue needs.
+    Forbids {
+        /// The ACL rules that it lacks.
+        rules: Vec<String>,
+    },
     /// It did not say; managed services hide some of it.
     Unknown {
         /// The field of INFO that is missing.
@@ -25,21 +35,41 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        match self {
+            Self::TooOld { version } => format!("redis {version} is older than 7.0"),
+            Self::Evicts { policy } => {
+                format!("maxmemory-policy {policy} may evict accepted work")
+            }
+            Self::NotDurable => "a restart of redis loses accepted work".to_owned(),
+            Self::SyncsLate { policy } => {
+                format!("a crash of redis may undo accepted work: appendfsync is {policy}")
+            }
+            Self::Forbids { rules } => format!("redis forbids us what {} allow", rules.join(" ")),
+            Self::Unknown { field } => format!("redis does not tell {field}"),
+        }
+    }
+
+    /// How to mend it.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::TooOld { .. } => "upgrade it".to_owned(),
+            Self::Evicts { .. } => "set maxmemory-policy noeviction".to_owned(),
+            Self::NotDurable => "set appendonly yes".to_owned(),
+            Self::SyncsLate { .. } => "set appendfsync always".to_owned(),
+            Self::Forbids { rules } => {
+                format!("ACL SETUSER the user of queue.url {}", rules.join(" "))
+            }
+            Self::Unknown { .. } => "check it by hand".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooOld { version } => write!(f, "redis {version} is older than 7.0: upgrade it"),
-            Self::Evicts { policy } => write!(
-                f,
-                "maxmemory-policy {policy} may evict accepted work: set maxmemory-policy noeviction"
-            ),
-            Self::NotDurable => {
-                write!(f, "a restart of redis loses accepted work: set appendonly yes")
-            }
-            Self::Unknown { field } => {
-                write!(f, "redis does not tell {field}: check it by hand")
-            }
-        }
+        write!(f, "{}: {}", self.what(), self.mend())
     }
 }
 

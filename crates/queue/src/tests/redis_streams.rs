@@ -205,11 +205,6 @@ fn a_redis_that_may_forget_is_warned_of() {
     assert_eq!(warnings, [evicts, Warning::NotDurable]);
 }
 
-/// The commands and keys that a queue needs, as an ACL user.
-const ACL_USER: &str = "worker on >secret ~{rlaif:*}:* resetchannels -@all +@connection \
-    +evalsha +script|load +info +time +xadd +xrange +xdel +xack +xclaim +xlen +xread +xreadgroup \
-    +xpending +xinfo +xgroup +hget +hset +hdel +hexists +hincrby +hlen +sadd +srem +sismember";
-
 fn one_item_there_and_back(address: &Address) -> Result<(), Error> {
     Runtime::new().unwrap().block_on(async {
         let queue = Queue::redis("test", address, quick()).await?;
@@ -230,14 +225,61 @@ fn one_item_there_and_back(address: &Address) -> Result<(), Error> {
 #[test]
 fn a_user_with_only_the_queues_rights_suffices() {
     let port = free_port().to_string();
-    let mut options = vec!["--port", &port, "--user"];
-    options.extend(ACL_USER.split_whitespace());
-    let _server = RedisServer::start_with(&options);
+    let rules = crate::acl_rules();
+    let mut options = vec!["--port", &port, "--appendfsync", "always"];
+    options.extend(["--user", "worker", "on", ">secret"]);
+    options.extend(rules.iter().map(String::as_str));
+    let server = RedisServer::start_with(&options);
     let url = format!("redis://worker:secret@127.0.0.1:{port}/");
     one_item_there_and_back(&Address::new(&url)).unwrap();
+    // CONFIG is none of them, so whether it syncs late is not told.
+    let warnings = warnings_at(&Address::new(&url));
+    assert_eq!(warnings, [Warning::Unknown { field: "appendfsync" }]);
+    let found: Vec<String> =
+        redis::cmd("KEYS").arg("*:doctor").query(&mut server.connection()).unwrap();
+    assert_eq!(found, Vec::<String>::new(), "the checkup left something behind");
     let wrong = Address::new(url.replace("secret", "wrong"));
     let error = one_item_there_and_back(&wrong).unwrap_err();
     assert!(matches!(error, Error::Refused { .. } | Error::Configuration(_)), "{error:?}");
+}
+
+fn warnings_at(address: &Address) -> Vec<Warning> {
+    let looked = crate::checkup(address, &["test"], PATIENCE);
+    Runtime::new().unwrap().block_on(looked).unwrap().warnings
+}
+
+#[test]
+fn each_right_that_a_user_lacks_is_found_before_it_is_needed() {
+    let port = free_port().to_string();
+    let rules = crate::acl_rules();
+    for lacking in rules
+        .iter()
+        .filter(|rule| !["resetchannels", "-@all", "+@connection"].contains(&rule.as_str()))
+    {
+        let mut options = vec!["--port", &port, "--user", "worker", "on", ">secret"];
+        options.extend(rules.iter().filter(|rule| *rule != lacking).map(String::as_str));
+        let _server = RedisServer::start_with(&options);
+        let warnings =
+            warnings_at(&Address::new(format!("redis://worker:secret@127.0.0.1:{port}/")));
+        let expected = Warning::Forbids { rules: vec![lacking.clone()] };
+        assert!(warnings.contains(&expected), "without {lacking}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_redis_is_looked_over_with_its_version_its_clock_and_how_it_syncs() {
+    let server = RedisServer::start_with(&["--appendfsync", "everysec"]);
+    let address = Address::new(server.url());
+    let looked = crate::checkup(&address, &["test"], PATIENCE);
+    let looked = Runtime::new().unwrap().block_on(looked).unwrap();
+    assert_eq!(looked.warnings, [Warning::SyncsLate { policy: "everysec".to_owned() }]);
+    assert!(looked.version.unwrap().starts_with(|c: char| c.is_ascii_digit()));
+    // One machine has one clock, which the question's time blurs.
+    assert!(
+        looked.clock_ahead_s.abs() <= looked.round_trip.as_secs_f64(),
+        "{}",
+        looked.clock_ahead_s
+    );
 }
 
 #[test]

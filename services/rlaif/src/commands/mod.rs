@@ -5,6 +5,7 @@ mod asking;
 mod coordinator;
 mod data;
 mod dead_letters;
+mod doctor;
 mod download;
 mod eval;
 mod export;
@@ -20,6 +21,8 @@ mod models;
 mod progress;
 mod quickstart;
 mod rate;
+#[cfg(test)]
+mod reference;
 mod remote;
 mod replay;
 mod report;
@@ -83,6 +86,7 @@ enum Command {
     Export(export::Args),
     DeadLetters(dead_letters::Args),
     Health(health::Args),
+    Doctor(doctor::Args),
 }
 
 impl Cli {
@@ -125,6 +129,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),
         Command::Health(args) => health::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Labeler(args) => worker::run::<rlaif_labeler::Labeler>(args),
         Command::Rollout(args) => worker::run::<rlaif_rollout::Rollout>(args),
         Command::Reward(args) => reward::run(args),
