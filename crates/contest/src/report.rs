@@ -89,8 +89,8 @@ fn pairs(matrix: &Matrix) -> Vec<HeadToHead> {
 fn head_to_heads(matrix: &Matrix) -> Section {
     let note = "p is the exact binomial test of as many wins as losses, ties left out. \
         Length-corrected: logistic regression of wins on the ratio of lengths, read at 1 (paper \
-        section 6). Length-controlled: of preferences on tanh of the scaled difference of lengths, \
-        read at 0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's \
+        section 6). Length-controlled: of preferences, whose mean stands beside it, on tanh of the \
+        scaled difference of lengths, read at 0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's \
         difficulty). Unscorable contests are in no rate.";
     let columns = [
         "pair",
@@ -101,6 +101,7 @@ fn head_to_heads(matrix: &Matrix) -> Section {
         "win rate",
         "p",
         "length-corrected",
+        "mean preference",
         "length-controlled",
     ];
     let row = |pair: &HeadToHead| {
@@ -114,6 +115,7 @@ fn head_to_heads(matrix: &Matrix) -> Section {
             pair.win_rate.as_ref().map_or(NONE.into(), estimate),
             pair.p_value.map_or(NONE.into(), p_value),
             corrected(pair.length_corrected),
+            pair.preference.map_or(NONE.into(), percent),
             corrected(pair.length_controlled),
         ]
     };
