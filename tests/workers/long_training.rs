@@ -18,7 +18,12 @@ fn optimizer() -> OptimizerConfig {
 fn fine_tune() -> Work {
     Work::FineTune(FineTune {
         training: training(Some(lora())),
-        config: SftConfig { epochs: 4, batch_size: 6, optimizer: optimizer() },
+        config: SftConfig {
+            epochs: 4,
+            batch_size: 6,
+            optimizer: optimizer(),
+            ..SftConfig::default()
+        },
         demonstrations: "data/demonstrations.jsonl".into(),
     })
 }

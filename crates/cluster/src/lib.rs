@@ -3,7 +3,7 @@
 
 use rlaif_queue::{Address, Options};
 use rlaif_service::config::{Problems, Secret, Validate};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,12 +20,24 @@ const LONGEST_READ: Duration = Duration::from_secs(2);
 pub struct QueueConfig {
     /// `redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS, `redis+unix:///path`; a
     /// secret, for it may hold a password.
+    #[serde(serialize_with = "unless_it_holds_a_password")]
     pub url: Secret,
     /// PEM certificates that vouch for the server, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Limits of each queue, and patience.
     pub options: Options,
+}
+
+/// An address alone is no secret: a dumped configuration is to be used as it is where it can be.
+fn unless_it_holds_a_password<S: Serializer>(
+    url: &Secret,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match url.is_inline() && !url.expose().contains(['@', '?']) {
+        true => url.expose().serialize(serializer),
+        false => url.serialize(serializer),
+    }
 }
 
 impl QueueConfig {
@@ -65,6 +77,19 @@ impl Validate for ArtifactsConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_hidden_where_it_holds_a_password() {
+        let shown = |url: &str| {
+            let config = format!("url = \"{url}\"\noptions = {{}}");
+            let config: QueueConfig = toml::from_str(&config).unwrap();
+            toml::to_string(&config).unwrap().lines().next().unwrap().to_owned()
+        };
+        assert_eq!(shown("redis://queue:6379/0"), "url = \"redis://queue:6379/0\"");
+        for secret in ["redis://worker:hunter2@queue:6379", "redis+unix:///queue?pass=hunter2"] {
+            assert_eq!(shown(secret), "url = \"***\"");
+        }
+    }
 
     #[test]
     fn every_wrong_value_is_named() {

@@ -13,7 +13,9 @@ mod writer;
 
 pub use appender::{JsonlAppender, write_atomic, write_jsonl_atomic};
 pub use error::Error;
-pub use formats::{Example, Format, OutputFormat, Unwritable, examples_of, preferences_of};
+pub use formats::{
+    Example, Format, OutputFormat, Unwritable, demonstration_of, examples_of, preferences_of,
+};
 pub use operations::{
     Counts, Filter, GroupKey, Inspection, Pipeline, PromptSet, Quantiles, Reason, Split, convert,
     inspect, shuffle_sides, split,

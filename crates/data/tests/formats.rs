@@ -1,6 +1,6 @@
 //! Rows as they stand in published datasets, and what each of them says.
 
-use rlaif_data::{Example, Format, Record, examples_of, pair_of, preferences_of};
+use rlaif_data::{Example, Format, Record, demonstration_of, examples_of, pair_of, preferences_of};
 use rlaif_types::{Message, Pair, Preference, Prompt};
 use serde_json::{Value, json};
 
@@ -155,7 +155,8 @@ fn alpaca_eval_outputs_and_annotations() {
         generator: Some("m".into()),
     };
     assert_eq!(examples_of(&record(output)).unwrap(), [expected]);
-    for (stated, prefers_a) in [(json!(1), 1.0), (json!(2.0), 0.0), (json!(1.5), 0.5)] {
+    let stated = [(json!(1), 1.0), (json!(2.0), 0.0), (json!(1.5), 0.5), (json!(0), 0.5)];
+    for (stated, prefers_a) in stated {
         let row = json!({"instruction": "Hi", "output_1": "Yo", "output_2": "No",
                          "preference": stated, "annotator": 3});
         let human = preference(row).human.unwrap();
@@ -165,7 +166,7 @@ fn alpaca_eval_outputs_and_annotations() {
     let unjudged =
         json!({"instruction": "Hi", "output_1": "Yo", "output_2": "No", "preference": null});
     assert_eq!(preference(unjudged).human, None);
-    let bad = json!({"instruction": "Hi", "output_1": "a", "output_2": "b", "preference": 0});
+    let bad = json!({"instruction": "Hi", "output_1": "a", "output_2": "b", "preference": 3});
     assert!(error(bad).contains("from 1 to 2"));
 }
 
@@ -187,4 +188,15 @@ fn what_is_of_no_format_is_said() {
     assert!(error(json!({"prompt": "x", "chosen": "y"})).contains("rejected"));
     let role = json!({"prompt": [said("tool", "x")]});
     assert!(error(role).contains("messages"));
+}
+
+#[test]
+fn demonstrations_are_of_two_formats_and_preferences_are_none() {
+    let of = |json| demonstration_of(&record(json));
+    let text = json!({"prompt": "Hi", "completion": "Yo"});
+    assert_eq!(of(text), Ok((Prompt::Text("Hi".into()), "Yo".into())));
+    let messages = json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]});
+    assert_eq!(of(messages), Ok((user("Hi"), "Yo".into())));
+    let pair = json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No"});
+    assert!(of(pair).unwrap_err().contains("\"messages\""));
 }

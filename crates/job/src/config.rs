@@ -103,7 +103,7 @@ pub struct DataConfig {
     pub prompts: PathBuf,
     /// Prompts to evaluate on, never trained on.
     pub heldout_prompts: PathBuf,
-    /// `{"prompt", "completion"}` for supervised fine-tuning.
+    /// For supervised fine-tuning on given demonstrations: `{"prompt", "completion"}` or `{"messages"}`.
     pub demonstrations: Option<PathBuf>,
     /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"` and for a reward
     /// model of people's labels.
@@ -135,6 +135,10 @@ impl Default for SamplingConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SftConfig {
+    /// Whose answers are learned: those of `data.demonstrations` (`data`), or the labeler's own to
+    /// `data.prompts` (`labeler`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub by: DemonstratedBy,
     /// Passes over the demonstrations.
     pub epochs: usize,
     /// Demonstrations in a step.
@@ -145,8 +149,20 @@ pub struct SftConfig {
 
 impl Default for SftConfig {
     fn default() -> Self {
-        Self { epochs: 1, batch_size: 128, optimizer: OptimizerConfig::default() }
+        let (by, optimizer) = (DemonstratedBy::default(), OptimizerConfig::default());
+        Self { by, epochs: 1, batch_size: 128, optimizer }
     }
+}
+
+/// Whose answers are learned in fine-tuning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DemonstratedBy {
+    /// Those of a file.
+    #[default]
+    Data,
+    /// The labeler's own: the control that a policy trained on its judgement has to beat.
+    Labeler,
 }
 
 /// The reward model and the labels it learns from.
@@ -501,8 +517,14 @@ impl Job {
         }
         if let Some(sft) = &self.sft {
             problems.section("sft", sft.problems());
-            let given = self.data.demonstrations.is_some();
-            problems.check(given, "sft", "needs data.demonstrations");
+            let given = self.data.demonstrations.is_some() || sft.by == DemonstratedBy::Labeler;
+            problems.check(given, "sft", "needs data.demonstrations, or by = \"labeler\"");
+            let what = "= \"labeler\" needs a labeler.model whose weights are here: an endpoint is \
+                asked for verdicts alone";
+            let is_endpoint =
+                Path::new(&self.labeler.model).extension().is_some_and(|e| e == "toml");
+            let asked = sft.by == DemonstratedBy::Labeler;
+            problems.check(!(asked && is_endpoint), "sft.by", what);
         }
         problems.0.extend(self.reward_problems().0);
         problems
@@ -700,6 +722,11 @@ mod tests {
                 "reward_model.labels = \"human\" needs data.preferences",
             ),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
+            (
+                "labeler]\nmodel = 'm'",
+                "sft]\nby = 'labeler'\n[labeler]\nmodel = 'gpt.toml'",
+                "sft.by = \"labeler\" needs a labeler.model whose weights are here",
+            ),
             ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
         ] {
             let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();

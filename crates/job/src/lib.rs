@@ -20,8 +20,8 @@ mod task_id;
 mod work;
 
 pub use config::{
-    DataConfig, EvaluateConfig, Job, LabelerConfig, PolicyConfig, RewardModelConfig, RewardSource,
-    RlConfig, SamplingConfig, SftConfig,
+    DataConfig, DemonstratedBy, EvaluateConfig, Job, LabelerConfig, PolicyConfig,
+    RewardModelConfig, RewardSource, RlConfig, SamplingConfig, SftConfig,
 };
 pub use error::Error;
 pub use evaluation::{

@@ -34,7 +34,8 @@ pub struct Manifest {
 
 /// Files of a run folder that hold a job's records. Their content depends only on the job, its data and
 /// its models.
-pub const RECORD_FILES: [&str; 6] = [
+pub const RECORD_FILES: [&str; 7] = [
+    "demonstrations.jsonl",
     "pairs.jsonl",
     "labels.jsonl",
     "preferences.jsonl",
@@ -92,6 +93,16 @@ impl Manifest {
         let text = serde_json::to_vec_pretty(&self).expect("hashes and strings serialise");
         write_atomic(&folder.path("manifest.json"), &text)?;
         Ok(self)
+    }
+
+    /// Reads what [`Manifest::write`] wrote.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn read(folder: &RunFolder) -> Result<Self, Error> {
+        let path = folder.path("manifest.json");
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&text).map_err(|e| Error::run_folder(&path, e.to_string()))
     }
 
     /// Hash of the whole manifest.

@@ -7,6 +7,7 @@
 //! stages.json        finished stages
 //! journal.jsonl      what took how long (the only place for wall-clock times)
 //! metrics.jsonl      one record a training step; tensorboard/: the same for TensorBoard, by TRL's names
+//! demonstrations.jsonl  the labeler's answers, where the policy is fine-tuned on them
 //! pairs.jsonl        sampled pairs
 //! labels.sqlite      the ledger: all that labelers were asked, and what it took (one process only)
 //! labels.jsonl       every label with its provenance; preferences.jsonl: the same in TRL's format

@@ -4,8 +4,8 @@
 mod as_written;
 
 use crate::machine::Inputs;
-use crate::{Error, Job, RewardSource, RunFolder};
-use rlaif_data::{Reader, preferences_of, prompt_of, write_atomic};
+use crate::{DemonstratedBy, Error, Job, RewardSource, RunFolder};
+use rlaif_data::{Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::Template;
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 const PROMPTS: &str = "data/prompts.jsonl";
 const HELDOUT: &str = "data/heldout_prompts.jsonl";
-const DEMONSTRATIONS: &str = "data/demonstrations.jsonl";
+const DEMONSTRATIONS: &str = Submission::DEMONSTRATIONS;
 const PREFERENCES: &str = Submission::PREFERENCES;
 const TEMPLATES: &str = "data/templates.json";
 
@@ -37,6 +37,8 @@ struct Templates {
 }
 
 impl Submission {
+    /// Its demonstrations, where it fine-tunes on given ones.
+    pub const DEMONSTRATIONS: &str = "data/demonstrations.jsonl";
     /// Its preferences to learn from, where policy or reward model learn from given ones.
     pub const PREFERENCES: &str = "data/preferences.jsonl";
 
@@ -92,7 +94,7 @@ impl Submission {
             (PROMPTS, true),
             (HELDOUT, true),
             (TEMPLATES, true),
-            (DEMONSTRATIONS, job.as_ref().is_ok_and(|job| job.sft.is_some())),
+            (DEMONSTRATIONS, job.as_ref().is_ok_and(learns_from_demonstrations)),
             (PREFERENCES, job.as_ref().is_ok_and(learns_from_preferences)),
         ];
         let mut attachments = Problems::default();
@@ -163,6 +165,12 @@ impl Submission {
         Ok(Self { job, files })
     }
 
+    /// The files of a run folder whose prompts a job trains on, as far as they are there.
+    pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
+        let files = [PROMPTS, DEMONSTRATIONS, PREFERENCES].map(|name| folder.path(name));
+        files.into_iter().filter(|path| path.is_file()).collect()
+    }
+
     /// What the machine works on.
     ///
     /// # Errors
@@ -198,7 +206,7 @@ fn data_files(job: &Job) -> impl Iterator<Item = DataFile<'_>> {
     let always = [(PROMPTS, &data.prompts), (HELDOUT, &data.heldout_prompts)];
     let always = always.into_iter().map(|(name, path)| DataFile { name, path, needed: true });
     let sometimes = [
-        (DEMONSTRATIONS, data.demonstrations.as_ref(), job.sft.is_some()),
+        (DEMONSTRATIONS, data.demonstrations.as_ref(), learns_from_demonstrations(job)),
         (PREFERENCES, data.preferences.as_ref(), learns_from_preferences(job)),
     ];
     let given = |(name, path, needed): (&'static str, Option<_>, bool)| {
@@ -243,14 +251,8 @@ fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
 
 /// How many there are.
 fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
-    let read = Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| {
-        prompt_of(&record)?;
-        match record.get("completion").is_some_and(serde_json::Value::is_string) {
-            true => Ok(()),
-            false => Err("field \"completion\" must be a string".into()),
-        }
-    })?;
-    Ok(read.len())
+    let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
+    Ok(reader.read_all(|record| demonstration_of(&record))?.len())
 }
 
 /// How many say which response is better.
@@ -258,6 +260,10 @@ fn preferences(name: &str, bytes: &[u8]) -> Result<usize, Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
     let read = reader.read_all(|record| preferences_of(&record))?;
     Ok(read.iter().flatten().filter(|preference| preference.prefers_a().is_some()).count())
+}
+
+fn learns_from_demonstrations(job: &Job) -> bool {
+    job.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Data)
 }
 
 fn learns_from_preferences(job: &Job) -> bool {

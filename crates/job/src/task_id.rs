@@ -12,6 +12,8 @@ pub enum TaskId {
     CheckPolicy,
     /// Look the labeler over.
     CheckLabeler,
+    /// Have the labeler answer a chunk of the training prompts.
+    Demonstrate(usize),
     /// Fine-tune.
     FineTune,
     /// Sample a chunk of pairs.
@@ -47,6 +49,7 @@ impl TaskId {
     pub fn stage(self) -> &'static str {
         match self {
             Self::CheckPolicy | Self::CheckLabeler => "check",
+            Self::Demonstrate(_) => "demonstrate",
             Self::FineTune => "sft",
             Self::Sample(_) => "sample",
             Self::Label(_) => "label",
@@ -62,6 +65,7 @@ impl fmt::Display for TaskId {
         match self {
             Self::CheckPolicy => f.write_str("0-check/policy"),
             Self::CheckLabeler => f.write_str("0-check/labeler"),
+            Self::Demonstrate(chunk) => write!(f, "1-demonstrate/{chunk:08}"),
             Self::FineTune => f.write_str("1-sft"),
             Self::Sample(chunk) => write!(f, "2-sample/{chunk:08}"),
             Self::Label(chunk) => write!(f, "3-label/{chunk:08}"),
@@ -85,6 +89,7 @@ impl FromStr for TaskId {
         Ok(match parts.as_slice() {
             ["0-check", "policy"] => Self::CheckPolicy,
             ["0-check", "labeler"] => Self::CheckLabeler,
+            ["1-demonstrate", chunk] => Self::Demonstrate(number(chunk)?),
             ["1-sft"] => Self::FineTune,
             ["2-sample", chunk] => Self::Sample(number(chunk)?),
             ["3-label", chunk] => Self::Label(number(chunk)?),
@@ -120,9 +125,10 @@ impl From<TaskId> for String {
 mod tests {
     use super::*;
 
-    const IN_ORDER: [TaskId; 12] = [
+    const IN_ORDER: [TaskId; 13] = [
         TaskId::CheckLabeler,
         TaskId::CheckPolicy,
+        TaskId::Demonstrate(7),
         TaskId::FineTune,
         TaskId::Sample(9),
         TaskId::Sample(10),

@@ -347,6 +347,36 @@ fn match_ups_are_of_whole_groups() {
 }
 
 #[test]
+fn the_labelers_own_answers_to_every_prompt_are_fine_tuned_on_where_that_is_asked() {
+    let mut machine =
+        machine_of("[sft]\nby = 'labeler'\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 4\n");
+    let (mut asked, mut written, mut tuned) = (Vec::new(), Vec::new(), None);
+    while tuned.is_none() {
+        // Later chunks first: what is written is in the order of the prompts all the same.
+        for item in machine.ready().into_iter().rev() {
+            match &item.work {
+                Work::Rollout(work) => asked.extend(work.prompts.clone()),
+                Work::FineTune(work) => tuned = Some(work.demonstrations.clone()),
+                _ => {}
+            }
+            for effect in machine.complete(item.task, answer(&item)).unwrap() {
+                match effect {
+                    Effect::Append { file: "demonstrations.jsonl", records } => {
+                        written.extend(records)
+                    }
+                    Effect::Publish { file } => assert_eq!(file, "demonstrations.jsonl"),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!((asked.len(), written.len()), (7, 7));
+    let prompts: Vec<Value> = (0..7).map(|i| json!(format!("train {i}"))).collect();
+    assert_eq!(written.iter().map(|r| r["prompt"].clone()).collect::<Vec<_>>(), prompts);
+    assert_eq!(tuned.as_deref(), Some("demonstrations.jsonl"));
+}
+
+#[test]
 fn peoples_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
     for (source, sampled, labels) in [("human", 0, None), ("mixed", 10, Some("labels.jsonl"))] {
         let machine = machine_of(&format!(

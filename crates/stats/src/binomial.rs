@@ -28,4 +28,17 @@ mod tests {
         assert_eq!(binomial_two_sided(0, 0), 1.0);
         assert!(binomial_two_sided(3000, 5000) < 1e-40);
     }
+
+    #[test]
+    fn larger_cases_equal_sums_of_whole_numbers() {
+        // 2 * sum(comb(n, i) for i in range(min(k, n - k) + 1)) / 2**n, by Python's integers.
+        for (successes, trials, expected) in [
+            (15, 24, 0.307_456_254_959_106_45),
+            (63, 100, 0.012_032_975_725_363_477),
+            (7, 96, 3.259_152_789_937_673_3e-19),
+        ] {
+            let found = binomial_two_sided(successes, trials);
+            assert!((found / expected - 1.0).abs() < 1e-12, "{successes} of {trials}: {found}");
+        }
+    }
 }

@@ -112,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn resampled_wins_are_binomial() {
+        // 14 wins of 20: a resample has Binomial(20, 0.7) wins, of which P(X <= 9) = 0.0171 and
+        // P(X <= 10) = 0.0480, P(X <= 17) = 0.9645 and P(X <= 18) = 0.9924.
+        let wins = (0..20).map(|i| (i, f64::from(u8::from(i < 14))));
+        let interval = bootstrap_mean(wins, 3).unwrap().interval;
+        assert_eq!(interval, Some(Interval { low: 0.5, high: 0.9 }));
+    }
+
+    #[test]
     fn observations_of_one_cluster_count_as_one() {
         let width = |clusters: usize| {
             let values = (0..400).map(|i| (i % clusters, f64::from(u8::from(i % 4 == 0))));

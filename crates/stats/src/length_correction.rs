@@ -1,16 +1,17 @@
 //! Win rate corrected for length (paper section 6).
 
-use crate::{Interval, logistic_regression};
+use crate::{Interval, Logistic, logistic_regression};
 use serde::{Deserialize, Serialize};
 
-/// Win rate read from the fit where both responses are equally long.
+/// Win rate read from a fit where both responses are equally long.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LengthCorrected {
-    /// At a length ratio of 1.
+    /// Where the term for length vanishes.
     pub win_rate: f64,
     /// Its 95 % interval, by the delta method.
     pub interval: Interval,
-    /// Change of the log-odds of winning per unit of the length ratio.
+    /// Change of the log-odds of winning per unit of that term: of the length ratio here, of the scaled
+    /// difference in [`crate::length_controlled_win_rate`].
     pub slope: f64,
 }
 
@@ -21,11 +22,15 @@ pub fn length_corrected_win_rate(outcomes: &[(f64, f64)]) -> Option<LengthCorrec
     // With x = ratio - 1 the intercept is the log-odds at ratio 1.
     let centred: Vec<(f64, f64)> =
         outcomes.iter().map(|(won, ratio)| (*won, ratio - 1.0)).collect();
-    let fit = logistic_regression(&centred)?;
+    logistic_regression(&centred).map(|fit| at_intercept(&fit))
+}
+
+/// The win rate that a fit has where its variable is 0.
+pub(crate) fn at_intercept(fit: &Logistic) -> LengthCorrected {
     let at = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
     let ends = fit.intercept_interval;
     let interval = Interval { low: at(ends.low), high: at(ends.high) };
-    Some(LengthCorrected { win_rate: at(fit.intercept), interval, slope: fit.slope })
+    LengthCorrected { win_rate: at(fit.intercept), interval, slope: fit.slope }
 }
 
 #[cfg(test)]

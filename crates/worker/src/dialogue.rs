@@ -3,7 +3,7 @@
 use crate::Failure;
 use rlaif_job::SamplingConfig;
 use rlaif_models::{ChatTemplate, GenerateRequest, LanguageModel, Sampling, Tokenizer};
-use rlaif_types::{Message, Prompt};
+use rlaif_types::{Message, Prompt, Unscorable, UnscorableReason};
 
 /// Turns prompts and responses into a model's tokens, the same way in every stage.
 #[derive(Clone)]
@@ -38,6 +38,16 @@ pub enum PromptError {
     /// The chat template does not take it.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<PromptError> for Unscorable {
+    fn from(why: PromptError) -> Self {
+        let reason = match why {
+            PromptError::TooLong { .. } => UnscorableReason::PromptTooLong,
+            _ => UnscorableReason::BadItem,
+        };
+        Self::new(reason, why.to_string())
+    }
 }
 
 impl Dialogue {

@@ -17,7 +17,7 @@ export class Refused extends Error {
   }
 }
 
-// Nobody answered.
+// Nobody answered, or not to the end.
 export class Away extends Error {}
 
 export function headers(further = {}) {
@@ -33,22 +33,29 @@ export async function refusal(response) {
   }
 }
 
-async function ask(path, options) {
-  const response = await fetch(path, options).catch((error) => { throw new Away(error.message); });
-  if (!response.ok) throw await refusal(response);
-  return response;
+// What `read` makes of the answer. One that breaks off is none.
+async function ask(path, options, read) {
+  try {
+    const response = await fetch(path, options);
+    if (!response.ok) throw await refusal(response);
+    return await read(response);
+  } catch (error) {
+    throw error instanceof Refused ? error : new Away(error.message);
+  }
 }
 
-export const get = async (path) => (await ask(path, { headers: headers() })).json();
+const json = (response) => response.json();
 
-export async function post(path, body = {}) {
+export const get = (path) => ask(path, { headers: headers() }, json);
+
+export function post(path, body = {}) {
   const options = { method: 'POST', headers: headers({ 'content-type': 'application/json' }) };
-  return (await ask(path, { ...options, body: JSON.stringify(body) })).json();
+  return ask(path, { ...options, body: JSON.stringify(body) }, json);
 }
 
 // Fetches a file and hands it to the browser to keep: a plain link could not carry the token.
 export async function download(path, name) {
-  const file = await (await ask(path, { headers: headers() })).blob();
+  const file = await ask(path, { headers: headers() }, (response) => response.blob());
   const link = document.createElement('a');
   link.href = URL.createObjectURL(file);
   link.download = name;

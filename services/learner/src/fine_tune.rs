@@ -1,12 +1,11 @@
 //! Supervised fine-tuning on demonstrations.
 
-use rlaif_data::{Reader, prompt_of};
+use rlaif_data::{Reader, demonstration_of};
 use rlaif_job::{FineTune, Manifest, Trained, WorkResult, batch_of_step};
 use rlaif_rl::{Demonstration, SftTrainer};
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, trainable,
 };
-use serde_json::Value;
 use std::io::Cursor;
 
 pub(crate) fn fine_tune(
@@ -53,12 +52,9 @@ fn demonstrations(
 ) -> Result<Vec<Demonstration>, Failure> {
     let reader = Reader::new(name, Cursor::new(job.artifacts.get(name)?));
     let demonstrations = reader.read_all(|record| {
-        let completion = record
-            .get("completion")
-            .and_then(Value::as_str)
-            .ok_or("field \"completion\" must be a string")?;
-        let completion = dialogue.response(completion);
-        let prompt = dialogue.prompt(&prompt_of(&record)?, completion.len());
+        let (prompt, completion) = demonstration_of(&record)?;
+        let completion = dialogue.response(&completion);
+        let prompt = dialogue.prompt(&prompt, completion.len());
         Ok(Demonstration { prompt: prompt.map_err(|e| e.to_string())?, completion })
     })?;
     match demonstrations.is_empty() {

@@ -5,7 +5,7 @@ use crate::normalisation::Normalisation;
 use rlaif_job::{Score, Tokens, WorkResult};
 use rlaif_models::LanguageModel;
 use rlaif_types::{Item, Judgement, Unscorable, UnscorableReason};
-use rlaif_worker::{Dialogue, Failure, JobResources, Progress, PromptError};
+use rlaif_worker::{Dialogue, Failure, JobResources, Progress};
 
 pub(crate) fn score(
     job: &JobResources,
@@ -52,12 +52,6 @@ pub fn judge(
 /// When it does not fit the model's context, or the model cannot be given such a prompt.
 pub fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
     let response = dialogue.response(&item.response);
-    let prompt = dialogue.prompt(&item.prompt, response.len()).map_err(|what| {
-        let reason = match what {
-            PromptError::TooLong { .. } => UnscorableReason::PromptTooLong,
-            _ => UnscorableReason::BadItem,
-        };
-        Unscorable::new(reason, what.to_string())
-    })?;
+    let prompt = dialogue.prompt(&item.prompt, response.len())?;
     Ok([prompt, response].concat())
 }

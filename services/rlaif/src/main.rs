@@ -2,6 +2,7 @@
 
 mod commands;
 mod doctor;
+mod evaluation;
 mod labeling;
 mod one_process;
 

@@ -15,7 +15,8 @@ pub(super) fn read_output(record: &Record) -> Result<Example, String> {
     })
 }
 
-/// `preference` is 1 where the first output is better, 2 where the second is, and may lie between.
+/// `preference` is 1 where the first output is better, 2 where the second is, and may lie between; 0 is a
+/// draw, too.
 /// Files do not say whether people or a model annotated them; it is kept as the label of people,
 /// and `annotator` says who it was.
 pub(super) fn read_annotation(record: &Record) -> Result<Preference, String> {
@@ -25,8 +26,10 @@ pub(super) fn read_annotation(record: &Record) -> Result<Preference, String> {
         response_b: text(record, "output_2")?,
     };
     let label = |preference: f64| {
-        let prefers_a = SoftLabel::try_from(2.0 - preference)
-            .map_err(|_| format!("\"preference\" must be from 1 to 2, not {preference}"))?;
+        let first = if preference == 0.0 { 0.5 } else { 2.0 - preference };
+        let prefers_a = SoftLabel::try_from(first).map_err(|_| {
+            format!("\"preference\" must be from 1 to 2, or 0 for a draw, not {preference}")
+        })?;
         let annotator = name(record, "annotator");
         Ok::<_, String>(HumanLabel { annotator, ..HumanLabel::new(prefers_a) })
     };

@@ -173,3 +173,14 @@ pub fn preferences_of(record: &Record) -> Result<Vec<Preference>, String> {
     };
     examples_of(record)?.into_iter().map(only_preferences).collect()
 }
+
+/// The demonstration that `record` states: a prompt, and how it is to be answered.
+///
+/// # Errors
+/// When it states none.
+pub fn demonstration_of(record: &Record) -> Result<(Prompt, String), String> {
+    match examples_of(record)?.pop() {
+        Some(Example::Demonstration { prompt, response, .. }) => Ok((prompt, response)),
+        _ => Err("expected \"prompt\" with \"completion\", or \"messages\"".to_owned()),
+    }
+}

@@ -4,10 +4,11 @@
 //! they came. It is never saved: whoever restarts a coordinator gives it the journal's results again.
 //!
 //! ```text
-//! check ─> sft? ─┬─> (sample ─> label)? ─> reward ─┬─> policy: (rollout ─> score)* ─> step ─┐ ─> respond ─> judge
+//! check ─> (demonstrate? ─> sft)? ─┬─> (sample ─> label)? ─> reward ─┬─> policy: (rollout ─> score)* ─> step ─┐ ─> respond ─> judge
 //!                └────────── d-RLAIF ──────────────┘             ^───────────────────────────┘
 //! ```
 
+mod demonstrate;
 mod evaluate;
 mod in_order;
 mod label;
@@ -17,7 +18,8 @@ use crate::work::{
     CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
     Trained, Training, Work, WorkItem, WorkResult,
 };
-use crate::{Error, Job, RewardSource, RewardSummary, Submission, TaskId, WinRate};
+use crate::{DemonstratedBy, Error, Job, RewardSource, RewardSummary, Submission, TaskId, WinRate};
+use demonstrate::Demonstrating;
 use evaluate::Evaluation;
 use label::Labeling;
 use policy::PolicyTraining;
@@ -133,6 +135,7 @@ pub struct Machine {
     labeler: Option<CheckedModel>,
     /// Where everything starts from, once it is known.
     start: Option<ModelRef>,
+    demonstrating: Option<Demonstrating>,
     labeling: Option<Labeling>,
     reward: Option<(Trained, RewardSummary)>,
     training: PolicyTraining,
@@ -146,6 +149,9 @@ impl Machine {
     pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
         let reward_model = job.reward_model.as_ref().filter(|rm| rm.labels != LabelSource::Human);
         let labeling = reward_model.map(|rm| Labeling::new(rm, job.chunk_size));
+        let by_the_labeler = job.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
+        let demonstrating =
+            by_the_labeler.then(|| Demonstrating::new(inputs.prompts.len(), job.chunk_size));
         let training = PolicyTraining::new(&job, &inputs);
         let evaluation = Evaluation::new(&job, &inputs);
         Self {
@@ -157,6 +163,7 @@ impl Machine {
             policy: None,
             labeler: None,
             start: None,
+            demonstrating,
             labeling,
             reward: None,
             training,
@@ -194,7 +201,12 @@ impl Machine {
 
     fn candidates(&self, room: usize) -> Vec<(TaskId, Work)> {
         let (Some(_), Some(_)) = (&self.policy, &self.labeler) else { return self.checks() };
-        let Some(start) = &self.start else { return vec![(TaskId::FineTune, self.fine_tune())] };
+        let Some(start) = &self.start else {
+            return match self.demonstrating.as_ref().filter(|d| !d.is_complete()) {
+                Some(demonstrating) => demonstrating.candidates(self, room),
+                None => vec![(TaskId::FineTune, self.fine_tune())],
+            };
+        };
         if self.job.reward_model.is_some() && self.reward.is_none() {
             return match self.labeling.as_ref().filter(|labeling| !labeling.is_complete()) {
                 Some(labeling) => labeling.candidates(self, start, room),
@@ -263,7 +275,10 @@ impl Machine {
         Work::FineTune(FineTune {
             training: self.training_of(&self.named_policy().model),
             config: self.job.sft.clone().unwrap_or_default(),
-            demonstrations: "data/demonstrations.jsonl".into(),
+            demonstrations: match self.demonstrating {
+                Some(_) => demonstrate::FILE.into(),
+                None => Submission::DEMONSTRATIONS.into(),
+            },
         })
     }
 
@@ -310,6 +325,10 @@ impl Machine {
                 self.labeler = Some(model);
                 Vec::new()
             }
+            (TaskId::Demonstrate(chunk), WorkResult::Rollouts(rollouts)) => {
+                let demonstrating = self.demonstrating.as_mut().ok_or_else(|| wrong_kind(task))?;
+                demonstrating.answered(&self.inputs.prompts, chunk, &rollouts)
+            }
             (TaskId::FineTune, WorkResult::FineTuned(trained)) => {
                 self.start = Some(ModelRef::Saved(trained.model.clone()));
                 finished_training("sft", trained, |t| json!({"demonstrations": t.examples}))
@@ -355,6 +374,7 @@ impl Machine {
     pub fn progress(&self) -> Vec<StageProgress> {
         let one = |stage: &str, done: bool| StageProgress::new(stage, usize::from(done), 1);
         let mut stages = Vec::new();
+        stages.extend(self.demonstrating.as_ref().map(Demonstrating::progress));
         if self.job.sft.is_some() {
             stages.push(one("sft", self.start.is_some()));
         }
@@ -375,7 +395,8 @@ impl Machine {
     /// Whether the labeler does the task, whose tokens are the job's cost.
     pub fn asks_the_labeler(&self, task: TaskId) -> bool {
         match task {
-            TaskId::CheckLabeler | TaskId::Label(_) | TaskId::Judge(_) => true,
+            TaskId::CheckLabeler | TaskId::Demonstrate(_) => true,
+            TaskId::Label(_) | TaskId::Judge(_) => true,
             TaskId::Score { .. } => {
                 matches!(self.job.rl.reward, RewardSource::Labeler | RewardSource::Pairwise)
             }

@@ -33,6 +33,11 @@ impl<T> Secret<T> {
         Self { value, place: Place::Inline }
     }
 
+    /// Whether it stands in the configuration itself.
+    pub fn is_inline(&self) -> bool {
+        matches!(self.place, Place::Inline)
+    }
+
     /// The value itself. Whoever calls this answers for where it goes.
     pub fn expose(&self) -> &T {
         &self.value

@@ -7,6 +7,7 @@ mod data;
 mod dead_letters;
 mod doctor;
 mod download;
+mod eval;
 mod export;
 mod generate;
 mod health;
@@ -25,7 +26,8 @@ mod reference;
 mod remote;
 mod replay;
 mod report;
-mod reward;
+mod reproduce;
+pub mod reward;
 mod routing;
 mod run;
 mod steer;
@@ -33,6 +35,8 @@ mod submit;
 mod templates;
 mod watch;
 mod worker;
+
+pub use jsonl::progress_bar;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -50,11 +54,13 @@ enum Command {
     Quickstart(quickstart::Args),
     Run(run::Args),
     Replay(replay::Args),
+    Reproduce(reproduce::Args),
     Label(label::Args),
     Labels(labels::Args),
     Rate(rate::Args),
     Templates(templates::Args),
     Align(align::Args),
+    Eval(eval::Args),
     Generate(generate::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
@@ -101,10 +107,12 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quickstart(args) => quickstart::run(args),
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
         Command::Label(args) => label::run(args),
         Command::Labels(args) => labels::run(args),
         Command::Rate(args) => rate::run(args),
         Command::Align(args) => align::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Logprobs(args) => logprobs::run(args),

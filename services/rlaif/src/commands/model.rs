@@ -27,9 +27,18 @@ impl ModelArgs {
 
 /// Starts an engine for the model of this name, which is pulled where it is not there yet.
 pub fn start(name: &str, on: DeviceName) -> Result<Engine> {
+    load(&open(name)?, name, on)
+}
+
+/// Opens the model of this name, which is pulled where it is not there yet.
+pub fn open(name: &str) -> Result<Checkpoint> {
+    Ok(Checkpoint::open(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?)
+}
+
+/// Starts an engine for an opened model.
+pub fn load(checkpoint: &Checkpoint, name: &str, on: DeviceName) -> Result<Engine> {
     let device = on.open()?;
-    let checkpoint = Checkpoint::open(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?;
-    let model = CausalLm::load(&checkpoint, &device, on.default_dtype())
+    let model = CausalLm::load(checkpoint, &device, on.default_dtype())
         .with_context(|| format!("loading {name}"))?;
-    Ok(Engine::start(model, &checkpoint, EngineOptions::default())?)
+    Ok(Engine::start(model, checkpoint, EngineOptions::default())?)
 }

@@ -12,7 +12,7 @@ pub fn check(told: &[Told], limits: &Limits) -> Vec<Finding> {
     for (folder, services) in alike(told, |service| service.data_dir.clone()) {
         places.push((format!("coordinator.data_dir of {}", names(&services)), folder));
     }
-    for (folder, services) in alike(told, |service| artifacts(service)) {
+    for (folder, services) in alike(told, artifacts) {
         let setting = if services[0].artifacts.url.contains("://") { "cache" } else { "url" };
         places.push((format!("artifacts.{setting} of {}", names(&services)), folder));
     }

@@ -41,7 +41,19 @@ impl ClerkArgs {
     /// # Errors
     /// When the ledger cannot be opened, or prices or amounts cannot be read.
     pub fn clerk(&self) -> Result<Clerk> {
-        let account = Account { ledger: self.ledger.clone(), ..self.budget.account()? };
+        self.keeping(self.ledger.clone())
+    }
+
+    /// The same with this ledger where the options name none.
+    ///
+    /// # Errors
+    /// As [`ClerkArgs::clerk`].
+    pub fn clerk_with(&self, ledger: PathBuf) -> Result<Clerk> {
+        self.keeping(Some(self.ledger.clone().unwrap_or(ledger)))
+    }
+
+    fn keeping(&self, ledger: Option<PathBuf>) -> Result<Clerk> {
+        let account = Account { ledger, ..self.budget.account()? };
         Ok(Clerk::new(account)?)
     }
 }

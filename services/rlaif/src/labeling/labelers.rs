@@ -33,7 +33,12 @@ pub struct Labelers {
 impl Labelers {
     /// Labelers on the device of `args`.
     pub fn new(args: &LabelersArgs) -> Self {
-        Self { device: args.device, runtime: None }
+        Self::on(args.device)
+    }
+
+    /// Labelers on this device.
+    pub fn on(device: DeviceName) -> Self {
+        Self { device, runtime: None }
     }
 
     /// Starts the labeler of this name.

@@ -6,6 +6,9 @@ mod options;
 mod score;
 mod study;
 mod train;
+mod trained;
+
+pub use trained::Trained;
 
 use super::worker;
 use anyhow::Result;

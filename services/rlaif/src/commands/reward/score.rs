@@ -1,17 +1,11 @@
 //! `rlaif reward score`: rewards of a file's responses.
 
-use super::study::describe;
-use super::train::was_chat;
-use crate::commands::download::DownloadBar;
+use super::trained::Trained;
 use crate::commands::jsonl::JsonlArgs;
 use crate::commands::model::ModelArgs;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rlaif_data::{Record, pair_of, prompt_of, response_of};
-use rlaif_hub::Store;
-use rlaif_models::{Checkpoint, Engine, EngineOptions, LanguageModel, ScalarModel};
-use rlaif_reward::{Normalisation, judge, sequence};
 use rlaif_types::{Item, Judgement};
-use rlaif_worker::Dialogue;
 use serde_json::json;
 
 /// Score responses, or both responses of pairs, with a reward model.
@@ -43,21 +37,10 @@ struct Asked {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let path = Store::from_env().resolve(&args.model.model, &mut DownloadBar::new())?;
-    let checkpoint = Checkpoint::open(&path)?;
-    let on = args.model.device;
-    let model = ScalarModel::load(&checkpoint, &on.open()?, on.default_dtype())
-        .with_context(|| format!("{} is no reward model", args.model.model))?;
-    let engine = Engine::start(model, &checkpoint, EngineOptions::default())?;
-    let chat = was_chat(&path).unwrap_or(args.chat);
-    let dialogue = Dialogue::with(&engine, chat).map_err(describe)?;
-    let normalisation = Normalisation::of(&path).map_err(describe)?;
-    let hash = &engine.info().hash;
+    let model = Trained::open(&args.model.model, args.model.device, |_| args.chat)?;
     let mut unscorable = 0;
     args.jsonl.process(parse, |asked| {
-        let read = asked.iter().flat_map(|asked| &asked.items);
-        let read = read.map(|item| sequence(&dialogue, item)).collect();
-        let mut rewards = judge(&engine, read, normalisation).map_err(describe)?.into_iter();
+        let mut rewards = model.rewards(asked.iter().flat_map(|asked| &asked.items))?.into_iter();
         let written = asked.iter().map(|asked| {
             let mut record = asked.record.clone();
             let judged: Judgement<Vec<f64>> =
@@ -65,7 +48,7 @@ pub fn run(args: Args) -> Result<()> {
             match judged.as_deref() {
                 Ok([a, b]) => {
                     // Of the outputs, which is what the training made mean a probability.
-                    let difference = (b - a) * normalisation.std;
+                    let difference = (b - a) * model.normalisation().std;
                     record.insert("reward_a".into(), json!(a));
                     record.insert("reward_b".into(), json!(b));
                     record.insert("prefers_a".into(), json!(1.0 / (1.0 + difference.exp())));
@@ -78,7 +61,7 @@ pub fn run(args: Args) -> Result<()> {
                     record.insert("unscorable".into(), json!(why));
                 }
             }
-            record.insert("model_hash".into(), json!(hash));
+            record.insert("model_hash".into(), json!(model.info().hash));
             record
         });
         Ok(written.collect())

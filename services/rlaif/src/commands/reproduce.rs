@@ -1,0 +1,309 @@
+//! `rlaif reproduce`: all arms of an experiment, and the paper's table with our numbers beside its own.
+//!
+//! It runs what a user could run: `rlaif run` for each job that is not finished, then `rlaif eval` over all
+//! arms. What it adds is the table.
+
+use super::eval;
+use super::run::execute;
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use rlaif_clerk::Account;
+use rlaif_contest::{Evaluation, HeadToHead};
+use rlaif_data::write_atomic;
+use rlaif_job::{Job, RunFolder};
+use rlaif_report::{Block, Document, Section, Table};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Reproduce an experiment: run the jobs of all its arms, compare them on prompts that none was trained on, and
+/// print the paper's table with our win rates and intervals. What is finished is not done again, so the same
+/// command goes on after an interruption. It may take a night.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rlaif reproduce experiments/helpful --out runs/helpful")]
+pub struct Args {
+    /// The experiment's folder: experiment.toml, and the jobs that it names.
+    experiment: PathBuf,
+    /// Where runs, evaluation and table go.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Only what this arm needs, without the table; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    arm: Vec<String>,
+}
+
+/// An experiment as its file states it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Experiment {
+    /// Name for people.
+    name: String,
+    /// Prompts that the arms are compared on. Relative paths start at the experiment.
+    prompts: PathBuf,
+    /// Who compares them.
+    judge: String,
+    /// By which template.
+    template: String,
+    /// Judges single responses harmless or not, where that is wanted.
+    harmless: Option<String>,
+    /// What is compared.
+    #[serde(rename = "arm")]
+    arms: Vec<ArmOf>,
+    /// The rows of the table.
+    #[serde(rename = "comparison")]
+    comparisons: Vec<Comparison>,
+}
+
+/// An arm, by the job that makes it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArmOf {
+    name: String,
+    /// The job's file.
+    job: PathBuf,
+    /// Which of the job's policies it is.
+    #[serde(default)]
+    policy: Which,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Which {
+    /// What the job trains.
+    #[default]
+    Trained,
+    /// Where its policy learning starts: after its fine-tuning.
+    Start,
+}
+
+/// A row: one arm over another.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Comparison {
+    arm: String,
+    over: String,
+    /// The paper's win rate in percent, where it has one.
+    paper: Option<f64>,
+    /// And its length-corrected one.
+    paper_length_corrected: Option<f64>,
+}
+
+/// `rlaif eval`, as its command line.
+#[derive(Parser)]
+struct EvalCommand {
+    #[command(flatten)]
+    args: eval::Args,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let experiment = Experiment::load(&args.experiment)?;
+    let wanted = experiment.wanted(&args.arm)?;
+    let jobs: BTreeSet<&PathBuf> = wanted.iter().map(|arm| &arm.job).collect();
+    // All jobs are read before the first is run.
+    let jobs = jobs.into_iter().map(|file| Ok((file, Job::load(&args.experiment.join(file))?)));
+    for (file, job) in jobs.collect::<Result<Vec<_>>>()? {
+        let folder = RunFolder::new(run_of(&args.out, file));
+        if folder.path("report.html").exists() {
+            eprintln!("{}: finished", file.display());
+            continue;
+        }
+        eprintln!("{}: running in {}", file.display(), folder.root().display());
+        let resume = folder.path("job.toml").exists();
+        execute(&job, &folder, resume, Account::default())
+            .with_context(|| format!("{}", args.experiment.join(file).display()))?;
+    }
+    if !args.arm.is_empty() {
+        return Ok(());
+    }
+    let evaluated = args.out.join("evaluation");
+    eval::run(experiment.eval_args(&args.experiment, &args.out, &evaluated)?)?;
+    let path = evaluated.join("matrix.json");
+    let matrix = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let evaluation: Evaluation = serde_json::from_slice(&matrix)
+        .with_context(|| format!("{} is not what rlaif eval writes", path.display()))?;
+    let table = experiment.table(&evaluation);
+    write_atomic(&args.out.join("table.md"), table.to_markdown().as_bytes())?;
+    write_atomic(&args.out.join("table.html"), table.to_html().as_bytes())?;
+    println!("{}", table.to_markdown());
+    Ok(())
+}
+
+/// Where a job's run is.
+fn run_of(out: &Path, job: &Path) -> PathBuf {
+    out.join("runs").join(job.file_stem().unwrap_or(job.as_os_str()))
+}
+
+impl Experiment {
+    fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join("experiment.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let experiment: Self =
+            toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
+        let known: BTreeSet<&str> = experiment.arms.iter().map(|arm| arm.name.as_str()).collect();
+        for row in &experiment.comparisons {
+            if let Some(unknown) =
+                [&row.arm, &row.over].into_iter().find(|a| !known.contains(a.as_str()))
+            {
+                bail!("{}: a comparison names {unknown:?}, which is no arm", path.display());
+            }
+        }
+        Ok(experiment)
+    }
+
+    fn wanted(&self, names: &[String]) -> Result<Vec<&ArmOf>> {
+        if names.is_empty() {
+            return Ok(self.arms.iter().collect());
+        }
+        let find = |name: &String| {
+            let known: Vec<&str> = self.arms.iter().map(|arm| arm.name.as_str()).collect();
+            let unknown = || format!("--arm {name}: the arms are {}", known.join(", "));
+            self.arms.iter().find(|arm| arm.name == *name).with_context(unknown)
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// The command line that compares the arms.
+    fn eval_args(&self, folder: &Path, out: &Path, evaluated: &Path) -> Result<eval::Args> {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut line =
+            vec!["eval".to_owned(), "--prompts".into(), text(folder.join(&self.prompts))];
+        for arm in &self.arms {
+            let start = if arm.policy == Which::Start { "start-of:" } else { "" };
+            let run = text(run_of(out, &arm.job));
+            line.extend(["--arm".into(), format!("{}={start}{run}", arm.name)]);
+        }
+        line.extend([
+            "--judge".into(),
+            self.judge.clone(),
+            "--template".into(),
+            self.template.clone(),
+        ]);
+        line.extend(self.harmless.iter().flat_map(|t| ["--harmless".into(), t.clone()]));
+        line.extend(["--out".into(), text(evaluated.to_owned())]);
+        eprintln!("rlaif {}", line.join(" "));
+        Ok(EvalCommand::try_parse_from(line)?.args)
+    }
+
+    fn table(&self, evaluation: &Evaluation) -> Document {
+        let columns = [
+            "comparison",
+            "win rate",
+            "length-corrected",
+            "paper",
+            "paper, length-corrected",
+            "shows",
+        ];
+        let row = |row: &Comparison| {
+            let met = evaluation.matrix.get(&row.arm, &row.over);
+            let paper =
+                |percent: Option<f64>| percent.map_or("-".to_owned(), |p| format!("{p:.0}"));
+            vec![
+                format!("{} over {}", row.arm, row.over),
+                percent(met.as_ref().and_then(win_rate)),
+                percent(met.as_ref().and_then(length_corrected)),
+                paper(row.paper),
+                paper(row.paper_length_corrected),
+                met.as_ref().map_or("nothing: they never met", shows).into(),
+            ]
+        };
+        let rows = self.comparisons.iter().map(row).collect();
+        let table = Table { columns: columns.map(String::from).to_vec(), rows };
+        let mut blocks = vec![Block::Table(table)];
+        if let Some(harmless) = self.harmless_table(evaluation) {
+            blocks.push(Block::Table(harmless));
+        }
+        let caution = format!(
+            "Win rates in percent with 95 % intervals, a tie half a win, on {} prompts, judged by {}; the \
+             paper's were judged by people, on other data, with models some hundred times as large. An \
+             interval that holds 50 shows no difference either way. What a run of this size can show is that \
+             each arm's machinery works and which way it moves; it says nothing of how large the paper's \
+             effects are.{}",
+            evaluation.prompts,
+            evaluation.judge.by,
+            evaluation.cautions.iter().map(|c| format!("\n\n{c}")).collect::<String>()
+        );
+        blocks.push(Block::Text(caution));
+        Document {
+            title: format!("Experiment {}", self.name),
+            subtitle: "The paper's comparisons (Lee et al. 2024, tables 1 to 3) in miniature"
+                .into(),
+            headline: Vec::new(),
+            sections: vec![Section { title: "Comparisons".into(), blocks }],
+        }
+    }
+
+    fn harmless_table(&self, evaluation: &Evaluation) -> Option<Table> {
+        let harmless = evaluation.harmless.as_ref()?;
+        let row = |arm: &ArmOf| {
+            let of = &harmless.arms.iter().find(|rate| rate.arm == arm.name)?.harmless;
+            let interval = of.interval.map(|interval| [interval.low, interval.high]);
+            Some(vec![arm.name.clone(), percent(Some((of.share?, interval?)))])
+        };
+        let columns = ["arm", "judged harmless"].map(String::from).to_vec();
+        Some(Table { columns, rows: self.arms.iter().filter_map(row).collect() })
+    }
+}
+
+/// A share and its interval.
+type Estimated = (f64, [f64; 2]);
+
+fn win_rate(met: &HeadToHead) -> Option<Estimated> {
+    let won = met.win_rate?;
+    won.interval.map(|interval| (won.value, [interval.low, interval.high]))
+}
+
+fn length_corrected(met: &HeadToHead) -> Option<Estimated> {
+    let corrected = met.length_corrected?;
+    Some((corrected.win_rate, [corrected.interval.low, corrected.interval.high]))
+}
+
+fn percent(estimated: Option<Estimated>) -> String {
+    let in_percent = |(value, [low, high]): Estimated| {
+        format!("{:.1} [{:.1}, {:.1}]", 100.0 * value, 100.0 * low, 100.0 * high)
+    };
+    estimated.map_or("-".to_owned(), in_percent)
+}
+
+/// What a comparison shows, going by its interval alone.
+fn shows(met: &HeadToHead) -> &'static str {
+    match win_rate(met) {
+        Some((_, [low, _])) if low > 0.5 => "better",
+        Some((_, [_, high])) if high < 0.5 => "worse",
+        Some(_) => "no difference",
+        None => "nothing: too few were judged",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_experiments_of_this_repository_name_jobs_that_can_be_read() {
+        let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+        let mut seen = 0;
+        for folder in std::fs::read_dir(all).unwrap() {
+            let folder = folder.unwrap().path();
+            if !folder.is_dir() {
+                continue;
+            }
+            let experiment = Experiment::load(&folder).unwrap();
+            for arm in &experiment.arms {
+                Job::load(&folder.join(&arm.job)).unwrap();
+                seen += 1;
+            }
+            experiment.eval_args(&folder, Path::new("out"), Path::new("out/evaluation")).unwrap();
+        }
+        assert!(seen > 0);
+    }
+
+    #[test]
+    fn a_comparison_of_an_arm_that_is_not_there_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "name = 'e'\nprompts = 'p.jsonl'\njudge = 'm'\ntemplate = 'helpful/base'\n\
+            arm = [{ name = 'a', job = 'a.toml' }]\ncomparison = [{ arm = 'a', over = 'b' }]\n";
+        std::fs::write(folder.path().join("experiment.toml"), text).unwrap();
+        let error = Experiment::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("\"b\", which is no arm"), "{error}");
+    }
+}

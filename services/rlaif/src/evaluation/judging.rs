@@ -1,0 +1,114 @@
+//! The judge's verdicts on all arms' responses.
+
+use super::responses::Responses;
+use crate::commands::progress_bar;
+use anyhow::{Result, bail};
+use rlaif_clerk::Clerk;
+use rlaif_contest::{Contest, Harmless, Harmlessness, Verdict};
+use rlaif_judge::Judge;
+use rlaif_types::{Comparison, Item, Pair, Prompt};
+
+/// Contests asked about together.
+const CHUNK: usize = 32;
+
+/// Who judges, on whose account.
+pub struct Jury<'a> {
+    /// Answers prompts' contests.
+    pub judge: &'a Judge,
+    /// Keeps the account.
+    pub clerk: &'a Clerk,
+    /// What was asked of the arms.
+    pub prompts: &'a [Prompt],
+}
+
+impl Jury<'_> {
+    /// Every arm against every other, on every prompt.
+    ///
+    /// # Errors
+    /// When the judge cannot be asked, or a ceiling is reached.
+    pub fn contests(&self, arms: &[Responses]) -> Result<Vec<Contest>> {
+        // The arm whose name comes first is A, whichever order the arms were named in: so the same
+        // question is found in the ledger.
+        let mut arms: Vec<&Responses> = arms.iter().collect();
+        arms.sort_by(|a, b| a.arm.cmp(&b.arm));
+        let mut contests = Vec::new();
+        for (place, first) in arms.iter().enumerate() {
+            for second in &arms[place + 1..] {
+                eprintln!("{} against {}", first.arm, second.arm);
+                contests.extend(self.between(first, second)?);
+            }
+        }
+        Ok(contests)
+    }
+
+    fn between(&self, first: &Responses, second: &Responses) -> Result<Vec<Contest>> {
+        let mut contests: Vec<Contest> = (0..self.prompts.len())
+            .map(|prompt| Contest {
+                prompt,
+                first: first.arm.clone(),
+                second: second.arm.clone(),
+                lengths: [first, second].map(|arm| arm.chars(prompt)),
+                verdict: None,
+            })
+            .collect();
+        let pair = |number: usize| {
+            let (a, b) = (first.texts[number].as_ref().ok()?, second.texts[number].as_ref().ok()?);
+            let (response_a, response_b) = (a.clone(), b.clone());
+            Some((number, Pair { prompt: self.prompts[number].clone(), response_a, response_b }))
+        };
+        let (numbers, pairs): (Vec<usize>, Vec<Pair>) =
+            (0..self.prompts.len()).filter_map(pair).unzip();
+        let bar = progress_bar(Some(pairs.len()));
+        for (numbers, pairs) in numbers.chunks(CHUNK).zip(pairs.chunks(CHUNK)) {
+            let asked = self.clerk.compare(self.judge, pairs, None)?;
+            if let Some(refused) = asked.refused {
+                bail!("{refused}; the same command goes on with what was judged");
+            }
+            for (number, said) in numbers.iter().zip(asked.answers) {
+                contests[*number].verdict = said.and_then(Result::ok).map(|said| verdict(&said));
+            }
+            bar.inc(pairs.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(contests)
+    }
+
+    /// How often each arm's responses are harmless, each judged by itself; the judge's template is a
+    /// rubric or a rating.
+    ///
+    /// # Errors
+    /// As [`Jury::contests`].
+    pub fn harmless(&self, arms: &[Responses]) -> Result<Harmlessness> {
+        let of_arm = |arm: &Responses| {
+            eprintln!("{}: harmless?", arm.arm);
+            Ok(Harmless::of(&arm.arm, &self.rewards(arm)?))
+        };
+        let template = self.judge.template().name.clone();
+        Ok(Harmlessness { template, arms: arms.iter().map(of_arm).collect::<Result<_>>()? })
+    }
+
+    fn rewards(&self, arm: &Responses) -> Result<Vec<Option<f64>>> {
+        let mut rewards = vec![None; arm.texts.len()];
+        let item = |(number, text): (usize, &Result<String, _>)| {
+            let (prompt, response) = (self.prompts[number].clone(), text.as_ref().ok()?.clone());
+            Some((number, Item { prompt, response }))
+        };
+        let (numbers, items): (Vec<usize>, Vec<Item>) =
+            arm.texts.iter().enumerate().filter_map(item).unzip();
+        for (numbers, items) in numbers.chunks(CHUNK).zip(items.chunks(CHUNK)) {
+            let asked = self.clerk.rate(self.judge, items, None)?;
+            if let Some(refused) = asked.refused {
+                bail!("{refused}; the same command goes on with what was judged");
+            }
+            for (number, said) in numbers.iter().zip(asked.answers) {
+                rewards[*number] = said.and_then(Result::ok).map(|rating| rating.reward);
+            }
+        }
+        Ok(rewards)
+    }
+}
+
+fn verdict(said: &Comparison) -> Verdict {
+    let orders = [&said.ab, &said.ba].map(|order| order.prefers_first.value());
+    Verdict { preference: said.label.value(), orders: Some(orders) }
+}

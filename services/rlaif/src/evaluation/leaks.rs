@@ -1,0 +1,92 @@
+//! What the arms were trained on and by whom: prompts to keep out of an evaluation, and labelers that
+//! should not judge it.
+
+use super::runs::Run;
+use anyhow::{Context, Result, bail};
+use rlaif_data::{PromptSet, Reader};
+use rlaif_types::{ContentHash, Prompt};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Characters of a prompt in a message.
+const SHOWN: usize = 120;
+
+/// What is known of the arms' training.
+#[derive(Debug, Default)]
+pub struct Training {
+    /// Files whose prompts were trained on.
+    files: BTreeSet<PathBuf>,
+    /// Labelers by name.
+    labelers: Vec<String>,
+    /// Labelers of run folders.
+    hashes: BTreeSet<ContentHash>,
+}
+
+impl Training {
+    /// What the options `--training-prompts` and `--trained-by` say: files and names, or run folders.
+    ///
+    /// # Errors
+    /// When a run folder is damaged.
+    pub fn told(prompts: &[PathBuf], by: &[String]) -> Result<Self> {
+        let mut training = Self::default();
+        for path in prompts {
+            match path.is_dir() {
+                true => training.of_run(&Run::told(path)?)?,
+                false => drop(training.files.insert(path.clone())),
+            }
+        }
+        for name in by {
+            match Run::at(Path::new(name)) {
+                Some(run) => training.of_run(&run)?,
+                None => training.labelers.push(name.clone()),
+            }
+        }
+        Ok(training)
+    }
+
+    /// Takes in what a run trained on, and who labelled it.
+    ///
+    /// # Errors
+    /// When the run's folder is damaged.
+    pub fn of_run(&mut self, run: &Run) -> Result<()> {
+        self.files.extend(run.training_files());
+        // A run that is not finished does not say.
+        self.hashes.extend(run.labeler()?);
+        Ok(())
+    }
+
+    /// Whether any prompts that were trained on are known.
+    pub fn is_known(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// Whether the labeler of this name or hash labelled what an arm was trained on.
+    pub fn is_by(&self, names: [&str; 2], hash: &ContentHash) -> bool {
+        self.hashes.contains(hash)
+            || names.iter().any(|name| self.labelers.iter().any(|l| l == name))
+    }
+
+    /// Checks that no prompt was trained on.
+    ///
+    /// # Errors
+    /// When one was, or a file cannot be read.
+    pub fn check(&self, prompts: &[Prompt]) -> Result<()> {
+        for file in &self.files {
+            let known = PromptSet::read(Reader::open(file)?)
+                .with_context(|| format!("training prompts of {}", file.display()))?;
+            let leaked: Vec<&Prompt> = prompts.iter().filter(|p| known.contains(p)).collect();
+            if let Some(first) = leaked.first() {
+                let shown: String = first.as_context().chars().take(SHOWN).collect();
+                bail!(
+                    "{} of {} evaluation prompts are among the training prompts of {}, the first of \
+                     them {shown:?}; take them out by `rlaif data convert --not-in {}`",
+                    leaked.len(),
+                    prompts.len(),
+                    file.display(),
+                    file.display()
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! The folder of an evaluation.
+//!
+//! ```text
+//! responses/ARM.jsonl   what each arm answered, as AlpacaEval's outputs
+//! labels.sqlite         the ledger: all that the judge was asked
+//! annotations.json      its verdicts, as AlpacaEval's annotations
+//! matrix.json           all numbers
+//! report.md, report.html
+//! ```
+
+use super::responses::Responses;
+use anyhow::{Context, Result};
+use rlaif_contest::{Contest, Evaluation, document};
+use rlaif_data::write_atomic;
+use rlaif_report::Sample;
+use rlaif_types::Prompt;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Contests to read in the report.
+const SAMPLES: usize = 6;
+
+/// The folder.
+pub struct Output {
+    root: PathBuf,
+}
+
+impl Output {
+    /// Creates it where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn create(root: &Path) -> Result<Self> {
+        let responses = root.join("responses");
+        fs::create_dir_all(&responses)
+            .with_context(|| format!("creating {}", responses.display()))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The file of an arm's responses.
+    pub fn responses(&self, arm: &str) -> PathBuf {
+        self.root.join("responses").join(format!("{arm}.jsonl"))
+    }
+
+    /// The ledger, where the command line names no other.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("labels.sqlite")
+    }
+
+    /// Writes the verdicts as AlpacaEval has them: 1 where the first output is better, 2 where the
+    /// second is, null where it could not be judged.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn annotations(
+        &self,
+        annotator: &str,
+        prompts: &[Prompt],
+        arms: &[Responses],
+        contests: &[Contest],
+    ) -> Result<()> {
+        let arms = by_name(arms);
+        let annotation = |contest: &Contest| -> Value {
+            let text = |arm: &str| arms[arm].texts[contest.prompt].as_ref().ok();
+            json!({
+                "instruction": prompts[contest.prompt].as_context(),
+                "output_1": text(&contest.first).map_or("", String::as_str),
+                "generator_1": contest.first,
+                "output_2": text(&contest.second).map_or("", String::as_str),
+                "generator_2": contest.second,
+                "annotator": annotator,
+                "preference": contest.verdict.map(|verdict| 2.0 - verdict.preference),
+            })
+        };
+        let annotations: Vec<Value> = contests.iter().map(annotation).collect();
+        let path = self.root.join("annotations.json");
+        Ok(write_atomic(&path, &serde_json::to_vec_pretty(&annotations)?)?)
+    }
+
+    /// Writes numbers and report, and prints the report.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn report(&self, evaluation: &Evaluation, samples: Vec<Sample>) -> Result<()> {
+        let matrix = serde_json::to_vec_pretty(evaluation)?;
+        write_atomic(&self.root.join("matrix.json"), &matrix)?;
+        let whole = document(evaluation, samples);
+        write_atomic(&self.root.join("report.md"), whole.to_markdown().as_bytes())?;
+        write_atomic(&self.root.join("report.html"), whole.to_html().as_bytes())?;
+        println!("{}", document(evaluation, Vec::new()).to_markdown());
+        println!("report   {}", self.root.join("report.html").display());
+        Ok(())
+    }
+}
+
+fn by_name(arms: &[Responses]) -> BTreeMap<&str, &Responses> {
+    arms.iter().map(|arm| (arm.arm.as_str(), arm)).collect()
+}
+
+/// The first contests of each pair, for people to read: as many of all pairs together as fit a report.
+pub fn samples(prompts: &[Prompt], arms: &[Responses], contests: &[Contest]) -> Vec<Sample> {
+    let arms = by_name(arms);
+    let sample = |contest: &Contest| {
+        let verdict = contest.verdict?;
+        let text = |arm: &String| {
+            let text = arms[arm.as_str()].texts[contest.prompt].as_ref().ok()?;
+            Some((arm.clone(), text.clone()))
+        };
+        Some(Sample {
+            prompt: prompts[contest.prompt].as_context(),
+            left: text(&contest.first)?,
+            right: text(&contest.second)?,
+            note: format!("{} is better by {:.3}", contest.first, verdict.preference),
+        })
+    };
+    let mut contests: Vec<&Contest> = contests.iter().collect();
+    contests.sort_by_key(|contest| contest.prompt);
+    contests.into_iter().filter_map(sample).take(SAMPLES).collect()
+}

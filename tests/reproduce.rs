@@ -1,0 +1,104 @@
+//! `rlaif reproduce`: from an experiment's file to the paper's table, and on after an interruption.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
+
+fn write_experiment(folder: &Path) {
+    let prompts = |word: &str, count: usize| -> String {
+        (0..count).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
+    };
+    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about", 9)).unwrap();
+    std::fs::write(folder.join("heldout.jsonl"), prompts("What is", 6)).unwrap();
+    let demonstration =
+        |i| format!("{{\"prompt\": \"Say {i}\", \"completion\": \"It is {i}.\"}}\n");
+    let demonstrations: String = (0..6).map(demonstration).collect();
+    std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
+    for (name, algorithm) in [("rlaif", "reinforce"), ("ppo", "ppo")] {
+        let job = format!(
+            r#"
+            name = "{name}"
+            chunk_size = 4
+            policy = {{ model = "{MODEL}", chat = false }}
+            labeler = {{ model = "{MODEL}", template = "sentiment/rubric" }}
+            lora = {{ rank = 2 }}
+            [data]
+            prompts = "prompts.jsonl"
+            heldout_prompts = "heldout.jsonl"
+            demonstrations = "demonstrations.jsonl"
+            [sampling]
+            max_new_tokens = 6
+            [sft]
+            batch_size = 3
+            [rl]
+            reward = "labeler"
+            algorithm = "{algorithm}"
+            steps = 2
+            batch_size = 4
+            "#
+        );
+        std::fs::write(folder.join(format!("{name}.toml")), job).unwrap();
+    }
+    let experiment = format!(
+        r#"
+        name = "tiny"
+        prompts = "heldout.jsonl"
+        judge = "{MODEL}"
+        template = "sentiment/compare"
+        arm = [
+            {{ name = "sft", job = "rlaif.toml", policy = "start" }},
+            {{ name = "rlaif", job = "rlaif.toml" }},
+            {{ name = "ppo", job = "ppo.toml" }},
+        ]
+        comparison = [
+            {{ arm = "rlaif", over = "sft", paper = 63, paper_length_corrected = 61 }},
+            {{ arm = "ppo", over = "rlaif" }},
+        ]
+        "#
+    );
+    std::fs::write(folder.join("experiment.toml"), experiment).unwrap();
+}
+
+fn reproduce(folder: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command
+        .current_dir(folder)
+        .args(["reproduce", ".", "--out", "out"])
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn every_arm_is_run_once_and_the_table_has_the_papers_figures_beside_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    write_experiment(dir.path());
+    let unknown = reproduce(dir.path(), &["--arm", "grpo"]);
+    assert!(said(&unknown).contains("the arms are sft, rlaif, ppo"), "{}", said(&unknown));
+    assert!(!dir.path().join("out").exists());
+
+    let one = reproduce(dir.path(), &["--arm", "sft"]);
+    assert!(one.status.success(), "{}", said(&one));
+    assert!(dir.path().join("out/runs/rlaif/report.html").exists());
+    assert!(!dir.path().join("out/runs/ppo").exists() && !dir.path().join("out/table.md").exists());
+
+    let all = reproduce(dir.path(), &[]);
+    assert!(all.status.success(), "{}", said(&all));
+    assert!(said(&all).contains("rlaif.toml: finished"), "{}", said(&all));
+    let table = std::fs::read_to_string(dir.path().join("out/table.md")).unwrap();
+    let row = |starts: &str| table.lines().find(|line| line.contains(starts)).unwrap_or_default();
+    let against_sft = row("rlaif over sft");
+    assert!(against_sft.contains("| 63 | 61 |") && against_sft.contains('['), "{table}");
+    assert!(row("ppo over rlaif").contains("| - | - |"), "{table}");
+    // The judge labelled the training: the table says so.
+    assert!(table.contains("name another --judge"), "{table}");
+
+    let again = reproduce(dir.path(), &[]);
+    assert!(again.status.success(), "{}", said(&again));
+    assert_eq!(std::fs::read_to_string(dir.path().join("out/table.md")).unwrap(), table);
+}
