@@ -336,7 +336,9 @@ fn every_setting_of_the_reference_is_known_to_its_service_and_none_is_missing() 
         let mut described = BTreeSet::new();
         for section in reference.sections.iter().filter(|s| s.services.contains(&index)) {
             for field in &reference.definitions[section.definition].fields {
-                described.insert([&section.path[..], &[field.name.clone()]].concat().join("."));
+                described.insert(
+                    [&section.path[..], std::slice::from_ref(&field.name)].concat().join("."),
+                );
             }
         }
         let mut tables = vec![(String::new(), service.given.clone())];
