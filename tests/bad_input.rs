@@ -159,6 +159,18 @@ fn a_job_with_nothing_to_work_on() {
     assert!(!out.exists(), "a run folder was made for a job that cannot run");
 }
 
+/// What it writes nobody reads, as behind `| head`.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    for args in [&["templates", "list"][..], &["data", "convert", "--help"], &["models", "list"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        let output = command.args(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+    }
+}
+
 /// A device that refuses every write stands in for a full disk.
 #[test]
 fn a_full_disk() {

@@ -18,6 +18,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
     if !cli.is_a_service() {
+        // As other tools, `rlaif ... | head` ends quietly where nobody reads any more.
+        sigpipe::reset();
         tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::try_from_env("RLAIF_LOG").unwrap_or_else(|_| "warn".into()))
             .with_writer(std::io::stderr)

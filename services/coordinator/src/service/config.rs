@@ -89,13 +89,12 @@ mod tests {
     use rlaif_queue::Options;
 
     #[test]
-    fn the_defaults_hold_and_a_dump_of_them_reads_back_but_for_the_address_of_redis() {
+    fn the_defaults_hold_and_a_dump_of_them_reads_back() {
         let config = Config::load(None).unwrap();
         let dumped = config.dump();
-        assert!(dumped.contains("url = \"***\"") && !dumped.contains("6379"), "{dumped}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("dumped.toml");
-        std::fs::write(&file, dumped.replace("***", "redis://127.0.0.1:6379")).unwrap();
+        std::fs::write(&file, &dumped).unwrap();
         assert_eq!(format!("{:?}", Config::load(Some(&file)).unwrap()), format!("{config:?}"));
         let patience = config.queue.options.patience;
         let options = Options { patience, ..Options::default() };
