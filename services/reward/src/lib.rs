@@ -14,7 +14,7 @@ mod train;
 pub use ask::pair_scores;
 pub use fit::{Example, Fit, FitMetrics};
 pub use normalisation::Normalisation;
-pub use score::{judge, sequence};
+pub use score::{judge, pair_sequences, sequence};
 pub use service::{Direct, RULES, Reward};
 
 use rlaif_job::{Work, WorkItem, WorkResult};

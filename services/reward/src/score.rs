@@ -4,7 +4,7 @@ use crate::ask::rewards;
 use crate::normalisation::Normalisation;
 use rlaif_job::{Score, Tokens, WorkResult};
 use rlaif_models::LanguageModel;
-use rlaif_types::{Item, Judgement, Unscorable, UnscorableReason};
+use rlaif_types::{Item, Judgement, Pair, Prompt, Unscorable, UnscorableReason};
 use rlaif_worker::{Dialogue, Failure, JobResources, Progress};
 
 pub(crate) fn score(
@@ -51,7 +51,20 @@ pub fn judge(
 /// # Errors
 /// When it does not fit the model's context, or the model cannot be given such a prompt.
 pub fn sequence(dialogue: &Dialogue, item: &Item) -> Judgement<Vec<u32>> {
-    let response = dialogue.response(&item.response);
-    let prompt = dialogue.prompt(&item.prompt, response.len())?;
+    text_sequence(dialogue, &item.prompt, &item.response)
+}
+
+/// Both candidates of a pair, each as [`sequence`] has an item.
+///
+/// # Errors
+/// As those of [`sequence`].
+pub fn pair_sequences(dialogue: &Dialogue, pair: &Pair) -> Judgement<(Vec<u32>, Vec<u32>)> {
+    let of = |response: &str| text_sequence(dialogue, &pair.prompt, response);
+    Ok((of(&pair.response_a)?, of(&pair.response_b)?))
+}
+
+fn text_sequence(dialogue: &Dialogue, prompt: &Prompt, response: &str) -> Judgement<Vec<u32>> {
+    let response = dialogue.response(response);
+    let prompt = dialogue.prompt(prompt, response.len())?;
     Ok([prompt, response].concat())
 }

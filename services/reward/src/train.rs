@@ -3,6 +3,7 @@
 use crate::ask::pair_scores;
 use crate::fit::{Example, Fit};
 use crate::normalisation::Normalisation;
+use crate::score::pair_sequences;
 use rlaif_data::{Reader, preferences_of};
 use rlaif_job::{
     LabelRecord, Manifest, RewardSummary, SourceQuality, TrainReward, Trained, WorkResult,
@@ -10,7 +11,7 @@ use rlaif_job::{
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
-use rlaif_types::{LabelSource, Pair, Preference, SoftLabel};
+use rlaif_types::{LabelSource, Preference, SoftLabel};
 use rlaif_worker::{Dialogue, Failure, JobResources, LongTraining, Progress, save_model};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -78,7 +79,7 @@ fn examples(
         })?;
         examples.extend(labels.iter().filter_map(|record| {
             let label = record.comparison.as_ref()?.label;
-            let (a, b) = tokens(dialogue, &record.pair)?;
+            let (a, b) = pair_sequences(dialogue, &record.pair).ok()?;
             let pair = LabelledPair::new(a, b, label);
             Some((LabelSource::Ai, Example { pair, sureness: label.confidence() }))
         }));
@@ -88,7 +89,8 @@ fn examples(
         let given = reader.read_all(|record| preferences_of(&record))?;
         let given: Vec<Preference> = given.into_iter().flatten().collect();
         let read = given.iter().filter_map(|preference| {
-            Example::of(preference, work.config.labels, tokens(dialogue, &preference.pair)?)
+            let sequences = pair_sequences(dialogue, &preference.pair).ok()?;
+            Example::of(preference, work.config.labels, sequences)
         });
         let before = examples.len();
         examples.extend(read);
@@ -102,17 +104,6 @@ fn examples(
         }
     }
     Ok(examples)
-}
-
-/// Prompt and A, prompt and B; none where they do not fit.
-fn tokens(dialogue: &Dialogue, pair: &Pair) -> Option<(Vec<u32>, Vec<u32>)> {
-    let tokens = |response: &str| {
-        let response = dialogue.response(response);
-        let mut tokens = dialogue.prompt(&pair.prompt, response.len()).ok()?;
-        tokens.extend(response);
-        Some(tokens)
-    };
-    Some((tokens(&pair.response_a)?, tokens(&pair.response_b)?))
 }
 
 /// Pairs kept back to measure on, and pairs to train on.

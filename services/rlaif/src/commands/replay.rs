@@ -173,7 +173,7 @@ impl Recording {
     }
 }
 
-/// Nobody is told but by the table at the end.
+/// A line a step, while the table is still to come.
 struct Told;
 
 impl Progress for Told {

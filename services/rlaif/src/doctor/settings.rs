@@ -78,7 +78,7 @@ pub fn read(named: &Named, runtime: &Runtime) -> (Finding, Option<Told>) {
 }
 
 fn read_coordinator(named: &Named, runtime: &Runtime) -> (Finding, Option<Told>) {
-    let config = match coordinator::Config::load(named.file.as_deref()) {
+    let mut config = match coordinator::Config::load(named.file.as_deref()) {
         Ok(config) => config,
         Err(error) => return (unreadable(named, &error), None),
     };
@@ -91,7 +91,6 @@ fn read_coordinator(named: &Named, runtime: &Runtime) -> (Finding, Option<Told>)
         data_dir: Some(config.coordinator.data_dir.clone()),
         queues: WorkerKind::ALL.map(WorkerKind::queue).into(),
     };
-    let mut config = config;
     free_ports(&mut config.server, &mut config.metrics);
     config.page.address.set_port(0);
     let bound = runtime.block_on(coordinator::Service::bind(config));

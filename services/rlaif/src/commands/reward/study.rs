@@ -10,9 +10,9 @@ use rlaif_data::{Example as Datum, GroupKey, Reader, Record, Split, examples_of}
 use rlaif_hub::Store;
 use rlaif_job::{RewardModelConfig, StageProgress, hash_file, shuffled};
 use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel};
-use rlaif_reward::{Example, Fit, pair_scores, sequence};
+use rlaif_reward::{Example, Fit, pair_scores, pair_sequences};
 use rlaif_rl::{LabelledPair, PairScores};
-use rlaif_types::{ContentHash, Item, LabelSource, LoraConfig, Preference, SoftLabel, Unscorable};
+use rlaif_types::{ContentHash, LabelSource, LoraConfig, Preference, SoftLabel};
 use rlaif_worker::{Dialogue, Failure};
 use serde::Serialize;
 use serde_json::Value;
@@ -119,7 +119,7 @@ impl Study {
                 *self.counts.left_out.entry("without a label").or_default() += 1;
                 continue;
             }
-            match tokens(dialogue, &preference) {
+            match pair_sequences(dialogue, &preference.pair) {
                 Ok((a, b)) if args.max_tokens.is_none_or(|max| a.len().max(b.len()) <= max) => {
                     let pair = Pair { preference, weight, a, b };
                     if part == 0 { self.train.push(pair) } else { self.heldout.push(pair) }
@@ -221,18 +221,6 @@ impl Pair {
         example.pair.weight = self.weight;
         Some((source, example))
     }
-}
-
-/// Prompt and A, prompt and B.
-fn tokens(
-    dialogue: &Dialogue,
-    preference: &Preference,
-) -> Result<(Vec<u32>, Vec<u32>), Unscorable> {
-    let pair = &preference.pair;
-    let of = |response: &str| {
-        sequence(dialogue, &Item { prompt: pair.prompt.clone(), response: response.to_owned() })
-    };
-    Ok((of(&pair.response_a)?, of(&pair.response_b)?))
 }
 
 /// How much a record counts.
