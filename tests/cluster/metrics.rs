@@ -100,7 +100,7 @@ fn services_export_what_they_define_and_nothing_else_and_of_jobs_the_same_after_
     let job = dir.path().join("job.toml");
     let text = std::fs::read_to_string(&job).unwrap();
     let template = "\"sentiment/compare\"";
-    let priced = text.replace(template, &format!("{template}, price_per_1k_input = 0.5"));
+    let priced = text.replace(template, &format!("{template}, price = {{ input_per_1k = 0.5 }}"));
     std::fs::write(&job, priced).unwrap();
 
     let at = |port: u16| format!("127.0.0.1:{port}");

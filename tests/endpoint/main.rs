@@ -1,5 +1,5 @@
 //! Labels that cost money: a labeler behind an endpoint that fails now and then, asked by processes that
-//! are killed. No label is lost, none is made up, and none is paid twice but those in hand at a kill.
+//! are killed. No label is lost, none is made up, and no answer is paid twice but those on their way at a kill.
 
 mod job;
 mod label;

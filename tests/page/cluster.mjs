@@ -115,7 +115,7 @@ sampling = { max_new_tokens = 16, stop = ["."] }
 [labeler]
 model = "${this.model}"
 template = "happier.toml"
-price_per_1k_input = 0.15
+price = { input_per_1k = 0.15 }
 asking = { reasoning = { max_tokens = 12 } }
 [reward_model]
 pairs = ${pairs}

@@ -1,6 +1,6 @@
 //! What a clerk keeps account of, and within which bounds.
 
-use rlaif_ledger::{Ceiling, Money, PriceError, Prices};
+use rlaif_types::{Ceiling, PriceError, Prices};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,15 +41,6 @@ impl Account {
         let read = std::fs::read_to_string(path);
         let text = read.map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Prices::parse(&text).map_err(|source| Error::Prices { path: path.to_owned(), source })
-    }
-
-    /// The ceiling that people wrote down.
-    ///
-    /// # Errors
-    /// When `max_cost` is no amount of money.
-    pub fn ceiling(max_cost: Option<&str>, max_tokens: Option<u64>) -> Result<Ceiling, PriceError> {
-        let max_cost = max_cost.map(Money::parse).transpose()?;
-        Ok(Ceiling { max_cost, max_tokens })
     }
 }
 

@@ -1,13 +1,14 @@
 //! The clerk itself.
 
 use crate::accounts::{Account, Error, Reuse};
+use crate::halves::Halves;
 use crate::in_flight::InFlight;
 use crate::kind::{Comparisons, Kind, Ratings};
 use rlaif_judge::{Accounted, Effort, Judge};
-use rlaif_ledger::{
-    Entry, Ledger, Meter, Price, Prices, Refused, Reservation, Setup, Spend, Usage,
+use rlaif_ledger::{Entry, Ledger, Meter, Refused, Reservation, Setup, Spending};
+use rlaif_types::{
+    Comparison, Distinct, Item, Judgement, LabelId, Pair, Price, Prices, Rating, Spend, Usage,
 };
-use rlaif_types::{Comparison, Distinct, Item, Judgement, LabelId, Pair, Rating};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -45,7 +46,7 @@ impl Clerk {
     pub fn new(account: Account) -> Result<Self, Error> {
         let ledger = account.ledger.as_ref().map(Ledger::open).transpose()?;
         let before = ledger.as_ref().map(|ledger| ledger.reader().spent()).transpose()?;
-        let before = before.map(|spent| Spend::before(&spent)).unwrap_or_default();
+        let before = before.map(|spent| Spending::total(&spent)).unwrap_or_default();
         let meter = Meter::new(account.ceiling, before);
         Ok(Self { ledger: ledger.map(Mutex::new), in_flight: InFlight::default(), account, meter })
     }
@@ -91,8 +92,20 @@ impl Clerk {
     /// # Errors
     /// When the ledger fails.
     pub fn knows_pairs(&self, judge: &Judge, pairs: &[Pair]) -> Result<Vec<bool>, Error> {
-        let ids: Vec<LabelId> = pairs.iter().map(|pair| judge.label_id(pair)).collect();
-        let known = self.known::<Comparisons>(&ids)?;
+        self.knows::<Comparisons>(judge, pairs)
+    }
+
+    /// Of which of these items the ledger has the rating.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub fn knows_items(&self, judge: &Judge, items: &[Item]) -> Result<Vec<bool>, Error> {
+        self.knows::<Ratings>(judge, items)
+    }
+
+    fn knows<K: Kind>(&self, judge: &Judge, about: &[K::About]) -> Result<Vec<bool>, Error> {
+        let ids: Vec<LabelId> = about.iter().map(|about| K::id(judge, about)).collect();
+        let known = self.known::<K>(&ids)?;
         Ok(ids.iter().map(|id| known.contains_key(id)).collect())
     }
 
@@ -158,12 +171,15 @@ impl Clerk {
             }
             let questions: Vec<K::About> = begun.iter().map(|i| about[*i].clone()).collect();
             let started = Instant::now();
-            let said = K::ask(asking.judge, &questions)?;
+            // Only what an endpoint was paid for is worth more than asking again.
+            let is_local = asking.judge.labeler().is_local();
+            let mut halves = Halves::of(self.ledger.as_ref().filter(|_| !is_local));
+            let said = K::ask(asking.judge, &questions, &mut halves)?;
+            halves.check()?;
             let latency_ms = started.elapsed().as_millis() as u64;
             // A batch is asked at once: each question has its share of the device.
-            let is_local = asking.judge.labeler().is_local();
             let device_ms = if is_local { latency_ms / begun.len() as u64 } else { 0 };
-            let mut entries = Vec::new();
+            let (mut entries, mut question_ids) = (Vec::new(), Vec::new());
             for (((i, question), said), reservation) in
                 begun.iter().zip(&questions).zip(said).zip(reserved)
             {
@@ -173,6 +189,9 @@ impl Clerk {
                 answers[*i] = Some(said.outcome.clone());
                 if self.ledger.is_some() {
                     let label_id = ids[*i].clone();
+                    if !is_local {
+                        question_ids.push(K::question_ids(asking.judge, question));
+                    }
                     let question = K::question(question);
                     let outcome = said.outcome.map(K::answer);
                     let said = Accounted { outcome, effort: said.effort };
@@ -180,7 +199,7 @@ impl Clerk {
                 }
             }
             if let Some(mut ledger) = self.ledger() {
-                ledger.record(&entries)?;
+                ledger.record_with(&entries, &question_ids)?;
             }
         }
         Ok(Asked { answers, effort, refused })
@@ -195,7 +214,7 @@ impl Clerk {
     where
         K::About: 'a,
     {
-        let is_bounded = self.account.ceiling != rlaif_ledger::Ceiling::default();
+        let is_bounded = !self.account.ceiling.is_none();
         let mut reserved = Vec::new();
         for about in questions {
             // Its prompts are made for it, which without a ceiling would be in vain.

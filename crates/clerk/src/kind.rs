@@ -1,8 +1,8 @@
 //! The two kinds of question, as the clerk needs them.
 
-use rlaif_judge::{Accounted, Effort, Error, Judge};
+use rlaif_judge::{Accounted, Effort, Error, Judge, Memory};
 use rlaif_ledger::{Answer, Question};
-use rlaif_types::{Comparison, Item, LabelId, Pair, Rating};
+use rlaif_types::{Comparison, ContentHash, Item, LabelId, Pair, Rating};
 
 pub(crate) trait Kind {
     type About: Clone;
@@ -11,7 +11,13 @@ pub(crate) trait Kind {
     fn id(judge: &Judge, about: &Self::About) -> LabelId;
     fn question(about: &Self::About) -> Question;
     fn at_most(judge: &Judge, about: &Self::About) -> Effort;
-    fn ask(judge: &Judge, about: &[Self::About]) -> Result<Vec<Accounted<Self::Said>>, Error>;
+    fn ask(
+        judge: &Judge,
+        about: &[Self::About],
+        memory: &mut dyn Memory,
+    ) -> Result<Vec<Accounted<Self::Said>>, Error>;
+    /// The single questions that it is made of, as a memory knows them.
+    fn question_ids(judge: &Judge, about: &Self::About) -> Vec<ContentHash>;
     fn answer(said: Self::Said) -> Answer;
     fn said(answer: Answer) -> Option<Self::Said>;
 }
@@ -35,8 +41,16 @@ impl Kind for Comparisons {
         judge.compare_at_most(pair)
     }
 
-    fn ask(judge: &Judge, pairs: &[Pair]) -> Result<Vec<Accounted<Comparison>>, Error> {
-        judge.compare_accounted(pairs)
+    fn ask(
+        judge: &Judge,
+        pairs: &[Pair],
+        memory: &mut dyn Memory,
+    ) -> Result<Vec<Accounted<Comparison>>, Error> {
+        judge.compare_accounted(pairs, memory)
+    }
+
+    fn question_ids(judge: &Judge, pair: &Pair) -> Vec<ContentHash> {
+        judge.compare_question_ids(pair)
     }
 
     fn answer(said: Comparison) -> Answer {
@@ -70,8 +84,16 @@ impl Kind for Ratings {
         judge.rate_at_most(item)
     }
 
-    fn ask(judge: &Judge, items: &[Item]) -> Result<Vec<Accounted<Rating>>, Error> {
-        judge.rate_accounted(items)
+    fn ask(
+        judge: &Judge,
+        items: &[Item],
+        memory: &mut dyn Memory,
+    ) -> Result<Vec<Accounted<Rating>>, Error> {
+        judge.rate_accounted(items, memory)
+    }
+
+    fn question_ids(judge: &Judge, item: &Item) -> Vec<ContentHash> {
+        judge.rate_question_ids(item)
     }
 
     fn answer(said: Rating) -> Answer {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod clerk;
+mod halves;
 mod in_flight;
 mod kind;
 

@@ -3,9 +3,10 @@
 use crate::Error;
 use rlaif_template::Asking;
 use rlaif_types::{
-    AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, LabelSource, LoraConfig,
-    OnlineDpoConfig, OptimizerConfig, PairOrder, PairWeighting, Plateau, PolicyLearning, PpoConfig,
-    Problem, Problems, ReinforceConfig, RewardObjective, RewardShaping, RlooConfig,
+    AdaptiveKl, Algorithm, AlgorithmKind, Ceiling, DpoConfig, GrpoConfig, LabelSource, LoraConfig,
+    Money, OnlineDpoConfig, OptimizerConfig, PairOrder, PairWeighting, Plateau, PolicyLearning,
+    PpoConfig, Price, Problem, Problems, ReinforceConfig, RewardObjective, RewardShaping,
+    RlooConfig, amount,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -83,16 +84,22 @@ pub struct LabelerConfig {
     /// How the template is asked: exemplars, rationales. Evaluation asks for verdicts straight away.
     #[serde(default, skip_serializing_if = "Asking::is_plain")]
     pub asking: Asking,
-    /// Price of a thousand prompt tokens, for the cost table.
-    #[serde(default)]
-    pub price_per_1k_input: f64,
-    /// Price of a thousand tokens of rationales.
-    #[serde(default, skip_serializing_if = "is_free")]
-    pub price_per_1k_output: f64,
+    /// What it charges, in dollars, as in a table of prices: `{ input_per_1m = 0.15, output_per_1m = 0.6 }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// Money that the job may spend on it; raise it when resuming.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "amount")]
+    pub max_cost: Option<Money>,
+    /// Tokens that it may read and write for the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
 }
 
-fn is_free(price: &f64) -> bool {
-    *price == 0.0
+impl LabelerConfig {
+    /// What it may be asked for.
+    pub fn ceiling(&self) -> Ceiling {
+        Ceiling { max_cost: self.max_cost, max_tokens: self.max_tokens }
+    }
 }
 
 /// Prompts and other data, as JSONL. Relative paths start at the job file.
@@ -501,12 +508,8 @@ impl Job {
         ] {
             problems.check_positive(field, count);
         }
-        for (field, price) in [
-            ("labeler.price_per_1k_input", self.labeler.price_per_1k_input),
-            ("labeler.price_per_1k_output", self.labeler.price_per_1k_output),
-        ] {
-            problems.check(price >= 0.0 && price.is_finite(), field, "must be 0 or more");
-        }
+        let priced = self.labeler.max_cost.is_none() || self.labeler.price.is_some();
+        problems.check(priced, "labeler.max_cost", "needs labeler.price, to count by");
         let stops = !self.sampling.stop.iter().any(String::is_empty);
         let what = "holds an empty text, which would stop every response at once";
         problems.check(stops, "sampling.stop", what);
@@ -721,6 +724,12 @@ mod tests {
                 "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
                 "reward_model.labels = \"human\" needs data.preferences",
             ),
+            (
+                "[labeler]",
+                "[labeler]\nmax_cost = 5",
+                "labeler.max_cost needs labeler.price, to count by",
+            ),
+            ("[labeler]", "[labeler]\nprice = { input_per_1k = -1 }", "not negative"),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
             (
                 "labeler]\nmodel = 'm'",

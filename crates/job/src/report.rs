@@ -343,8 +343,10 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
         prompt_tokens: read,
         completion_tokens: written,
     } = LabelSummary::of(&labels);
-    let (input, output) = (job.labeler.price_per_1k_input, job.labeler.price_per_1k_output);
-    let dollars = Tokens::new(read, written).cost(input, output);
+    let cost = match job.labeler.price {
+        Some(price) => format!("${}", price.cost(&Tokens::new(read, written).usage())),
+        None => "-: the job names no labeler.price".into(),
+    };
     let first = bias.prefers_first as f64 / bias.same_position.max(1) as f64;
     let mut rows = vec![
         vec!["pairs labelled".to_owned(), bias.pairs.to_string()],
@@ -353,7 +355,7 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
         vec!["p-value, two-sided binomial".into(), format!("{:.2e}", bias.p_value)],
         vec!["labeler tokens read, both orders".into(), read.to_string()],
         vec!["labeler tokens written".into(), written.to_string()],
-        vec!["labeler cost at the job's price".into(), format!("${dollars:.4}")],
+        vec!["labeler cost at the job's price".into(), cost],
         vec![
             "the same labels by people (paper section 1)".into(),
             format!("${:.2}", bias.pairs as f64 * HUMAN_LABEL_DOLLARS),

@@ -10,7 +10,7 @@ use crate::{
 use crate::{SamplingConfig, TaskId};
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, PolicyLearning, Prompt,
+    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, PolicyLearning, Prompt, Usage,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -364,9 +364,9 @@ impl Tokens {
         Self { read: read as u64, written: written as u64 }
     }
 
-    /// What they cost at prices of a thousand.
-    pub fn cost(self, per_1k_input: f64, per_1k_output: f64) -> f64 {
-        (self.read as f64 * per_1k_input + self.written as f64 * per_1k_output) / 1000.0
+    /// As an account counts them.
+    pub fn usage(self) -> Usage {
+        Usage { prompt_tokens: self.read, completion_tokens: self.written, ..Usage::default() }
     }
 
     /// Tokens that were only read.

@@ -4,9 +4,10 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort};
 use crate::judge::{Groups, Judge, Verdict, no_verdict};
+use crate::memory::{Forgetful, Memory};
 use crate::verdict::normalise;
 use rlaif_template::{Kind, Names};
-use rlaif_types::{Comparison, Judgement, OrderScores, Pair, SoftLabel};
+use rlaif_types::{Comparison, ContentHash, Judgement, OrderScores, Pair, SoftLabel};
 
 impl Judge {
     /// Labels each pair. Exchanging a pair's candidates gives exactly one minus its label: the
@@ -15,17 +16,26 @@ impl Judge {
     /// # Errors
     /// When the template is not for comparisons.
     pub fn compare(&self, pairs: &[Pair]) -> Result<Vec<Judgement<Comparison>>, Error> {
-        Ok(self.compare_accounted(pairs)?.into_iter().map(|said| said.outcome).collect())
+        Ok(self
+            .compare_accounted(pairs, &mut Forgetful)?
+            .into_iter()
+            .map(|said| said.outcome)
+            .collect())
     }
 
-    /// [`Judge::compare`] with what each label took, or the attempt at it.
+    /// [`Judge::compare`] with what each label took, or the attempt at it. Answers in `memory` are not asked
+    /// for again.
     ///
     /// # Errors
     /// When the template is not for comparisons.
-    pub fn compare_accounted(&self, pairs: &[Pair]) -> Result<Vec<Accounted<Comparison>>, Error> {
+    pub fn compare_accounted(
+        &self,
+        pairs: &[Pair],
+        memory: &mut dyn Memory,
+    ) -> Result<Vec<Accounted<Comparison>>, Error> {
         self.expect_kind(&[Kind::Compare], "comparing two responses")?;
         let asked = pairs.iter().map(|pair| self.both_orders(pair)).collect();
-        let verdicts = self.ask(asked).into_iter();
+        let verdicts = self.ask(asked, memory).into_iter();
         Ok(verdicts.map(|said| said.and_then(|both| self.comparison(both))).collect())
     }
 
@@ -34,12 +44,14 @@ impl Judge {
         Self::at_most(&self.both_orders(pair))
     }
 
+    /// The questions about a pair, as a [`Memory`] knows them; none where it cannot be asked about.
+    pub fn compare_question_ids(&self, pair: &Pair) -> Vec<ContentHash> {
+        self.question_ids(&self.both_orders(pair))
+    }
+
     /// Tokens of a pair's prompt, mean of both orders; none where it cannot be asked about.
     pub fn compare_prompt_tokens(&self, pair: &Pair) -> Option<f64> {
-        let orders = self.both_orders(pair).ok()?;
-        let prompts = orders.iter().filter_map(|order| order.first());
-        let tokens: usize = prompts.map(|question| self.prompt_tokens(question)).sum();
-        Some(tokens as f64 / orders.len() as f64)
+        self.mean_prompt_tokens(&self.both_orders(pair))
     }
 
     fn both_orders(&self, pair: &Pair) -> Judgement<Groups> {

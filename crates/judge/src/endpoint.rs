@@ -4,7 +4,9 @@
 use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 use crate::judge::no_verdict;
 use crate::spelling::{Branch, Spellings};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use rlaif_openai::{Api, Client, Endpoint, Error, Generation, Prefill, Prompt, Provenance};
 use rlaif_types::{
     Distinct, Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json,
@@ -16,6 +18,8 @@ use tokio::runtime::Handle;
 /// A verdict that is not among the tokens a server names could have up to the probability of the last
 /// one named. Where that is less than this share of the others, it makes no difference.
 const NEGLIGIBLE: f64 = 0.01;
+/// Answers that are told of at a time: few, since a kill before that loses them.
+const TOLD_TOGETHER: usize = 8;
 /// Seeds are numbers of 31 bits on some servers.
 const SEEDS: u64 = 1 << 31;
 
@@ -229,8 +233,16 @@ impl Engine for EndpointEngine {
         }
     }
 
-    /// Equal questions, as both orders of two equal responses are, are asked once; the first has the effort.
     fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>> {
+        self.read_each(questions, &mut |_| {})
+    }
+
+    /// Equal questions, as both orders of two equal responses are, are asked once; the first has the effort.
+    fn read_each(
+        &self,
+        questions: &[Question],
+        told: &mut dyn FnMut(&[(usize, &Accounted<Reading>)]),
+    ) -> Vec<Accounted<Reading>> {
         let keys: Vec<_> = questions
             .iter()
             .map(|question| {
@@ -239,8 +251,27 @@ impl Engine for EndpointEngine {
             })
             .collect();
         let distinct = Distinct::of(&keys);
-        let asked = distinct.firsts().iter().map(|first| self.answer(&questions[*first]));
-        let mut readings = distinct.spread(&self.runtime.block_on(join_all(asked)));
+        let firsts = distinct.firsts();
+        let ask = |(number, place): (usize, &usize)| {
+            let question = &questions[*place];
+            async move { (number, self.answer(question).await) }
+        };
+        let asked: FuturesUnordered<_> = firsts.iter().enumerate().map(ask).collect();
+        let mut answers: Vec<Option<Accounted<Reading>>> = vec![None; firsts.len()];
+        self.runtime.block_on(async {
+            // What has come in meanwhile is told of together.
+            let mut coming = asked.ready_chunks(TOLD_TOGETHER);
+            while let Some(some) = coming.next().await {
+                let news: Vec<_> =
+                    some.iter().map(|(number, answer)| (firsts[*number], answer)).collect();
+                told(&news);
+                for (number, answer) in some {
+                    answers[number] = Some(answer);
+                }
+            }
+        });
+        let answers: Vec<_> = answers.into_iter().map(|a| a.expect("each was asked")).collect();
+        let mut readings = distinct.spread(&answers);
         for (place, reading) in readings.iter_mut().enumerate() {
             if distinct.firsts().binary_search(&place).is_err() {
                 reading.effort = Effort::default();

@@ -2,6 +2,7 @@
 
 use rlaif_template::Layout;
 use rlaif_types::{ContentHash, Judgement, Unscorable};
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ pub struct Thought {
 }
 
 /// An answer to a question.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Log-probability of each verdict, in the question's order, all spellings together; minus infinity
     /// where it cannot happen.
@@ -155,6 +156,18 @@ pub trait Engine: Send + Sync {
 
     /// Answers each question; one that fails does not touch the others.
     fn read(&self, questions: &[Question]) -> Vec<Accounted<Reading>>;
+
+    /// [`Engine::read`] that tells of answers as soon as they are there, by their place; of those that did
+    /// not have to be asked for it may say nothing.
+    fn read_each(
+        &self,
+        questions: &[Question],
+        told: &mut dyn FnMut(&[(usize, &Accounted<Reading>)]),
+    ) -> Vec<Accounted<Reading>> {
+        let answers = self.read(questions);
+        told(&answers.iter().enumerate().collect::<Vec<_>>());
+        answers
+    }
 
     /// Tokens of a question's prompt, as it is asked first; an estimate where the tokenizer is not known.
     fn prompt_tokens(&self, question: &Question) -> usize;

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 use crate::local::LocalEngine;
+use crate::memory::Memory;
 use crate::verdict::normalise;
 use rlaif_models::LanguageModel;
 use rlaif_template::{Asking, Choice, Kind, Template, fill};
@@ -199,8 +200,21 @@ impl Judge {
         (text + &fill(&template.sample, &values), fixed)
     }
 
-    pub(crate) fn prompt_tokens(&self, question: &Question) -> usize {
-        self.engine.prompt_tokens(question)
+    /// Prompts that one item is asked with: both orders of a comparison, or each question of a rating;
+    /// several rationales not counted.
+    pub fn prompts_per_item(&self) -> u64 {
+        match self.template.kind {
+            Kind::Compare => 2,
+            Kind::Rate | Kind::Rubric => self.endings.len() as u64,
+        }
+    }
+
+    /// Tokens of the prompts of an item, on average; none where it cannot be asked about.
+    pub(crate) fn mean_prompt_tokens(&self, item: &Judgement<Groups>) -> Option<f64> {
+        let groups = item.as_ref().ok()?;
+        let prompts = groups.iter().filter_map(|group| group.first());
+        let tokens: usize = prompts.map(|question| self.engine.prompt_tokens(question)).sum();
+        Some(tokens as f64 / groups.len() as f64)
     }
 
     /// The most that an item can take, which is nothing where it cannot be asked about.
@@ -214,7 +228,11 @@ impl Judge {
 
     /// Asks about all items together, and makes one verdict of the answers to each group of an item. What
     /// cannot be asked about, or fails, does not touch the others.
-    pub(crate) fn ask(&self, items: Vec<Judgement<Groups>>) -> Vec<Accounted<Vec<Verdict>>> {
+    pub(crate) fn ask(
+        &self,
+        items: Vec<Judgement<Groups>>,
+        memory: &mut dyn Memory,
+    ) -> Vec<Accounted<Vec<Verdict>>> {
         let mut questions: Vec<Question> = Vec::new();
         let shapes: Vec<Judgement<Vec<usize>>> = items
             .into_iter()
@@ -225,12 +243,41 @@ impl Judge {
                 Ok(lengths)
             })
             .collect();
-        let mut readings = self.engine.read(&questions).into_iter();
+        let mut readings = self.read(questions, memory).into_iter();
         let verdicts = shapes.into_iter().map(|shape| match shape {
             Ok(lengths) => self.verdicts(&lengths, &mut readings),
             Err(why) => Accounted::unasked(why),
         });
         verdicts.collect()
+    }
+
+    /// Answers from memory, else from the engine.
+    fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Accounted<Reading>> {
+        let identity = self.engine.identity();
+        let ids: Vec<ContentHash> = questions.iter().map(|q| q.id(identity)).collect();
+        let mut answers = memory.recall(&ids);
+        let (places, unknown): (Vec<usize>, Vec<Question>) = questions
+            .into_iter()
+            .enumerate()
+            .filter(|(place, _)| answers[*place].is_none())
+            .unzip();
+        let asked = self.engine.read_each(&unknown, &mut |some| {
+            let read = some.iter().filter_map(|&(place, answer)| {
+                let reading = answer.outcome.as_ref().ok()?;
+                Some((ids[places[place]].clone(), reading, answer.effort))
+            });
+            let kept: Vec<_> = read.collect();
+            memory.keep(&kept);
+        });
+        for (place, answer) in places.into_iter().zip(asked) {
+            answers[place] = Some(answer);
+        }
+        answers.into_iter().map(|answer| answer.expect("recalled or asked")).collect()
+    }
+
+    pub(crate) fn question_ids(&self, item: &Judgement<Groups>) -> Vec<ContentHash> {
+        let identity = self.engine.identity();
+        item.iter().flatten().flatten().map(|question| question.id(identity)).collect()
     }
 
     /// One item's verdicts, from its share of the readings. All of them are taken before any is looked at:

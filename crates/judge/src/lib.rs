@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod judge;
 mod local;
+mod memory;
 mod panel;
 mod rate;
 mod spelling;
@@ -20,5 +21,6 @@ pub use engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought
 pub use error::Error;
 pub use judge::Judge;
 pub use local::LocalEngine;
+pub use memory::{Forgetful, Memory};
 pub use panel::{Panel, Rule};
 pub use rlaif_openai::Error as EndpointError;

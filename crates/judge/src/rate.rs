@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort};
 use crate::judge::{Groups, Judge, Verdict};
+use crate::memory::{Forgetful, Memory};
 use rlaif_template::Kind;
-use rlaif_types::{Answered, Item, Judgement, Rating};
+use rlaif_types::{Answered, ContentHash, Item, Judgement, Rating};
 
 impl Judge {
     /// Rates each item.
@@ -12,23 +13,42 @@ impl Judge {
     /// # Errors
     /// When the template is for comparisons.
     pub fn rate(&self, items: &[Item]) -> Result<Vec<Judgement<Rating>>, Error> {
-        Ok(self.rate_accounted(items)?.into_iter().map(|said| said.outcome).collect())
+        Ok(self
+            .rate_accounted(items, &mut Forgetful)?
+            .into_iter()
+            .map(|said| said.outcome)
+            .collect())
     }
 
-    /// [`Judge::rate`] with what each rating took, or the attempt at it.
+    /// [`Judge::rate`] with what each rating took, or the attempt at it. Answers in `memory` are not asked
+    /// for again.
     ///
     /// # Errors
     /// When the template is for comparisons.
-    pub fn rate_accounted(&self, items: &[Item]) -> Result<Vec<Accounted<Rating>>, Error> {
+    pub fn rate_accounted(
+        &self,
+        items: &[Item],
+        memory: &mut dyn Memory,
+    ) -> Result<Vec<Accounted<Rating>>, Error> {
         self.expect_kind(&[Kind::Rate, Kind::Rubric], "rating one response")?;
         let asked = items.iter().map(|item| self.by_every_ending(item)).collect();
-        let verdicts = self.ask(asked).into_iter();
+        let verdicts = self.ask(asked, memory).into_iter();
         Ok(verdicts.map(|said| said.and_then(|verdicts| Ok(self.combine(verdicts)))).collect())
     }
 
     /// The most that one rating can take; what a budget has to set aside.
     pub fn rate_at_most(&self, item: &Item) -> Effort {
         Self::at_most(&self.by_every_ending(item))
+    }
+
+    /// The questions about an item, as a [`Memory`] knows them; none where it cannot be asked about.
+    pub fn rate_question_ids(&self, item: &Item) -> Vec<ContentHash> {
+        self.question_ids(&self.by_every_ending(item))
+    }
+
+    /// Tokens of an item's prompt, mean over the template's questions; none where it cannot be asked about.
+    pub fn rate_prompt_tokens(&self, item: &Item) -> Option<f64> {
+        self.mean_prompt_tokens(&self.by_every_ending(item))
     }
 
     fn by_every_ending(&self, item: &Item) -> Judgement<Groups> {

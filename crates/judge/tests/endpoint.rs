@@ -1,7 +1,7 @@
 //! Judging with a model behind an endpoint: verdicts from the tokens that it names, and never a label
 //! that it did not give.
 
-use rlaif_judge::{Accounted, EndpointEngine, Judge};
+use rlaif_judge::{Accounted, EndpointEngine, Forgetful, Judge};
 use rlaif_openai::{Api, Client, Endpoint, Prefill};
 use rlaif_template::{Asking, Reasoning, Template};
 use rlaif_testkit::{Act, ScriptedHttp};
@@ -49,13 +49,16 @@ impl Scene {
             response_a: "4".into(),
             response_b: "5".into(),
         };
-        self.judge("helpful/base", asking).compare_accounted(&[pair]).unwrap().remove(0)
+        self.judge("helpful/base", asking)
+            .compare_accounted(&[pair], &mut Forgetful)
+            .unwrap()
+            .remove(0)
     }
 
     fn rate(&self) -> Accounted<Rating> {
         let item = Item { prompt: Prompt::Text("2+2?".into()), response: "4".into() };
         let judge = self.judge("helpful/rating", Asking::default());
-        judge.rate_accounted(&[item]).unwrap().remove(0)
+        judge.rate_accounted(&[item], &mut Forgetful).unwrap().remove(0)
     }
 }
 
@@ -111,7 +114,8 @@ fn equal_responses_are_a_tie_that_is_paid_for_once() {
         response_b: "4".into(),
     };
     let judge = scene.judge("helpful/base", Asking::default());
-    let Accounted { outcome, effort } = judge.compare_accounted(&[same]).unwrap().remove(0);
+    let Accounted { outcome, effort } =
+        judge.compare_accounted(&[same], &mut Forgetful).unwrap().remove(0);
     assert_eq!((outcome.unwrap().label.value(), effort.attempts), (0.5, 1));
     assert_eq!(scene.server.requests().len(), 1);
 }

@@ -1,7 +1,9 @@
 //! What the ledger holds of one question: the answer or the failure, and all that led to it.
 
-use crate::{Money, Question, Usage};
-use rlaif_types::{Comparison, ContentHash, Judgement, LabelId, Rating, Rationale, verdict_mass};
+use crate::Question;
+use rlaif_types::{
+    Comparison, ContentHash, Judgement, LabelId, Money, Rating, Rationale, Usage, verdict_mass,
+};
 use serde::Serialize;
 
 /// One question that was asked, with its outcome.

@@ -1,7 +1,7 @@
 //! What a run will take, before it begins: tokens, money and time, each with an interval where it comes
 //! from a sample.
 
-use crate::{HUMAN_LABEL_PER_50_WORDS, Money, Price, Usage};
+use rlaif_types::{HUMAN_LABEL_PER_50_WORDS, Money, Price, Usage};
 use serde::Serialize;
 
 /// What is going to be asked.
@@ -9,9 +9,9 @@ use serde::Serialize;
 pub struct Plan {
     /// Questions without those that the ledger answers.
     pub items: u64,
-    /// Orders in which each is asked: 2, or 1 for ratings.
-    pub orders: u64,
-    /// Rationales that are drawn in each order; 1 without self-consistency.
+    /// Prompts of each: both orders of a pair, or each question about a response.
+    pub prompts: u64,
+    /// Rationales that are drawn for each prompt; 1 without self-consistency.
     pub samples: u64,
     /// Tokens that the labeler writes each time.
     pub completion_tokens: Interval,
@@ -20,7 +20,7 @@ pub struct Plan {
 /// What a sample of the questions showed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sampled {
-    /// Tokens of each sampled question's prompt, in one order.
+    /// Tokens of each sampled question's prompt, the mean of several.
     pub prompt_tokens: Vec<f64>,
     /// Words of each sampled question: what a person would read.
     pub words: Vec<f64>,
@@ -118,7 +118,7 @@ fn t_95(degrees: f64) -> f64 {
 impl Estimate {
     /// What `plan` takes at `price`; none where no prompt was sampled.
     pub fn of(plan: &Plan, sampled: &Sampled, price: &Price) -> Option<Self> {
-        let calls_per_item = plan.orders.saturating_mul(plan.samples);
+        let calls_per_item = plan.prompts.saturating_mul(plan.samples);
         let calls = plan.items.saturating_mul(calls_per_item);
         let prompt_tokens =
             Interval::of_total(&sampled.prompt_tokens, plan.items)?.times(calls_per_item);
@@ -150,15 +150,15 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Prices;
     use proptest::prelude::*;
+    use rlaif_types::Prices;
 
     #[test]
     fn the_papers_labels_cost_0_057_by_model_and_0_67_by_hand() {
         let table = "[prices.\"gpt-4\"]\ninput_per_1k = 0.03\noutput_per_1k = 0.06";
         let price = Prices::parse(table).unwrap().of("https://api/v1", "gpt-4").unwrap();
         let plan =
-            Plan { items: 1, orders: 2, samples: 1, completion_tokens: Interval::exactly(61) };
+            Plan { items: 1, prompts: 2, samples: 1, completion_tokens: Interval::exactly(61) };
         let sampled =
             Sampled { prompt_tokens: vec![830.0], words: vec![304.0], ..Sampled::default() };
         let estimate = Estimate::of(&plan, &sampled, &price).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     fn self_consistency_and_both_orders_multiply_calls() {
         let plan = Plan {
             items: 10,
-            orders: 2,
+            prompts: 2,
             samples: 4,
             completion_tokens: Interval { low: 20, expected: 50, high: 200 },
         };

@@ -6,7 +6,8 @@
 //! the system takes back from a process that dies.
 
 use crate::write::{Recorded, record};
-use crate::{Entry, Error, schema};
+use crate::{Entry, Error, readings, schema};
+use rlaif_types::ContentHash;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -64,6 +65,19 @@ impl Ledger {
     /// not finite. Nothing of the batch is recorded then, what was recorded before stays, and the batch can
     /// be recorded again.
     pub fn record(&mut self, entries: &[Entry]) -> Result<Recorded, Error> {
+        self.record_with(entries, &[])
+    }
+
+    /// [`Ledger::record`], with the readings that each entry is made of: those of a label are not needed any
+    /// more, what those of a failure took is among the attempts from now on.
+    ///
+    /// # Errors
+    /// As [`Ledger::record`].
+    pub fn record_with(
+        &mut self,
+        entries: &[Entry],
+        readings: &[Vec<ContentHash>],
+    ) -> Result<Recorded, Error> {
         let Reader { connection, path } = &mut self.reader;
         let sqlite = Error::sqlite(path);
         let transaction = connection
@@ -74,8 +88,15 @@ impl Ledger {
             entry.check()?;
             record(&transaction, entry, &mut recorded).map_err(&sqlite)?;
         }
+        for (entry, readings) in entries.iter().zip(readings) {
+            readings::settle(&transaction, readings, entry.outcome.is_ok()).map_err(&sqlite)?;
+        }
         transaction.commit().map_err(&sqlite)?;
         Ok(recorded)
+    }
+
+    pub(crate) fn writer(&mut self) -> &mut Reader {
+        &mut self.reader
     }
 
     /// For queries.

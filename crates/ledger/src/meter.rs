@@ -3,52 +3,9 @@
 //! Before a question is asked its worst case is reserved; after it, what it really took is settled. A
 //! refusal stops what is new, not what is in flight.
 
-use crate::{Money, Price, Spending, Usage};
+use rlaif_types::{Ceiling, Spend};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// What a run may spend, what earlier ones spent of it included; none is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ceiling {
-    /// Money.
-    pub max_cost: Option<Money>,
-    /// Tokens read and written.
-    pub max_tokens: Option<u64>,
-}
-
-/// Money and tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spend {
-    /// Money.
-    pub cost: Money,
-    /// Tokens read and written.
-    pub tokens: u64,
-}
-
-impl Spend {
-    /// What `usage` comes to.
-    pub fn of(price: &Price, usage: &Usage) -> Self {
-        Self { cost: price.cost(usage), tokens: usage.tokens() }
-    }
-
-    /// All that the ledger accounts for.
-    pub fn before(spendings: &[Spending]) -> Self {
-        spendings.iter().fold(Self::default(), |sum, s| {
-            sum.with(Self { cost: s.cost, tokens: s.usage.tokens() })
-        })
-    }
-
-    fn with(self, other: Self) -> Self {
-        Self { cost: self.cost + other.cost, tokens: self.tokens.saturating_add(other.tokens) }
-    }
-
-    fn without(self, other: Self) -> Self {
-        Self {
-            cost: self.cost.without(other.cost),
-            tokens: self.tokens.saturating_sub(other.tokens),
-        }
-    }
-}
 
 /// Keeps a run below its ceiling. Cheap to clone; clones are one meter.
 #[derive(Debug, Clone, Default)]
@@ -121,13 +78,6 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Ceiling {
-    fn allows(&self, spend: Spend) -> bool {
-        self.max_cost.is_none_or(|max| spend.cost <= max)
-            && self.max_tokens.is_none_or(|max| spend.tokens <= max)
-    }
-}
-
 impl Meter {
     /// A meter below `ceiling`, of which `before` is spent: what the ledger says, so that a run that
     /// goes on under a raised ceiling counts all of its past.
@@ -190,6 +140,7 @@ mod tests {
     use proptest::prelude::*;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
+    use rlaif_types::Money;
     use std::thread;
 
     fn spend(cost: u64, tokens: u64) -> Spend {

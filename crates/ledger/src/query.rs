@@ -1,8 +1,8 @@
 //! Questions to the ledger: the cache, one label, a stream of many, and what was spent.
 
 use crate::read::{self, SELECT};
-use crate::{Entry, Error, Money, Reader, Usage};
-use rlaif_types::LabelId;
+use crate::{Entry, Error, Reader};
+use rlaif_types::{LabelId, Money, Spend, Usage};
 use rusqlite::{Row, ToSql, named_params};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -85,6 +85,15 @@ pub struct Spending {
     pub usage: Usage,
     /// What they cost.
     pub cost: Money,
+}
+
+impl Spending {
+    /// All of them together.
+    pub fn total(spendings: &[Self]) -> Spend {
+        spendings.iter().fold(Spend::default(), |sum, spending| {
+            sum.with(Spend { cost: spending.cost, tokens: spending.usage.tokens() })
+        })
+    }
 }
 
 impl Reader {

@@ -1,8 +1,8 @@
 //! Entries out of their tables, to the last bit as they were recorded.
 
-use crate::{Answer, Entry, Money, Question, Setup, Usage};
+use crate::{Answer, Entry, Question, Setup};
 use rlaif_types::{
-    ContentHash, Item, Judgement, LabelId, Pair, Prompt, Unscorable, UnscorableReason,
+    ContentHash, Item, Judgement, LabelId, Money, Pair, Prompt, Unscorable, UnscorableReason, Usage,
 };
 use rusqlite::types::Type;
 use rusqlite::{Result, Row};

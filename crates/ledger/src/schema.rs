@@ -10,8 +10,10 @@ const APPLICATION_ID: i64 = 0x726c_6c64;
 /// Step `n` leads from format `n` to `n + 1`. Steps are only ever added.
 ///
 /// A question has a row of its own; so has each attempt at it, with what it cost. The first attempt
-/// that succeeds makes the label. Money is in picodollars, time in milliseconds.
-pub(crate) const MIGRATIONS: &[&str] = &["
+/// that succeeds makes the label. Money is in picodollars, time in milliseconds. Readings are answers that
+/// are part of no label yet.
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE setups (
         id INTEGER PRIMARY KEY,
         template TEXT NOT NULL,
@@ -57,7 +59,19 @@ pub(crate) const MIGRATIONS: &[&str] = &["
         verdict_mass REAL NOT NULL,
         answer TEXT NOT NULL -- all of it, as JSON
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE readings (
+        id TEXT PRIMARY KEY,
+        reading TEXT NOT NULL, -- as JSON, of whoever keeps them
+        prompt_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        accounted INTEGER NOT NULL DEFAULT 0 -- among the attempts is what it took
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Brings the file to the last of `migrations`, each step whole or not at all.
 ///

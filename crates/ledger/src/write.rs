@@ -164,7 +164,7 @@ fn label(db: &Connection, answer: &Answer, question: i64, attempt: i64) -> Resul
 }
 
 /// SQLite's integers are signed. Counts of more than 2⁶³ do not occur; they would read as that.
-fn integer(count: u64) -> i64 {
+pub(crate) fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -175,8 +175,8 @@ fn json(value: &impl Serialize) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{Money, Usage};
     use rlaif_types::{Comparison, ContentHash, OrderScores, Pair, Prompt, SoftLabel};
+    use rlaif_types::{Money, Usage};
     use std::ops::Range;
 
     /// Labelled comparisons, each another question.

@@ -3,10 +3,12 @@
 mod support;
 
 use rlaif_ledger::{
-    Answer, Ceiling, Combine, Entry, Error, Filter, Ledger, Meter, Money, Outcomes, Question,
-    Reader, Recorded, Rule, Setup, Spend,
+    Answer, Combine, Entry, Error, Filter, Ledger, Meter, Outcomes, Question, Reader, Recorded,
+    Rule, Setup, Spending,
 };
-use rlaif_types::{Comparison, ContentHash, Distinct, LabelId, Message, Prompt, Rating};
+use rlaif_types::{
+    Ceiling, Comparison, ContentHash, Distinct, LabelId, Message, Money, Prompt, Rating, Spend,
+};
 use serde_json::json;
 use support::{compared, comparison, failed, order, rating, rationale, setup};
 use tempfile::TempDir;
@@ -266,7 +268,7 @@ fn what_the_meter_settled_is_what_the_ledger_says_also_when_a_run_goes_on() {
     let (_folder, mut ledger) = ledger();
     let max_cost = Some(comparison(0).cost.times(10));
     let run = |ledger: &mut Ledger, max_cost: Option<Money>, numbers: std::ops::Range<u32>| {
-        let before = Spend::before(&ledger.reader().spent().unwrap());
+        let before = Spending::total(&ledger.reader().spent().unwrap());
         let meter = Meter::new(Ceiling { max_cost, max_tokens: None }, before);
         for n in numbers {
             let entry = if n % 3 == 0 { failed(n) } else { comparison(n) };
@@ -275,7 +277,7 @@ fn what_the_meter_settled_is_what_the_ledger_says_also_when_a_run_goes_on() {
             reservation.settle(Spend { cost: entry.cost, tokens: entry.usage.tokens() });
             ledger.record(&[entry]).unwrap();
         }
-        let recorded = Spend::before(&ledger.reader().spent().unwrap());
+        let recorded = Spending::total(&ledger.reader().spent().unwrap());
         assert_eq!(meter.spent(), recorded);
         recorded
     };

@@ -4,12 +4,14 @@
 //! no I/O, so a type here can travel through a file, a queue or an RPC unchanged.
 
 mod algorithm;
+mod budget;
 mod distinct;
 mod episode;
 mod hash;
 mod judgement;
 mod label;
 mod preference;
+mod price;
 mod problem;
 mod prompt;
 mod reward_training;
@@ -21,12 +23,14 @@ pub use algorithm::{
     KlPlacement, KlTerm, OnlineDpoConfig, PolicyLearning, PpoConfig, PreferenceLoss,
     ReinforceConfig, RewardNormalisation, RewardShaping, RlooConfig,
 };
+pub use budget::{Ceiling, Spend};
 pub use distinct::Distinct;
 pub use episode::Episode;
 pub use hash::{ContentHash, Hasher, canonical_json};
 pub use judgement::{Judgement, Unscorable, UnscorableReason};
 pub use label::{LabelId, SoftLabel};
 pub use preference::{Confidence, HumanLabel, Preference};
+pub use price::{HUMAN_LABEL_PER_50_WORDS, Money, Price, PriceError, Prices, Usage, amount};
 pub use problem::{Problem, Problems};
 pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
 pub use reward_training::{LabelSource, PairOrder, PairWeighting, Plateau, RewardObjective};

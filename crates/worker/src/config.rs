@@ -7,6 +7,7 @@ use rlaif_cluster::{ArtifactsConfig, QueueConfig};
 use rlaif_models::{DeviceName, EngineOptions};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
+use rlaif_types::{Ceiling, Money, amount};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -84,8 +85,8 @@ pub struct LedgerConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prices: Option<PathBuf>,
     /// Money that may be spent, as counted by the ledger.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_cost: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    pub max_cost: Option<Money>,
     /// Tokens that may be read and written, as counted by the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
@@ -102,7 +103,7 @@ impl LedgerConfig {
             Clerk::new(Account {
                 ledger: self.path.clone(),
                 prices: prices.unwrap_or_default(),
-                ceiling: Account::ceiling(self.max_cost.as_deref(), self.max_tokens)?,
+                ceiling: Ceiling { max_cost: self.max_cost, max_tokens: self.max_tokens },
                 reuse: Reuse::Endpoints,
                 worker: Some(worker),
             })
@@ -113,9 +114,6 @@ impl LedgerConfig {
 
 impl Validate for LedgerConfig {
     fn validate(&self, problems: &mut Problems) {
-        if let Err(what) = Account::ceiling(self.max_cost.as_deref(), None) {
-            problems.add("max_cost", format!("is wrong: {what}"));
-        }
         let priced = self.max_cost.is_none() || self.prices.is_some();
         problems.check(priced, "max_cost", "needs worker.ledger.prices");
         let kept = (self.max_cost.is_none() && self.max_tokens.is_none()) || self.path.is_some();

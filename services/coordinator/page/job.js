@@ -2,8 +2,8 @@
 
 import { download, get, jobPath, post } from './api.js';
 import { el, facts, fill, setText, table } from './dom.js';
-import { count, duration, fileName, moment, number } from './format.js';
-import { currentStage, jobLink, progress, stateBadge } from './jobs.js';
+import { count, duration, fileName, moment } from './format.js';
+import { currentStage, jobLink, money, progress, stateBadge, tokens } from './jobs.js';
 import { may } from './session.js';
 
 const NAMES = [['', 'Stages'], ['labels', 'Labels'], ['training', 'Training'], ['samples', 'Samples'],
@@ -33,8 +33,8 @@ export function jobView(place, id, part, makePart) {
     fill(headline, facts([
       ['Stage', at?.stage ?? 'done', at?.note],
       ['Left of this stage', left, 'at the present pace'],
-      ['Labeler tokens', count(job.prompt_tokens), job.amount == null
-        ? 'read; the job names no price' : `read; cost ${number(job.amount, 4)}`],
+      ['Labeler tokens', tokens(job), job.amount == null
+        ? 'the job names no price' : `cost ${money(job)}`],
       ['Unscorable', count(job.unscorable), 'masked, never a number'],
       ['Dead letters', count(job.dead_letters), 'items given up'],
     ]));

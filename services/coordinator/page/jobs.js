@@ -19,9 +19,20 @@ export function currentStage(stages) {
   return open.find((stage) => stage.done > 0) ?? open[0];
 }
 
+const of = (spent, bound) => (bound == null ? spent : `${spent} of ${bound}`);
+
+// What the labeler has taken, of what it may take where the job has a budget.
+export const tokens = (job) => of(
+  count(job.prompt_tokens + job.completion_tokens),
+  job.max_tokens == null ? null : count(job.max_tokens),
+);
+export const money = (job) => of(
+  number(job.amount, 4),
+  job.max_cost == null ? null : number(job.max_cost, 4),
+);
 export const cost = (job) => (job.amount == null
-  ? `${count(job.prompt_tokens)} labeler tokens`
-  : `${count(job.prompt_tokens)} labeler tokens, cost ${number(job.amount, 4)}`);
+  ? `${tokens(job)} labeler tokens`
+  : `${tokens(job)} labeler tokens, cost ${money(job)}`);
 
 // A bar with its numbers beside it.
 export function progress(label) {

@@ -188,6 +188,11 @@ impl ActiveJob {
         self.machine.forget_handed_out()
     }
 
+    /// Whether something is handed out that the labeler has to be asked for.
+    pub fn waits_for_the_labeler(&self) -> bool {
+        self.machine.waits_for_the_labeler()
+    }
+
     /// What the labeler has read and written for it so far.
     pub fn labeler_tokens(&self) -> Tokens {
         self.labeler_tokens

@@ -6,6 +6,7 @@ use crate::pace::Pace;
 use crate::tally::JobTally;
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
 use rlaif_job::{StageProgress, TaskId, Tokens};
+use rlaif_types::Ceiling;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -140,6 +141,19 @@ impl Board {
         if let Some(record) = self.jobs().records.get_mut(id) {
             record.labeler_tokens = tokens;
         }
+    }
+
+    /// A job's labeler may take this much; when this returns the journal has it.
+    ///
+    /// # Errors
+    /// When there is no such job, or the journal cannot be written.
+    pub fn bound(&self, id: &str, ceiling: Ceiling) -> Result<(), Error> {
+        let mut jobs = self.jobs();
+        let known = jobs.records.get_mut(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
+        let record = JobRecord { ceiling, ..known.clone() };
+        self.journal.update(&record)?;
+        *known = record;
+        Ok(())
     }
 
     /// What a job's results come to so far.

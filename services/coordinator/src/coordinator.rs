@@ -9,7 +9,7 @@ use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_job::{RunFolder, StageProgress, Submission, WorkerKind};
 use rlaif_service::telemetry;
-use rlaif_types::ContentHash;
+use rlaif_types::{Ceiling, ContentHash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -126,8 +126,8 @@ impl Coordinator {
         folder.prepare(&submission.job.to_toml(), true)?;
         submission.save(&folder)?;
         let record = JobRecord {
-            price_per_1k_input: submission.job.labeler.price_per_1k_input,
-            price_per_1k_output: submission.job.labeler.price_per_1k_output,
+            price: submission.job.labeler.price,
+            ceiling: submission.job.labeler.ceiling(),
             trace: telemetry::headers(&tracing::Span::current()).into_iter().collect(),
             ..JobRecord::accepted(&id, &submission.job.name, unix_ms())
         };
@@ -220,12 +220,14 @@ impl Coordinator {
         }
     }
 
-    /// Goes on with a job that was paused or has failed; a running or finished one is left alone.
+    /// Goes on with a job that was paused or has failed; a running or finished one is left alone. `ceiling`
+    /// is what its labeler may take from now on, also where the job runs.
     ///
     /// # Errors
     /// When there is no such job, it was cancelled, has dead letters, or cannot be opened.
-    pub async fn resume(&self, id: &str) -> Result<JobRecord, Error> {
+    pub async fn resume(&self, id: &str, ceiling: Ceiling) -> Result<JobRecord, Error> {
         let _turn = self.shared.steering.lock().await;
+        self.shared.board.bound(id, ceiling)?;
         self.resume_in_turn(id).await
     }
 

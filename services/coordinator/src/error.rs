@@ -57,6 +57,12 @@ pub enum Error {
         /// Why that does not do, or what would.
         what: &'static str,
     },
+    /// A job whose labeler has no price, and cannot be bounded by its cost.
+    #[error("job {0} names no labeler.price, so its cost is not known; bound its tokens instead")]
+    NoPrice(String),
+    /// What the job may spend is spent.
+    #[error("{0}")]
+    SpentUp(String),
     /// Items of the job were given up, and it cannot end without them.
     #[error(
         "items of job {0} were given up; mend what made them fail, then: rlaif dead-letters {0} requeue --all"

@@ -158,8 +158,14 @@ impl Shared {
     }
 
     async fn enqueue_ready(&self, job: &mut ActiveJob, occasion: Occasion) -> Result<(), Error> {
+        let ready = job.ready();
+        if job.waits_for_the_labeler()
+            && let Some(why) = self.board.job(&job.record.id)?.spent_up()
+        {
+            return Err(Error::SpentUp(why));
+        }
         let mut by_kind: BTreeMap<WorkerKind, Vec<Item>> = BTreeMap::new();
-        for item in job.ready() {
+        for item in ready {
             let kind = item.work.worker();
             match self.queue_item(item).await {
                 Ok(item) => by_kind.entry(kind).or_default().push(item),

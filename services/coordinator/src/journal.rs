@@ -8,6 +8,7 @@ use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{Answer, StageProgress, TaskId, Tokens};
 use rlaif_service::metrics::{self, definitions};
+use rlaif_types::{Ceiling, Money, Price, Spend};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,12 +44,12 @@ pub struct JobRecord {
     /// What its labeler has read and written, as of then in the journal.
     #[serde(default)]
     pub labeler_tokens: Tokens,
-    /// Price of a thousand tokens that its labeler reads; 0 where the job names none.
+    /// What its labeler charges; none where the job does not say.
     #[serde(default)]
-    pub price_per_1k_input: f64,
-    /// Price of a thousand tokens that it writes.
+    pub price: Option<Price>,
+    /// What its labeler may be asked for, as of the job or of who resumed it last.
     #[serde(default)]
-    pub price_per_1k_output: f64,
+    pub ceiling: Ceiling,
     /// Headers with the trace context of its submission, which all its work is done in; none where
     /// that was not traced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,6 +60,28 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
+    /// What its labeler has cost; none where it has no price.
+    pub fn cost(&self) -> Option<Money> {
+        self.price.map(|price| price.cost(&self.labeler_tokens.usage()))
+    }
+
+    /// Why its labeler is not asked any more, where it is not.
+    pub fn spent_up(&self) -> Option<String> {
+        let cost = self.cost();
+        let tokens = self.labeler_tokens.usage().tokens();
+        if !self.ceiling.is_reached(Spend { cost: cost.unwrap_or_default(), tokens }) {
+            return None;
+        }
+        let Ceiling { max_cost, max_tokens } = self.ceiling;
+        let spent = match (max_cost, max_tokens) {
+            (Some(max), _) if cost.unwrap_or_default() >= max => {
+                format!("{} of max_cost = {max}", cost.unwrap_or_default())
+            }
+            (_, max) => format!("{tokens} tokens of max_tokens = {}", max.unwrap_or_default()),
+        };
+        Some(format!("its labeler has taken {spent}: raise it and resume the job to go on"))
+    }
+
     /// A job that is accepted now, and runs.
     pub fn accepted(id: &str, name: &str, unix_ms: u64) -> Self {
         Self {
@@ -70,8 +93,8 @@ impl JobRecord {
             stages: Vec::new(),
             dead: BTreeSet::new(),
             labeler_tokens: Tokens::default(),
-            price_per_1k_input: 0.0,
-            price_per_1k_output: 0.0,
+            price: None,
+            ceiling: Ceiling::default(),
             trace: BTreeMap::new(),
             sequence: 0,
         }

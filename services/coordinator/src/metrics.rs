@@ -162,9 +162,8 @@ impl Shared {
             }
         });
         self.show_jobs(&definitions::JOB_COST, |job, _, tell| {
-            let (input, output) = (job.price_per_1k_input, job.price_per_1k_output);
-            if input > 0.0 || output > 0.0 {
-                tell(job.labeler_tokens.cost(input, output), &[]);
+            if let Some(cost) = job.cost() {
+                tell(cost.as_dollars(), &[]);
             }
         });
     }

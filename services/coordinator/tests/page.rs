@@ -36,6 +36,7 @@ async fn a_job_is_shown_with_all_it_has_made() {
     assert_eq!((&job["template"], &job["reward"]), (&json!("sentiment/compare"), &json!("model")));
     // Five answers that read 20 tokens each, at 0.5 for a thousand.
     assert_eq!((&job["prompt_tokens"], &job["amount"]), (&json!(100), &json!(0.05)));
+    assert_eq!((&job["completion_tokens"], &job["max_cost"]), (&json!(0), &json!(null)));
     let stages = job["stages"].as_array().unwrap();
     assert!(stages.iter().all(|stage| stage["done"] == stage["total"]), "{stages:?}");
 

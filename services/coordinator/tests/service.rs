@@ -12,6 +12,7 @@ use rlaif_proto::{Error, ErrorCode};
 use rlaif_queue::{ItemId, Options, Position};
 use rlaif_service::auth::AuthRules;
 use rlaif_testkit::eventually;
+use rlaif_types::Money;
 use std::collections::BTreeSet;
 use support::*;
 use tonic::{Code, Status};
@@ -36,7 +37,8 @@ async fn a_job_goes_from_its_submission_to_its_report() {
         // answer says that it read 20 tokens.
         let answers = if rating { 1 + 2 * 2 + 2 } else { 1 + 2 + 2 };
         let amount = (!rating).then_some(f64::from(answers) * 20.0 / 1000.0 * 0.5);
-        assert_eq!(job.cost, Some(Cost { prompt_tokens: answers as u64 * 20, amount }));
+        let prompt_tokens = answers as u64 * 20;
+        assert_eq!(job.cost, Some(Cost { prompt_tokens, amount, ..Cost::default() }));
         assert_eq!(job.counts, Some(JobCounts::default()));
         assert!(events.is_sorted_by_key(|event| event.sequence), "{events:?}");
         let moved: BTreeSet<&str> = events
@@ -156,11 +158,60 @@ async fn a_paused_job_stands_still_and_a_resumed_one_goes_on() {
     }
 
     cluster.workers.allow_all();
-    let resume = || ResumeJobRequest { job_id: id.clone() };
+    let resume = || ResumeJobRequest { job_id: id.clone(), ..Default::default() };
     client.resume_job(resume()).await.unwrap();
     until(&mut client, &id, JobState::Succeeded).await;
     let late = client.pause_job(named()).await.unwrap_err();
     assert_eq!(late.code(), Code::FailedPrecondition, "{late}");
+    cluster.stop(running).await;
+}
+
+/// Each answer of the labeler costs 0.01 here: a check, two chunks of labels, two of contests.
+#[tokio::test]
+async fn a_job_that_has_spent_its_budget_stops_until_that_is_raised() {
+    let cluster = Cluster::new();
+    cluster.workers.allow_all();
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let mut sent = submission("thrifty", false);
+    sent.job.labeler.max_cost = Some(Money::parse("0.02").unwrap());
+    let id = submit(&mut client, &sent, "key").await;
+    let spent = until(&mut client, &id, JobState::Failed).await;
+    assert!(spent.error.contains(" of max_cost = 0.02: raise it"), "{}", spent.error);
+    assert_eq!(spent.cost.unwrap().max_cost, Some(0.02));
+
+    // Nothing is asked while it is not raised; the other chunk of labels was at work already.
+    let resume = |max_cost: &str, max_tokens| ResumeJobRequest {
+        job_id: id.clone(),
+        max_cost: max_cost.into(),
+        max_tokens,
+    };
+    client.resume_job(resume("", None)).await.unwrap();
+    let spent = until(&mut client, &id, JobState::Failed).await;
+    assert!(spent.cost.unwrap().amount <= Some(0.03), "{spent:?}");
+    let refused = client.resume_job(resume("much", None)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+
+    // A bound of another kind is a bound beside it.
+    client.resume_job(resume("1.00", Some(60))).await.unwrap();
+    let spent = until(&mut client, &id, JobState::Failed).await;
+    assert!(spent.error.contains("60 tokens of max_tokens = 60"), "{}", spent.error);
+    client.resume_job(resume("", Some(10_000))).await.unwrap();
+    let done = until(&mut client, &id, JobState::Succeeded).await;
+    assert_eq!(done.cost.unwrap().amount, Some(0.05), "and nothing was asked twice");
+    cluster.stop(running).await;
+}
+
+#[tokio::test]
+async fn the_cost_of_a_labeler_without_a_price_cannot_be_bounded() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let id = submit(&mut client, &submission("priceless", true), "key").await;
+    let request = ResumeJobRequest { job_id: id, max_cost: "5".into(), max_tokens: None };
+    let refused = client.resume_job(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("labeler.price"), "{refused}");
     cluster.stop(running).await;
 }
 
@@ -174,7 +225,7 @@ async fn a_cancelled_job_ends_for_good() {
     let job = client.cancel_job(cancel).await.unwrap().into_inner().job.unwrap();
     assert_eq!(job.state(), JobState::Cancelled);
     assert_eq!(watched(&mut client, &id, 0).await.1, job);
-    let resume = ResumeJobRequest { job_id: id.clone() };
+    let resume = ResumeJobRequest { job_id: id.clone(), ..Default::default() };
     let refused = client.resume_job(resume).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     let none = report(&mut client, &id, ReportFormat::Html).await.unwrap_err();
@@ -206,7 +257,7 @@ async fn a_poison_item_is_given_up_listed_requeued_and_done() {
     assert_eq!((letter.dead_letter_id.as_str(), letter.stage.as_str()), (task, "label"));
     assert_eq!((letter.attempts, letter.error.as_str()), (3, "the device is on fire"));
     // To resume it as it is would be in vain.
-    let resume = ResumeJobRequest { job_id: id.clone() };
+    let resume = ResumeJobRequest { job_id: id.clone(), ..Default::default() };
     let refused = client.resume_job(resume).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
 
@@ -276,7 +327,10 @@ async fn a_result_that_nobody_can_read_fails_its_job_alone() {
         until(&mut client, &sound, JobState::Succeeded).await;
 
         cluster.workers.behave();
-        client.resume_job(ResumeJobRequest { job_id: broken.clone() }).await.unwrap();
+        client
+            .resume_job(ResumeJobRequest { job_id: broken.clone(), ..Default::default() })
+            .await
+            .unwrap();
         until(&mut client, &broken, JobState::Succeeded).await;
         cluster.stop(running).await;
     }
@@ -392,7 +446,10 @@ async fn of_every_call(client: &mut Client, id: &str) -> Vec<Result<(), Status>>
         client.watch_job(watch).await.map(drop),
         client.cancel_job(CancelJobRequest { job_id: job_id() }).await.map(drop),
         client.pause_job(PauseJobRequest { job_id: job_id() }).await.map(drop),
-        client.resume_job(ResumeJobRequest { job_id: job_id() }).await.map(drop),
+        client
+            .resume_job(ResumeJobRequest { job_id: job_id(), ..Default::default() })
+            .await
+            .map(drop),
         client.export_preferences(ExportPreferencesRequest { job_id: job_id() }).await.map(drop),
         report(client, id, ReportFormat::Html).await.map(drop),
         client.list_dead_letters(list).await.map(drop),

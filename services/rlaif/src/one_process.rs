@@ -11,6 +11,7 @@ use rlaif_learner::LearnerExecutor;
 use rlaif_queue::{Options, Queue};
 use rlaif_reward::RewardExecutor;
 use rlaif_rollout::RolloutExecutor;
+use rlaif_types::{Ceiling, Prices};
 use rlaif_worker::{Bench, Executor, ResourceOptions, Resources};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,15 +54,27 @@ pub fn run(
     let resources =
         Resources::new(store.clone(), runtime.handle().clone(), ResourceOptions::on(device))?;
     folder.prepare(&job.to_toml(), resume)?;
-    let ledger = Some(folder.path(RunFolder::LEDGER));
-    let clerk = Clerk::new(Account { ledger, reuse: Reuse::Endpoints, ..account })?;
+    // The clerk keeps below it exactly. The coordinator counts after the fact, and only by the job's own
+    // price; it is told what counts now, as it may remember another.
+    let ceiling = account.ceiling.or(job.labeler.ceiling());
+    let account = Account {
+        ledger: Some(folder.path(RunFolder::LEDGER)),
+        reuse: Reuse::Endpoints,
+        prices: match job.labeler.price {
+            Some(price) if account.prices.is_empty() => Prices::flat(price),
+            _ => account.prices.clone(),
+        },
+        ceiling,
+        ..account
+    };
+    let clerk = Clerk::new(account)?;
     let resources = resources.with_clerk(clerk);
     let done = runtime.block_on(async {
         let queues = Queues::new(|_| Queue::in_memory(Options::default()))?;
         let limits = Limits::default();
         let coordinator = Coordinator::open(places, queues.clone(), store.clone(), limits).await?;
         let events = coordinator.events();
-        let id = take_up(&coordinator, &submission).await?;
+        let id = take_up(&coordinator, &submission, ceiling).await?;
         let stop = CancellationToken::new();
         let _stop_at_the_end = stop.clone().drop_guard();
         start_workers(&Handle::current(), &queues, &store, &resources, &stop);
@@ -85,9 +98,13 @@ pub fn run(
 }
 
 /// Submits the job, or resumes it where the journal knows it.
-async fn take_up(coordinator: &Coordinator, submission: &Submission) -> Result<String> {
+async fn take_up(
+    coordinator: &Coordinator,
+    submission: &Submission,
+    ceiling: Ceiling,
+) -> Result<String> {
     let id = coordinator.submit(submission, "run").await?.id;
-    coordinator.resume(&id).await?;
+    coordinator.resume(&id, ceiling).await?;
     Ok(id)
 }
 

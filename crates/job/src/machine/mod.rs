@@ -404,6 +404,11 @@ impl Machine {
         }
     }
 
+    /// Whether a task that was handed out, and is not answered, asks the labeler.
+    pub fn waits_for_the_labeler(&self) -> bool {
+        self.handed_out.iter().any(|task| self.asks_the_labeler(*task))
+    }
+
     /// What it comes to, once everything is done.
     pub fn outcome(&self) -> Option<JobOutcome> {
         let win_rates = self.evaluation.win_rates()?;

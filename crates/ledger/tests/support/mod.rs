@@ -1,9 +1,9 @@
 //! Entries of every kind, to record.
 
-use rlaif_ledger::{Answer, Entry, Money, Question, Setup, Usage};
+use rlaif_ledger::{Answer, Entry, Question, Setup};
 use rlaif_types::{
-    Answered, Comparison, ContentHash, Item, OrderScores, Pair, Prompt, Rating, Rationale,
-    SoftLabel, Unscorable, UnscorableReason,
+    Answered, Comparison, ContentHash, Item, Money, OrderScores, Pair, Prompt, Rating, Rationale,
+    SoftLabel, Unscorable, UnscorableReason, Usage,
 };
 use serde_json::json;
 

@@ -239,7 +239,7 @@ pub const JOB_COST: Definition = gauge(
     "rlaif.job.cost",
     "",
     &[JOB_ID],
-    "What they cost at the job's prices, in the currency of these; absent where the job names none.",
+    "What they cost at the job's `labeler.price`, in dollars; absent where it names none.",
 );
 
 /// Metrics that the same services export, for the same reason.

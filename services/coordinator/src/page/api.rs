@@ -140,7 +140,10 @@ async fn resume_job(
     Path(job_id): Path<String>,
     Json(NothingFurther {}): Json<NothingFurther>,
 ) -> Answer<view::Job> {
-    let answer = site.handler.resume_job(Request::new(ResumeJobRequest { job_id })).await?;
+    let answer = site
+        .handler
+        .resume_job(Request::new(ResumeJobRequest { job_id, ..Default::default() }))
+        .await?;
     Ok(Json(answer.into_inner().job.unwrap_or_default().into()))
 }
 

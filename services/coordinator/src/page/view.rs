@@ -26,7 +26,10 @@ pub struct Job {
     /// Tokens that labelers read.
     prompt_tokens: u64,
     /// Their price; none where the job names none.
+    completion_tokens: u64,
     amount: Option<f64>,
+    max_cost: Option<f64>,
+    max_tokens: Option<u64>,
 }
 
 /// How far a stage is.
@@ -55,7 +58,10 @@ impl From<wire::Job> for Job {
             unscorable: counts.unscorable,
             dead_letters: counts.dead_letters,
             prompt_tokens: cost.prompt_tokens,
+            completion_tokens: cost.completion_tokens,
             amount: cost.amount,
+            max_cost: cost.max_cost,
+            max_tokens: cost.max_tokens,
         }
     }
 }

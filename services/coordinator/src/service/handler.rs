@@ -6,6 +6,7 @@ use rlaif_job::{Submission, TaskId};
 use rlaif_proto::coordinator::v1::job_service_server::JobService;
 use rlaif_proto::coordinator::v1::*;
 use rlaif_proto::{Error as WireError, ErrorCode, Violation};
+use rlaif_types::{Ceiling, Money};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
@@ -107,7 +108,17 @@ impl JobService for Handler {
     }
 
     async fn resume_job(&self, request: Request<ResumeJobRequest>) -> Answer<ResumeJobResponse> {
-        let job = self.coordinator()?.resume(&request.into_inner().job_id).await?;
+        let ResumeJobRequest { job_id, max_cost, max_tokens } = request.into_inner();
+        let max_cost = Some(max_cost).filter(|text| !text.is_empty());
+        let max_cost = max_cost.map(|text| Money::parse(&text)).transpose();
+        let max_cost = max_cost.map_err(|error| invalid("max_cost", error.to_string()))?;
+        let coordinator = self.coordinator()?;
+        let known = coordinator.job(&job_id)?;
+        if max_cost.is_some() && known.price.is_none() {
+            return Err(crate::Error::NoPrice(job_id).into());
+        }
+        let ceiling = Ceiling { max_cost, max_tokens }.or(known.ceiling);
+        let job = coordinator.resume(&job_id, ceiling).await?;
         Ok(Response::new(ResumeJobResponse { job: Some(job.into()) }))
     }
 

@@ -6,6 +6,7 @@ use rlaif_job::StageProgress;
 use rlaif_proto::common::v1::MetricRecord;
 use rlaif_proto::coordinator::v1::{self as wire, job_event::Event};
 use rlaif_proto::{Error as WireError, ErrorCode};
+use rlaif_types::Money;
 use serde_json::Value;
 use std::time::Duration;
 use tonic::Status;
@@ -40,9 +41,13 @@ impl From<JobRecord> for wire::Job {
             unscorable: job.stages.iter().map(|stage| stage.unscorable as u64).sum(),
             dead_letters: job.dead.len() as u64,
         };
-        let (input, output) = (job.price_per_1k_input, job.price_per_1k_output);
-        let amount = (input > 0.0 || output > 0.0).then(|| job.labeler_tokens.cost(input, output));
-        let prompt_tokens = job.labeler_tokens.read;
+        let cost = wire::Cost {
+            prompt_tokens: job.labeler_tokens.read,
+            amount: job.cost().map(Money::as_dollars),
+            max_cost: job.ceiling.max_cost.map(Money::as_dollars),
+            max_tokens: job.ceiling.max_tokens,
+            completion_tokens: job.labeler_tokens.written,
+        };
         let error = match job.state {
             JobState::Failed { error } => error,
             _ => String::new(),
@@ -56,7 +61,7 @@ impl From<JobRecord> for wire::Job {
             updated_at: Some(timestamp(job.updated_unix_ms)),
             error,
             counts: Some(counts),
-            cost: Some(wire::Cost { prompt_tokens, amount }),
+            cost: Some(cost),
         }
     }
 }
@@ -134,7 +139,10 @@ impl From<Error> for Status {
             Error::UnknownJob(_) => of(ErrorCode::NotFound),
             Error::Busy { .. } => WireError::busy(message, BUSY_RETRY),
             Error::QueueFull => WireError::busy(message, FULL_RETRY),
-            Error::WrongState { .. } | Error::DeadLetters(_) => of(ErrorCode::WrongState),
+            Error::WrongState { .. }
+            | Error::DeadLetters(_)
+            | Error::NoPrice(_)
+            | Error::SpentUp(_) => of(ErrorCode::WrongState),
             error if error.is_passing() => of(ErrorCode::Unavailable),
             _ => {
                 tracing::error!("{message}");

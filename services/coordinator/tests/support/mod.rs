@@ -56,7 +56,7 @@ pub fn submission(name: &str, rating: bool) -> Submission {
         false => ("sentiment/compare", "model", format!("[reward_model]\npairs = {PAIRS}\n")),
     };
     // Only one of them names a price.
-    let price = if rating { "" } else { ", price_per_1k_input = 0.5" };
+    let price = if rating { "" } else { ", price = { input_per_1k = 0.5 }" };
     let job = format!(
         "name = '{name}'\nchunk_size = 4\npolicy = {{ model = 'm' }}\n\
          labeler = {{ model = 'm', template = '{template}'{price} }}\n[data]\nprompts = 'prompts.jsonl'\n\

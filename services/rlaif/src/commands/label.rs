@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<()> {
 /// Says what labeling will take.
 fn estimate(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let judges = bench.panel.members();
-    let mut samplings: Vec<Sampling> = judges.iter().map(|_| Sampling::default()).collect();
+    let mut samplings: Vec<Sampling<Pair>> = judges.iter().map(|_| Sampling::default()).collect();
     args.jsonl.read(
         |_, record| pair_of(&record),
         |pairs| {

@@ -79,7 +79,7 @@ enum Command {
     /// Pause a job: nothing more of it is handed out, what was begun is finished.
     Pause(steer::Args),
     /// Go on with a job that was paused or has failed.
-    Resume(steer::Args),
+    Resume(steer::ResumeArgs),
     /// End a job for good; what it made stays.
     Cancel(steer::Args),
     Report(report::Args),

@@ -2,9 +2,9 @@
 
 use super::asking::AskingArgs;
 use super::jsonl::{JsonlArgs, Step};
-use crate::labeling::{ClerkArgs, Labelers, LabelersArgs};
+use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, Sampling};
 use anyhow::{Result, bail};
-use rlaif_data::{prompt_of, response_of};
+use rlaif_data::{Record, prompt_of, response_of};
 use rlaif_judge::Judge;
 use rlaif_template::Template;
 use rlaif_types::Item;
@@ -31,6 +31,9 @@ pub struct Args {
     asking: AskingArgs,
     #[command(flatten)]
     clerk: ClerkArgs,
+    /// Say what it will take, tokens, money and time, and end. A local model is asked about four responses.
+    #[arg(long)]
+    estimate: bool,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -41,10 +44,14 @@ pub fn run(args: Args) -> Result<()> {
     let engine = labelers.start(model)?;
     let judge = Judge::new(engine, Template::load(&args.template)?, args.asking.asking())?;
     let clerk = args.clerk.clerk()?;
-    let parse = |_, record| {
-        let (prompt, response) = (prompt_of(&record)?, response_of(&record)?);
-        Ok((Item { prompt, response }, record))
-    };
+    if args.estimate {
+        let mut sampling = Sampling::default();
+        let item = |_, record: Record| item_of(&record);
+        args.jsonl.read(item, |items| sampling.take(&clerk, &judge, items))?;
+        print!("{}", sampling.estimate(&clerk, &judge)?);
+        return Ok(());
+    }
+    let parse = |_, record: Record| Ok((item_of(&record)?, record));
     let (mut unscorable_count, mut refused) = (0, None);
     args.jsonl.process_until(parse, |records| {
         let items: Vec<Item> = records.iter().map(|(item, _)| item.clone()).collect();
@@ -85,4 +92,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
         None => Ok(()),
     }
+}
+
+fn item_of(record: &Record) -> Result<Item, String> {
+    Ok(Item { prompt: prompt_of(record)?, response: response_of(record)? })
 }

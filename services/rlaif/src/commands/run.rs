@@ -2,10 +2,10 @@
 
 use super::download::DownloadBar;
 use super::progress::Bars;
-use crate::labeling::BudgetArgs;
+use crate::labeling::{BudgetArgs, estimate_job};
 use crate::one_process::{self, Finished};
 use anyhow::Result;
-use rlaif_clerk::Account;
+use rlaif_clerk::{Account, Clerk};
 use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  rlaif run job.toml --out runs/first\n  \
     rlaif run job.toml --out runs/first --resume    # after a kill\n  \
-    rlaif run job.toml --prices prices.toml --max-cost 20    # raise it and --resume to go on")]
+    rlaif run job.toml --max-cost 20    # at the job's labeler.price; raise it and --resume to go on")]
 pub struct Args {
     /// The job file.
     job: PathBuf,
@@ -30,6 +30,9 @@ pub struct Args {
     /// Override the job's device: cpu, or cuda:N.
     #[arg(long)]
     device: Option<String>,
+    /// Say what its labeler will be asked and what that may cost, and end.
+    #[arg(long)]
+    estimate: bool,
     #[command(flatten)]
     budget: BudgetArgs,
 }
@@ -38,9 +41,15 @@ pub fn run(args: Args) -> Result<()> {
     let mut job = Job::load(&args.job)?;
     job.seed = args.seed.unwrap_or(job.seed);
     job.device = args.device.unwrap_or(job.device);
+    let account = args.budget.account(job.labeler.price)?;
+    if args.estimate {
+        Store::from_env().resolve(&job.labeler.model, &mut DownloadBar::new())?;
+        print!("{}", estimate_job(&job, &Clerk::new(account)?)?);
+        return Ok(());
+    }
     let default = || PathBuf::from(format!("runs/{}-seed{}", job.name, job.seed));
     let folder = RunFolder::new(args.out.unwrap_or_else(default));
-    execute(&job, &folder, args.resume, args.budget.account()?)
+    execute(&job, &folder, args.resume, account)
 }
 
 /// Runs a job with progress on the terminal and its result on standard output.

@@ -3,6 +3,7 @@
 use super::remote::{Server, expect, state};
 use anyhow::Result;
 use rlaif_proto::coordinator::v1::{CancelJobRequest, Job, PauseJobRequest, ResumeJobRequest};
+use rlaif_types::Money;
 
 /// Which job.
 #[derive(clap::Args)]
@@ -22,9 +23,26 @@ pub fn pause(args: Args) -> Result<()> {
     say(answer.job)
 }
 
-pub fn resume(args: Args) -> Result<()> {
-    let message = ResumeJobRequest { job_id: args.job };
-    let answer = args
+/// Which job, and what it may spend.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  \
+    rlaif resume helpful-1a2b --max-cost 20    # of a job that has spent its labeler.max_cost")]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    which: Args,
+    /// Money that its labeler may cost from now on, at the job's labeler.price; what it has cost counts.
+    #[arg(long, value_name = "AMOUNT", value_parser = Money::parse)]
+    max_cost: Option<Money>,
+    /// Tokens that its labeler may read and write from now on; what it has taken counts.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u64>,
+}
+
+pub fn resume(args: ResumeArgs) -> Result<()> {
+    let ResumeArgs { which, max_cost, max_tokens } = args;
+    let max_cost = max_cost.map(|amount| amount.to_string()).unwrap_or_default();
+    let message = ResumeJobRequest { job_id: which.job, max_cost, max_tokens };
+    let answer = which
         .server
         .connect()?
         .ask(message, |mut client, request| async move { client.resume_job(request).await })?;

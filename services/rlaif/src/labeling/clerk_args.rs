@@ -1,9 +1,9 @@
 //! Options for keeping account of what labelers are asked.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Args;
 use rlaif_clerk::{Account, Clerk};
-use rlaif_ledger::{Prices, Spend};
+use rlaif_types::{Ceiling, Money, Price, Prices, Spend};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -23,8 +23,8 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
     /// Stop before more money than this is spent, by all runs with this ledger together.
-    #[arg(long, value_name = "AMOUNT", requires = "prices")]
-    max_cost: Option<String>,
+    #[arg(long, value_name = "AMOUNT", value_parser = Money::parse)]
+    max_cost: Option<Money>,
     /// Stop before more tokens than this are read and written, by all runs with this ledger together.
     #[arg(long, value_name = "N")]
     max_tokens: Option<u64>,
@@ -53,22 +53,30 @@ impl ClerkArgs {
     }
 
     fn keeping(&self, ledger: Option<PathBuf>) -> Result<Clerk> {
-        let account = Account { ledger, ..self.budget.account()? };
+        let account = Account { ledger, ..self.budget.account(None)? };
         Ok(Clerk::new(account)?)
     }
 }
 
 impl BudgetArgs {
-    /// An account within this budget.
+    /// The bounds that were given.
+    pub fn ceiling(&self) -> Ceiling {
+        Ceiling { max_cost: self.max_cost, max_tokens: self.max_tokens }
+    }
+
+    /// An account within this budget; a labeler has `price` where no table was given.
     ///
     /// # Errors
-    /// When prices or amounts cannot be read.
-    pub fn account(&self) -> Result<Account> {
-        let prices = self.prices.as_deref().map(Account::read_prices).transpose()?;
-        let ceiling = Account::ceiling(self.max_cost.as_deref(), self.max_tokens);
+    /// When prices cannot be read, or there are none to keep --max-cost by.
+    pub fn account(&self, price: Option<Price>) -> Result<Account> {
+        let table = self.prices.as_deref().map(Account::read_prices).transpose()?;
+        let prices = table.or(price.map(Prices::flat)).unwrap_or_default();
+        if self.max_cost.is_some() && prices.is_empty() {
+            bail!("--max-cost needs prices to count by: --prices FILE, see docs/labeling.md");
+        }
         Ok(Account {
-            prices: prices.unwrap_or_else(Prices::default),
-            ceiling: ceiling.context("--max-cost")?,
+            prices,
+            ceiling: self.ceiling(),
             worker: this_machine(),
             ..Account::default()
         })

@@ -5,10 +5,11 @@ mod clerk_args;
 mod estimate;
 mod labelers;
 mod observed;
+mod questions;
 mod run_report;
 
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
-pub use estimate::Sampling;
+pub use estimate::{Sampling, estimate_job};
 pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, identity, observation};
 pub use run_report::{Fate, RunReport, write};

@@ -139,7 +139,7 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResumeJob(self, request, context):
-        """Called by operators: goes on with a paused job.
+        """Called by operators: goes on with a job that is paused or has failed, and may raise its budget.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class JobServiceStub:
     PauseJob: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PauseJobRequest, _coordinator_pb2.PauseJobResponse]
     """Called by operators who need the machines: no new work is handed out, what is begun is finished."""
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeJobRequest, _coordinator_pb2.ResumeJobResponse]
-    """Called by operators: goes on with a paused job."""
+    """Called by operators: goes on with a job that is paused or has failed, and may raise its budget."""
     ExportPreferences: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ExportPreferencesRequest, _coordinator_pb2.ExportPreferencesResponse]
     """Called by `rlaif export` and by trainers elsewhere: the job's labelled pairs, in their order."""
     GetReport: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.GetReportRequest, _coordinator_pb2.GetReportResponse]
@@ -74,7 +74,7 @@ class JobServiceAsyncStub(JobServiceStub):
     PauseJob: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PauseJobRequest, _coordinator_pb2.PauseJobResponse]  # type: ignore[assignment]
     """Called by operators who need the machines: no new work is handed out, what is begun is finished."""
     ResumeJob: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeJobRequest, _coordinator_pb2.ResumeJobResponse]  # type: ignore[assignment]
-    """Called by operators: goes on with a paused job."""
+    """Called by operators: goes on with a job that is paused or has failed, and may raise its budget."""
     ExportPreferences: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ExportPreferencesRequest, _coordinator_pb2.ExportPreferencesResponse]  # type: ignore[assignment]
     """Called by `rlaif export` and by trainers elsewhere: the job's labelled pairs, in their order."""
     GetReport: _aio.UnaryStreamMultiCallable[_coordinator_pb2.GetReportRequest, _coordinator_pb2.GetReportResponse]  # type: ignore[assignment]
@@ -141,7 +141,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.ResumeJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ResumeJobResponse, _abc.Awaitable[_coordinator_pb2.ResumeJobResponse]]:
-        """Called by operators: goes on with a paused job."""
+        """Called by operators: goes on with a job that is paused or has failed, and may raise its budget."""
 
     @_abc_1.abstractmethod
     def ExportPreferences(

@@ -31,6 +31,11 @@ impl Money {
         self.0
     }
 
+    /// As a number, for gauges and pictures: exact to 15 digits.
+    pub fn as_dollars(self) -> f64 {
+        self.0 as f64 / PICODOLLARS as f64
+    }
+
     /// `count` times as much.
     pub fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(count))
@@ -52,6 +57,41 @@ impl Money {
     /// When it is no amount, or finer than 10⁻¹².
     pub fn parse(text: &str) -> Result<Self, PriceError> {
         decimal(text, 12).map(Self).ok_or_else(|| PriceError::Amount { text: text.to_owned() })
+    }
+}
+
+/// Amounts as people write them into files: `12.5`, or `"12.50"`. For `#[serde(with = "amount")]`.
+pub mod amount {
+    use super::Money;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an amount of money like 12.50")]
+    enum Written {
+        Whole(u64),
+        Decimal(f64),
+        Text(String),
+    }
+
+    /// # Errors
+    /// When it is no amount of money.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
+        let text = match Option::<Written>::deserialize(from)? {
+            None => return Ok(None),
+            Some(Written::Whole(amount)) => amount.to_string(),
+            Some(Written::Decimal(amount)) => amount.to_string(),
+            Some(Written::Text(text)) => text,
+        };
+        Money::parse(&text).map(Some).map_err(D::Error::custom)
+    }
+
+    /// # Errors
+    /// When it cannot be written.
+    pub fn serialize<S: Serializer>(amount: &Option<Money>, to: S) -> Result<S::Ok, S::Error> {
+        match amount {
+            Some(amount) => to.collect_str(amount),
+            None => to.serialize_none(),
+        }
     }
 }
 
@@ -97,8 +137,10 @@ impl Usage {
     }
 }
 
-/// What a labeler charges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a labeler charges. In files it is written as vendors quote it: `input_per_1k` or `input_per_1m`,
+/// `cached_input_...`, `output_...`, `device_hour`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Quoted", into = "Quoted")]
 pub struct Price {
     /// A token read.
     pub input: Money,
@@ -147,6 +189,8 @@ pub struct Prices {
     /// The currency of all amounts.
     pub currency: String,
     prices: BTreeMap<String, Price>,
+    /// Of what has none of its own.
+    flat: Option<Price>,
 }
 
 /// What is wrong with a price table or an amount.
@@ -195,22 +239,29 @@ fn dollars() -> String {
 }
 
 /// A price as vendors quote it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Quoted {
+    #[serde(skip_serializing_if = "Option::is_none")]
     input_per_1k: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input_per_1m: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cached_input_per_1k: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cached_input_per_1m: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     output_per_1k: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     output_per_1m: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     device_hour: Option<f64>,
 }
 
 /// A table without prices.
 impl Default for Prices {
     fn default() -> Self {
-        Self { currency: dollars(), prices: BTreeMap::new() }
+        Self { currency: dollars(), prices: BTreeMap::new(), flat: None }
     }
 }
 
@@ -221,16 +272,22 @@ impl Prices {
     /// When it is no such table, or a price in it is negative, given twice or too fine.
     pub fn parse(toml: &str) -> Result<Self, PriceError> {
         let Table { currency, prices } = toml::from_str(toml)?;
-        let price = |(model, quoted): (String, Quoted)| match quoted.price() {
+        let price = |(model, quoted): (String, Quoted)| match quoted.try_into() {
             Ok(price) => Ok((model, price)),
             Err(what) => Err(PriceError::Price { model, what }),
         };
-        Ok(Self { currency, prices: prices.into_iter().map(price).collect::<Result<_, _>>()? })
+        let prices = prices.into_iter().map(price).collect::<Result<_, _>>()?;
+        Ok(Self { currency, prices, flat: None })
+    }
+
+    /// A table in which every model has this price.
+    pub fn flat(price: Price) -> Self {
+        Self { flat: Some(price), ..Self::default() }
     }
 
     /// Whether it names no price.
     pub fn is_empty(&self) -> bool {
-        self.prices.is_empty()
+        self.prices.is_empty() && self.flat.is_none()
     }
 
     /// The price of `model` at `engine`: the one for both, else the model's, else the engine's. A local
@@ -241,7 +298,8 @@ impl Prices {
     pub fn of(&self, engine: &str, model: &str) -> Result<Price, PriceError> {
         let both = format!("{engine} {model}");
         let names = [both.as_str(), model, engine];
-        match names.into_iter().find_map(|name| self.prices.get(name)) {
+        let named = names.into_iter().find_map(|name| self.prices.get(name));
+        match named.or(self.flat.as_ref()) {
             Some(price) => Ok(*price),
             None if engine == "local" => Ok(Price::default()),
             None => Err(PriceError::Unknown { engine: engine.into(), model: model.into() }),
@@ -249,21 +307,43 @@ impl Prices {
     }
 }
 
-impl Quoted {
-    fn price(&self) -> Result<Price, String> {
-        let input = per_token("input", self.input_per_1k, self.input_per_1m)?;
-        let cached = per_token("cached_input", self.cached_input_per_1k, self.cached_input_per_1m)?;
-        let output = per_token("output", self.output_per_1k, self.output_per_1m)?;
-        Ok(Price {
+impl TryFrom<Quoted> for Price {
+    type Error = String;
+
+    fn try_from(quoted: Quoted) -> Result<Self, String> {
+        let input = per_token("input", quoted.input_per_1k, quoted.input_per_1m)?;
+        let cached =
+            per_token("cached_input", quoted.cached_input_per_1k, quoted.cached_input_per_1m)?;
+        let output = per_token("output", quoted.output_per_1k, quoted.output_per_1m)?;
+        Ok(Self {
             input: input.unwrap_or_default(),
             // Without a price of their own, cached tokens cost what others do.
             cached_input: cached.or(input).unwrap_or_default(),
             output: output.unwrap_or_default(),
-            device_hour: match self.device_hour {
+            device_hour: match quoted.device_hour {
                 Some(price) => exact("device_hour", price, 12)?,
                 None => Money::default(),
             },
         })
+    }
+}
+
+impl From<Price> for Quoted {
+    fn from(price: Price) -> Self {
+        let free = Money::default();
+        let quoted = |money: Money, a: u64| {
+            (money != free).then(|| money.0 as f64 / (PICODOLLARS / a) as f64)
+        };
+        let per_1m = |money| quoted(money, 1_000_000);
+        // What cached tokens cost without a word of their own need not be said.
+        let cached = (price.cached_input != price.input).then_some(price.cached_input);
+        Self {
+            input_per_1m: per_1m(price.input),
+            cached_input_per_1m: cached.map(|money| per_1m(money).unwrap_or(0.0)),
+            output_per_1m: per_1m(price.output),
+            device_hour: quoted(price.device_hour, 1),
+            ..Self::default()
+        }
     }
 }
 
@@ -356,6 +436,43 @@ mod tests {
             let error = Prices::parse(&format!("[prices.m]\n{line}")).unwrap_err().to_string();
             assert!(error.contains(says), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_price_in_a_file_reads_back_to_the_picodollar() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct File {
+            price: Price,
+            #[serde(with = "amount", default, skip_serializing_if = "Option::is_none")]
+            max_cost: Option<Money>,
+        }
+        for table in [
+            "price = { input_per_1k = 0.03, output_per_1k = 0.06 }\nmax_cost = 12.5",
+            "price = { input_per_1m = 0.15, cached_input_per_1m = 0.0375, output_per_1m = 0.6 }",
+            "price = { input_per_1m = 0.000001, cached_input_per_1m = 0 }\nmax_cost = 7",
+            "price = { device_hour = 3.6 }\nmax_cost = '0.000000000001'",
+        ] {
+            let file: File = toml::from_str(table).unwrap();
+            let again = toml::to_string(&file).unwrap();
+            assert_eq!(toml::from_str::<File>(&again).unwrap(), file, "{table} became {again}");
+        }
+        for (odd, says) in [
+            ("price = { input_per_1k = 1, input_per_1m = 1 }", "not both"),
+            ("price = {}\nmax_cost = -1", "amount of money"),
+            ("price = {}\nmax_cost = 'much'", "is no amount of money"),
+        ] {
+            let error = toml::from_str::<File>(odd).unwrap_err().to_string();
+            assert!(error.contains(says), "{odd}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_flat_price_is_that_of_every_model() {
+        let price = Price { input: Money(3), ..Price::default() };
+        let prices = Prices::flat(price);
+        assert!(!prices.is_empty());
+        assert_eq!(prices.of("https://a/v1", "any").unwrap(), price);
+        assert_eq!(prices.of("local", "any").unwrap(), price);
     }
 
     #[test]
