@@ -1,5 +1,6 @@
 //! `rlaif reproduce`: from an experiment's file to the paper's table, and on after an interruption.
 
+use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -15,7 +16,7 @@ fn write_experiment(folder: &Path) {
         |i| format!("{{\"prompt\": \"Say {i}\", \"completion\": \"It is {i}.\"}}\n");
     let demonstrations: String = (0..6).map(demonstration).collect();
     std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
-    for (name, algorithm) in [("rlaif", "reinforce"), ("ppo", "ppo")] {
+    for (name, algorithm) in [("again", "grpo"), ("rlaif", "reinforce"), ("ppo", "ppo")] {
         let job = format!(
             r#"
             name = "{name}"
@@ -34,6 +35,7 @@ fn write_experiment(folder: &Path) {
             [rl]
             reward = "labeler"
             algorithm = "{algorithm}"
+            group_size = 2
             steps = 2
             batch_size = 4
             "#
@@ -50,7 +52,9 @@ fn write_experiment(folder: &Path) {
             {{ name = "sft", job = "rlaif.toml", policy = "start" }},
             {{ name = "rlaif", job = "rlaif.toml" }},
             {{ name = "ppo", job = "ppo.toml" }},
+            {{ name = "again", job = "again.toml" }},
         ]
+        follows = {{ "again.toml" = "ppo.toml" }}
         comparison = [
             {{ arm = "rlaif", over = "sft", paper = 63, paper_length_corrected = 61 }},
             {{ arm = "ppo", over = "rlaif" }},
@@ -78,8 +82,8 @@ fn said(output: &Output) -> String {
 fn every_arm_is_run_once_and_the_table_has_the_papers_figures_beside_ours() {
     let dir = tempfile::tempdir().unwrap();
     write_experiment(dir.path());
-    let unknown = reproduce(dir.path(), &["--arm", "grpo"]);
-    assert!(said(&unknown).contains("the arms are sft, rlaif, ppo"), "{}", said(&unknown));
+    let unknown = reproduce(dir.path(), &["--arm", "dpo"]);
+    assert!(said(&unknown).contains("the arms are sft, rlaif, ppo, again"), "{}", said(&unknown));
     assert!(!dir.path().join("out").exists());
 
     let one = reproduce(dir.path(), &["--arm", "sft"]);
@@ -97,6 +101,16 @@ fn every_arm_is_run_once_and_the_table_has_the_papers_figures_beside_ours() {
     assert!(row("ppo over rlaif").contains("| - | - |"), "{table}");
     // The judge labelled the training: the table says so.
     assert!(table.contains("name another --judge"), "{table}");
+
+    // What goes on where another ended was labelled by its own start, and the manifest proves it.
+    let manifest = |run: &str| -> Value {
+        let path = dir.path().join("out/runs").join(run).join("manifest.json");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let [first, second] = ["ppo", "again"].map(manifest);
+    assert_eq!(first["policy_hash"], first["labeler_hash"]);
+    assert_eq!(second["policy_hash"], second["labeler_hash"]);
+    assert_ne!(second["policy_hash"], first["policy_hash"], "it did not go on from the other");
 
     let again = reproduce(dir.path(), &[]);
     assert!(again.status.success(), "{}", said(&again));

@@ -2,6 +2,7 @@
 
 mod align;
 mod asking;
+mod contrast;
 mod coordinator;
 mod data;
 mod dead_letters;
@@ -62,6 +63,7 @@ enum Command {
     Align(align::Args),
     Eval(eval::Args),
     Generate(generate::Args),
+    Contrast(contrast::Args),
     Logprobs(logprobs::Args),
     Models(models::Args),
     Data(data::Args),
@@ -115,6 +117,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Generate(args) => generate::run(args),
+        Command::Contrast(args) => contrast::run(args),
         Command::Logprobs(args) => logprobs::run(args),
         Command::Models(args) => models::run(args),
         Command::Data(args) => data::run(args),

@@ -10,10 +10,10 @@ use clap::Parser;
 use rlaif_clerk::Account;
 use rlaif_contest::{Evaluation, HeadToHead};
 use rlaif_data::write_atomic;
-use rlaif_job::{Job, RunFolder};
+use rlaif_job::{Job, Manifest, RunFolder};
 use rlaif_report::{Block, Document, Section, Table};
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Reproduce an experiment: run the jobs of all its arms, compare them on prompts that none was trained on, and
@@ -46,6 +46,10 @@ struct Experiment {
     template: String,
     /// Judges single responses harmless or not, where that is wanted.
     harmless: Option<String>,
+    /// Jobs that go on where another ended: their policy is what that one trained, and so is their labeler
+    /// where a job names one model for both.
+    #[serde(default)]
+    follows: BTreeMap<PathBuf, PathBuf>,
     /// What is compared.
     #[serde(rename = "arm")]
     arms: Vec<ArmOf>,
@@ -98,10 +102,13 @@ struct EvalCommand {
 pub fn run(args: Args) -> Result<()> {
     let experiment = Experiment::load(&args.experiment)?;
     let wanted = experiment.wanted(&args.arm)?;
-    let jobs: BTreeSet<&PathBuf> = wanted.iter().map(|arm| &arm.job).collect();
     // All jobs are read before the first is run.
-    let jobs = jobs.into_iter().map(|file| Ok((file, Job::load(&args.experiment.join(file))?)));
-    for (file, job) in jobs.collect::<Result<Vec<_>>>()? {
+    let jobs = experiment.in_order(&wanted)?.into_iter();
+    let jobs = jobs.map(|file| Ok((file, Job::load(&args.experiment.join(file))?)));
+    for (file, mut job) in jobs.collect::<Result<Vec<_>>>()? {
+        if let Some(before) = experiment.follows.get(file) {
+            go_on_from(&mut job, &run_of(&args.out, before))?;
+        }
         let folder = RunFolder::new(run_of(&args.out, file));
         if folder.path("report.html").exists() {
             eprintln!("{}: finished", file.display());
@@ -128,6 +135,17 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Makes what the run `before` trained the job's policy; and its labeler, where one model was both.
+fn go_on_from(job: &mut Job, before: &Path) -> Result<()> {
+    let trained = std::path::absolute(before.join(Manifest::POLICY))?;
+    let trained = trained.to_string_lossy().into_owned();
+    if job.labeler.model == job.policy.model {
+        job.labeler.model.clone_from(&trained);
+    }
+    job.policy.model = trained;
+    Ok(())
+}
+
 /// Where a job's run is.
 fn run_of(out: &Path, job: &Path) -> PathBuf {
     out.join("runs").join(job.file_stem().unwrap_or(job.as_os_str()))
@@ -148,6 +166,26 @@ impl Experiment {
             }
         }
         Ok(experiment)
+    }
+
+    /// The jobs of these arms, each after the one that it follows.
+    fn in_order<'a>(&'a self, arms: &[&'a ArmOf]) -> Result<Vec<&'a PathBuf>> {
+        let mut ordered: Vec<&PathBuf> = Vec::new();
+        for arm in arms {
+            let mut chain = vec![&arm.job];
+            while let Some(before) = self.follows.get(chain[chain.len() - 1]) {
+                if chain.contains(&before) {
+                    bail!("follows: {} comes to itself", before.display());
+                }
+                chain.push(before);
+            }
+            for job in chain.into_iter().rev() {
+                if !ordered.contains(&job) {
+                    ordered.push(job);
+                }
+            }
+        }
+        Ok(ordered)
     }
 
     fn wanted(&self, names: &[String]) -> Result<Vec<&ArmOf>> {
@@ -295,6 +333,22 @@ mod tests {
             experiment.eval_args(&folder, Path::new("out"), Path::new("out/evaluation")).unwrap();
         }
         assert!(seen > 0);
+    }
+
+    #[test]
+    fn a_job_comes_after_the_one_that_it_follows_and_never_after_itself() {
+        let text = "name = 'e'\nprompts = 'p'\njudge = 'm'\ntemplate = 't'\ncomparison = []\n\
+            arm = [{ name = 'c', job = 'c.toml' }, { name = 'a', job = 'a.toml' }]\n\
+            follows = { 'c.toml' = 'b.toml', 'b.toml' = 'a.toml' }\n";
+        let experiment: Experiment = toml::from_str(text).unwrap();
+        let all = experiment.wanted(&[]).unwrap();
+        let order = experiment.in_order(&all).unwrap();
+        assert_eq!(order, ["a.toml", "b.toml", "c.toml"].map(Path::new));
+
+        let text = text.replace("'b.toml' = 'a.toml'", "'b.toml' = 'c.toml'");
+        let experiment: Experiment = toml::from_str(&text).unwrap();
+        let error = experiment.in_order(&experiment.wanted(&[]).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("comes to itself"), "{error}");
     }
 
     #[test]
