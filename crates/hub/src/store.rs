@@ -83,6 +83,20 @@ impl Store {
         Err(unknown(format!("get it with: rlaif models pull {spec}")))
     }
 
+    /// Where the base of an adapter lies. Adapters name a repository of the hub as `owner/name`, without the
+    /// `hf:` that tells it from a path.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_base(&self, name: &str, revision: Option<&str>) -> Result<PathBuf, Error> {
+        let is_plain = !Path::new(name).exists() && known(name).is_none();
+        if !is_plain || name.starts_with(PREFIX) || name.split('/').count() != 2 {
+            return self.find(name);
+        }
+        let revision = revision.map(|r| format!("@{r}")).unwrap_or_default();
+        self.find(&format!("{PREFIX}{name}{revision}"))
+    }
+
     /// Like [`find`](Self::find), but a model of the hub that is not there is pulled.
     ///
     /// # Errors

@@ -4,11 +4,12 @@ use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::formats::gguf::{Gguf, Value};
+use crate::formats::peft::{Adapted, Adapter, Base, is_adapter};
 use crate::formats::safetensors::Shards;
 use crate::formats::{gguf_model, gguf_tokenizer, hf};
 use crate::tokenizer::Tokenizer;
 use rlaif_types::{ContentHash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Tensors by HF name, read on demand.
 pub trait TensorSource: Send + Sync {
@@ -39,13 +40,32 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a `.gguf` file or a folder with `config.json`, safetensors and `tokenizer.json`.
+    /// Opens a `.gguf` file, a folder with `config.json`, safetensors and `tokenizer.json`, or an adapter of
+    /// PEFT whose base lies where it says.
     ///
     /// Every tensor the architecture needs is known to be there, with the right shape, afterwards.
     ///
     /// # Errors
     /// When anything is missing, damaged, or not supported.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let as_a_path = |base: &Base| match Path::new(&base.name) {
+            path if path.exists() => Ok(path.to_owned()),
+            _ => Err("no such folder or file".to_owned()),
+        };
+        Self::open_with(path, &as_a_path)
+    }
+
+    /// As [`Checkpoint::open`]; `find` says where the base of an adapter lies, or why it cannot.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], and when the base is not found.
+    pub fn open_with(
+        path: &Path,
+        find: &dyn Fn(&Base) -> Result<PathBuf, String>,
+    ) -> Result<Self, Error> {
+        if is_adapter(path) {
+            return open_adapter(path, find);
+        }
         let checkpoint = if path.extension().is_some_and(|e| e == "gguf") {
             open_gguf(path)?
         } else if path.is_dir() {
@@ -197,6 +217,43 @@ fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
         chat_template,
         tensors: Box::new(shards),
         config,
+    })
+}
+
+/// The base with the adapter folded in, which is then a model like another.
+fn open_adapter(
+    folder: &Path,
+    find: &dyn Fn(&Base) -> Result<PathBuf, String>,
+) -> Result<Checkpoint, Error> {
+    let adapter = Adapter::open(folder)?;
+    // A base that is named by a path may have moved together with its adapter.
+    let beside = folder.join(&adapter.base.name);
+    let path = match beside.exists() {
+        true => beside,
+        false => find(&adapter.base).map_err(|hint| Error::UnknownModel {
+            spec: adapter.base.name.clone(),
+            hint: format!("it is the base of the adapter in {}: {hint}", folder.display()),
+        })?,
+    };
+    if is_adapter(&path) {
+        return Err(Error::unsupported(&path, "an adapter as another one's base"));
+    }
+    let base = Checkpoint::open(&path)?;
+    adapter.check(base.tensors.as_ref())?;
+    let own_template = folder_template(folder)?;
+    let own_template = own_template.map(|source| chat_template(&source, &base.tokenizer));
+    let mut hasher = Hasher::new();
+    hasher.field(base.hash.to_string());
+    hasher.field(adapter.scale().to_le_bytes());
+    for bytes in adapter.bytes() {
+        hasher.field(bytes);
+    }
+    Ok(Checkpoint {
+        name: name_of(folder),
+        hash: hasher.finish(),
+        chat_template: own_template.transpose()?.or(base.chat_template),
+        tensors: Box::new(Adapted { base: base.tensors, adapter }),
+        ..base
     })
 }
 

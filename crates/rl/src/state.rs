@@ -126,6 +126,14 @@ impl TrainerState {
         result
     }
 
+    /// All kept tensors whose name begins with `prefix`, which is taken off: name, shape, values.
+    pub fn tensors_under(&self, prefix: &str) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
+        let tensors = self.tensors.iter();
+        tensors.filter_map(move |(name, (shape, values))| {
+            Some((name.strip_prefix(prefix)?, &shape[..], &values[..]))
+        })
+    }
+
     /// All kept matrices whose name begins with `prefix`, which is taken off.
     pub(crate) fn matrices_under(
         &self,

@@ -31,7 +31,7 @@ pub use dialogue::{Dialogue, PromptError};
 pub use executor::{Executor, Retry, settle};
 pub use failure::Failure;
 pub use host::{Error, Host};
-pub use model_cache::{Loaded, Located, ModelCache};
+pub use model_cache::{Loaded, Located, ModelCache, open_checkpoint};
 pub use progress::{Advance, Progress};
 pub use resources::{JobResources, ResourceOptions, Resources};
 pub use rlaif_artifacts::BlockingArtifacts;

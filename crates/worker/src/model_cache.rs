@@ -74,7 +74,7 @@ impl ModelCache {
         }
         let at = locate(artifacts, which)?;
         kept(&self.policies, &at, |path| {
-            let checkpoint = Checkpoint::open(path)?;
+            let checkpoint = open_checkpoint(path)?;
             // Training keeps f32 weights; see ARCHITECTURE.md on precision.
             let model = CausalLm::load(&checkpoint, &self.device, DType::F32)?;
             Ok(Loaded { checkpoint: Arc::new(checkpoint), model })
@@ -87,11 +87,22 @@ impl ModelCache {
     /// When it cannot be loaded, or has no reward head.
     pub fn reward_model(&self, at: &Located) -> Result<Loaded<ScalarModel>, Failure> {
         kept(&self.reward_models, at, |path| {
-            let checkpoint = Checkpoint::open(path)?;
+            let checkpoint = open_checkpoint(path)?;
             let model = ScalarModel::load(&checkpoint, &self.device, DType::F32)?;
             Ok(Loaded { checkpoint: Arc::new(checkpoint), model })
         })
     }
+}
+
+/// Opens the model at `path`. The base of an adapter is looked up among the models of this machine.
+///
+/// # Errors
+/// When anything is missing, damaged, or not supported.
+pub fn open_checkpoint(path: &Path) -> Result<Checkpoint, rlaif_models::Error> {
+    Checkpoint::open_with(path, &|base| {
+        let found = Store::from_env().find_base(&base.name, base.revision.as_deref());
+        found.map_err(|e| e.to_string())
+    })
 }
 
 /// The model at `at`, loaded if it is not in the cache.

@@ -148,18 +148,27 @@ pub fn save(
     tensors: &[NamedTensor],
     head: Head,
 ) -> Result<(), Error> {
+    replace_folder(folder, |folder| {
+        write_files(folder, config, tokenizer, chat_template, tensors, head)
+    })
+}
+
+/// Lets `write` fill a sibling folder, which then takes the place of `folder`.
+pub(super) fn replace_folder(
+    folder: &Path,
+    write: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut name = folder.file_name().unwrap_or_default().to_os_string();
     name.push(".partial");
     let partial = folder.with_file_name(name);
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(Error::io(&partial))?;
-    let result =
-        write_files(&partial, config, tokenizer, chat_template, tensors, head).and_then(|()| {
-            if folder.exists() {
-                fs::remove_dir_all(folder).map_err(Error::io(folder))?;
-            }
-            fs::rename(&partial, folder).map_err(Error::io(folder))
-        });
+    let result = write(&partial).and_then(|()| {
+        if folder.exists() {
+            fs::remove_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        fs::rename(&partial, folder).map_err(Error::io(folder))
+    });
     if result.is_err() {
         let _ = fs::remove_dir_all(&partial);
     }
@@ -200,7 +209,7 @@ fn write_files(
     write_weights(&folder.join("model.safetensors"), tensors)
 }
 
-fn write_weights(path: &Path, tensors: &[NamedTensor]) -> Result<(), Error> {
+pub(super) fn write_weights(path: &Path, tensors: &[NamedTensor]) -> Result<(), Error> {
     let views: Vec<(&String, TensorView<'_>)> = tensors
         .iter()
         .map(|(name, shape, values)| {
@@ -217,7 +226,7 @@ fn write_weights(path: &Path, tensors: &[NamedTensor]) -> Result<(), Error> {
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(value).expect("a JSON value always serialises");
     let write = || {
         let mut file = File::create(path)?;

@@ -5,4 +5,5 @@ pub mod gguf;
 pub mod gguf_model;
 pub mod gguf_tokenizer;
 pub mod hf;
+pub mod peft;
 pub mod safetensors;

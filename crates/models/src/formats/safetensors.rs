@@ -47,6 +47,16 @@ impl Shards {
         Ok(shards)
     }
 
+    /// Opens one file.
+    ///
+    /// # Errors
+    /// As [`Shards::open`].
+    pub fn of(file: PathBuf) -> Result<Self, Error> {
+        let mut shards = Self { files: Vec::new(), tensors: HashMap::new() };
+        shards.add(file)?;
+        Ok(shards)
+    }
+
     fn add(&mut self, path: PathBuf) -> Result<(), Error> {
         let file = File::open(&path).map_err(Error::io(&path))?;
         // SAFETY: read-only map of a file that is written once and renamed into place.

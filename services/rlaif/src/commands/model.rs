@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rlaif_hub::Store;
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, Engine, EngineOptions};
+use rlaif_worker::open_checkpoint;
 
 #[derive(Args)]
 pub struct ModelArgs {
@@ -32,7 +33,7 @@ pub fn start(name: &str, on: DeviceName) -> Result<Engine> {
 
 /// Opens the model of this name, which is pulled where it is not there yet.
 pub fn open(name: &str) -> Result<Checkpoint> {
-    Ok(Checkpoint::open(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?)
+    Ok(open_checkpoint(&Store::from_env().resolve(name, &mut DownloadBar::new())?)?)
 }
 
 /// Starts an engine for an opened model.

@@ -5,7 +5,7 @@ use super::{Finding, alike, names};
 use rlaif_clerk::Account;
 use rlaif_hub::{KNOWN, Store, is_endpoint};
 use rlaif_judge::EndpointEngine;
-use rlaif_models::Checkpoint;
+use rlaif_worker::open_checkpoint;
 use std::path::Path;
 use tokio::runtime::Runtime;
 
@@ -89,7 +89,7 @@ fn opened(store: &Store, spec: &str, runtime: &Runtime) -> Result<(), String> {
 
 /// Header, tokenizer and shapes; the weights themselves are not read.
 fn open(path: &Path) -> Result<(), String> {
-    Checkpoint::open(path).map(drop).map_err(|error| error.to_string())
+    open_checkpoint(path).map(drop).map_err(|error| error.to_string())
 }
 
 fn mend(spec: &str) -> String {

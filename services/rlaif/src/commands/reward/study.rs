@@ -13,7 +13,7 @@ use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel};
 use rlaif_reward::{Example, Fit, pair_scores, pair_sequences};
 use rlaif_rl::{LabelledPair, PairScores};
 use rlaif_types::{ContentHash, LabelSource, LoraConfig, Preference, SoftLabel};
-use rlaif_worker::{Dialogue, Failure};
+use rlaif_worker::{Dialogue, Failure, open_checkpoint};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ impl Study {
     pub fn prepare(args: &StudyArgs) -> Result<Self> {
         let config = args.config()?;
         let path = Store::from_env().resolve(&args.model.model, &mut DownloadBar::new())?;
-        let checkpoint = Checkpoint::open(&path)?;
+        let checkpoint = open_checkpoint(&path)?;
         let start = ScalarModel::start_of(&checkpoint, &args.model.device.open()?)
             .with_context(|| format!("loading {}", args.model.model))?;
         let dialogue = Dialogue::of(&checkpoint, args.chat).map_err(describe)?;

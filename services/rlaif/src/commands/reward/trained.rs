@@ -10,7 +10,7 @@ use rlaif_models::{
 };
 use rlaif_reward::{Normalisation, judge, sequence};
 use rlaif_types::{Item, Judgement};
-use rlaif_worker::Dialogue;
+use rlaif_worker::{Dialogue, open_checkpoint};
 
 /// Gives rewards.
 pub struct Trained {
@@ -27,7 +27,7 @@ impl Trained {
     /// When there is none, or it cannot be loaded.
     pub fn open(name: &str, on: DeviceName, chat: impl Fn(&Checkpoint) -> bool) -> Result<Self> {
         let path = Store::from_env().resolve(name, &mut DownloadBar::new())?;
-        let checkpoint = Checkpoint::open(&path)?;
+        let checkpoint = open_checkpoint(&path)?;
         let model = ScalarModel::load(&checkpoint, &on.open()?, on.default_dtype())
             .with_context(|| format!("{name} is no reward model"))?;
         let engine = Engine::start(model, &checkpoint, EngineOptions::default())?;

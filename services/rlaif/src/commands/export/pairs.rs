@@ -1,33 +1,22 @@
-//! `rlaif export`: a job's labelled pairs, for trainers elsewhere.
+//! A job's labelled pairs, for trainers elsewhere.
 
-use super::remote::{Remote, Server};
+use super::super::remote::{Remote, Server};
 use anyhow::{Context, Result};
 use rlaif_proto::coordinator::v1::{ExportPreferencesRequest, ExportPreferencesResponse};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use tonic::{Request, Streaming};
 
-/// Fetch a job's labelled pairs as JSON lines in TRL's preference format.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The job's id.
-    job: String,
-    /// Where to write them; standard output by default.
-    #[arg(long)]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    server: Server,
-}
-
-pub fn run(args: Args) -> Result<()> {
-    let remote = args.server.connect()?;
-    let request = ExportPreferencesRequest { job_id: args.job };
+/// Fetches the pairs of the job `job_id` into the file `out`, or to standard output.
+pub fn fetch(job_id: String, out: Option<&Path>, server: &Server) -> Result<()> {
+    let remote = server.connect()?;
+    let request = ExportPreferencesRequest { job_id };
     let mut records = remote.call(|mut client, _| {
         let request = Request::new(request.clone());
         async move { client.export_preferences(request).await }
     })?;
-    let Some(path) = &args.out else {
+    let Some(path) = out else {
         return copy(&remote, &mut records, std::io::stdout().lock());
     };
     // The file has its name only once it is whole.
