@@ -133,7 +133,14 @@ pub fn lora() -> LoraConfig {
 }
 
 pub fn training(lora: Option<LoraConfig>) -> Training {
-    Training { start: policy(named()), lora, micro_batch_tokens: 64, checkpoint_every: 3, seed: 3 }
+    Training {
+        start: policy(named()),
+        lora,
+        micro_batch_tokens: 64,
+        gradient_checkpointing: false,
+        checkpoint_every: 3,
+        seed: 3,
+    }
 }
 
 pub fn prompts(count: usize) -> Vec<Prompt> {

@@ -273,6 +273,10 @@ pub struct RlConfig {
     /// Tokens in memory at once while training, in every trainer.
     #[serde(default = "default_micro_batch_tokens")]
     pub micro_batch_tokens: usize,
+    /// Keep only what goes into each layer while training, in every trainer, and compute the rest again for its
+    /// gradients: the same bits in less memory and more time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gradient_checkpointing: bool,
     /// Steps between saved training states.
     #[serde(default = "default_checkpoint_every")]
     pub checkpoint_every: usize,
@@ -652,8 +656,16 @@ mod tests {
     fn a_job_that_names_no_algorithm_is_written_as_it_always_was() {
         let text = load(DIRECT).unwrap().to_toml();
         let rl = text.split("[rl]").nth(1).unwrap().split("[evaluate]").next().unwrap();
-        for new in ["algorithm", "group_size", "max_kl", "shaping", "adaptive", "grpo", "estimator"]
-        {
+        for new in [
+            "gradient_checkpointing",
+            "algorithm",
+            "group_size",
+            "max_kl",
+            "shaping",
+            "adaptive",
+            "grpo",
+            "estimator",
+        ] {
             assert!(!rl.contains(new), "{rl}");
         }
         assert!(rl.contains("[rl.reinforce]") && rl.contains("kl_placement"), "{rl}");

@@ -192,6 +192,9 @@ pub struct Training {
     pub lora: Option<LoraConfig>,
     /// Tokens in memory at once.
     pub micro_batch_tokens: usize,
+    /// What happens within layers is computed again for its gradients instead of kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gradient_checkpointing: bool,
     /// Steps between saved states.
     pub checkpoint_every: usize,
     /// The job's seed.

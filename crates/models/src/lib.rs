@@ -4,6 +4,7 @@
 //! pass, an [`Engine`] a thread that owns one and answers requests. Nothing here knows what a label
 //! or a reward is.
 
+mod block;
 mod chat;
 mod checkpoint;
 mod config;
@@ -19,6 +20,7 @@ mod linear;
 mod lora;
 mod packed;
 mod parameters;
+mod recompute;
 mod rope;
 mod scalar_model;
 mod tokenizer;

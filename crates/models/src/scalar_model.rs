@@ -6,7 +6,7 @@ use crate::kernels;
 use crate::packed::PackedBatch;
 use crate::parameters::{ParamMut, ParamRef, Parameters};
 use crate::transformer::{CausalLm, Reader, Trainable};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Gradients, Tensor};
 
 /// Name of the head in HF's sequence-classification checkpoints.
 pub const SCORE: &str = "score.weight";
@@ -116,6 +116,13 @@ impl Parameters for ScalarModel {
         self.backbone.visit_trainable(visitor);
         if self.score.is_require_grad() {
             visitor(SCORE, ParamRef::Matrix(&self.score));
+        }
+    }
+
+    fn visit_gradients(&self, grads: &Gradients, visitor: &mut dyn FnMut(&str, Tensor<2>)) {
+        self.backbone.visit_gradients(grads, visitor);
+        if let Some(grad) = ParamRef::Matrix(&self.score).gradient(grads) {
+            visitor(SCORE, grad);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Rows are packed tokens of a ragged batch. The same code computes rollouts, log-probabilities and
 //! training passes, so what the sampler and the learner compute for a token agrees.
 
+use crate::block::{Block, Shared};
 use crate::checkpoint::{Checkpoint, TensorSource};
 use crate::config::ModelConfig;
 use crate::error::Error;
@@ -12,10 +13,14 @@ use crate::linear::Linear;
 use crate::lora::LoraPair;
 use crate::packed::PackedBatch;
 use crate::parameters::{ParamMut, ParamRef, Parameters};
+use crate::recompute::{CheckpointedPass, Passes};
 use crate::rope::RopeTable;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use rlaif_types::LoraConfig;
 use std::sync::Arc;
+
+/// Name of the embedding.
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// A causal language model.
 #[derive(Debug, Clone)]
@@ -32,24 +37,10 @@ pub struct CausalLm {
     rope: Arc<RopeTable>,
     /// Activations run on the autodiff tape.
     taped: bool,
-}
-
-/// One layer: attention and feed-forward, each behind an RMS norm and a residual.
-#[derive(Debug, Clone)]
-struct Block {
-    name: String,
-    attention_norm: Tensor<1>,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
-    /// RMS norms of each head of q and k, `[head_dim]`, in the families that have them.
-    q_norm: Option<Tensor<1>>,
-    k_norm: Option<Tensor<1>>,
-    mlp_norm: Tensor<1>,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    /// Training keeps what goes into each layer and computes the rest again for its gradients.
+    checkpointing: bool,
+    /// Passes so computed whose gradients have not been asked for yet.
+    passes: Passes,
 }
 
 /// Which parameters a training run changes.
@@ -85,7 +76,7 @@ impl CausalLm {
             _ => None,
         };
         Ok(Self {
-            embedding: reader.matrix("model.embed_tokens.weight")?,
+            embedding: reader.matrix(EMBEDDING)?,
             blocks: (0..config.num_hidden_layers)
                 .map(|layer| Block::read(config, layer, reader))
                 .collect::<Result<_, _>>()?,
@@ -93,6 +84,8 @@ impl CausalLm {
             head,
             rope: Arc::new(RopeTable::new(config)),
             taped: false,
+            checkpointing: false,
+            passes: Passes::default(),
             config: config.clone(),
         })
     }
@@ -115,7 +108,10 @@ impl CausalLm {
             positions: &batch.positions,
             spans: batch.attention_spans(),
         };
-        self.run(pass, None)
+        match self.checkpointing && self.taped {
+            true => self.run_checkpointed(&pass),
+            false => self.run(pass, None),
+        }
     }
 
     /// One pass; with a cache, keys and values go into it and `spans` name its rows.
@@ -124,49 +120,44 @@ impl CausalLm {
         pass: Pass<'_>,
         mut cache: Option<(&mut KvCache, &[SlotRun])>,
     ) -> Tensor<2> {
-        let eps = self.config.rms_norm_eps as f32;
-        let angles = self.rope.gather(pass.positions);
-        let plan = Arc::new(AttentionPlan {
-            num_heads: self.config.num_attention_heads,
-            num_kv_heads: self.config.num_key_value_heads,
-            head_dim: self.config.head_dim,
-            spans: pass.spans,
-        });
+        let layers = self.shared(&pass);
         let mut x = self.embed(pass.tokens);
-        for (layer, block) in self.blocks.iter().enumerate() {
-            let h = kernels::rms_norm(x.clone(), block.attention_norm.clone(), eps);
-            let q =
-                kernels::rope(self.head_norm(block.q.forward(h.clone()), &block.q_norm), &angles);
-            let k =
-                kernels::rope(self.head_norm(block.k.forward(h.clone()), &block.k_norm), &angles);
-            let v = block.v.forward(h);
-            let (k, v) = match &mut cache {
-                Some((cache, runs)) => cache.update(layer, k, v, runs),
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x, &layers, |k, v| match &mut cache {
+                Some((cache, runs)) => cache.update(index, k, v, runs),
                 None => (k, v),
-            };
-            x = x + block.o.forward(kernels::attention(q, k, v, &plan));
-
-            let h = kernels::rms_norm(x.clone(), block.mlp_norm.clone(), eps);
-            let gated = kernels::swiglu(block.gate.forward(h.clone()), block.up.forward(h));
-            x = x + block.down.forward(gated);
+            });
         }
-        kernels::rms_norm(x, self.norm.clone(), eps)
+        kernels::rms_norm(x, self.norm.clone(), layers.eps)
+    }
+
+    /// As [`CausalLm::run`], but what happens within layers is not kept for their gradients.
+    fn run_checkpointed(&self, pass: &Pass<'_>) -> Tensor<2> {
+        let layers = self.shared(pass);
+        let (output, pass) = CheckpointedPass::run(&self.blocks, self.embed(pass.tokens), layers);
+        let hidden = kernels::rms_norm(output, self.norm.clone(), self.config.rms_norm_eps as f32);
+        self.passes.push(pass);
+        hidden
+    }
+
+    /// What the layers of a pass have in common.
+    fn shared(&self, pass: &Pass<'_>) -> Shared {
+        Shared {
+            eps: self.config.rms_norm_eps as f32,
+            angles: self.rope.gather(pass.positions),
+            plan: Arc::new(AttentionPlan {
+                num_heads: self.config.num_attention_heads,
+                num_kv_heads: self.config.num_key_value_heads,
+                head_dim: self.config.head_dim,
+                spans: pass.spans.clone(),
+            }),
+        }
     }
 
     /// Embedding rows of the tokens, `[tokens, hidden]`.
     fn embed(&self, tokens: &[u32]) -> Tensor<2> {
         let x = self.embedding.clone().select(0, self.indices(tokens.iter().map(|t| *t as usize)));
         if self.taped && !x.device().is_autodiff() { Tensor::from_inner(x) } else { x }
-    }
-
-    /// RMS norm of each head of `x` `[rows, heads · head_dim]`.
-    fn head_norm(&self, x: Tensor<2>, norm: &Option<Tensor<1>>) -> Tensor<2> {
-        let Some(norm) = norm else { return x };
-        let [rows, width] = x.dims();
-        let head_dim = self.config.head_dim;
-        let heads = x.reshape([rows * width / head_dim, head_dim]);
-        kernels::rms_norm(heads, norm.clone(), self.config.rms_norm_eps as f32)
-            .reshape([rows, width])
     }
 
     fn indices(&self, rows: impl Iterator<Item = usize>) -> Tensor<1, Int> {
@@ -212,6 +203,13 @@ impl CausalLm {
         kernels::token_logprobs(hidden, self.head_weight(), targets, inverse_temperature)
     }
 
+    /// The same model; what is trained of it, and of its copies, keeps only what goes into each layer where
+    /// `on`, and computes the rest again when gradients are asked for: less memory, more time, equal gradients.
+    #[must_use]
+    pub fn with_gradient_checkpointing(self, on: bool) -> Self {
+        Self { checkpointing: on, ..self }
+    }
+
     /// A copy to train: the chosen parameters are tracked, everything else is shared and frozen.
     pub fn trainable(&self, what: &Trainable) -> Self {
         let mut model = self.clone();
@@ -239,10 +237,7 @@ impl CausalLm {
     pub fn frozen(&self) -> Self {
         let mut model = self.clone();
         model.taped = false;
-        model.for_each_mut(&mut |_, param| match param {
-            ParamMut::Matrix(m) => *m = m.clone().no_grad(),
-            ParamMut::Vector(v) => *v = v.clone().no_grad(),
-        });
+        model.for_each_mut(&mut |_, param| param.freeze());
         model
     }
 
@@ -255,7 +250,7 @@ impl CausalLm {
 
     /// Every tensor by its HF name, adapters included, in checkpoint order.
     pub fn for_each(&self, f: &mut dyn FnMut(&str, ParamRef<'_>)) {
-        f("model.embed_tokens.weight", ParamRef::Matrix(&self.embedding));
+        f(EMBEDDING, ParamRef::Matrix(&self.embedding));
         for block in &self.blocks {
             block.for_each(f);
         }
@@ -266,7 +261,7 @@ impl CausalLm {
     }
 
     fn for_each_mut(&mut self, f: &mut dyn FnMut(&str, ParamMut<'_>)) {
-        f("model.embed_tokens.weight", ParamMut::Matrix(&mut self.embedding));
+        f(EMBEDDING, ParamMut::Matrix(&mut self.embedding));
         for block in &mut self.blocks {
             block.for_each_mut(f);
         }
@@ -299,83 +294,30 @@ impl Parameters for CausalLm {
         });
     }
 
+    /// Gradients of layers whose insides were not kept come from computing them again.
+    fn visit_gradients(&self, grads: &Gradients, visitor: &mut dyn FnMut(&str, Tensor<2>)) {
+        self.visit_trainable(&mut |name, param| {
+            if let Some(grad) = param.gradient(grads) {
+                visitor(name, grad);
+            }
+        });
+        for pass in self.passes.take() {
+            let embedding = ParamRef::Matrix(&self.embedding);
+            if let Some(grads) =
+                pass.backward(&self.blocks, embedding.is_trainable(), grads, visitor)
+                && let Some(grad) = embedding.gradient(&grads)
+            {
+                visitor(EMBEDDING, grad);
+            }
+        }
+    }
+
     fn map_trainable(&mut self, visitor: &mut dyn FnMut(&str, ParamMut<'_>)) {
         self.for_each_mut(&mut |name, param| {
             if param.is_trainable() {
                 visitor(name, param);
             }
         });
-    }
-}
-
-impl Block {
-    fn read(config: &ModelConfig, layer: usize, reader: &Reader<'_>) -> Result<Self, Error> {
-        let name = format!("model.layers.{layer}");
-        let linear = |part: &str, bias: bool| -> Result<Linear, Error> {
-            let name = format!("{name}.{part}");
-            Ok(Linear {
-                weight: reader.matrix(&format!("{name}.weight"))?,
-                bias: bias.then(|| reader.vector(&format!("{name}.bias"))).transpose()?,
-                lora: None,
-                name,
-            })
-        };
-        let norm = |part: &str| reader.vector(&format!("{name}.{part}.weight"));
-        let head_norm = |part: &str| config.qk_norm.then(|| norm(part)).transpose();
-        Ok(Self {
-            attention_norm: norm("input_layernorm")?,
-            q: linear("self_attn.q_proj", config.qkv_bias)?,
-            k: linear("self_attn.k_proj", config.qkv_bias)?,
-            v: linear("self_attn.v_proj", config.qkv_bias)?,
-            o: linear("self_attn.o_proj", false)?,
-            q_norm: head_norm("self_attn.q_norm")?,
-            k_norm: head_norm("self_attn.k_norm")?,
-            mlp_norm: norm("post_attention_layernorm")?,
-            gate: linear("mlp.gate_proj", false)?,
-            up: linear("mlp.up_proj", false)?,
-            down: linear("mlp.down_proj", false)?,
-            name,
-        })
-    }
-
-    fn linears_mut(&mut self) -> [&mut Linear; 7] {
-        let Self { q, k, v, o, gate, up, down, .. } = self;
-        [q, k, v, o, gate, up, down]
-    }
-
-    fn for_each(&self, f: &mut dyn FnMut(&str, ParamRef<'_>)) {
-        let name = |part: &str| format!("{}.{part}.weight", self.name);
-        f(&name("input_layernorm"), ParamRef::Vector(&self.attention_norm));
-        for linear in [&self.q, &self.k, &self.v, &self.o] {
-            linear.for_each(f);
-        }
-        for (part, norm) in [("q_norm", &self.q_norm), ("k_norm", &self.k_norm)] {
-            if let Some(norm) = norm {
-                f(&name(&format!("self_attn.{part}")), ParamRef::Vector(norm));
-            }
-        }
-        f(&name("post_attention_layernorm"), ParamRef::Vector(&self.mlp_norm));
-        for linear in [&self.gate, &self.up, &self.down] {
-            linear.for_each(f);
-        }
-    }
-
-    fn for_each_mut(&mut self, f: &mut dyn FnMut(&str, ParamMut<'_>)) {
-        let prefix = self.name.clone();
-        let name = |part: &str| format!("{prefix}.{part}.weight");
-        f(&name("input_layernorm"), ParamMut::Vector(&mut self.attention_norm));
-        for linear in [&mut self.q, &mut self.k, &mut self.v, &mut self.o] {
-            linear.for_each_mut(f);
-        }
-        for (part, norm) in [("q_norm", &mut self.q_norm), ("k_norm", &mut self.k_norm)] {
-            if let Some(norm) = norm {
-                f(&name(&format!("self_attn.{part}")), ParamMut::Vector(norm));
-            }
-        }
-        f(&name("post_attention_layernorm"), ParamMut::Vector(&mut self.mlp_norm));
-        for linear in [&mut self.gate, &mut self.up, &mut self.down] {
-            linear.for_each_mut(f);
-        }
     }
 }
 
@@ -391,7 +333,7 @@ impl Reader<'_> {
         self.read(name)
     }
 
-    fn vector(&self, name: &str) -> Result<Tensor<1>, Error> {
+    pub(crate) fn vector(&self, name: &str) -> Result<Tensor<1>, Error> {
         self.read(name)
     }
 

@@ -2,9 +2,9 @@
 
 use crate::values::with_values;
 use burn::tensor::{Gradients, Tensor};
+use rlaif_models::Parameters;
 use rlaif_models::kernels::cpu::optimizer::sum_of_squares;
 use rlaif_models::kernels::is_cpu;
-use rlaif_models::{ParamRef, Parameters};
 use std::collections::BTreeMap;
 
 /// Sums of gradients. A vector's is held as a matrix of one row.
@@ -14,12 +14,7 @@ pub struct GradientSum(BTreeMap<String, Tensor<2>>);
 impl GradientSum {
     /// Adds the gradients of one backward pass.
     pub fn add(&mut self, model: &impl Parameters, grads: &Gradients) {
-        model.visit_trainable(&mut |name, param| {
-            let grad = match param {
-                ParamRef::Matrix(m) => m.grad(grads),
-                ParamRef::Vector(v) => v.grad(grads).map(Tensor::unsqueeze),
-            };
-            let Some(grad) = grad else { return };
+        model.visit_gradients(grads, &mut |name, grad| {
             let sum = match self.0.remove(name) {
                 Some(sum) => sum + grad,
                 None => grad,

@@ -18,8 +18,9 @@ pub(crate) fn fine_tune(
     let start = job.language_model(&training.start.model)?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
     let demonstrations = demonstrations(job, &dialogue, &work.demonstrations)?;
+    let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
     let mut trainer = SftTrainer::new(
-        start.model.trainable(&trainable(training.lora.as_ref())),
+        model.trainable(&trainable(training.lora.as_ref())),
         config.optimizer.clone(),
         training.micro_batch_tokens,
     );

@@ -90,8 +90,10 @@ impl Held {
     ) -> Result<Self, Failure> {
         let training = &work.training;
         let start = job.language_model(&training.start.model)?;
+        let model = start.model.clone();
+        let model = model.with_gradient_checkpointing(training.gradient_checkpointing);
         let setup = Setup {
-            start: &start.model,
+            start: &model,
             trainable: &trainable(training.lora.as_ref()),
             learning: &work.learning,
             micro_batch_tokens: training.micro_batch_tokens,

@@ -31,7 +31,8 @@ pub(crate) fn train_reward(
     train.iter().for_each(|(source, _)| *trained_on.entry(*source).or_default() += 1);
     let train = train.into_iter().map(|(_, example)| example).collect();
     let fit = Fit::new(config, training.seed, train)?;
-    let fresh = ScalarModel::zero(start.model.clone());
+    let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
+    let fresh = ScalarModel::zero(model);
     let mut trainer = fit.trainer(&fresh, training.lora.as_ref(), training.micro_batch_tokens);
     let long = LongTraining {
         stage,

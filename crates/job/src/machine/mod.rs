@@ -266,6 +266,7 @@ impl Machine {
             start: self.policy_of(start.clone()),
             lora: self.job.lora.clone(),
             micro_batch_tokens: self.job.rl.micro_batch_tokens,
+            gradient_checkpointing: self.job.rl.gradient_checkpointing,
             checkpoint_every: self.job.rl.checkpoint_every,
             seed: self.job.seed,
         }

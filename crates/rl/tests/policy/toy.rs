@@ -13,14 +13,22 @@ use std::path::Path;
 /// Tokens that may be in memory at once while training: a quarter of a batch.
 pub const MICRO_BATCH_TOKENS: usize = 64;
 
+pub fn checkpoint_named(name: &str) -> Checkpoint {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    Checkpoint::open(&folder.join(name)).unwrap()
+}
+
 pub fn checkpoint() -> Checkpoint {
-    Checkpoint::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-llama"))
-        .unwrap()
+    checkpoint_named("tiny-llama")
+}
+
+pub fn tiny_named(name: &str) -> CausalLm {
+    let device = DeviceName::Cpu.open().unwrap();
+    CausalLm::load(&checkpoint_named(name), &device, DType::F32).unwrap()
 }
 
 pub fn tiny() -> CausalLm {
-    let device = DeviceName::Cpu.open().unwrap();
-    CausalLm::load(&checkpoint(), &device, DType::F32).unwrap()
+    tiny_named("tiny-llama")
 }
 
 pub fn engine() -> Engine {

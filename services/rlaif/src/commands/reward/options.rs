@@ -69,6 +69,10 @@ pub struct StudyArgs {
     /// Tokens in memory at once.
     #[arg(long, value_name = "N", default_value_t = 2048)]
     pub micro_batch_tokens: usize,
+    /// Keep only what goes into each layer and compute the rest again for its gradients: the same bits in less
+    /// memory and more time.
+    #[arg(long)]
+    pub gradient_checkpointing: bool,
 
     /// Ask for a difference of rewards that is larger by this times the record's "margin" (Llama 2).
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
