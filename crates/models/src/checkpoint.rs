@@ -104,7 +104,7 @@ impl Checkpoint {
 }
 
 /// Names and shapes of the tensors an architecture needs.
-fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let (d, f) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.q_size(), config.kv_size());
     let mut expected = vec![

@@ -12,6 +12,7 @@ mod device;
 mod engine;
 mod error;
 mod export;
+mod footprint;
 pub mod formats;
 pub mod kernels;
 mod kv_cache;
@@ -32,6 +33,7 @@ pub use config::{Family, ModelConfig, RopeScaling};
 pub use device::DeviceName;
 pub use engine::{Engine, EngineModel, EngineOptions};
 pub use error::Error;
+pub use footprint::Footprint;
 pub use language_model::{
     Answer, Ask, Finish, GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling,
     ScoreRequest, Then,

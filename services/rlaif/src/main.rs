@@ -4,6 +4,7 @@ mod commands;
 mod doctor;
 mod evaluation;
 mod labeling;
+mod memory;
 mod one_process;
 
 use clap::Parser;

@@ -2,6 +2,7 @@
 
 use super::download::DownloadBar;
 use super::run::execute;
+use crate::memory::MemoryArgs;
 use anyhow::{Context, Result};
 use rlaif_clerk::Account;
 use rlaif_hub::Store;
@@ -31,6 +32,8 @@ pub struct Args {
     /// cpu, or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -46,5 +49,5 @@ pub fn run(args: Args) -> Result<()> {
     job.seed = args.seed;
     job.device = args.device;
     let folder = RunFolder::new(args.out.join(format!("seed{}", args.seed)));
-    execute(&job, &folder, args.resume, Account::default())
+    execute(&job, &folder, args.resume, args.memory, Account::default())
 }

@@ -5,6 +5,7 @@
 
 use super::eval;
 use super::run::execute;
+use crate::memory::MemoryArgs;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rlaif_clerk::Account;
@@ -30,6 +31,8 @@ pub struct Args {
     /// Only what this arm needs, without the table; may be given several times.
     #[arg(long, value_name = "NAME")]
     arm: Vec<String>,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 /// An experiment as its file states it.
@@ -116,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         eprintln!("{}: running in {}", file.display(), folder.root().display());
         let resume = folder.path("job.toml").exists();
-        execute(&job, &folder, resume, Account::default())
+        execute(&job, &folder, resume, args.memory, Account::default())
             .with_context(|| format!("{}", args.experiment.join(file).display()))?;
     }
     if !args.arm.is_empty() {

@@ -3,6 +3,7 @@
 use super::download::DownloadBar;
 use super::progress::Bars;
 use crate::labeling::{BudgetArgs, estimate_job};
+use crate::memory::MemoryArgs;
 use crate::one_process::{self, Finished};
 use anyhow::Result;
 use rlaif_clerk::{Account, Clerk};
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  rlaif run job.toml --out runs/first\n  \
     rlaif run job.toml --out runs/first --resume    # after a kill\n  \
+    rlaif run job.toml --estimate    # does it fit into memory, and what will its labeler cost?\n  \
     rlaif run job.toml --max-cost 20    # at the job's labeler.price; raise it and --resume to go on")]
 pub struct Args {
     /// The job file.
@@ -30,9 +32,11 @@ pub struct Args {
     /// Override the job's device: cpu, or cuda:N.
     #[arg(long)]
     device: Option<String>,
-    /// Say what its labeler will be asked and what that may cost, and end.
+    /// Say how much memory the job takes at most, and what its labeler will be asked and may cost; and end.
     #[arg(long)]
     estimate: bool,
+    #[command(flatten)]
+    memory: MemoryArgs,
     #[command(flatten)]
     budget: BudgetArgs,
 }
@@ -43,24 +47,36 @@ pub fn run(args: Args) -> Result<()> {
     job.device = args.device.unwrap_or(job.device);
     let account = args.budget.account(job.labeler.price)?;
     if args.estimate {
-        Store::from_env().resolve(&job.labeler.model, &mut DownloadBar::new())?;
+        pull_models(&job)?;
         print!("{}", estimate_job(&job, &Clerk::new(account)?)?);
-        return Ok(());
+        return args.memory.check(&job);
     }
     let default = || PathBuf::from(format!("runs/{}-seed{}", job.name, job.seed));
     let folder = RunFolder::new(args.out.unwrap_or_else(default));
-    execute(&job, &folder, args.resume, account)
+    execute(&job, &folder, args.resume, args.memory, account)
 }
 
 /// Runs a job with progress on the terminal and its result on standard output.
-pub fn execute(job: &Job, folder: &RunFolder, resume: bool, account: Account) -> Result<()> {
+pub fn execute(
+    job: &Job,
+    folder: &RunFolder,
+    resume: bool,
+    memory: MemoryArgs,
+    account: Account,
+) -> Result<()> {
     // The run itself does not use the network.
-    for model in [&job.policy.model, &job.labeler.model] {
-        Store::from_env().resolve(model, &mut DownloadBar::new())?;
-    }
+    pull_models(job)?;
+    memory.check(job)?;
     let mut bars = Bars::new();
     let finished = one_process::run(job, folder, resume, account, |stage| bars.show(stage))?;
     print(&finished);
+    Ok(())
+}
+
+fn pull_models(job: &Job) -> Result<()> {
+    for model in [&job.policy.model, &job.labeler.model] {
+        Store::from_env().resolve(model, &mut DownloadBar::new())?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,109 @@
+//! How much memory this process may still take: what the machine has free, within the limits of its control groups.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files with a group's limit and its use, in versions 2 and 1 of control groups.
+const FILES: [[&str; 2]; 2] =
+    [["memory.max", "memory.current"], ["memory.limit_in_bytes", "memory.usage_in_bytes"]];
+
+/// Bytes that are free; none where the system does not say.
+pub fn free() -> Option<u64> {
+    let of_machine = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().filter_map(|line| {
+        let (root, group) = memory_group(line)?;
+        of_group(Path::new(root), group)
+    });
+    Some(limits.fold(of_machine, u64::min))
+}
+
+/// Where a line of `/proc/self/cgroup` says that memory is limited: the hierarchy's root, and the group below it.
+fn memory_group(line: &str) -> Option<(&'static str, &str)> {
+    let mut parts = line.splitn(3, ':');
+    let (hierarchy, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
+    let group = group.trim_start_matches('/');
+    match hierarchy {
+        "0" => Some(("/sys/fs/cgroup", group)),
+        _ if controllers.split(',').any(|c| c == "memory") => {
+            Some(("/sys/fs/cgroup/memory", group))
+        }
+        _ => None,
+    }
+}
+
+/// What the tightest limit of a group and of those above it leaves; none without a limit. In a container the group that
+/// the process names may lie above what it sees: then the root is its own.
+fn of_group(root: &Path, group: &str) -> Option<u64> {
+    let mut folder: PathBuf = root.join(group);
+    let mut least = None;
+    loop {
+        if let Some(free) = left(&folder) {
+            least = Some(least.map_or(free, |least: u64| least.min(free)));
+        }
+        if folder == root || !folder.pop() {
+            return least;
+        }
+    }
+}
+
+/// Limit less use; file pages are given back when memory is short.
+fn left(folder: &Path) -> Option<u64> {
+    let number =
+        |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    let (limit, used) =
+        FILES.iter().find_map(|[limit, used]| Some((number(limit)?, number(used)?)))?;
+    let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let files = ["inactive_file", "active_file"].map(|name| field(&stat, name).unwrap_or(0));
+    Some(limit.saturating_add(files.iter().sum()).saturating_sub(used).min(limit))
+}
+
+/// The number after a name at the beginning of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let words = text.lines().map(str::split_whitespace);
+    words.into_iter().find_map(|mut words| {
+        (words.next() == Some(name)).then(|| words.next()?.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(folder: &Path, max: &str, current: &str, stat: &str) {
+        fs::create_dir_all(folder).unwrap();
+        for (name, text) in
+            [("memory.max", max), ("memory.current", current), ("memory.stat", stat)]
+        {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_tightest_group_counts_and_its_file_pages_do_not() {
+        let root = tempfile::tempdir().unwrap();
+        group(
+            &root.path().join("a"),
+            "10000\n",
+            "4000\n",
+            "anon 1000\ninactive_file 2000\nactive_file 500\n",
+        );
+        group(&root.path().join("a/b"), "max\n", "900\n", "");
+        assert_eq!(of_group(root.path(), "a/b"), Some(8500));
+        group(&root.path().join("a/b"), "3000\n", "900\n", "");
+        assert_eq!(of_group(root.path(), "a/b"), Some(2100));
+        assert_eq!(of_group(root.path(), "elsewhere"), None, "no limit is no number");
+    }
+
+    #[test]
+    fn both_versions_of_control_groups_are_known() {
+        assert_eq!(memory_group("0::/user/one"), Some(("/sys/fs/cgroup", "user/one")));
+        let first = memory_group("4:cpu,memory:/a");
+        assert_eq!(first, Some(("/sys/fs/cgroup/memory", "a")));
+        assert_eq!(memory_group("7:blkio:/"), None);
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("memory.limit_in_bytes"), "5000").unwrap();
+        fs::write(root.path().join("memory.usage_in_bytes"), "1000").unwrap();
+        assert_eq!(of_group(root.path(), ""), Some(4000));
+    }
+}

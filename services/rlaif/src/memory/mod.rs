@@ -1,0 +1,165 @@
+//! Whether a job fits: what it takes at most, estimated before it starts, beside what the machine has free.
+
+mod estimate;
+mod machine;
+
+use anyhow::{Context, Result, bail};
+use estimate::{Models, Stage, peak};
+use rlaif_hub::{Store, is_endpoint};
+use rlaif_job::{Job, Submission};
+use rlaif_models::DeviceName;
+use rlaif_types::LoraConfig;
+use rlaif_worker::open_checkpoint;
+use std::str::FromStr;
+
+/// Bytes of a text that make a token, about; fewer in most languages, so that estimates err to the safe side.
+const BYTES_PER_TOKEN: usize = 3;
+
+/// What a run may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
+pub struct MemoryArgs {
+    /// Memory that the run may take, such as 12GB, instead of what this machine has free; "any" starts it
+    /// whatever the estimate says.
+    #[arg(long, value_name = "SIZE", env = "RLAIF_MAX_MEMORY")]
+    max_memory: Option<Ceiling>,
+}
+
+/// A given amount of memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ceiling {
+    Any,
+    Bytes(u64),
+}
+
+impl FromStr for Ceiling {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "any" {
+            return Ok(Self::Any);
+        }
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("GB", 1_000_000_000), ("MB", 1_000_000)];
+        let parsed = units.into_iter().find_map(|(unit, bytes)| {
+            let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+            (number > 0.0 && number.is_finite()).then_some((number * bytes as f64) as u64)
+        });
+        let what = || format!("{text:?} is no amount of memory; write 12GB, 800MB, 16GiB, or any");
+        parsed.map(Self::Bytes).ok_or_else(what)
+    }
+}
+
+impl MemoryArgs {
+    /// Says what `job` takes at most, and refuses it where that is more than there is.
+    ///
+    /// # Errors
+    /// When it does not fit, or a model cannot be opened.
+    pub fn check(self, job: &Job) -> Result<()> {
+        let models = models_of(job)?;
+        let stage = peak(job, &models);
+        let on_cpu = matches!(job.device.parse(), Ok(DeviceName::Cpu));
+        let free = match self.max_memory {
+            Some(Ceiling::Bytes(bytes)) => Some(bytes),
+            Some(Ceiling::Any) => None,
+            None if on_cpu => machine::free(),
+            None => None,
+        };
+        let beside = match (free, self.max_memory) {
+            (Some(free), Some(_)) => format!("it may take {}", gb(free)),
+            (Some(free), None) => format!("{} are free", gb(free)),
+            (None, Some(_)) => "it may take any".to_owned(),
+            (None, None) => format!("how much {} has free is not known", job.device),
+        };
+        eprintln!("memory     about {}, {}: {beside}", gb(stage.bytes()), describe(&stage));
+        match free {
+            Some(free) if stage.bytes() > free => {
+                bail!("{}", refusal(job, &models, &stage, &beside))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The sizes of a job's models and prompts.
+fn models_of(job: &Job) -> Result<Models> {
+    let store = Store::from_env();
+    let open = |name: &str| -> Result<_> {
+        let path = store.find(name)?;
+        let checkpoint = open_checkpoint(&path).with_context(|| format!("opening {name}"))?;
+        Ok((path, checkpoint.config))
+    };
+    let (place, policy) = open(&job.policy.model)?;
+    let labeler = match is_endpoint(&job.labeler.model) {
+        true => None,
+        false => Some(open(&job.labeler.model)?).filter(|(path, _)| *path != place),
+    };
+    let submission = Submission::read(job.clone())?;
+    let prompts = submission.files.iter().filter(|(name, _)| name.contains("prompts"));
+    let lines = prompts.flat_map(|(_, bytes)| bytes.split(|byte| *byte == b'\n'));
+    let longest_prompt = lines.map(<[u8]>::len).max().unwrap_or(0).div_ceil(BYTES_PER_TOKEN);
+    Ok(Models { policy, labeler: labeler.map(|(_, config)| config), longest_prompt })
+}
+
+/// What to change, each alone, with what the job takes then; the least first.
+fn refusal(job: &Job, models: &Models, stage: &Stage, beside: &str) -> String {
+    let mut changes: Vec<(String, u64)> = Vec::new();
+    let mut try_out = |setting: &str, change: &dyn Fn(&mut Job)| {
+        let mut changed = job.clone();
+        change(&mut changed);
+        let bytes = peak(&changed, models).bytes();
+        if bytes < stage.bytes() {
+            changes.push((setting.to_owned(), bytes));
+        }
+    };
+    if job.lora.is_none() {
+        try_out("a [lora] section", &|job| job.lora = Some(LoraConfig::default()));
+    }
+    if !job.rl.gradient_checkpointing {
+        try_out("rl.gradient_checkpointing = true", &|job| job.rl.gradient_checkpointing = true);
+    }
+    let tokens = job.rl.micro_batch_tokens / 4;
+    if tokens > 0 {
+        let setting = format!("rl.micro_batch_tokens = {tokens}");
+        try_out(&setting, &|job| job.rl.micro_batch_tokens = tokens);
+    }
+    changes.sort_by_key(|(_, bytes)| *bytes);
+    let changes = changes.into_iter();
+    let changes: Vec<String> =
+        changes.map(|(setting, bytes)| format!("about {} with {setting}", gb(bytes))).collect();
+    let instead = match changes.is_empty() {
+        true => "a smaller model takes less".to_owned(),
+        false => format!("it takes {}", changes.join(", ")),
+    };
+    format!(
+        "the job takes about {} of memory, {}, and {beside}: {instead}; --max-memory any starts it all the same",
+        gb(stage.bytes()),
+        describe(stage)
+    )
+}
+
+/// When, and what for, the largest first.
+fn describe(stage: &Stage) -> String {
+    let mut parts = stage.parts.clone();
+    parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let parts = parts.iter().filter(|(_, bytes)| *bytes * 50 > stage.bytes());
+    let parts: Vec<String> = parts.map(|(what, bytes)| format!("{what} {}", gb(*bytes))).collect();
+    format!("{} ({})", stage.name, parts.join(", "))
+}
+
+fn gb(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_of_memory_are_read_as_people_write_them() {
+        assert_eq!("12GB".parse(), Ok(Ceiling::Bytes(12_000_000_000)));
+        assert_eq!("1.5 GiB".parse(), Ok(Ceiling::Bytes(3 << 29)));
+        assert_eq!("any".parse(), Ok(Ceiling::Any));
+        for wrong in ["12", "-1GB", "GB", "lots"] {
+            assert!(wrong.parse::<Ceiling>().unwrap_err().contains("12GB"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a job takes is said before it starts, and a job that does not fit is refused before anything is touched.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A job on the tiny model, with more settings of `[rl]`.
+fn job(folder: &Path, more: &str) -> PathBuf {
+    std::fs::write(folder.join("prompts.jsonl"), "{\"prompt\": \"Tell me\"}\n".repeat(4)).unwrap();
+    std::fs::write(folder.join("heldout.jsonl"), "{\"prompt\": \"What is\"}\n").unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-llama");
+    let model = model.to_str().unwrap();
+    let job = format!(
+        r#"
+        name = "tiny"
+        policy = {{ model = "{model}", chat = false }}
+        labeler = {{ model = "{model}", template = "sentiment/rubric" }}
+        [data]
+        prompts = "prompts.jsonl"
+        heldout_prompts = "heldout.jsonl"
+        [rl]
+        reward = "labeler"
+        steps = 3
+        batch_size = 4
+        {more}
+        "#
+    );
+    let file = folder.join("job.toml");
+    std::fs::write(&file, job).unwrap();
+    file
+}
+
+/// Whether the command succeeded, and what it said on standard error.
+fn rlaif(job: &Path, args: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    let output = command.arg("run").arg(job).args(args).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_estimate_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(dir.path(), "");
+    let out = dir.path().join("run");
+    let (fits, said) = rlaif(&job, &["--estimate", "--out", out.to_str().unwrap()]);
+    assert!(fits && said.contains("memory     about 0.") && said.contains("are free"), "{said}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_job_that_does_not_fit_is_refused_with_what_to_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(dir.path(), "micro_batch_tokens = 400_000");
+    let out = dir.path().join("run");
+    let out = out.to_str().unwrap();
+    let (fits, said) = rlaif(&job, &["--max-memory", "300MB", "--out", out]);
+    assert!(!fits, "{said}");
+    for part in [
+        "of memory, while the policy learns (",
+        "it may take 0.3 GB",
+        "with rl.micro_batch_tokens = 100000",
+        "with rl.gradient_checkpointing = true",
+        "--max-memory any",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!Path::new(out).exists(), "the folder is as it was");
+    let (fits, said) = rlaif(&job, &["--max-memory", "any", "--estimate"]);
+    assert!(fits && said.contains("it may take any"), "{said}");
+    let (fits, said) = rlaif(&job, &["--max-memory", "lots"]);
+    assert!(!fits && said.contains("no amount of memory"), "{said}");
+}
