@@ -283,6 +283,10 @@ pub struct RlConfig {
     /// Mean divergence from the start per token, in nats, at which the run stops.
     #[serde(default = "default_max_kl", skip_serializing_if = "is_default_max_kl")]
     pub max_kl_per_token: f64,
+    /// Keep an exponential moving average of the policy's weights with this decay, 0.99 for example; it is what
+    /// is evaluated and saved in the end, while rollouts are drawn with the policy itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
     /// What is made of rewards before they are learned from.
     #[serde(default, skip_serializing_if = "RewardShaping::is_plain")]
     pub shaping: RewardShaping,
@@ -385,6 +389,10 @@ impl RlConfig {
         let limit = self.max_kl_per_token;
         let what = format!("must be positive, not {limit}");
         problems.check(limit > 0.0, "max_kl_per_token", what);
+        if let Some(decay) = self.ema_decay {
+            let what = format!("must be between 0 and 1, not {decay}");
+            problems.check(decay > 0.0 && decay < 1.0, "ema_decay", what);
+        }
         problems.section("shaping", self.shaping.problems());
         if let Some(adaptive) = &self.adaptive_kl {
             problems.section("adaptive_kl", adaptive.problems());
@@ -598,6 +606,7 @@ impl Job {
             shaping: self.rl.shaping,
             adaptive_kl: self.rl.adaptive_kl,
             max_kl_per_token: self.rl.max_kl_per_token,
+            ema_decay: self.rl.ema_decay,
         }
     }
 }
@@ -658,6 +667,7 @@ mod tests {
         let rl = text.split("[rl]").nth(1).unwrap().split("[evaluate]").next().unwrap();
         for new in [
             "gradient_checkpointing",
+            "ema_decay",
             "algorithm",
             "group_size",
             "max_kl",
@@ -727,6 +737,7 @@ mod tests {
             ("batch_size = 2", "batch_size = 2\nalgorithm = 'ppo'\nppo.clip = 1.5", "rl.ppo.clip"),
             ("batch_size = 2", "batch_size = 2\nalgorithm = 'sarsa'", "sarsa"),
             ("batch_size = 2", "batch_size = 2\nshaping.clip = -1.0", "rl.shaping.clip"),
+            ("batch_size = 2", "batch_size = 2\nema_decay = 1.0", "rl.ema_decay must be between"),
             ("batch_size = 2", "batch_size = 2\nadaptive_kl.target = 0.0", "rl.adaptive_kl.target"),
             ("batch_size = 2", "batch_size = 2\nalgorithm = 'dpo'", "learns from \"preferences\""),
             ("'labeler'", "'preferences'", "learns from \"preferences\""),

@@ -38,7 +38,7 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     let metrics: Vec<Value> = folder.read("metrics.jsonl")?;
     let mut sections = vec![win_rate_section(&win_rates)];
     sections.extend(samples_section(job, folder)?);
-    sections.extend(policy_section(folder, &metrics)?);
+    sections.extend(policy_section(job, folder, &metrics)?);
     if let Some(summary) = folder.finished::<RewardSummary>("reward")? {
         sections.push(reward_section(&summary, &metrics));
     }
@@ -250,7 +250,11 @@ fn plot(title: &str, metrics: &[Value], stage: &str, fields: &[&str]) -> Plot {
     }
 }
 
-fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Section>, Error> {
+fn policy_section(
+    job: &Job,
+    folder: &RunFolder,
+    metrics: &[Value],
+) -> Result<Option<Section>, Error> {
     if !metrics.iter().any(|m| m["stage"] == "policy") {
         return Ok(None);
     }
@@ -283,6 +287,12 @@ fn policy_section(folder: &RunFolder, metrics: &[Value]) -> Result<Option<Sectio
             "Distinct responses within a batch: {} in the first step, {} in the last.",
             distinct(1),
             distinct(last)
+        )));
+    }
+    if let Some(decay) = job.rl.ema_decay {
+        blocks.push(Block::Text(format!(
+            "What was evaluated and saved is not the last step's policy but an exponential moving average of \
+             the policy's weights, with decay {decay}. The curves are of the policy itself."
         )));
     }
     Ok(Some(Section { title: "Reinforcement learning".into(), blocks }))

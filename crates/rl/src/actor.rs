@@ -1,6 +1,7 @@
 //! The policy in training, and the frozen start that it is held to.
 
 use crate::algorithm::Setup;
+use crate::average::Average;
 use crate::gradients::GradientSum;
 use crate::halt::Halt;
 use crate::micro_batch::micro_batches;
@@ -29,6 +30,8 @@ pub(crate) struct Actor {
     /// With its trainable parameters on the tape.
     pub(crate) policy: CausalLm,
     reference: CausalLm,
+    /// Of the policy's weights, where one is wanted.
+    average: Option<Average>,
     optimizer: Optimizer,
     temperature: f32,
     micro_batch_tokens: usize,
@@ -36,8 +39,11 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn new(setup: &Setup<'_>, optimizer: OptimizerConfig) -> Self {
+        let policy = setup.start.trainable(setup.trainable);
+        let average = setup.learning.ema_decay;
         Self {
-            policy: setup.start.trainable(setup.trainable),
+            average: average.map(|decay| Average::new(decay, policy.clone())),
+            policy,
             reference: setup.start.frozen(),
             optimizer: Optimizer::new(optimizer),
             temperature: setup.learning.temperature,
@@ -80,17 +86,33 @@ impl Actor {
 
     /// Updates the policy.
     pub(crate) fn update(&mut self, grads: GradientSum) -> Result<StepInfo, Halt> {
-        self.optimizer.step("the norm of the policy's gradient", &mut self.policy, grads)
+        let what = "the norm of the policy's gradient";
+        let info = self.optimizer.step(what, &mut self.policy, grads)?;
+        if let Some(average) = &mut self.average {
+            average.observe(&self.policy);
+        }
+        Ok(info)
+    }
+
+    /// What training leaves.
+    pub(crate) fn trained(&self) -> &CausalLm {
+        self.average.as_ref().map_or(&self.policy, |average| &average.model)
     }
 
     pub(crate) fn save(&self, state: &mut TrainerState) {
         state.put_parameters("policy", &self.policy);
+        if let Some(average) = &self.average {
+            average.save(state);
+        }
         self.optimizer.save("policy_optimizer", state);
     }
 
     pub(crate) fn load(&mut self, state: &TrainerState) -> Result<(), StateError> {
         let device = self.policy.device();
         state.load_parameters("policy", &mut self.policy)?;
+        if let Some(average) = &mut self.average {
+            average.load(state)?;
+        }
         self.optimizer.load("policy_optimizer", state, &device)
     }
 }

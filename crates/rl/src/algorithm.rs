@@ -29,6 +29,9 @@ pub trait PolicyAlgorithm<Example>: Send {
     /// The policy, with its trainable parameters on the tape.
     fn policy(&self) -> &CausalLm;
 
+    /// What training leaves: the policy, or the average of its weights where one is kept.
+    fn trained(&self) -> &CausalLm;
+
     /// Everything a later [`PolicyAlgorithm::load`] needs to go on exactly.
     fn save(&self) -> TrainerState;
 
@@ -101,6 +104,14 @@ impl PolicyTrainer {
         match self {
             Self::Online(algorithm) => algorithm.policy(),
             Self::Offline(algorithm) => algorithm.policy(),
+        }
+    }
+
+    /// See [`PolicyAlgorithm::trained`].
+    pub fn trained(&self) -> &CausalLm {
+        match self {
+            Self::Online(algorithm) => algorithm.trained(),
+            Self::Offline(algorithm) => algorithm.trained(),
         }
     }
 

@@ -63,6 +63,10 @@ impl PolicyAlgorithm<PreferencePair> for Dpo {
         &self.actor.policy
     }
 
+    fn trained(&self) -> &CausalLm {
+        self.actor.trained()
+    }
+
     fn save(&self) -> TrainerState {
         let mut state = TrainerState::default();
         self.actor.save(&mut state);

@@ -7,6 +7,7 @@
 
 mod actor;
 mod algorithm;
+mod average;
 mod clipped;
 mod critic;
 mod dpo;
@@ -37,6 +38,7 @@ mod state;
 mod values;
 
 pub use algorithm::{PolicyAlgorithm, PolicyTrainer, Setup};
+pub use average::AVERAGE;
 pub use dpo::Dpo;
 pub use grpo::Grpo;
 pub use halt::Halt;

@@ -66,6 +66,10 @@ impl PolicyAlgorithm<Episode> for OnlineDpo {
         &self.actor.policy
     }
 
+    fn trained(&self) -> &CausalLm {
+        self.actor.trained()
+    }
+
     fn save(&self) -> TrainerState {
         let mut state = TrainerState::default();
         self.actor.save(&mut state);

@@ -140,6 +140,10 @@ impl PolicyAlgorithm<Episode> for Ppo {
         &self.actor.policy
     }
 
+    fn trained(&self) -> &CausalLm {
+        self.actor.trained()
+    }
+
     fn save(&self) -> TrainerState {
         let mut state = TrainerState::default();
         state.put_number("step", self.step);

@@ -135,6 +135,10 @@ pub struct PolicyLearning {
     pub adaptive_kl: Option<AdaptiveKl>,
     /// Mean divergence per token at which training has come apart and stops.
     pub max_kl_per_token: f64,
+    /// Of an exponential moving average of the policy's weights, which training then leaves; none is kept
+    /// without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
 }
 
 impl PolicyLearning {
@@ -151,6 +155,7 @@ impl PolicyLearning {
             shaping: RewardShaping::default(),
             adaptive_kl: None,
             max_kl_per_token: Self::MAX_KL_PER_TOKEN,
+            ema_decay: None,
         }
     }
 }

@@ -38,4 +38,4 @@ pub use rlaif_artifacts::BlockingArtifacts;
 pub use serve::Bench;
 pub use service::{Parts, Service, Task};
 pub use training::{LongTraining, Resumable, load_state, save_model, step_record, trainable};
-pub use versions::{kept_versions, version_name};
+pub use versions::{kept_versions, state_name, version_name};

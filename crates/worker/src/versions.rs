@@ -7,6 +7,11 @@ pub fn version_name(step: usize) -> String {
     format!("versions/policy-{step:08}.safetensors")
 }
 
+/// Artifact of the training state after a step, numbered likewise.
+pub fn state_name(step: usize) -> String {
+    format!("state/policy-{step:08}.safetensors")
+}
+
 /// The versions that are kept, oldest first, by the step that made them and their artifact.
 ///
 /// # Errors

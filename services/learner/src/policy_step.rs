@@ -15,7 +15,7 @@ use rlaif_rl::{Halt, PolicyMetrics, PolicyTrainer, PreferencePair, Setup};
 use rlaif_service::metrics::names;
 use rlaif_types::{Episode, PolicyLearning};
 use rlaif_worker::{
-    Advance, Dialogue, Failure, JobResources, Loaded, Progress, load_state, save_model,
+    Advance, Dialogue, Failure, JobResources, Loaded, Progress, load_state, save_model, state_name,
     step_record, trainable, version_name,
 };
 use std::sync::{Mutex, PoisonError};
@@ -108,7 +108,7 @@ impl Held {
             }
         };
         if work.checkpoint > 0 {
-            let name = versions::state_name(work.checkpoint);
+            let name = state_name(work.checkpoint);
             let loaded = trainer.load(&load_state(&job.artifacts, &name)?);
             loaded.map_err(|e| Failure::impossible(format!("{name}: {e}")))?;
         }
@@ -166,7 +166,7 @@ impl Held {
                 "the policy after step {made} is kept in {}, the last good checkpoint, after step \
                  {checkpoint}, in {}",
                 version_name(made),
-                versions::state_name(checkpoint)
+                state_name(checkpoint)
             ),
         };
         Failure::impossible(format!("{what}; {kept}"))
@@ -184,13 +184,13 @@ impl Held {
         let last = self.step == work.steps;
         let checkpointed = last || self.step.is_multiple_of(self.training.checkpoint_every);
         if last {
-            let (model, checkpoint) = (self.trainer.policy().merged(), &self.start.checkpoint);
+            let (model, checkpoint) = (self.trainer.trained().merged(), &self.start.checkpoint);
             save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
         }
         let parameters = versions::publish(&job.artifacts, self.step, self.trainer.policy())?;
         if checkpointed {
             let state = self.trainer.save().to_bytes();
-            job.artifacts.put(&versions::state_name(self.step), state)?;
+            job.artifacts.put(&state_name(self.step), state)?;
         }
         // The next steps' rollouts may still be drawn with these.
         versions::forget_old(&job.artifacts, self.learning.algorithm.max_off_policy_steps() + 2);

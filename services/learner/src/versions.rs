@@ -15,11 +15,6 @@ const STATES: usize = 2;
 /// Hashes remembered, of all jobs.
 const HASHES_KEPT: usize = 1000;
 
-/// Artifact of the training state after a step. Numbers are padded: names sort as steps do.
-pub(crate) fn state_name(step: usize) -> String {
-    format!("state/policy-{step:08}.safetensors")
-}
-
 /// Stores the trainable parameters after a step and returns the artifact's name.
 pub(crate) fn publish(
     artifacts: &BlockingArtifacts,

@@ -99,7 +99,9 @@ fn each_goes_on_from_a_saved_state_bit_for_bit() {
         let adaptive_kl = algorithm.kl().map(|_| AdaptiveKl { target: 0.1, rate: 0.5 });
         let shaping =
             RewardShaping { normalise: RewardNormalisation::Running, ..RewardShaping::default() };
-        let learning = PolicyLearning { adaptive_kl, shaping, ..learning(algorithm, GROUP) };
+        let ema_decay = Some(0.5);
+        let learning =
+            PolicyLearning { adaptive_kl, shaping, ema_decay, ..learning(algorithm, GROUP) };
         let mut straight = trainer(&learning, &lora());
         straight.step(&grouped(&engine, straight.policy(), 0)).unwrap();
         let mut resumed = trainer(&learning, &lora());
@@ -110,6 +112,8 @@ fn each_goes_on_from_a_saved_state_bit_for_bit() {
             assert_eq!(one, other, "{name}");
         }
         assert_eq!(parameters(straight.policy()), parameters(resumed.policy()), "{name}");
+        assert_eq!(parameters(straight.trained()), parameters(resumed.trained()), "{name}");
+        assert_ne!(parameters(straight.trained()), parameters(straight.policy()), "{name}");
         assert_eq!(straight.save(), resumed.save(), "{name}");
     }
 }

@@ -1,6 +1,7 @@
 //! Algorithms on a tiny random transformer and a toy task whose optimum is known.
 
 mod algorithms;
+mod average;
 mod checkpointing;
 mod degenerate;
 mod reinforce;

@@ -53,18 +53,22 @@ fn stages(job: &Job, models: &Models) -> Vec<Stage> {
     let mut loaded = sizes.policy;
     if let Some(sft) = &job.sft {
         let name = "while the policy is fine-tuned";
-        stages.push(sizes.training(name, loaded, &[&sft.optimizer], false));
+        stages.push(sizes.training(name, loaded, &[&sft.optimizer], Beside::default()));
         loaded += sizes.policy;
     }
     loaded += sizes.labeler;
     if let (Some(reward), RewardSource::Model) = (&job.reward_model, job.rl.reward) {
         let name = "while the reward model learns";
-        stages.push(sizes.training(name, loaded, &[&reward.optimizer], false));
+        stages.push(sizes.training(name, loaded, &[&reward.optimizer], Beside::default()));
         loaded += sizes.policy;
     }
     if job.rl.steps > 0 {
-        let (name, draws) = ("while the policy learns", job.rl.reward != RewardSource::Preferences);
-        stages.push(sizes.training(name, loaded, &optimizers(job), draws));
+        let beside = Beside {
+            rollouts: job.rl.reward != RewardSource::Preferences,
+            average: job.rl.ema_decay.is_some(),
+        };
+        let name = "while the policy learns";
+        stages.push(sizes.training(name, loaded, &optimizers(job), beside));
     }
     let parts = vec![
         ("program", PROGRAM),
@@ -86,6 +90,15 @@ fn optimizers(job: &Job) -> Vec<OptimizerConfig> {
         Algorithm::OnlineDpo(config) => vec![config.policy],
         Algorithm::Dpo(config) => vec![config.policy],
     }
+}
+
+/// What there is beside the networks in training.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beside {
+    /// An engine that draws rollouts.
+    rollouts: bool,
+    /// An average of the policy's weights.
+    average: bool,
 }
 
 /// Bytes of what stages are made of.
@@ -130,7 +143,7 @@ impl Sizes {
         name: &'static str,
         loaded: u64,
         optimizers: &[impl Borrow<OptimizerConfig>],
-        draws: bool,
+        beside: Beside,
     ) -> Stage {
         let networks = optimizers.len() as u64;
         let moments: u64 = optimizers
@@ -144,18 +157,19 @@ impl Sizes {
         // Sums of earlier micro-batches beside the newest one's.
         let gradients = (networks + 1) * self.trained;
         // Each tensor as numbers, then all of them as a file.
-        let state = 2 * (networks * self.trained + moments);
+        let average = if beside.average { self.trained } else { 0 };
+        let state = 2 * (networks * self.trained + moments + average);
         let model = self.merged + self.policy;
         // Its bytes, its numbers, and the weights made of them.
-        let version = if draws { 2 * self.trained + self.merged } else { 0 };
+        let version = if beside.rollouts { 2 * self.trained + self.merged } else { 0 };
         let (step, moved) = (gradients + self.activations, state.max(model).max(version));
         let mut parts = vec![
             ("program", PROGRAM),
             ("models", loaded),
-            ("trained weights", networks * self.trained),
+            ("trained weights", networks * self.trained + average),
             ("optimiser", moments),
         ];
-        if draws {
+        if beside.rollouts {
             parts.push(("weights that rollouts are drawn with", self.merged));
             parts.push(("keys and values", self.keys_and_values));
         }

@@ -4,12 +4,13 @@ use anyhow::{Context, Result, bail};
 use rlaif_job::{Job, Manifest, RunFolder};
 use rlaif_models::formats::hf::NamedTensor;
 use rlaif_models::formats::peft::{self, Base};
-use rlaif_rl::TrainerState;
-use rlaif_worker::version_name;
+use rlaif_rl::{AVERAGE, TrainerState};
+use rlaif_worker::{state_name, version_name};
 use std::fs;
 use std::path::Path;
 
-/// Writes the policy's adapter after `step`, or after the last step that is kept, into `folder`.
+/// Writes the policy's adapter after `step`, or after the last step that is kept, into `folder`; where an average of
+/// its weights is kept, that.
 pub fn write(run: &Path, folder: &Path, step: Option<usize>, base: Option<String>) -> Result<()> {
     let run = RunFolder::new(run);
     let job = Job::parse(&run.path("job.toml"))?;
@@ -17,11 +18,16 @@ pub fn write(run: &Path, folder: &Path, step: Option<usize>, base: Option<String
         let whole = run.path(Manifest::POLICY);
         bail!("the job has no [lora]: all weights were trained, they are in {}", whole.display());
     };
-    let kept = kept_steps(&run)?;
+    // The average is part of the training's state, which is kept of fewer steps.
+    let (name, of) = match job.rl.ema_decay {
+        Some(_) => (state_name as fn(usize) -> String, AVERAGE),
+        None => (version_name as fn(usize) -> String, "policy"),
+    };
+    let kept = kept_steps(&run.path(&name(0)))?;
     let Some(step) = step.or(kept.last().copied()) else {
         bail!("{} has no policy yet: no step was made", run.root().display());
     };
-    let path = run.path(&version_name(step));
+    let path = run.path(&name(step));
     let bytes = fs::read(&path).with_context(|| {
         let kept: Vec<String> = kept.iter().map(usize::to_string).collect();
         format!(
@@ -30,7 +36,8 @@ pub fn write(run: &Path, folder: &Path, step: Option<usize>, base: Option<String
         )
     })?;
     let state = TrainerState::from_bytes(&bytes).with_context(|| path.display().to_string())?;
-    let factors = state.tensors_under("policy.");
+    let prefix = format!("{of}.");
+    let factors = state.tensors_under(&prefix);
     let factors: Vec<NamedTensor> = factors
         .map(|(name, shape, values)| (name.to_owned(), shape.to_vec(), values.to_vec()))
         .collect();
@@ -40,14 +47,14 @@ pub fn write(run: &Path, folder: &Path, step: Option<usize>, base: Option<String
     Ok(())
 }
 
-/// Steps whose policies are there, in order.
-fn kept_steps(run: &RunFolder) -> Result<Vec<usize>> {
-    let folder = run.path("versions");
+/// Steps that have a file like this one, which is step 0's, in order.
+fn kept_steps(like: &Path) -> Result<Vec<usize>> {
+    let folder = like.parent().unwrap_or(like);
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
     let mut steps = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let number = name.strip_prefix("policy-").and_then(|n| n.strip_suffix(".safetensors"));
         steps.extend(number.and_then(|number| number.parse::<usize>().ok()));
