@@ -151,6 +151,7 @@ impl Task {
             PolicyLearning { group_size: GROUP, ..PolicyLearning::plain(algorithm.clone(), 1.0) };
         let setup = Setup {
             start: &self.start,
+            replicas: &[],
             trainable: &Trainable::Full,
             learning: &learning,
             micro_batch_tokens: 4096,

@@ -241,6 +241,16 @@ impl CausalLm {
         model
     }
 
+    /// A copy off the tape with all weights on `device`.
+    pub fn on(&self, device: &Device) -> Self {
+        let mut model = self.frozen();
+        model.for_each_mut(&mut |_, param| match param {
+            ParamMut::Matrix(m) => *m = m.clone().to_device(device),
+            ParamMut::Vector(v) => *v = v.clone().to_device(device),
+        });
+        model
+    }
+
     /// A frozen copy with adapters folded into the weights.
     pub fn merged(&self) -> Self {
         let mut model = self.frozen();

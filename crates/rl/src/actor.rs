@@ -6,6 +6,7 @@ use crate::gradients::GradientSum;
 use crate::halt::Halt;
 use crate::micro_batch::micro_batches;
 use crate::optimizer::{Optimizer, StepInfo};
+use crate::replicas::Replicas;
 use crate::response_batch::ResponseBatch;
 use crate::state::{StateError, TrainerState};
 use crate::values::host;
@@ -30,6 +31,9 @@ pub(crate) struct Actor {
     /// With its trainable parameters on the tape.
     pub(crate) policy: CausalLm,
     reference: CausalLm,
+    /// Both on further devices.
+    policies: Replicas<CausalLm>,
+    references: Replicas<CausalLm>,
     /// Of the policy's weights, where one is wanted.
     average: Option<Average>,
     optimizer: Optimizer,
@@ -44,7 +48,9 @@ impl Actor {
         Self {
             average: average.map(|decay| Average::new(decay, policy.clone())),
             policy,
+            policies: Replicas::new(setup.replicas.iter().map(|r| r.trainable(setup.trainable))),
             reference: setup.start.frozen(),
+            references: Replicas::new(setup.replicas.iter().map(CausalLm::frozen)),
             optimizer: Optimizer::new(optimizer),
             temperature: setup.learning.temperature,
             micro_batch_tokens: setup.micro_batch_tokens,
@@ -68,18 +74,27 @@ impl Actor {
         pairs.into_iter().map(|p| piece(responses, 2 * p.start..2 * p.end)).collect()
     }
 
-    /// Log-probabilities of all response tokens under the policy, on the tape, `[tokens]`.
-    pub(crate) fn logprobs(&self, packed: &ResponseBatch) -> Tensor<1> {
-        self.of(&self.policy, packed)
+    /// The gradient of the losses that `loss` makes of pieces with the policy, and what it saw of each, to `took` in
+    /// their order.
+    pub(crate) fn gradients<T: Send>(
+        &self,
+        pieces: &[Piece],
+        loss: impl Fn(&CausalLm, &Piece) -> (Tensor<1>, T) + Sync,
+        took: impl FnMut(&Piece, f64, T),
+    ) -> GradientSum {
+        self.policies.gradients(&self.policy, pieces, loss, took)
     }
 
     /// Log-probabilities of each response's tokens under the reference.
     pub(crate) fn reference_logprobs(&self, pieces: &[Piece]) -> Vec<Vec<f32>> {
-        let pieces = pieces.iter();
-        pieces.flat_map(|p| p.packed.split(&host(self.of(&self.reference, &p.packed)))).collect()
+        let of = |model: &CausalLm, piece: &Piece| {
+            piece.packed.split(&host(self.logprobs(model, &piece.packed)))
+        };
+        self.references.map(&self.reference, pieces, of).concat()
     }
 
-    fn of(&self, model: &CausalLm, packed: &ResponseBatch) -> Tensor<1> {
+    /// Log-probabilities of all response tokens under a model, `[tokens]`.
+    pub(crate) fn logprobs(&self, model: &CausalLm, packed: &ResponseBatch) -> Tensor<1> {
         let hidden = model.forward(&packed.batch);
         model.token_logprobs(hidden, &packed.rows, &packed.targets, self.temperature)
     }
@@ -88,6 +103,7 @@ impl Actor {
     pub(crate) fn update(&mut self, grads: GradientSum) -> Result<StepInfo, Halt> {
         let what = "the norm of the policy's gradient";
         let info = self.optimizer.step(what, &mut self.policy, grads)?;
+        self.policies.follow(&self.policy);
         if let Some(average) = &mut self.average {
             average.observe(&self.policy);
         }
@@ -110,6 +126,7 @@ impl Actor {
     pub(crate) fn load(&mut self, state: &TrainerState) -> Result<(), StateError> {
         let device = self.policy.device();
         state.load_parameters("policy", &mut self.policy)?;
+        self.policies.follow(&self.policy);
         if let Some(average) = &mut self.average {
             average.load(state)?;
         }

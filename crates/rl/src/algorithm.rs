@@ -47,6 +47,8 @@ pub trait PolicyAlgorithm<Example>: Send {
 pub struct Setup<'a> {
     /// The policy before its first step, which is also the reference and the value network's body.
     pub start: &'a CausalLm,
+    /// The start on further devices, which share the micro-batches.
+    pub replicas: &'a [CausalLm],
     /// What of it is trained.
     pub trainable: &'a Trainable,
     /// How it learns.

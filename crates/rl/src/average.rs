@@ -4,9 +4,10 @@
 //! Nothing learns from it: rollouts are drawn with the policy itself. It is what training leaves at the end.
 //! Under LoRA the factors are averaged, not their product.
 
+use crate::pairing::{Pairing, update_from};
 use crate::state::{StateError, TrainerState};
 use burn::tensor::Tensor;
-use rlaif_models::{CausalLm, ParamMut, ParamRef, Parameters};
+use rlaif_models::CausalLm;
 
 /// Where the average is in a saved state.
 pub const AVERAGE: &str = "policy_average";
@@ -25,25 +26,7 @@ impl Average {
 
     /// Takes in the policy after an update.
     pub(crate) fn observe(&mut self, policy: &CausalLm) {
-        let (old, new) = (self.decay as f32, (1.0 - self.decay) as f32);
-        let mut matrices = Vec::new();
-        let mut vectors = Vec::new();
-        policy.visit_trainable(&mut |_, param| match param {
-            ParamRef::Matrix(m) => matrices.push(m.clone().inner()),
-            ParamRef::Vector(v) => vectors.push(v.clone().inner()),
-        });
-        // Both models are visited in the same order.
-        let (mut matrices, mut vectors) = (matrices.into_iter(), vectors.into_iter());
-        self.model.map_trainable(&mut |_, param| match param {
-            ParamMut::Matrix(m) => {
-                let weights = matrices.next().expect("the average has the policy's matrices");
-                *m = mixed(m.clone(), old, weights, new);
-            }
-            ParamMut::Vector(v) => {
-                let weights = vectors.next().expect("the average has the policy's vectors");
-                *v = mixed(v.clone(), old, weights, new);
-            }
-        });
+        update_from(&mut self.model, policy, &Decayed(self.decay));
     }
 
     pub(crate) fn save(&self, state: &mut TrainerState) {
@@ -55,6 +38,11 @@ impl Average {
     }
 }
 
-fn mixed<const D: usize>(average: Tensor<D>, old: f32, weights: Tensor<D>, new: f32) -> Tensor<D> {
-    Tensor::from_inner(average.inner() * old + weights * new).require_grad()
+/// `decay · average + (1 - decay) · weights`.
+struct Decayed(f64);
+
+impl Pairing for Decayed {
+    fn pair<const D: usize>(&self, average: Tensor<D>, weights: Tensor<D>) -> Tensor<D> {
+        average * self.0 as f32 + weights * (1.0 - self.0) as f32
+    }
 }

@@ -2,13 +2,13 @@
 //! divergence in the loss where it has a weight there.
 
 use crate::actor::{Actor, Piece};
-use crate::gradients::GradientSum;
 use crate::halt::{Halt, check_finite};
 use crate::loss::{clipped_surrogate, kl_penalty};
 use crate::metrics::PolicyMetrics;
 use crate::optimizer::StepInfo;
 use crate::rollouts::Rollouts;
 use crate::values::host;
+use rlaif_models::CausalLm;
 use rlaif_types::{Aggregation, KlEstimator, KlPlacement, KlTerm};
 
 /// What is known of a batch's tokens while the policy moves; by episode and token.
@@ -26,6 +26,9 @@ pub(crate) struct Surrogate {
     pub(crate) aggregation: Aggregation,
     pub(crate) kl: KlTerm,
 }
+
+/// Log-probabilities of tokens now and when they were drawn, and their advantages.
+type Seen = (Vec<f32>, Vec<f32>, Vec<f32>);
 
 /// Sums over the updates of one step.
 #[derive(Default)]
@@ -55,21 +58,13 @@ impl Updates {
         let all = frozen.rollouts.responses();
         let responses: Vec<_> = members.iter().map(|i| all[*i]).collect();
         let weights = token_weights(responses.iter().map(|(_, r)| r.len()), how.aggregation);
-        let (mut grads, mut loss_sum) = (GradientSum::default(), 0.0);
-        for Piece { members: piece, packed } in actor.pieces(&responses) {
-            let (episodes, weights) = (&members[piece.clone()], weights[piece].concat());
+        let surrogate = |policy: &CausalLm, piece: &Piece| {
+            let episodes = &members[piece.members.clone()];
+            let weights = weights[piece.members.clone()].concat();
             let drawn = gather(episodes, |i| &frozen.rollouts.episodes[i].logprobs);
             let advantages = gather(episodes, |i| &frozen.advantages[i]);
-            let logprobs = actor.logprobs(&packed);
+            let logprobs = actor.logprobs(policy, &piece.packed);
             let now = host(logprobs.clone().inner());
-            self.measure(&now, &drawn, &advantages, how.clip);
-            if first_epoch {
-                let on_policy = gather(episodes, |i| match frozen.rollouts.episodes[i] {
-                    e if e.off_policy_steps == 0 => &e.logprobs,
-                    _ => &[],
-                });
-                self.compare(&now, &drawn, on_policy.len() == drawn.len());
-            }
             let surrogate =
                 clipped_surrogate(logprobs.clone(), &drawn, &advantages, &weights, how.clip);
             let loss = match how.kl.placement {
@@ -80,9 +75,21 @@ impl Updates {
                     surrogate + term * how.kl.beta as f32
                 }
             };
-            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
-            grads.add(&actor.policy, &loss.backward());
-        }
+            (loss, (now, drawn, advantages))
+        };
+        let (pieces, mut loss_sum) = (actor.pieces(&responses), 0.0);
+        let took = |piece: &Piece, loss: f64, (now, drawn, advantages): Seen| {
+            loss_sum += loss;
+            self.measure(&now, &drawn, &advantages, how.clip);
+            if first_epoch {
+                let episodes = members[piece.members.clone()].iter();
+                let on_policy = episodes
+                    .map(|i| &frozen.rollouts.episodes[*i])
+                    .all(|e| e.off_policy_steps == 0);
+                self.compare(&now, &drawn, on_policy);
+            }
+        };
+        let grads = actor.gradients(&pieces, surrogate, took);
         check_finite("the policy's loss", loss_sum, &actor.policy)?;
         self.last = Some(actor.update(grads)?);
         self.loss += loss_sum;

@@ -5,29 +5,45 @@ use crate::algorithm::Setup;
 use crate::gradients::GradientSum;
 use crate::halt::Halt;
 use crate::optimizer::{Optimizer, StepInfo};
-use crate::response_batch::ResponseBatch;
+use crate::replicas::Replicas;
 use crate::state::{StateError, TrainerState};
 use crate::values::host;
 use burn::tensor::Tensor;
-use rlaif_models::ScalarModel;
+use rlaif_models::{CausalLm, ScalarModel};
 use rlaif_types::OptimizerConfig;
 
 /// A value network in training: a network of its own, begun at the policy's start.
 pub(crate) struct Critic {
     /// With its trainable parameters on the tape.
     pub(crate) value: ScalarModel,
+    /// On further devices.
+    values: Replicas<ScalarModel>,
     optimizer: Optimizer,
 }
 
 impl Critic {
     pub(crate) fn new(setup: &Setup<'_>, optimizer: OptimizerConfig) -> Self {
-        let value = ScalarModel::zero(setup.start.clone()).trainable(setup.trainable);
-        Self { value, optimizer: Optimizer::new(optimizer) }
+        let of = |start: &CausalLm| ScalarModel::zero(start.clone()).trainable(setup.trainable);
+        Self {
+            value: of(setup.start),
+            values: Replicas::new(setup.replicas.iter().map(of)),
+            optimizer: Optimizer::new(optimizer),
+        }
     }
 
-    /// Values before all response tokens, on the tape, `[tokens]`.
-    pub(crate) fn values(&self, packed: &ResponseBatch) -> Tensor<1> {
-        self.value.forward_rows(&packed.batch, &packed.rows)
+    /// The gradient of the losses that `loss` makes of values, which are before all response tokens of a piece,
+    /// `[tokens]`; and what it saw of each piece, to `took` in their order.
+    pub(crate) fn gradients<T: Send>(
+        &self,
+        pieces: &[Piece],
+        loss: impl Fn(Tensor<1>, &Piece) -> (Tensor<1>, T) + Sync,
+        took: impl FnMut(&Piece, f64, T),
+    ) -> GradientSum {
+        let of = |value: &ScalarModel, piece: &Piece| {
+            let Piece { packed, .. } = piece;
+            loss(value.forward_rows(&packed.batch, &packed.rows), piece)
+        };
+        self.values.gradients(&self.value, pieces, of, took)
     }
 
     /// Values before each response's tokens, as numbers.
@@ -39,7 +55,10 @@ impl Critic {
 
     /// Updates the value network.
     pub(crate) fn update(&mut self, grads: GradientSum) -> Result<StepInfo, Halt> {
-        self.optimizer.step("the norm of the value network's gradient", &mut self.value, grads)
+        let what = "the norm of the value network's gradient";
+        let info = self.optimizer.step(what, &mut self.value, grads)?;
+        self.values.follow(&self.value);
+        Ok(info)
     }
 
     pub(crate) fn save(&self, state: &mut TrainerState) {
@@ -50,6 +69,7 @@ impl Critic {
     pub(crate) fn load(&mut self, state: &TrainerState) -> Result<(), StateError> {
         let device = self.value.backbone.device();
         state.load_parameters("value", &mut self.value)?;
+        self.values.follow(&self.value);
         self.optimizer.load("value_optimizer", state, &device)
     }
 }

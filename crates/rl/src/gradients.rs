@@ -1,8 +1,7 @@
 //! Gradients by parameter name, summed over micro-batches.
 
 use crate::values::with_values;
-use burn::tensor::{Gradients, Tensor};
-use rlaif_models::Parameters;
+use burn::tensor::Tensor;
 use rlaif_models::kernels::cpu::optimizer::sum_of_squares;
 use rlaif_models::kernels::is_cpu;
 use std::collections::BTreeMap;
@@ -12,15 +11,15 @@ use std::collections::BTreeMap;
 pub struct GradientSum(BTreeMap<String, Tensor<2>>);
 
 impl GradientSum {
-    /// Adds the gradients of one backward pass.
-    pub fn add(&mut self, model: &impl Parameters, grads: &Gradients) {
-        model.visit_gradients(grads, &mut |name, grad| {
-            let sum = match self.0.remove(name) {
+    /// Adds gradients of one backward pass, by parameter.
+    pub fn add(&mut self, grads: impl IntoIterator<Item = (String, Tensor<2>)>) {
+        for (name, grad) in grads {
+            let sum = match self.0.remove(&name) {
                 Some(sum) => sum + grad,
                 None => grad,
             };
-            self.0.insert(name.to_owned(), sum);
-        });
+            self.0.insert(name, sum);
+        }
     }
 
     /// Square root of the sum of all squares.

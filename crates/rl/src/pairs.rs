@@ -1,13 +1,13 @@
 //! Learning from pairs: the update that online and offline preference optimisation share.
 
-use crate::actor::{Actor, Response};
-use crate::gradients::GradientSum;
+use crate::actor::{Actor, Piece, Response};
 use crate::halt::{Halt, check_finite};
 use crate::loss::preference;
 use crate::metrics::PolicyMetrics;
 use crate::response_batch::ResponseBatch;
 use crate::values::host;
 use burn::tensor::Tensor;
+use rlaif_models::CausalLm;
 use rlaif_types::{PreferenceLoss, SoftLabel};
 
 /// Two responses to a prompt, in tokens, and which is preferred.
@@ -35,21 +35,24 @@ pub(crate) fn update(
     let pieces = actor.pieces_of_pairs(responses);
     let reference = actor.reference_logprobs(&pieces);
     let per_pair = 1.0 / labels.len() as f32;
-    let (mut grads, mut total, mut seen) = (GradientSum::default(), 0.0, Seen::default());
-    for piece in &pieces {
-        let labels = &labels[piece.members.start / 2..piece.members.end / 2];
-        let policy = sequence_sums(actor.logprobs(&piece.packed), &piece.packed);
+    let of = |piece: &Piece| &labels[piece.members.start / 2..piece.members.end / 2];
+    let contrast = |policy: &CausalLm, piece: &Piece| {
+        let labels = of(piece);
+        let policy = sequence_sums(actor.logprobs(policy, &piece.packed), &piece.packed);
         let reference: Vec<f32> =
             reference[piece.members.clone()].iter().map(|tokens| tokens.iter().sum()).collect();
         let reference = Tensor::<1>::from_floats(&reference[..], &policy.device());
         let ratios = (policy - reference).reshape([labels.len(), 2]);
-        seen.add(&host(ratios.clone().inner()), labels);
+        let numbers = host(ratios.clone().inner());
         let a = ratios.clone().narrow(1, 0, 1).reshape([labels.len()]);
         let b = ratios.narrow(1, 1, 1).reshape([labels.len()]);
-        let loss = preference(a - b, labels, loss, beta) * per_pair;
-        total += f64::from(loss.clone().into_scalar::<f32>());
-        grads.add(&actor.policy, &loss.backward());
-    }
+        (preference(a - b, labels, loss, beta) * per_pair, numbers)
+    };
+    let (mut total, mut seen) = (0.0, Seen::default());
+    let grads = actor.gradients(&pieces, contrast, |piece, loss, ratios| {
+        total += loss;
+        seen.add(&ratios, of(piece));
+    });
     check_finite("the policy's loss", total, &actor.policy)?;
     let info = actor.update(grads)?;
     metrics.policy_loss = total;

@@ -6,7 +6,6 @@ use crate::actor::{Actor, Piece};
 use crate::algorithm::{PolicyAlgorithm, Setup};
 use crate::clipped::{Frozen, Surrogate, Updates, gather, token_weights};
 use crate::critic::Critic;
-use crate::gradients::GradientSum;
 use crate::halt::{Halt, check_finite};
 use crate::kl::KlController;
 use crate::loss::clipped_value_regression;
@@ -16,6 +15,7 @@ use crate::returns::generalised_advantages;
 use crate::rollouts::{Admission, Rollouts};
 use crate::shaping::RewardShaper;
 use crate::state::{StateError, TrainerState};
+use burn::tensor::Tensor;
 use rlaif_models::CausalLm;
 use rlaif_types::{Aggregation, Episode, PpoConfig};
 
@@ -90,17 +90,16 @@ impl Ppo {
         let all = rollouts.responses();
         let responses: Vec<_> = members.iter().map(|i| all[*i]).collect();
         let weights = token_weights(responses.iter().map(|(_, r)| r.len()), Aggregation::Token);
-        let (mut grads, mut loss_sum) = (GradientSum::default(), 0.0);
-        for Piece { members: piece, packed } in self.actor.pieces(&responses) {
-            let (episodes, weights) = (&members[piece.clone()], weights[piece].concat());
+        let clip = self.config.value_clip.map(|clip| clip as f32);
+        let regression = |values: Tensor<1>, piece: &Piece| {
+            let episodes = &members[piece.members.clone()];
+            let weights = weights[piece.members.clone()].concat();
             let returns = gather(episodes, |i| &worth.returns[i]);
             let before = gather(episodes, |i| &worth.values[i]);
-            let values = self.critic.values(&packed);
-            let clip = self.config.value_clip.map(|clip| clip as f32);
-            let loss = clipped_value_regression(values, &returns, &before, &weights, clip);
-            loss_sum += f64::from(loss.clone().into_scalar::<f32>());
-            grads.add(&self.critic.value, &loss.backward());
-        }
+            (clipped_value_regression(values, &returns, &before, &weights, clip), ())
+        };
+        let (pieces, mut loss_sum) = (self.actor.pieces(&responses), 0.0);
+        let grads = self.critic.gradients(&pieces, regression, |_, loss, ()| loss_sum += loss);
         check_finite("the value network's loss", loss_sum, &self.critic.value)?;
         Ok(self.critic.update(grads)?.grad_norm)
     }

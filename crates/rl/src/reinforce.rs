@@ -18,6 +18,7 @@ use crate::score_function::ScorePass;
 use crate::shaping::RewardShaper;
 use crate::state::{StateError, TrainerState};
 use crate::values::host;
+use burn::tensor::Tensor;
 use rlaif_models::{CausalLm, ScalarModel};
 use rlaif_types::{Episode, ReinforceConfig};
 
@@ -62,20 +63,22 @@ impl Reinforce {
         let mut baseline = Baseline::default();
         let per_episode = 1.0 / rollouts.episodes.len() as f32;
         let mut loss = 0.0;
-        for Piece { members, packed } in pieces {
+        let regression = |values: Tensor<1>, piece: &Piece| {
             // The divergence paid is that of the policy that drew the tokens.
-            let returns = members.clone().map(|i| {
+            let returns = piece.members.clone().map(|i| {
                 let drawn = &rollouts.episodes[i].logprobs;
                 token_returns(rollouts.rewards[i], drawn, &reference[i], self.kl.term)
             });
             let returns: Vec<f32> = returns.flatten().collect();
-            let values = self.critic.values(packed);
-            baseline.values.extend(host(values.clone().inner()).into_iter().map(f64::from));
-            let value_loss = value_regression(values, &returns) * per_episode;
-            loss += f64::from(value_loss.clone().into_scalar::<f32>());
-            baseline.grads.add(&self.critic.value, &value_loss.backward());
-            baseline.returns.extend(returns.into_iter().map(f64::from));
-        }
+            let numbers = host(values.clone().inner());
+            (value_regression(values, &returns) * per_episode, (numbers, returns))
+        };
+        baseline.grads =
+            self.critic.gradients(pieces, regression, |_, piece_loss, (values, returns)| {
+                loss += piece_loss;
+                baseline.values.extend(values.into_iter().map(f64::from));
+                baseline.returns.extend(returns.into_iter().map(f64::from));
+            });
         check_finite("the value network's loss", loss, &self.critic.value)?;
         Ok(baseline)
     }

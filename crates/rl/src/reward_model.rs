@@ -1,15 +1,16 @@
 //! The reward model: a scalar head that learns to predict soft labels (paper section 2).
 
-use crate::gradients::GradientSum;
 use crate::halt::{Halt, check_finite};
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
+use crate::replicas::Replicas;
 use crate::reward_objective::reward_loss;
 use crate::state::{StateError, TrainerState};
 use burn::tensor::Tensor;
 use rlaif_models::{PackedBatch, ScalarModel, shared_prefix};
 use rlaif_types::{OptimizerConfig, RewardObjective, SoftLabel};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Two candidates, each with its prompt before it, in tokens, and the labeler's preference.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +77,7 @@ pub struct RewardMetrics {
 pub struct RewardTrainer {
     /// The model, with its trainable parameters on the tape.
     pub model: ScalarModel,
+    replicas: Replicas<ScalarModel>,
     optimizer: Optimizer,
     objective: RewardObjective,
     /// A pair's common beginning is computed once.
@@ -88,11 +90,18 @@ impl RewardTrainer {
     pub fn new(model: ScalarModel, optimizer: OptimizerConfig, micro_batch_tokens: usize) -> Self {
         Self {
             model,
+            replicas: Replicas::new([]),
             optimizer: Optimizer::new(optimizer),
             objective: RewardObjective::default(),
             share_prompts: false,
             micro_batch_tokens,
         }
+    }
+
+    /// The same trainer, which shares micro-batches with `replicas`: the model on further devices.
+    #[must_use]
+    pub fn with_replicas(self, replicas: impl IntoIterator<Item = ScalarModel>) -> Self {
+        Self { replicas: Replicas::new(replicas), ..self }
     }
 
     /// The same trainer of another objective than the plain cross-entropy.
@@ -116,19 +125,22 @@ impl RewardTrainer {
     pub fn step(&mut self, batch: &[LabelledPair]) -> Result<RewardMetrics, Halt> {
         assert!(!batch.is_empty(), "an empty batch has no loss");
         let lengths = self.token_counts(batch);
-        let (mut grads, mut loss) = (GradientSum::default(), 0.0);
-        let mut scores = Vec::new();
-        for piece in micro_batches(&lengths, self.micro_batch_tokens) {
-            let pairs = &batch[piece];
-            let (a, b) = self.forward(&self.model, pairs);
-            let piece_loss =
-                reward_loss(&self.objective, a.clone(), b.clone(), pairs) / batch.len() as f32;
-            loss += f64::from(piece_loss.clone().into_scalar::<f32>());
-            grads.add(&self.model, &piece_loss.backward());
-            scores.extend(pair_scores(a.inner(), b.inner()));
-        }
+        let preference = |model: &ScalarModel, piece: &Range<usize>| {
+            let pairs = &batch[piece.clone()];
+            let (a, b) = self.forward(model, pairs);
+            let loss = reward_loss(&self.objective, a.clone(), b.clone(), pairs);
+            (loss / batch.len() as f32, pair_scores(a.inner(), b.inner()))
+        };
+        let pieces = micro_batches(&lengths, self.micro_batch_tokens);
+        let (mut loss, mut scores) = (0.0, Vec::new());
+        let grads =
+            self.replicas.gradients(&self.model, &pieces, preference, |_, piece_loss, seen| {
+                loss += piece_loss;
+                scores.extend(seen);
+            });
         check_finite("the loss", loss, &self.model)?;
         let info = self.optimizer.step("the norm of the gradient", &mut self.model, grads)?;
+        self.replicas.follow(&self.model);
         let total: f64 = scores.iter().map(|s| f64::from(s.a) + f64::from(s.b)).sum();
         Ok(RewardMetrics {
             loss,
@@ -168,6 +180,7 @@ impl RewardTrainer {
     /// When the state is of another model or method.
     pub fn load(&mut self, state: &TrainerState) -> Result<(), StateError> {
         state.load_parameters("model", &mut self.model)?;
+        self.replicas.follow(&self.model);
         self.optimizer.load("optimizer", state, &self.model.backbone.device())
     }
 

@@ -9,6 +9,7 @@ use crate::loss::{importance_weights, kl_penalty, policy_gradient};
 use crate::metrics::PolicyMetrics;
 use crate::rollouts::Rollouts;
 use crate::values::host;
+use rlaif_models::CausalLm;
 use rlaif_types::{Episode, KlPlacement, KlTerm};
 
 /// What one pass over a batch's policy saw.
@@ -34,12 +35,11 @@ impl ScorePass {
         kl: KlTerm,
         importance_cap: f32,
     ) -> Result<Self, Halt> {
-        let mut pass = Self::default();
         let per_episode = 1.0 / rollouts.episodes.len() as f32;
-        for Piece { members, packed } in pieces {
-            let logprobs = actor.logprobs(packed);
+        let surrogate = |policy: &CausalLm, Piece { members, packed }: &Piece| {
+            let logprobs = actor.logprobs(policy, packed);
             let now = packed.split(&host(logprobs.clone().inner()));
-            let weights = pass.weights(&rollouts.episodes[members.clone()], &now, importance_cap);
+            let weights = weights(&rollouts.episodes[members.clone()], &now, importance_cap);
             let advantages = advantages[members.clone()].concat();
             let weighted: Vec<f32> = advantages.iter().zip(&weights).map(|(a, w)| a * w).collect();
             let reward_weighted = policy_gradient(logprobs.clone(), &weighted);
@@ -50,32 +50,35 @@ impl ScorePass {
                     let term = kl_penalty(logprobs, &reference, &weights, kl.estimator);
                     reward_weighted + term * kl.beta as f32
                 }
-            } * per_episode;
-            pass.loss += f64::from(loss.clone().into_scalar::<f32>());
-            pass.grads.add(&actor.policy, &loss.backward());
-        }
+            };
+            (loss * per_episode, (now, weights))
+        };
+        let mut pass = Self::default();
+        let grads = actor.gradients(pieces, surrogate, |piece, loss, (now, weights)| {
+            pass.loss += loss;
+            pass.see(&rollouts.episodes[piece.members.clone()], &now, &weights, importance_cap);
+        });
+        pass.grads = grads;
         check_finite("the policy's loss", pass.loss, &actor.policy)?;
         Ok(pass)
     }
 
-    /// The weight of every token: 1 where the policy itself drew it.
-    fn weights(&mut self, episodes: &[&Episode], now: &[Vec<f32>], cap: f32) -> Vec<f32> {
-        let mut weights = Vec::new();
+    /// Counts tokens, and compares the learner's log-probabilities with the rollout's.
+    fn see(&mut self, episodes: &[&Episode], now: &[Vec<f32>], weights: &[f32], cap: f32) {
+        let mut first = 0;
         for (episode, now) in episodes.iter().zip(now) {
+            let weights = &weights[first..first + now.len()];
+            first += now.len();
             self.tokens += now.len();
             self.logprobs += now.iter().map(|logprob| f64::from(*logprob)).sum::<f64>();
             if episode.off_policy_steps > 0 {
-                let first = weights.len();
-                weights.extend(importance_weights(now, &episode.logprobs, cap));
-                self.truncated += weights[first..].iter().filter(|w| **w >= cap).count();
+                self.truncated += weights.iter().filter(|w| **w >= cap).count();
                 continue;
             }
             for (learner, rollout) in now.iter().zip(&episode.logprobs) {
                 self.mismatch = self.mismatch.max(f64::from((learner - rollout).abs()));
             }
-            weights.resize(weights.len() + now.len(), 1.0);
         }
-        weights
     }
 
     /// Adds what was seen.
@@ -85,4 +88,16 @@ impl ScorePass {
         metrics.entropy = Some(-self.logprobs / self.tokens as f64);
         metrics.logprob_mismatch = Some(self.mismatch);
     }
+}
+
+/// The weight of every token: 1 where the policy itself drew it.
+fn weights(episodes: &[&Episode], now: &[Vec<f32>], cap: f32) -> Vec<f32> {
+    let mut weights = Vec::new();
+    for (episode, now) in episodes.iter().zip(now) {
+        match episode.off_policy_steps {
+            0 => weights.resize(weights.len() + now.len(), 1.0),
+            _ => weights.extend(importance_weights(now, &episode.logprobs, cap)),
+        }
+    }
+    weights
 }

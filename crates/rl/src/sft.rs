@@ -1,15 +1,16 @@
 //! Supervised fine-tuning: maximum likelihood of given completions (paper section 3).
 
-use crate::gradients::GradientSum;
 use crate::halt::{Halt, check_finite};
 use crate::loss::negative_log_likelihood;
 use crate::micro_batch::micro_batches;
 use crate::optimizer::Optimizer;
+use crate::replicas::Replicas;
 use crate::response_batch::ResponseBatch;
 use crate::state::{StateError, TrainerState};
 use rlaif_models::CausalLm;
 use rlaif_types::OptimizerConfig;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A prompt and the completion to learn, in tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub struct SftMetrics {
 pub struct SftTrainer {
     /// The model, with its trainable parameters on the tape.
     pub model: CausalLm,
+    replicas: Replicas<CausalLm>,
     optimizer: Optimizer,
     micro_batch_tokens: usize,
 }
@@ -44,7 +46,14 @@ pub struct SftTrainer {
 impl SftTrainer {
     /// Trains the trainable parameters of `model`, at most `micro_batch_tokens` in memory at once.
     pub fn new(model: CausalLm, optimizer: OptimizerConfig, micro_batch_tokens: usize) -> Self {
-        Self { model, optimizer: Optimizer::new(optimizer), micro_batch_tokens }
+        let (replicas, optimizer) = (Replicas::new([]), Optimizer::new(optimizer));
+        Self { model, replicas, optimizer, micro_batch_tokens }
+    }
+
+    /// The same trainer, which shares micro-batches with `replicas`: the model on further devices.
+    #[must_use]
+    pub fn with_replicas(self, replicas: impl IntoIterator<Item = CausalLm>) -> Self {
+        Self { replicas: Replicas::new(replicas), ..self }
     }
 
     /// One step on a batch.
@@ -59,18 +68,18 @@ impl SftTrainer {
         assert!(tokens > 0, "an empty batch has no loss");
         let lengths: Vec<usize> =
             batch.iter().map(|d| d.prompt.len() + d.completion.len()).collect();
-        let (mut grads, mut loss) = (GradientSum::default(), 0.0);
-        for piece in micro_batches(&lengths, self.micro_batch_tokens) {
-            let pairs = batch[piece].iter().map(|d| (&d.prompt[..], &d.completion[..]));
+        let nll = |model: &CausalLm, piece: &Range<usize>| {
+            let pairs = batch[piece.clone()].iter().map(|d| (&d.prompt[..], &d.completion[..]));
             let packed = ResponseBatch::new(pairs);
-            let hidden = self.model.forward(&packed.batch);
-            let logprobs = self.model.token_logprobs(hidden, &packed.rows, &packed.targets, 1.0);
-            let nll = negative_log_likelihood(logprobs) / tokens as f32;
-            loss += f64::from(nll.clone().into_scalar::<f32>());
-            grads.add(&self.model, &nll.backward());
-        }
+            let hidden = model.forward(&packed.batch);
+            let logprobs = model.token_logprobs(hidden, &packed.rows, &packed.targets, 1.0);
+            (negative_log_likelihood(logprobs) / tokens as f32, ())
+        };
+        let (pieces, mut loss) = (micro_batches(&lengths, self.micro_batch_tokens), 0.0);
+        let grads = self.replicas.gradients(&self.model, &pieces, nll, |_, nll, ()| loss += nll);
         check_finite("the loss", loss, &self.model)?;
         let info = self.optimizer.step("the norm of the gradient", &mut self.model, grads)?;
+        self.replicas.follow(&self.model);
         Ok(SftMetrics { loss, tokens, grad_norm: info.grad_norm, lr: info.lr })
     }
 
@@ -88,6 +97,7 @@ impl SftTrainer {
     /// When the state is of another model or method.
     pub fn load(&mut self, state: &TrainerState) -> Result<(), StateError> {
         state.load_parameters("model", &mut self.model)?;
+        self.replicas.follow(&self.model);
         self.optimizer.load("optimizer", state, &self.model.device())
     }
 }

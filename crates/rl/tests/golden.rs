@@ -110,6 +110,7 @@ fn step(golden: &Value, algorithm: Algorithm, on_policy: bool) -> (PolicyMetrics
     };
     let setup = Setup {
         start: &start,
+        replicas: &[],
         trainable: &Trainable::Full,
         learning: &learning,
         micro_batch_tokens: 16,

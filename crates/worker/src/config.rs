@@ -63,6 +63,10 @@ pub struct WorkerConfig {
     pub name: Option<String>,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// Further devices that share the micro-batches of training. Only learners and trainers of reward models use
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub training_replicas: Vec<String>,
     /// Models kept in memory, of each kind.
     pub max_models: usize,
     /// Engines kept running.
@@ -146,8 +150,10 @@ impl WorkerConfig {
 
     pub(crate) fn resources(&self) -> Result<ResourceOptions, String> {
         let EngineConfig { max_batch_tokens, max_sequences, max_kv_tokens } = self.engine;
+        let replicas = self.training_replicas.iter().map(|name| name.parse());
         Ok(ResourceOptions {
             device: self.device.parse()?,
+            training_replicas: replicas.collect::<Result<_, _>>()?,
             max_models: self.max_models,
             max_engines: self.max_engines,
             engine: EngineOptions { max_batch_tokens, max_sequences, max_kv_tokens },
@@ -159,6 +165,11 @@ impl Validate for WorkerConfig {
     fn validate(&self, problems: &mut Problems) {
         if let Err(what) = self.device.parse::<DeviceName>() {
             problems.add("device", format!("is wrong: {what}"));
+        }
+        for name in &self.training_replicas {
+            if let Err(what) = name.parse::<DeviceName>() {
+                problems.add("training_replicas", format!("is wrong: {what}"));
+            }
         }
         let named = self.name.as_ref().is_none_or(|name| !name.is_empty());
         problems.check(named, "name", "must not be empty; leave it out for the machine's name");
@@ -216,11 +227,13 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let wrong =
-            "[queue.options]\nretry_delay = \"1h\"\n[worker]\ndevice = \"tpu\"\nmax_models = 0\n";
+        let wrong = "[queue.options]\nretry_delay = \"1h\"\n[worker]\ndevice = \"tpu\"\nmax_models = 0\n\
+             training_replicas = [\"cuda:x\"]\n";
         let layers = [LAYERS[0], LAYERS[1], wrong];
         let error = config::load::<Section>(&layers, None).unwrap_err().to_string();
-        for field in ["retry_delay", "worker.device", "worker.max_models"] {
+        for field in
+            ["retry_delay", "worker.device", "worker.max_models", "worker.training_replicas"]
+        {
             assert!(error.contains(field), "{error}");
         }
     }

@@ -4,6 +4,7 @@ use crate::endpoints::Endpoints;
 use crate::engines::Engines;
 use crate::model_cache::{Loaded, Located, locate};
 use crate::{Failure, ModelCache};
+use burn::tensor::Device;
 use rlaif_artifacts::{ArtifactStore, BlockingArtifacts};
 use rlaif_clerk::Clerk;
 use rlaif_hub::is_endpoint;
@@ -18,6 +19,8 @@ use tokio::runtime::Handle;
 pub struct ResourceOptions {
     /// Where models run.
     pub device: DeviceName,
+    /// Further devices that share the micro-batches of training.
+    pub training_replicas: Vec<DeviceName>,
     /// Models kept in memory, of each kind.
     pub max_models: usize,
     /// Engines kept running.
@@ -30,7 +33,13 @@ impl ResourceOptions {
     /// Room for every role that one job has at a time, on `device`: the policy's versions, its
     /// start, the labeler, the reward model.
     pub fn on(device: DeviceName) -> Self {
-        Self { device, max_models: 3, max_engines: 4, engine: EngineOptions::default() }
+        Self {
+            device,
+            training_replicas: Vec::new(),
+            max_models: 3,
+            max_engines: 4,
+            engine: EngineOptions::default(),
+        }
     }
 }
 
@@ -44,6 +53,8 @@ pub struct Resources {
     engines: Arc<Engines>,
     endpoints: Arc<Endpoints>,
     clerk: Arc<Clerk>,
+    /// Further devices that training is shared with.
+    replicas: Arc<[Device]>,
 }
 
 impl Resources {
@@ -56,7 +67,9 @@ impl Resources {
         runtime: Handle,
         options: ResourceOptions,
     ) -> Result<Self, rlaif_models::Error> {
+        let replicas = options.training_replicas.into_iter().map(DeviceName::open);
         Ok(Self {
+            replicas: replicas.collect::<Result<_, _>>()?,
             endpoints: Arc::new(Endpoints::new(runtime.clone())),
             clerk: Arc::default(),
             store,
@@ -127,6 +140,11 @@ impl JobResources {
             return self.shared.endpoints.lend(&self.locate(which)?.path, work);
         }
         self.with_engine(which, |engine| work(Arc::new(LocalEngine::new(Arc::new(engine.clone())))))
+    }
+
+    /// A model on each further device that training is shared with.
+    pub fn replicas(&self, model: &CausalLm) -> Vec<CausalLm> {
+        self.shared.replicas.iter().map(|device| model.on(device)).collect()
     }
 
     /// Who asks labelers.

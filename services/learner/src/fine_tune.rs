@@ -19,11 +19,13 @@ pub(crate) fn fine_tune(
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
     let demonstrations = demonstrations(job, &dialogue, &work.demonstrations)?;
     let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
+    let what = trainable(training.lora.as_ref());
     let mut trainer = SftTrainer::new(
-        model.trainable(&trainable(training.lora.as_ref())),
+        model.trainable(&what),
         config.optimizer.clone(),
         training.micro_batch_tokens,
-    );
+    )
+    .with_replicas(job.replicas(&model).iter().map(|replica| replica.trainable(&what)));
     let long = LongTraining {
         stage,
         steps: (demonstrations.len() * config.epochs).div_ceil(config.batch_size),

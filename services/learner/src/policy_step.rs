@@ -94,6 +94,7 @@ impl Held {
         let model = model.with_gradient_checkpointing(training.gradient_checkpointing);
         let setup = Setup {
             start: &model,
+            replicas: &job.replicas(&model),
             trainable: &trainable(training.lora.as_ref()),
             learning: &work.learning,
             micro_batch_tokens: training.micro_batch_tokens,

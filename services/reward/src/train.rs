@@ -12,7 +12,9 @@ use rlaif_job::{
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
 use rlaif_types::{LabelSource, Preference, SoftLabel};
-use rlaif_worker::{Dialogue, Failure, JobResources, LongTraining, Progress, save_model};
+use rlaif_worker::{
+    Dialogue, Failure, JobResources, LongTraining, Progress, save_model, trainable,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -32,8 +34,12 @@ pub(crate) fn train_reward(
     let train = train.into_iter().map(|(_, example)| example).collect();
     let fit = Fit::new(config, training.seed, train)?;
     let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
+    let what = trainable(training.lora.as_ref());
+    let replicas = job.replicas(&model).into_iter();
+    let replicas = replicas.map(|model| ScalarModel::zero(model).trainable(&what));
     let fresh = ScalarModel::zero(model);
-    let mut trainer = fit.trainer(&fresh, training.lora.as_ref(), training.micro_batch_tokens);
+    let trainer = fit.trainer(&fresh, training.lora.as_ref(), training.micro_batch_tokens);
+    let mut trainer = trainer.with_replicas(replicas);
     let long = LongTraining {
         stage,
         steps: fit.steps(),

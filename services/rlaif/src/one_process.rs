@@ -8,6 +8,7 @@ use rlaif_coordinator::{Coordinator, JobEvent, JobState, Limits, Places, Queues,
 use rlaif_job::{Job, Manifest, RunFolder, StageProgress, Submission, WinRate, WorkerKind};
 use rlaif_labeler::LabelerExecutor;
 use rlaif_learner::LearnerExecutor;
+use rlaif_models::DeviceName;
 use rlaif_queue::{Options, Queue};
 use rlaif_reward::RewardExecutor;
 use rlaif_rollout::RolloutExecutor;
@@ -42,6 +43,7 @@ pub fn run(
     job: &Job,
     folder: &RunFolder,
     resume: bool,
+    training_replicas: &[DeviceName],
     account: Account,
     watch: impl FnMut(&StageProgress),
 ) -> Result<Finished> {
@@ -51,8 +53,9 @@ pub fn run(
     let runtime = Runtime::new().context("starting the asynchronous runtime")?;
     let places = Places::one_job(folder.root())?;
     let store = ArtifactStore::open(&places.jobs().to_string_lossy(), places.jobs())?;
-    let resources =
-        Resources::new(store.clone(), runtime.handle().clone(), ResourceOptions::on(device))?;
+    let training_replicas = training_replicas.to_vec();
+    let options = ResourceOptions { training_replicas, ..ResourceOptions::on(device) };
+    let resources = Resources::new(store.clone(), runtime.handle().clone(), options)?;
     folder.prepare(&job.to_toml(), resume)?;
     // The clerk keeps below it exactly. The coordinator counts after the fact, and only by the job's own
     // price; it is told what counts now, as it may remember another.

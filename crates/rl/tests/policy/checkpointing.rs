@@ -33,8 +33,14 @@ fn a_model_learns_the_same_bits_with_and_without() {
 
 fn improved(start: &CausalLm, algorithm: Algorithm) -> TrainerState {
     let (engine, learning) = (engine(), learning(algorithm, 2));
-    let setup =
-        Setup { start, trainable: &lora(), learning: &learning, micro_batch_tokens: 24, seed: 5 };
+    let setup = Setup {
+        start,
+        replicas: &[],
+        trainable: &lora(),
+        learning: &learning,
+        micro_batch_tokens: 24,
+        seed: 5,
+    };
     let PolicyTrainer::Online(mut trainer) = setup.trainer() else { panic!("an online algorithm") };
     for step in 0..2 {
         let batch = rollouts(&engine, trainer.policy(), step, 8);

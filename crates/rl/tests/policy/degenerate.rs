@@ -157,6 +157,7 @@ fn weights_that_are_not_numbers_stop_the_run_and_are_named() {
         let batch = rollouts_in_groups(&engine, &tiny(), 0, 8, 4);
         let setup = Setup {
             start: &start,
+            replicas: &[],
             trainable: &lora(),
             learning: &learning,
             micro_batch_tokens: 64,

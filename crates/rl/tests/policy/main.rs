@@ -5,4 +5,5 @@ mod average;
 mod checkpointing;
 mod degenerate;
 mod reinforce;
+mod replicas;
 mod toy;

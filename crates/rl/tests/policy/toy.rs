@@ -56,7 +56,7 @@ pub fn set_up<T>(
 ) -> T {
     let start = &tiny();
     let micro_batch_tokens = MICRO_BATCH_TOKENS;
-    make(&Setup { start, trainable, learning, micro_batch_tokens, seed: 5 })
+    make(&Setup { start, replicas: &[], trainable, learning, micro_batch_tokens, seed: 5 })
 }
 
 pub fn evenness(tokens: &[u32]) -> f64 {

@@ -17,6 +17,7 @@ mod jsonl;
 mod label;
 mod labels;
 mod logprobs;
+mod machine;
 pub mod model;
 mod models;
 mod progress;

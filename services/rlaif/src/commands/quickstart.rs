@@ -1,8 +1,8 @@
 //! `rlaif quickstart`: a real model improves itself, on a laptop, in one command.
 
 use super::download::DownloadBar;
+use super::machine::MachineArgs;
 use super::run::execute;
-use crate::memory::MemoryArgs;
 use anyhow::{Context, Result};
 use rlaif_clerk::Account;
 use rlaif_hub::Store;
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value = "cpu")]
     device: String,
     #[command(flatten)]
-    memory: MemoryArgs,
+    machine: MachineArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -49,5 +49,5 @@ pub fn run(args: Args) -> Result<()> {
     job.seed = args.seed;
     job.device = args.device;
     let folder = RunFolder::new(args.out.join(format!("seed{}", args.seed)));
-    execute(&job, &folder, args.resume, args.memory, Account::default())
+    execute(&job, &folder, args.resume, &args.machine, Account::default())
 }

@@ -4,8 +4,8 @@
 //! arms. What it adds is the table.
 
 use super::eval;
+use super::machine::MachineArgs;
 use super::run::execute;
-use crate::memory::MemoryArgs;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rlaif_clerk::Account;
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     arm: Vec<String>,
     #[command(flatten)]
-    memory: MemoryArgs,
+    machine: MachineArgs,
 }
 
 /// An experiment as its file states it.
@@ -119,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         eprintln!("{}: running in {}", file.display(), folder.root().display());
         let resume = folder.path("job.toml").exists();
-        execute(&job, &folder, resume, args.memory, Account::default())
+        execute(&job, &folder, resume, &args.machine, Account::default())
             .with_context(|| format!("{}", args.experiment.join(file).display()))?;
     }
     if !args.arm.is_empty() {

@@ -1,9 +1,9 @@
 //! `rlaif run`: a whole job in one process.
 
 use super::download::DownloadBar;
+use super::machine::MachineArgs;
 use super::progress::Bars;
 use crate::labeling::{BudgetArgs, estimate_job};
-use crate::memory::MemoryArgs;
 use crate::one_process::{self, Finished};
 use anyhow::Result;
 use rlaif_clerk::{Account, Clerk};
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long)]
     estimate: bool,
     #[command(flatten)]
-    memory: MemoryArgs,
+    machine: MachineArgs,
     #[command(flatten)]
     budget: BudgetArgs,
 }
@@ -49,11 +49,11 @@ pub fn run(args: Args) -> Result<()> {
     if args.estimate {
         pull_models(&job)?;
         print!("{}", estimate_job(&job, &Clerk::new(account)?)?);
-        return args.memory.check(&job);
+        return args.machine.memory.check(&job);
     }
     let default = || PathBuf::from(format!("runs/{}-seed{}", job.name, job.seed));
     let folder = RunFolder::new(args.out.unwrap_or_else(default));
-    execute(&job, &folder, args.resume, args.memory, account)
+    execute(&job, &folder, args.resume, &args.machine, account)
 }
 
 /// Runs a job with progress on the terminal and its result on standard output.
@@ -61,14 +61,17 @@ pub fn execute(
     job: &Job,
     folder: &RunFolder,
     resume: bool,
-    memory: MemoryArgs,
+    machine: &MachineArgs,
     account: Account,
 ) -> Result<()> {
     // The run itself does not use the network.
     pull_models(job)?;
-    memory.check(job)?;
+    machine.memory.check(job)?;
     let mut bars = Bars::new();
-    let finished = one_process::run(job, folder, resume, account, |stage| bars.show(stage))?;
+    let finished =
+        one_process::run(job, folder, resume, &machine.training_replicas, account, |stage| {
+            bars.show(stage);
+        })?;
     print(&finished);
     Ok(())
 }

@@ -15,7 +15,6 @@ use std::str::FromStr;
 /// Bytes of a text that make a token, about; fewer in most languages, so that estimates err to the safe side.
 const BYTES_PER_TOKEN: usize = 3;
 
-/// What a run may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
 pub struct MemoryArgs {
     /// Memory that the run may take, such as 12GB, instead of what this machine has free; "any" starts it
