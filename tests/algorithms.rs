@@ -127,6 +127,60 @@ fn a_reward_model_of_peoples_labels_alone_or_beside_the_labelers_says_what_it_le
 }
 
 #[test]
+fn a_mixture_of_rewards_runs_to_its_report_which_shows_what_each_part_gave() {
+    let dir = tempfile::tempdir().unwrap();
+    let rl = r#"
+        reward = "mixture"
+        [[rl.mixture]]
+        source = "model"
+        weight = 0.5
+        [[rl.mixture]]
+        source = "labeler"
+        template = "sentiment/rating"
+        weight = 0.3
+        [[rl.mixture]]
+        name = "rubric"
+        source = "labeler"
+        template = "sentiment/rubric"
+        weight = 0.2
+        [reward_model]
+        pairs = 8
+        heldout_fraction = 0.4
+        batch_size = 4
+    "#;
+    write_job(dir.path(), "sentiment/compare", rl);
+    for out in ["one", "two"] {
+        succeeded(&run(dir.path(), out), "mixture");
+    }
+    let records = metrics(&dir.path().join("one"));
+    assert_eq!(records.len(), STEPS);
+    for record in &records {
+        let mean = |name: &str| record[format!("rewards/{name}/mean")].as_f64().unwrap();
+        let sum = 0.5 * mean("model") + 0.3 * mean("sentiment/rating") + 0.2 * mean("rubric");
+        // The learner's mean is of singles; every response could be judged.
+        let reward = record["reward"].as_f64().unwrap();
+        assert!(record["unscorable"] == 0 && (reward - sum).abs() < 1e-5, "{record}");
+    }
+    let file = |out: &str, file: &str| std::fs::read(dir.path().join(out).join(file)).unwrap();
+    assert_eq!(file("one", "manifest.json"), file("two", "manifest.json"));
+    let report = String::from_utf8(file("one", "report.md")).unwrap();
+    assert!(report.contains("0.5 x model + 0.3 x sentiment/rating + 0.2 x rubric"), "{report}");
+    assert!(report.contains("Mean of each part of the reward"), "{report}");
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    let replay = replay.current_dir(dir.path()).args(["replay", "one", "--step", "3"]);
+    succeeded(&replay.output().unwrap(), "replay");
+
+    let job = std::fs::read_to_string(dir.path().join("job.toml")).unwrap();
+    let job = job.replacen("\"sentiment/rating\"", "\"sentiment/compare\"", 1);
+    std::fs::write(dir.path().join("job.toml"), job).unwrap();
+    let refused = run(dir.path(), "three");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let complaint = "rl.mixture[1].template sentiment/compare is for comparing two responses; this part \
+        needs one for rating one response";
+    assert!(!refused.status.success() && said.contains(complaint), "{said}");
+}
+
+#[test]
 fn a_run_whose_policy_comes_apart_ends_with_a_diagnosis() {
     let dir = tempfile::tempdir().unwrap();
     let rl = "reward = 'labeler'\nmax_kl_per_token = 0.05\n\

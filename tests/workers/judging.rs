@@ -123,7 +123,7 @@ fn an_item_that_cannot_be_judged_costs_itself_alone() {
     let items = vec![item("It is good."), item(" "), item("No.")];
     let rate = |items: Vec<Item>| {
         let work = Work::Rate(Rate { labeler: labeler("sentiment/rating"), items });
-        match process.done(TaskId::Score { step: 1, chunk: 0 }, work) {
+        match process.done(TaskId::Score { step: 1, chunk: 0, part: 0 }, work) {
             WorkResult::Rewards(rewards) => rewards,
             other => panic!("rating gave {other:?}"),
         }
@@ -147,7 +147,7 @@ fn an_item_that_does_not_fit_the_reward_model_costs_itself_alone() {
         std: 0.5,
         items,
     });
-    match process.done(TaskId::Score { step: 1, chunk: 0 }, work) {
+    match process.done(TaskId::Score { step: 1, chunk: 0, part: 0 }, work) {
         WorkResult::Rewards(rewards) => {
             let reason = |i: usize| rewards[i].as_ref().unwrap_err().reason;
             assert_eq!(reason(0), UnscorableReason::PromptTooLong);

@@ -1,6 +1,7 @@
 //! The job file: everything a run depends on.
 
 use crate::Error;
+use crate::mixture::{self, PartSource, RewardPart};
 use rlaif_template::Asking;
 use rlaif_types::{
     AdaptiveKl, Algorithm, AlgorithmKind, Ceiling, DpoConfig, GrpoConfig, LabelSource, LoraConfig,
@@ -239,6 +240,8 @@ pub enum RewardSource {
     Pairwise,
     /// None: the policy learns from the preferences of a file.
     Preferences,
+    /// A weighted sum of the parts in `[[rl.mixture]]`.
+    Mixture,
 }
 
 impl RewardSource {
@@ -249,6 +252,7 @@ impl RewardSource {
             Self::Labeler => "labeler",
             Self::Pairwise => "pairwise",
             Self::Preferences => "preferences",
+            Self::Mixture => "mixture",
         }
     }
 }
@@ -259,6 +263,9 @@ impl RewardSource {
 pub struct RlConfig {
     /// Where rewards come from.
     pub reward: RewardSource,
+    /// The parts of `reward = "mixture"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mixture: Vec<RewardPart>,
     /// What learns from them; its settings are the table of the same name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub algorithm: AlgorithmKind,
@@ -334,6 +341,16 @@ fn is_default_max_kl(limit: &f64) -> bool {
 }
 
 impl RlConfig {
+    /// What the reward is the sum of; nothing where the policy learns from given preferences.
+    pub fn reward_parts(&self) -> Vec<RewardPart> {
+        mixture::parts_of(self.reward, &self.mixture)
+    }
+
+    /// Whether one of them is given by `source`.
+    pub fn rewards_by(&self, source: PartSource) -> bool {
+        self.reward_parts().iter().any(|part| part.source == source)
+    }
+
     /// The algorithm with its settings.
     pub fn algorithm(&self) -> Algorithm {
         fn of<T: Clone + Default>(table: Option<&T>) -> T {
@@ -386,6 +403,7 @@ impl RlConfig {
             );
             problems.check(self.group_size > 1 || !kind.needs_groups(), "group_size", what);
         }
+        problems.0.extend(mixture::problems(self.reward, &self.mixture).0);
         let limit = self.max_kl_per_token;
         let what = format!("must be positive, not {limit}");
         problems.check(limit > 0.0, "max_kl_per_token", what);
@@ -464,7 +482,9 @@ impl Job {
         for file in optional.into_iter().flatten() {
             *file = folder.join(&file);
         }
+        let parts = job.rl.mixture.iter_mut().filter_map(|part| part.template.as_mut());
         let templates = job.evaluate.templates.iter_mut().chain([&mut job.labeler.template]);
+        let templates = templates.chain(parts);
         for template in templates.filter(|name| name.ends_with(".toml")) {
             *template = folder.join(&template).to_string_lossy().into_owned();
         }
@@ -549,8 +569,8 @@ impl Job {
     fn reward_problems(&self) -> Problems {
         let mut problems = Problems::default();
         let (source, kind) = (self.rl.reward, self.rl.algorithm);
-        match (&self.reward_model, source) {
-            (Some(rm), RewardSource::Model) => {
+        match (&self.reward_model, self.rl.rewards_by(PartSource::Model)) {
+            (Some(rm), true) => {
                 problems.section("reward_model", rm.problems());
                 let by_people = rm.labels != LabelSource::Ai;
                 let what = "needs margins, which people give and labelers do not; leave it out";
@@ -560,18 +580,27 @@ impl Job {
                 let there = self.data.preferences.is_some();
                 problems.check(there || !by_people, "reward_model.labels", what);
             }
-            (None, RewardSource::Model) => {
-                let what = "= \"model\" needs a [reward_model] section";
+            (None, true) => {
+                let what = match source {
+                    RewardSource::Mixture => {
+                        "= \"mixture\" with a part of source \"model\" needs a [reward_model] section"
+                    }
+                    _ => "= \"model\" needs a [reward_model] section",
+                };
                 problems.check(false, "rl.reward", what);
             }
-            (Some(_), other) => {
+            (Some(_), false) => {
+                let without = match source {
+                    RewardSource::Mixture => " without a part of source \"model\"",
+                    _ => "",
+                };
                 let what = format!(
-                    "= \"{}\" trains no [reward_model]; remove that section",
-                    other.as_str()
+                    "= \"{}\"{without} trains no [reward_model]; remove that section",
+                    source.as_str()
                 );
                 problems.check(false, "rl.reward", what);
             }
-            (None, _) => {}
+            (None, false) => {}
         }
         let offline = kind == AlgorithmKind::Dpo;
         let given = source == RewardSource::Preferences;
@@ -587,9 +616,9 @@ impl Job {
             let alone = self.rl.group_size == 1;
             problems.check(alone, "rl.group_size", "must be 1 where nothing is drawn");
         }
-        if source == RewardSource::Pairwise {
+        if self.rl.rewards_by(PartSource::Pairwise) {
             let groups = self.rl.group_size > 1;
-            let what = "must be at least 2 with rl.reward = \"pairwise\", which matches a prompt's \
+            let what = "must be at least 2 with rewards that are \"pairwise\", which match a prompt's \
                 responses against each other";
             problems.check(groups, "rl.group_size", what);
         }
@@ -707,6 +736,68 @@ mod tests {
         assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
     }
 
+    /// A mixture with these parts.
+    fn mixed(parts: &[&str]) -> String {
+        let parts = parts.iter().map(|part| format!("[[rl.mixture]]\n{part}\n"));
+        DIRECT.replace("'labeler'", "'mixture'") + &parts.collect::<String>()
+    }
+
+    const RATING: &str = "source = 'labeler'\ntemplate = 'sentiment/rating'\nweight = 0.25";
+
+    #[test]
+    fn a_mixture_reads_back_as_itself_and_calls_its_parts_by_name_template_or_source() {
+        let rubric = "source = 'labeler'\nname = 'tone'\ntemplate = 'own.toml'\nweight = -1.0";
+        let text = mixed(&["source = 'model'\nweight = 0.75", RATING, rubric]) + "[reward_model]\n";
+        let job = load(&text).unwrap();
+        let names: Vec<String> = job.rl.mixture.iter().map(RewardPart::metric).collect();
+        let expected = ["model", "sentiment/rating", "tone"].map(|n| format!("rewards/{n}/mean"));
+        assert_eq!(names, expected);
+        assert!(Path::new(job.rl.mixture[2].template.as_deref().unwrap()).is_absolute());
+        assert_eq!(load(&job.to_toml()).unwrap(), job);
+        assert!(
+            !load(DIRECT).unwrap().to_toml().contains("mixture"),
+            "jobs of before keep their hash"
+        );
+    }
+
+    #[test]
+    fn a_senseless_mixture_is_refused_with_the_part_named() {
+        let model = "source = 'model'\nweight = 1.0";
+        let pairwise = "source = 'pairwise'\ntemplate = 'sentiment/compare'\nweight = 1.0";
+        for (parts, complaint) in [
+            (
+                &[RATING, RATING][..],
+                "rl.mixture[1].name \"sentiment/rating\" is that of another part",
+            ),
+            (&["source = 'labeler'\nweight = 1.0"], "rl.mixture[0].template is missing"),
+            (
+                &["source = 'model'\nweight = 0.0"],
+                "rl.mixture[0].weight must be a number other than 0",
+            ),
+            (&["source = 'model'\nweight = nan"], "rl.mixture[0].weight must be"),
+            (
+                &["source = 'model'\ntemplate = 'x'\nweight = 1.0"],
+                "rl.mixture[0].template is for parts",
+            ),
+            (&[model, RATING], "with a part of source \"model\" needs a [reward_model] section"),
+            (&[model, "source = 'model'\nname = 'b'\nweight = 1.0"], "trains one reward model"),
+            (&[RATING, pairwise], "rl.group_size must be at least 2"),
+            (&["source = 'human'\nweight = 1.0"], "human"),
+        ] {
+            let error = load(&mixed(parts)).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+        let text = format!("{}[reward_model]\n", mixed(&[RATING]));
+        let error = load(&text).unwrap_err().to_string();
+        assert!(
+            error.contains("without a part of source \"model\" trains no [reward_model]"),
+            "{error}"
+        );
+        let text = format!("{DIRECT}[[rl.mixture]]\n{RATING}\n");
+        let error = load(&text).unwrap_err().to_string();
+        assert!(error.contains("rl.mixture has parts of rl.reward = \"mixture\""), "{error}");
+    }
+
     #[test]
     fn senseless_jobs_are_refused_with_the_setting_named() {
         for (from, to, complaint) in [
@@ -742,6 +833,7 @@ mod tests {
             ("batch_size = 2", "batch_size = 2\nalgorithm = 'dpo'", "learns from \"preferences\""),
             ("'labeler'", "'preferences'", "learns from \"preferences\""),
             ("'labeler'", "'pairwise'", "rl.group_size must be at least 2"),
+            ("'labeler'", "'mixture'", "rl.reward = \"mixture\" needs [[rl.mixture]] parts"),
             (
                 "[rl]\nreward = 'labeler'",
                 "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",

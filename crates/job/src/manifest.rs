@@ -65,6 +65,7 @@ impl Manifest {
     ) -> Result<Self, Error> {
         let inputs = submission.inputs()?;
         let templates = inputs.evaluation_templates.iter().chain([&inputs.template]);
+        let templates = templates.chain(inputs.mixture_templates.iter().flatten());
         let data = submission.files.iter();
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -6,6 +6,7 @@ use crate::evaluation::{EvaluationRecord, Judged, WinRate};
 use crate::label_record::LabelRecord;
 use crate::label_summary::LabelSummary;
 use crate::manifest::Manifest;
+use crate::mixture::{PART_METRICS, RewardPart};
 use crate::reward_quality::{RewardQuality, RewardSummary, SourceQuality};
 use crate::run_folder::RunFolder;
 use crate::sample_record::SampleRecord;
@@ -17,6 +18,7 @@ use rlaif_report::{
 use rlaif_stats::Interval;
 use rlaif_types::{AlgorithmKind, LabelSource};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Price of a human label by the paper's count: 304 words at $0.11 for every 50 (section 1).
@@ -51,15 +53,20 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     sections.push(provenance_section(job, manifest));
     let source = match job.rl.reward {
         RewardSource::Model => match labels_of(job) {
-            LabelSource::Ai => "RLAIF: labels, then a reward model",
-            LabelSource::Human => "RLHF: people's labels, then a reward model",
-            LabelSource::Mixed => "RLHF and RLAIF: all labels, then a reward model",
+            LabelSource::Ai => "RLAIF: labels, then a reward model".to_owned(),
+            LabelSource::Human => "RLHF: people's labels, then a reward model".into(),
+            LabelSource::Mixed => "RLHF and RLAIF: all labels, then a reward model".into(),
         },
-        RewardSource::Labeler => "d-RLAIF: the labeler's rating is the reward",
+        RewardSource::Labeler => "d-RLAIF: the labeler's rating is the reward".into(),
         RewardSource::Pairwise => {
-            "RLAIF: the labeler matches a prompt's responses against each other"
+            "RLAIF: the labeler matches a prompt's responses against each other".into()
         }
-        RewardSource::Preferences => "Given preferences",
+        RewardSource::Preferences => "Given preferences".into(),
+        RewardSource::Mixture => {
+            let part = |part: &RewardPart| format!("{} x {}", part.weight, part.name());
+            let parts: Vec<String> = job.rl.mixture.iter().map(part).collect();
+            format!("The reward is a sum: {}", parts.join(" + "))
+        }
     };
     let method = format!("{source}; {}", algorithm_name(job.rl.algorithm));
     Ok(Document {
@@ -271,7 +278,10 @@ fn policy_section(
     // An algorithm's curves are those of what it measures.
     let plots = plots.map(|(title, fields)| plot(title, metrics, "policy", fields));
     let measured = |plot: &Plot| !plot.series.is_empty();
-    let mut blocks: Vec<Block> = plots.into_iter().filter(measured).map(Block::Plot).collect();
+    let parts: BTreeSet<&str> = metrics.iter().flat_map(part_means).collect();
+    let parts = plot("Mean of each part of the reward", metrics, "policy", &Vec::from_iter(parts));
+    let plots = plots.into_iter().chain([parts]);
+    let mut blocks: Vec<Block> = plots.filter(measured).map(Block::Plot).collect();
     let samples: Vec<SampleRecord> = folder.read("samples.jsonl")?;
     let last = samples.last().map_or(0, |s| s.step);
     let of_step = |step: usize| samples.iter().filter(move |s| s.step == step);
@@ -296,6 +306,12 @@ fn policy_section(
         )));
     }
     Ok(Some(Section { title: "Reinforcement learning".into(), blocks }))
+}
+
+/// Names of a mixture's means in a record.
+fn part_means(record: &Value) -> impl Iterator<Item = &str> {
+    let names = record.as_object().into_iter().flat_map(|record| record.keys());
+    names.map(String::as_str).filter(|name| name.starts_with(PART_METRICS))
 }
 
 fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {

@@ -4,9 +4,9 @@
 mod as_written;
 
 use crate::machine::Inputs;
-use crate::{DemonstratedBy, Error, Job, RewardSource, RunFolder};
+use crate::{DemonstratedBy, Error, Job, PartSource, RewardPart, RewardSource, RunFolder};
 use rlaif_data::{Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
-use rlaif_template::Template;
+use rlaif_template::{Kind, Template};
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +34,46 @@ pub struct Submission {
 struct Templates {
     labeler: Template,
     evaluation: Vec<Template>,
+    /// Of a mixture of rewards, by part; none for parts that ask nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mixture: Vec<Option<Template>>,
+}
+
+impl Templates {
+    fn all(&self) -> impl Iterator<Item = &Template> {
+        self.evaluation.iter().chain([&self.labeler]).chain(self.mixture.iter().flatten())
+    }
+
+    /// Whether the job can ask them as it says.
+    fn problems(&self, job: &Job) -> Problems {
+        let mut problems = Problems::default();
+        problems.section("labeler.asking", job.labeler.asking.problems(&self.labeler));
+        let count = self.mixture.len();
+        let what = format!("has {} parts, but templates for {count}", job.rl.mixture.len());
+        problems.check(count == job.rl.mixture.len(), "rl.mixture", what);
+        for (i, (part, template)) in job.rl.mixture.iter().zip(&self.mixture).enumerate() {
+            let Some(template) = template else { continue };
+            problems.section(&format!("rl.mixture[{i}]"), part_problems(part, template));
+        }
+        problems
+    }
+}
+
+/// Whether a part of a mixture can be asked by its template.
+fn part_problems(part: &RewardPart, template: &Template) -> Problems {
+    let mut problems = Problems::default();
+    let (compares, needed) = match part.source {
+        PartSource::Pairwise => (true, "comparing two responses"),
+        _ => (false, "rating one response"),
+    };
+    let what = format!(
+        "{} is for {}; this part needs one for {needed}",
+        template.name,
+        template.kind.describe()
+    );
+    problems.check((template.kind == Kind::Compare) == compares, "template", what);
+    problems.section("asking", part.asking.problems(template));
+    problems
 }
 
 impl Submission {
@@ -47,16 +87,18 @@ impl Submission {
     /// # Errors
     /// When a file is missing, or says something senseless.
     pub fn read(job: Job) -> Result<Self, Error> {
-        let template = Template::load(&job.labeler.template)?;
-        let problems = job.labeler.asking.problems(&template);
+        let load = |name: &String| Template::load(name);
+        let mixture =
+            job.rl.mixture.iter().map(|part| part.template.as_ref().map(load).transpose());
+        let templates = Templates {
+            labeler: load(&job.labeler.template)?,
+            evaluation: job.evaluate.templates.iter().map(load).collect::<Result<_, _>>()?,
+            mixture: mixture.collect::<Result<_, _>>()?,
+        };
+        let problems = templates.problems(&job);
         if !problems.is_empty() {
-            let mut all = Problems::default();
-            all.section("labeler.asking", problems);
-            return Err(Error::Settings(all.to_string()));
+            return Err(Error::Settings(problems.to_string()));
         }
-        let evaluation = job.evaluate.templates.iter().map(|t| Template::load(t));
-        let templates =
-            Templates { labeler: template, evaluation: evaluation.collect::<Result<_, _>>()? };
         let mut files = BTreeMap::new();
         for DataFile { name, path, .. } in data_files(&job).filter(|file| file.needed) {
             let bytes = fs::read(path).map_err(Error::io(path))?;
@@ -115,8 +157,7 @@ impl Submission {
         if let (Ok(job), Some(bytes)) = (&job, files.get(TEMPLATES))
             && let Ok(templates) = serde_json::from_slice::<Templates>(bytes)
         {
-            let found = job.labeler.asking.problems(&templates.labeler);
-            problems.section("job_toml.labeler.asking", found);
+            problems.section("job_toml", templates.problems(job));
         }
         match job {
             Ok(job) if problems.is_empty() => Ok(Self { job, files }),
@@ -187,6 +228,7 @@ impl Submission {
             heldout: prompts(HELDOUT, file(HELDOUT)?)?,
             template: templates.labeler,
             evaluation_templates: templates.evaluation,
+            mixture_templates: templates.mixture,
         })
     }
 }
@@ -224,8 +266,9 @@ fn check_file(name: &str, bytes: &[u8]) -> Result<(), String> {
     match name {
         TEMPLATES => {
             let templates: Templates = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-            let mut all = templates.evaluation.iter().chain([&templates.labeler]);
-            all.try_for_each(|t| t.check().map_err(|what| format!("{}: {what}", t.name)))
+            templates
+                .all()
+                .try_for_each(|t| t.check().map_err(|what| format!("{}: {what}", t.name)))
         }
         _ => check_records(name, Path::new(name), bytes).map_err(|e| e.to_string()),
     }

@@ -35,6 +35,8 @@ pub enum TaskId {
         step: usize,
         /// The chunk within the step.
         chunk: usize,
+        /// Which part of the reward; 0 where it is no mixture.
+        part: usize,
     },
     /// Train on a step's rollouts.
     Step(usize),
@@ -71,7 +73,13 @@ impl fmt::Display for TaskId {
             Self::Label(chunk) => write!(f, "3-label/{chunk:08}"),
             Self::Reward => f.write_str("4-reward"),
             Self::Rollout { step, chunk } => write!(f, "5-policy/{step:08}/a-rollout/{chunk:08}"),
-            Self::Score { step, chunk } => write!(f, "5-policy/{step:08}/b-score/{chunk:08}"),
+            // As it was called before there were mixtures: journals hold it.
+            Self::Score { step, chunk, part: 0 } => {
+                write!(f, "5-policy/{step:08}/b-score/{chunk:08}")
+            }
+            Self::Score { step, chunk, part } => {
+                write!(f, "5-policy/{step:08}/b-score/{chunk:08}/{part:02}")
+            }
             Self::Step(step) => write!(f, "5-policy/{step:08}/c-step"),
             Self::Respond(chunk) => write!(f, "6-respond/{chunk:08}"),
             Self::Judge(chunk) => write!(f, "7-judge/{chunk:08}"),
@@ -98,7 +106,10 @@ impl FromStr for TaskId {
                 Self::Rollout { step: number(step)?, chunk: number(chunk)? }
             }
             ["5-policy", step, "b-score", chunk] => {
-                Self::Score { step: number(step)?, chunk: number(chunk)? }
+                Self::Score { step: number(step)?, chunk: number(chunk)?, part: 0 }
+            }
+            ["5-policy", step, "b-score", chunk, part] => {
+                Self::Score { step: number(step)?, chunk: number(chunk)?, part: number(part)? }
             }
             ["5-policy", step, "c-step"] => Self::Step(number(step)?),
             ["6-respond", chunk] => Self::Respond(number(chunk)?),
@@ -125,7 +136,7 @@ impl From<TaskId> for String {
 mod tests {
     use super::*;
 
-    const IN_ORDER: [TaskId; 13] = [
+    const IN_ORDER: [TaskId; 15] = [
         TaskId::CheckLabeler,
         TaskId::CheckPolicy,
         TaskId::Demonstrate(7),
@@ -135,7 +146,9 @@ mod tests {
         TaskId::Label(0),
         TaskId::Reward,
         TaskId::Rollout { step: 9, chunk: 0 },
-        TaskId::Score { step: 9, chunk: 0 },
+        TaskId::Score { step: 9, chunk: 0, part: 0 },
+        TaskId::Score { step: 9, chunk: 0, part: 1 },
+        TaskId::Score { step: 9, chunk: 1, part: 0 },
         TaskId::Step(9),
         TaskId::Rollout { step: 10, chunk: 0 },
         TaskId::Respond(0),

@@ -9,8 +9,8 @@ use rlaif_job::{
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    Comparison, ContentHash, Episode, LabelId, OrderScores, Pair, Prompt, SoftLabel, Unscorable,
-    UnscorableReason,
+    Comparison, ContentHash, Episode, Judgement, LabelId, OrderScores, Pair, Prompt, SoftLabel,
+    Unscorable, UnscorableReason,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,8 +43,13 @@ fn machine_of(sections: &str) -> Machine {
         heldout: prompts("held out"),
         template: template.clone(),
         evaluation_templates: vec![template],
+        mixture_templates: Vec::new(),
     };
-    Machine::new("job", Job::load(&path).unwrap(), inputs)
+    let job = Job::load(&path).unwrap();
+    let load = |name: &String| Template::load(name).unwrap();
+    let mixture = job.rl.mixture.iter().map(|part| part.template.as_ref().map(load));
+    let inputs = Inputs { mixture_templates: mixture.collect(), ..inputs };
+    Machine::new("job", job, inputs)
 }
 
 /// A worker without a model: its answers depend on the item alone, as a real one's do.
@@ -191,11 +196,11 @@ impl Left {
 /// Runs a job whose items are answered in the order `choose` says; after every `rebuild_every`
 /// results the machine is thrown away and built anew from the results so far.
 fn run(
-    ahead: usize,
+    make: &dyn Fn() -> Machine,
     choose: &mut dyn FnMut(usize) -> usize,
     rebuild_every: usize,
 ) -> (Left, BTreeSet<String>) {
-    let (mut machine, mut left) = (machine(ahead), Left::default());
+    let (mut machine, mut left) = (make(), Left::default());
     let mut results: BTreeMap<String, (TaskId, WorkResult)> = BTreeMap::new();
     let mut waiting: Vec<WorkItem> = Vec::new();
     while machine.outcome().is_none() {
@@ -208,7 +213,7 @@ fn run(
         let new = results.insert(item.task.to_string(), (item.task, result)).is_none();
         assert!(new, "{} was handed out again", item.task);
         if results.len().is_multiple_of(rebuild_every) {
-            (machine, left) = (self::machine(ahead), Left::default());
+            (machine, left) = (make(), Left::default());
             // As from the journal, whose keys are the tasks' names.
             for (task, result) in results.values() {
                 left.take_in(machine.complete(*task, result.clone()).unwrap());
@@ -222,7 +227,7 @@ fn run(
 
 #[test]
 fn a_job_is_done_with_every_task_done_once() {
-    let (left, tasks) = run(0, &mut |_| 0, usize::MAX);
+    let (left, tasks) = run(&|| machine(0), &mut |_| 0, usize::MAX);
     assert_eq!(left.files["labels.jsonl"].len(), PAIRS);
     assert_eq!(left.files["samples.jsonl"].len(), 6 * STEPS);
     assert_eq!(left.files["evaluation.jsonl"].len(), 7);
@@ -264,7 +269,7 @@ fn what_could_not_be_judged_is_counted_by_stage() {
 
 #[test]
 fn a_step_repeats_the_batches_since_the_checkpoint() {
-    let (left, _) = run(0, &mut |_| 0, usize::MAX);
+    let (left, _) = run(&|| machine(0), &mut |_| 0, usize::MAX);
     let steps = left.files["metrics.jsonl"].iter().filter(|m| m["stage"] == "policy");
     let batches: Vec<usize> = steps.map(|m| m["batches"].as_array().unwrap().len()).collect();
     // Step 2 is checkpointed.
@@ -344,6 +349,53 @@ fn match_ups_are_of_whole_groups() {
     });
     // Chunks of four would part a group.
     assert_eq!(matched.collect::<Vec<_>>(), [(3, 6), (3, 3)]);
+}
+
+const MIXTURE: &str = "[reward_model]\npairs = 4\n[rl]\nreward = 'mixture'\nsteps = 1\n\
+    batch_size = 6\n[[rl.mixture]]\nsource = 'model'\nweight = 0.5\n\
+    [[rl.mixture]]\nsource = 'labeler'\nname = 'tone'\ntemplate = 'sentiment/rating'\nweight = 2.0\n";
+
+#[test]
+fn a_mixture_asks_every_part_about_every_response_and_sums_what_they_say() {
+    let mut machine = machine_of(MIXTURE);
+    let (mut waiting, mut asked, mut batch) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let mut records = Vec::new();
+    while machine.outcome().is_none() {
+        waiting.extend(machine.ready());
+        // The newest first, so that the parts do not come in their order.
+        let item: WorkItem = waiting.pop().unwrap();
+        let result = match &item.work {
+            Work::Score(work) => WorkResult::Rewards(vec![Ok(1.0); work.items.len()]),
+            Work::Rate(work) => {
+                asked.insert(work.labeler.template.name.clone());
+                let mut ratings = vec![Ok(0.25); work.items.len()];
+                ratings[0] = Err(Unscorable::new(UnscorableReason::NoVerdict, "mute"));
+                WorkResult::Rewards(ratings)
+            }
+            _ => answer(&item),
+        };
+        for effect in machine.complete(item.task, result).unwrap() {
+            match effect {
+                Effect::Put { bytes, .. } => {
+                    batch = serde_json::from_slice::<Vec<Episode>>(&bytes).unwrap()
+                }
+                Effect::Append { file: "metrics.jsonl", records: new } => records.extend(new),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(asked, ["sentiment/rating".to_owned()].into(), "by its own template");
+    let rewards: Vec<Judgement<f64>> = batch.into_iter().map(|episode| episode.reward).collect();
+    let mute = || Err(Unscorable::new(UnscorableReason::NoVerdict, "tone: mute"));
+    // Chunks of four, of each of which the first could not be rated.
+    assert_eq!(rewards, [mute(), Ok(1.0), Ok(1.0), Ok(1.0), mute(), Ok(1.0)]);
+    let step = records.iter().find(|record| record["stage"] == "policy").unwrap();
+    assert_eq!(
+        (&step["rewards/model/mean"], &step["rewards/tone/mean"]),
+        (&json!(1.0), &json!(0.25))
+    );
+    let policy = machine.progress().into_iter().find(|stage| stage.stage == "policy").unwrap();
+    assert_eq!(policy.unscorable, 2, "a response counts once, whoever could not judge it");
 }
 
 #[test]
@@ -427,7 +479,10 @@ fn the_next_steps_rollouts_do_not_wait_for_the_step() {
         machine.complete(item.task, answer(&item)).unwrap();
     }
     assert_eq!(waiting.iter().map(|item| item.task).collect::<Vec<_>>(), [TaskId::Step(0)]);
-    assert!(machine.has(TaskId::Score { step: 1, chunk: 1 }), "step 1 waits with its batch");
+    assert!(
+        machine.has(TaskId::Score { step: 1, chunk: 1, part: 0 }),
+        "step 1 waits with its batch"
+    );
     assert!(!machine.has(TaskId::Rollout { step: 2, chunk: 0 }), "that would be too far ahead");
 }
 
@@ -438,9 +493,12 @@ proptest! {
         rebuild_every in 1usize..40,
         ahead in 0usize..3,
     ) {
-        let expected = run(ahead, &mut |_| 0, usize::MAX);
-        let mut choices = choices.into_iter();
-        let mut choose = |count: usize| choices.next().map_or(0, |choice| choice.index(count));
-        prop_assert_eq!(run(ahead, &mut choose, rebuild_every), expected);
+        let makers: [&dyn Fn() -> Machine; 2] = [&|| machine(ahead), &|| machine_of(MIXTURE)];
+        for make in makers {
+            let expected = run(make, &mut |_| 0, usize::MAX);
+            let mut choices = choices.iter();
+            let mut choose = |count: usize| choices.next().map_or(0, |choice| choice.index(count));
+            prop_assert_eq!(run(make, &mut choose, rebuild_every), expected);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::work::{
     CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
     Trained, Training, Work, WorkItem, WorkResult,
 };
-use crate::{DemonstratedBy, Error, Job, RewardSource, RewardSummary, Submission, TaskId, WinRate};
+use crate::{DemonstratedBy, Error, Job, RewardSummary, Submission, TaskId, WinRate};
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
 use label::Labeling;
@@ -45,6 +45,8 @@ pub struct Inputs {
     pub template: Template,
     /// What judges the result.
     pub evaluation_templates: Vec<Template>,
+    /// What the labeler is asked for each part of a mixture of rewards; none for parts that ask nobody.
+    pub mixture_templates: Vec<Option<Template>>,
 }
 
 /// What is to be done outside the machine when a result has come. All of it may be done again.
@@ -232,6 +234,7 @@ impl Machine {
         };
         let mut templates = vec![self.inputs.template.clone()];
         templates.extend(self.inputs.evaluation_templates.iter().cloned());
+        templates.extend(self.inputs.mixture_templates.iter().flatten().cloned());
         let model = self.labeler_model();
         let labeler = CheckLabeler { model, templates };
         vec![
@@ -302,7 +305,11 @@ impl Machine {
         if self.has(task) {
             return Ok(Vec::new());
         }
-        let unscorable = result.unscorable();
+        // What several judged is counted once, by who mixes it.
+        let unscorable = match task {
+            TaskId::Score { .. } => 0,
+            _ => result.unscorable(),
+        };
         let effects = self.apply(task, result)?;
         *self.unscorable.entry(task.stage()).or_default() += unscorable;
         self.applied.insert(task);
@@ -349,8 +356,8 @@ impl Machine {
                 self.training.rolled_out(step, chunk, rollouts)?;
                 Vec::new()
             }
-            (TaskId::Score { step, chunk }, WorkResult::Rewards(rewards)) => {
-                self.training.scored(&self.job, step, chunk, rewards)?
+            (TaskId::Score { step, chunk, part }, WorkResult::Rewards(rewards)) => {
+                self.training.scored(&self.job, step, (chunk, part), rewards)?
             }
             (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
                 self.training.stepped(&self.job, &self.inputs, step, stepped)?
@@ -388,7 +395,7 @@ impl Machine {
         stages.push(self.training.progress());
         stages.push(self.evaluation.progress());
         for stage in &mut stages {
-            stage.unscorable = self.unscorable.get(stage.stage.as_str()).copied().unwrap_or(0);
+            stage.unscorable += self.unscorable.get(stage.stage.as_str()).copied().unwrap_or(0);
         }
         stages
     }
@@ -398,9 +405,7 @@ impl Machine {
         match task {
             TaskId::CheckLabeler | TaskId::Demonstrate(_) => true,
             TaskId::Label(_) | TaskId::Judge(_) => true,
-            TaskId::Score { .. } => {
-                matches!(self.job.rl.reward, RewardSource::Labeler | RewardSource::Pairwise)
-            }
+            TaskId::Score { part, .. } => self.training.is_the_labelers(part),
             _ => false,
         }
     }

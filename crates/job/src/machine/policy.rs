@@ -1,10 +1,14 @@
 //! Reinforcement learning: a step's rollouts, their rewards, then the step itself.
 
 use super::{Effect, Inputs, Machine, StageProgress, plain};
+use crate::mixture::mix;
 use crate::work::{
-    Generate, Lessons, MatchUps, ModelRef, PolicyStep, Rate, Rollout, Score, Stepped, Work,
+    Generate, Labeler, Lessons, MatchUps, ModelRef, PolicyStep, Rate, Rollout, Score, Stepped, Work,
 };
-use crate::{Error, Job, RewardSource, SampleRecord, Submission, TaskId, batch_of_step};
+use crate::{
+    Error, Job, PartSource, RewardPart, RewardSource, SampleRecord, Submission, TaskId,
+    batch_of_step,
+};
 use rlaif_types::{Episode, Item, Judgement, Prompt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,6 +17,8 @@ use std::collections::BTreeMap;
 pub(super) struct PolicyTraining {
     steps: usize,
     chunks: usize,
+    /// What each response's reward is the sum of.
+    parts: Vec<RewardPart>,
     /// Steps made.
     learned: usize,
     /// Steps covered by the newest saved training state.
@@ -24,6 +30,8 @@ pub(super) struct PolicyTraining {
     model: Option<String>,
     /// Of the next step and of those that may be drawn ahead of it.
     batches: BTreeMap<usize, Batch>,
+    /// Responses without a reward.
+    unscorable: usize,
     note: String,
 }
 
@@ -32,6 +40,9 @@ struct Batch {
     /// One for each response: those of a group follow each other.
     prompts: Vec<Prompt>,
     rollouts: BTreeMap<usize, Vec<Rollout>>,
+    /// By chunk and part.
+    given: BTreeMap<(usize, usize), Vec<Judgement<f64>>>,
+    /// Chunks that every part has judged.
     rewards: BTreeMap<usize, Vec<Judgement<f64>>>,
 }
 
@@ -47,7 +58,25 @@ impl Batch {
         };
         let prompts = chosen.into_iter().flat_map(|i| std::iter::repeat_n(all[i].clone(), group));
         let prompts = prompts.collect();
-        Self { prompts, rollouts: BTreeMap::new(), rewards: BTreeMap::new() }
+        let (rollouts, given, rewards) = Default::default();
+        Self { prompts, rollouts, given, rewards }
+    }
+
+    /// Takes in what one part says of a chunk. Once all parts have judged it, its rewards are there; how
+    /// many responses then have none.
+    fn take_in(
+        &mut self,
+        parts: &[RewardPart],
+        (chunk, part): (usize, usize),
+        rewards: Vec<Judgement<f64>>,
+    ) -> usize {
+        self.given.insert((chunk, part), rewards);
+        let given = (0..parts.len()).map(|part| self.given.get(&(chunk, part)).map(Vec::as_slice));
+        let Some(given) = given.collect::<Option<Vec<_>>>() else { return 0 };
+        let mixed = mix(parts, &given);
+        let unscorable = mixed.iter().filter(|reward| reward.is_err()).count();
+        self.rewards.insert(chunk, mixed);
+        unscorable
     }
 
     fn rewarded(&self) -> impl Iterator<Item = (&Rollout, &Judgement<f64>)> {
@@ -55,6 +84,17 @@ impl Batch {
             .iter()
             .filter_map(|(chunk, rollouts)| Some(rollouts.iter().zip(self.rewards.get(chunk)?)))
             .flatten()
+    }
+
+    /// The mean of each part of a mixture over what it could judge, by its name in the metrics.
+    fn means(&self, parts: &[RewardPart]) -> impl Iterator<Item = (String, Value)> {
+        parts.iter().enumerate().filter_map(|(number, part)| {
+            let of_part = self.given.iter().filter(|((_, p), _)| *p == number);
+            let judged: Vec<f64> =
+                of_part.flat_map(|(_, given)| given).flatten().copied().collect();
+            let mean = judged.iter().sum::<f64>() / judged.len() as f64;
+            (!judged.is_empty()).then(|| (part.metric(), json!(mean)))
+        })
     }
 }
 
@@ -71,11 +111,13 @@ impl PolicyTraining {
                 RewardSource::Preferences => 0,
                 _ => job.rl.batch_size.div_ceil(chunk_size(job)),
             },
+            parts: job.rl.reward_parts(),
             learned: 0,
             checkpoint: 0,
             versions: BTreeMap::new(),
             model: None,
             batches: BTreeMap::new(),
+            unscorable: 0,
             note: String::new(),
         };
         training.open_batches(job, inputs);
@@ -127,16 +169,20 @@ impl PolicyTraining {
             whole.then(|| (TaskId::Step(self.learned), self.learn(machine, start, self.learned)));
         let drawn = self.batches.iter().flat_map(|(&step, batch)| {
             let chunks = batch.prompts.chunks(chunk_size(&machine.job)).enumerate();
-            chunks.filter_map(move |(chunk, prompts)| match batch.rollouts.get(&chunk) {
+            chunks.flat_map(move |(chunk, prompts)| match batch.rollouts.get(&chunk) {
                 None => {
                     let rollout = self.rollout(machine, start, step, chunk, prompts);
-                    Some((TaskId::Rollout { step, chunk }, Work::Rollout(rollout)))
+                    vec![(TaskId::Rollout { step, chunk }, Work::Rollout(rollout))]
                 }
-                Some(rollouts) if !batch.rewards.contains_key(&chunk) => {
-                    let score = score(machine, prompts, rollouts);
-                    Some((TaskId::Score { step, chunk }, score))
+                Some(rollouts) => {
+                    let open = (0..self.parts.len())
+                        .filter(|part| !batch.given.contains_key(&(chunk, *part)));
+                    let score = |part| {
+                        let items = items(prompts, rollouts);
+                        (TaskId::Score { step, chunk, part }, self.score(machine, part, items))
+                    };
+                    open.map(score).collect()
                 }
-                Some(_) => None,
             })
         });
         step.into_iter().chain(drawn).take(room).collect()
@@ -198,18 +244,53 @@ impl PolicyTraining {
         Ok(())
     }
 
-    /// The last chunk's rewards make the batch that the learner reads.
+    /// What one part of the reward says of a chunk.
+    pub(super) fn score(&self, machine: &Machine, part: usize, items: Vec<Item>) -> Work {
+        match (self.parts[part].source, &machine.reward) {
+            (PartSource::Model, Some((trained, summary))) => Work::Score(Score {
+                reward_model: machine.policy_of(ModelRef::Saved(trained.model.clone())),
+                mean: summary.mean,
+                std: summary.std,
+                items,
+            }),
+            (PartSource::Pairwise, _) => Work::MatchUps(MatchUps {
+                labeler: self.labeler(machine, part),
+                group_size: machine.job.rl.group_size,
+                items,
+            }),
+            _ => Work::Rate(Rate { labeler: self.labeler(machine, part), items }),
+        }
+    }
+
+    /// The labeler, asked what the part is about; where there is no mixture, what the job asks it.
+    fn labeler(&self, machine: &Machine, part: usize) -> Labeler {
+        let own = machine.inputs.mixture_templates.get(part).and_then(Option::as_ref);
+        own.map_or_else(
+            || machine.labeler_asked(),
+            |template| Labeler {
+                model: machine.labeler_model(),
+                template: template.clone(),
+                asking: self.parts[part].asking.clone(),
+            },
+        )
+    }
+
+    /// Whether the labeler gives that part.
+    pub(super) fn is_the_labelers(&self, part: usize) -> bool {
+        self.parts.get(part).is_some_and(RewardPart::is_the_labelers)
+    }
+
+    /// The last part's rewards of the last chunk make the batch that the learner reads.
     pub(super) fn scored(
         &mut self,
         job: &Job,
         step: usize,
-        chunk: usize,
+        (chunk, part): (usize, usize),
         rewards: Vec<Judgement<f64>>,
     ) -> Result<Vec<Effect>, Error> {
-        let chunks = self.chunks;
-        let batch = self.batch(step)?;
-        batch.rewards.insert(chunk, rewards);
-        if batch.rewards.len() < chunks {
+        let batch = self.batches.get_mut(&step).ok_or_else(|| out_of_turn(step))?;
+        self.unscorable += batch.take_in(&self.parts, (chunk, part), rewards);
+        if batch.rewards.len() < self.chunks {
             return Ok(Vec::new());
         }
         let off_policy_steps = step - drawn_after(job, step);
@@ -242,15 +323,19 @@ impl PolicyTraining {
             })
         });
         let samples = samples.collect();
+        let mut metrics = stepped.metrics;
+        if let (RewardSource::Mixture, Some(metrics)) = (job.rl.reward, metrics.as_object_mut()) {
+            metrics.extend(batch.means(&self.parts));
+        }
         self.learned = step + 1;
         self.versions.insert(self.learned, stepped.parameters);
         let needed = drawn_after(job, self.learned);
         self.versions.retain(|steps, _| *steps >= needed);
         self.open_batches(job, inputs);
         self.model = stepped.model;
-        self.note = figures_of_interest(&stepped.metrics);
+        self.note = figures_of_interest(&metrics);
         let mut effects = vec![
-            Effect::Append { file: "metrics.jsonl", records: vec![stepped.metrics] },
+            Effect::Append { file: "metrics.jsonl", records: vec![metrics] },
             Effect::Append { file: "samples.jsonl", records: samples },
         ];
         if stepped.checkpointed {
@@ -268,8 +353,8 @@ impl PolicyTraining {
     }
 
     pub(super) fn progress(&self) -> StageProgress {
-        let note = self.note.clone();
-        StageProgress { note, ..StageProgress::new("policy", self.learned, self.steps) }
+        let (note, unscorable) = (self.note.clone(), self.unscorable);
+        StageProgress { note, unscorable, ..StageProgress::new("policy", self.learned, self.steps) }
     }
 }
 
@@ -286,9 +371,9 @@ fn drawn_after(job: &Job, step: usize) -> usize {
 /// Responses that are drawn and rewarded together. Where they are matched against each other, no
 /// group is parted.
 fn chunk_size(job: &Job) -> usize {
-    match job.rl.reward {
-        RewardSource::Pairwise => job.chunk_size.next_multiple_of(job.rl.group_size),
-        _ => job.chunk_size,
+    match job.rl.rewards_by(PartSource::Pairwise) {
+        true => job.chunk_size.next_multiple_of(job.rl.group_size),
+        false => job.chunk_size,
     }
 }
 
@@ -301,23 +386,9 @@ pub fn figures_of_interest(metrics: &Value) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-fn score(machine: &Machine, prompts: &[Prompt], rollouts: &[Rollout]) -> Work {
+fn items(prompts: &[Prompt], rollouts: &[Rollout]) -> Vec<Item> {
     let items = prompts.iter().zip(rollouts);
-    let items = items
+    items
         .map(|(prompt, rollout)| Item { prompt: prompt.clone(), response: rollout.text.clone() })
-        .collect();
-    match (machine.job.rl.reward, &machine.reward) {
-        (RewardSource::Model, Some((trained, summary))) => Work::Score(Score {
-            reward_model: machine.policy_of(ModelRef::Saved(trained.model.clone())),
-            mean: summary.mean,
-            std: summary.std,
-            items,
-        }),
-        (RewardSource::Pairwise, _) => Work::MatchUps(MatchUps {
-            labeler: machine.labeler_asked(),
-            group_size: machine.job.rl.group_size,
-            items,
-        }),
-        _ => Work::Rate(Rate { labeler: machine.labeler_asked(), items }),
-    }
+        .collect()
 }

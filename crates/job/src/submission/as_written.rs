@@ -40,8 +40,15 @@ pub fn files(job: &Job, sent: &Files) -> Result<Files, Problems> {
             reading.template(&format!("job_toml.evaluate.templates[{i}]"), name)
         })
         .collect();
+    let parts = job.rl.mixture.iter().enumerate();
+    let mixture = parts
+        .map(|(i, part)| {
+            let setting = format!("job_toml.rl.mixture[{i}].template");
+            part.template.as_ref().and_then(|name| reading.template(&setting, name))
+        })
+        .collect();
     if let Some(labeler) = labeler {
-        files.insert(TEMPLATES.to_owned(), encoded(&Templates { labeler, evaluation }));
+        files.insert(TEMPLATES.to_owned(), encoded(&Templates { labeler, evaluation, mixture }));
     }
     let problems = reading.finish();
     if problems.is_empty() { Ok(files) } else { Err(problems) }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use rlaif_artifacts::{ArtifactStore, Artifacts};
 use rlaif_coordinator::{Error as CoordinatorError, Journal};
 use rlaif_job::{
-    Answer, Effect, Job, Machine, ModelRef, PolicyStep, RunFolder, Submission, TaskId, Work,
-    WorkItem, WorkResult,
+    Answer, Effect, Job, Machine, ModelRef, PART_METRICS, PolicyStep, RunFolder, Submission,
+    TaskId, Work, WorkItem, WorkResult,
 };
 use rlaif_learner::LearnerExecutor;
 use rlaif_worker::{Advance, Executor, Progress, ResourceOptions, Resources};
@@ -201,7 +201,11 @@ impl Line {
 fn compare(recorded: Option<&Map<String, Value>>, made: &Value) -> Option<Vec<Line>> {
     let (recorded, made) = (recorded?, made.as_object()?);
     let names: BTreeSet<&String> = recorded.keys().chain(made.keys()).collect();
-    let lines = names.into_iter().filter(|name| !["stage", "step"].contains(&name.as_str()));
+    // What the parts of a mixture gave is in the journal; no step measures it.
+    let measured = |name: &&String| {
+        !["stage", "step"].contains(&name.as_str()) && !name.starts_with(PART_METRICS)
+    };
+    let lines = names.into_iter().filter(measured);
     let figure = |of: &Map<String, Value>, name: &String| of.get(name).cloned().unwrap_or_default();
     let line = |name: &String| Line {
         name: name.clone(),
