@@ -181,6 +181,37 @@ fn a_mixture_of_rewards_runs_to_its_report_which_shows_what_each_part_gave() {
 }
 
 #[test]
+fn a_reward_model_is_held_against_the_labeler_while_the_policy_learns() {
+    let dir = tempfile::tempdir().unwrap();
+    let rl = "reward = 'model'\n[reward_model]\npairs = 8\nheldout_fraction = 0.4\nbatch_size = 4\n\
+        staleness = { every = 2, pairs = 6 }";
+    write_job(dir.path(), "sentiment/compare", rl);
+    succeeded(&run(dir.path(), "out"), "staleness");
+    let lines = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(dir.path().join("out").join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let metrics = lines("metrics.jsonl");
+    let measured = metrics.iter().filter(|record| record["stage"] == "staleness");
+    let count = |m: &Value, name: &str| m[name].as_u64().unwrap();
+    let steps = measured.map(|m| {
+        let judged = count(m, "pairs") + count(m, "ties") + count(m, "unscorable");
+        assert_eq!(judged, 6, "{m}");
+        let low_to_high = m["agreement_low"].as_f64() < m["agreement_high"].as_f64();
+        assert!(low_to_high && (m["agreement"].is_number() || count(m, "pairs") == 0), "{m}");
+        count(m, "step")
+    });
+    assert_eq!(steps.collect::<Vec<_>>(), [0, 2, 3]);
+    let pairs = lines("staleness.jsonl");
+    assert_eq!(pairs.len(), 3 * 6);
+    assert!(pairs.iter().all(|pair| pair["label_id"].is_string()), "with its provenance");
+    let report = std::fs::read_to_string(dir.path().join("out/report.html")).unwrap();
+    for shown in ["Staleness of the reward model", "Agreement with the labeler", "ranked alike"] {
+        assert!(report.contains(shown), "{shown}");
+    }
+}
+
+#[test]
 fn a_run_whose_policy_comes_apart_ends_with_a_diagnosis() {
     let dir = tempfile::tempdir().unwrap();
     let rl = "reward = 'labeler'\nmax_kl_per_token = 0.05\n\

@@ -44,6 +44,7 @@ fn write_job(folder: &Path) {
         epochs = 4
         batch_size = 8
         optimizer = {{ kind = "adafactor", lr = 1e-3 }}
+        staleness = {{ every = 6, pairs = 20 }}
         [rl]
         reward = "model"
         steps = 20
@@ -78,6 +79,7 @@ fn progress(out: &Path, stage: &str) -> usize {
         "sample" => chunks("pairs.jsonl"),
         "label" => chunks("labels.jsonl"),
         "evaluate" => chunks("evaluation.jsonl"),
+        "staleness" => lines(&out.join("staleness.jsonl")).len() / 20,
         "policy" => {
             let metrics = lines(&out.join("metrics.jsonl"));
             metrics.iter().filter(|record| record["stage"] == "policy").count()
@@ -113,8 +115,15 @@ fn killed_in_every_stage_and_resumed_equals_never_stopped() {
     let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
     assert!(start(dir.path(), &whole, false).wait().unwrap().success());
 
-    let stages =
-        [("sft", 1), ("sample", 1), ("label", 1), ("reward", 1), ("policy", 5), ("evaluate", 1)];
+    let stages = [
+        ("sft", 1),
+        ("sample", 1),
+        ("label", 1),
+        ("reward", 1),
+        ("policy", 5),
+        ("staleness", 2),
+        ("evaluate", 1),
+    ];
     for (number, (stage, at)) in stages.into_iter().enumerate() {
         kill_within(start(dir.path(), &broken, number > 0), &broken, stage, at);
     }

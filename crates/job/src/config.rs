@@ -207,6 +207,25 @@ pub struct RewardModelConfig {
     /// When it is enough; all epochs where this section is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plateau: Option<Plateau>,
+    /// Whether it is held against the labeler while the policy moves away; not without this table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<StalenessConfig>,
+}
+
+/// How often the reward model is held against the labeler on what the policy writes (paper section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StalenessConfig {
+    /// Steps between measurements; the start and the last step are measured too.
+    pub every: usize,
+    /// Pairs of responses to held-out prompts that the labeler compares, each time.
+    pub pairs: usize,
+}
+
+impl Default for StalenessConfig {
+    fn default() -> Self {
+        Self { every: 20, pairs: 64 }
+    }
 }
 
 impl Default for RewardModelConfig {
@@ -224,6 +243,7 @@ impl Default for RewardModelConfig {
             optimizer: OptimizerConfig::default(),
             objective: RewardObjective::default(),
             plateau: None,
+            staleness: None,
         }
     }
 }
@@ -664,6 +684,10 @@ impl RewardModelConfig {
         if let Some(plateau) = &self.plateau {
             problems.section("plateau", plateau.problems());
         }
+        if let Some(staleness) = &self.staleness {
+            problems.check_positive("staleness.every", staleness.every);
+            problems.check_positive("staleness.pairs", staleness.pairs);
+        }
         problems
     }
 }
@@ -724,14 +748,17 @@ mod tests {
     #[test]
     fn what_a_reward_model_does_not_use_is_not_in_its_job() {
         let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
-        for field in ["labels", "objective", "order", "weighting", "plateau", "share_prompts"] {
+        for field in
+            ["labels", "objective", "order", "weighting", "plateau", "share_prompts", "staleness"]
+        {
             assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
         }
         let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
-            [plateau]\npatience = 2\n";
+            [plateau]\npatience = 2\n[staleness]\nevery = 5\n";
         let config: RewardModelConfig = toml::from_str(used).unwrap();
         assert_eq!((config.order, config.objective.center), (PairOrder::EasyFirst, 0.01));
         assert_eq!(config.plateau.unwrap().patience, 2);
+        assert_eq!(config.staleness, Some(StalenessConfig { every: 5, pairs: 64 }));
         let again = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
     }
@@ -845,6 +872,11 @@ mod tests {
                 "labeler.max_cost needs labeler.price, to count by",
             ),
             ("[labeler]", "[labeler]\nprice = { input_per_1k = -1 }", "not negative"),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model.staleness]\nevery = 0\n[rl]\nreward = 'model'",
+                "reward_model.staleness.every must be at least 1",
+            ),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
             (
                 "labeler]\nmodel = 'm'",

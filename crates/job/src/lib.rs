@@ -17,13 +17,14 @@ mod reward_quality;
 mod run_folder;
 mod sample_record;
 mod seed;
+mod staleness;
 mod submission;
 mod task_id;
 mod work;
 
 pub use config::{
     DataConfig, DemonstratedBy, EvaluateConfig, Job, LabelerConfig, PolicyConfig,
-    RewardModelConfig, RewardSource, RlConfig, SamplingConfig, SftConfig,
+    RewardModelConfig, RewardSource, RlConfig, SamplingConfig, SftConfig, StalenessConfig,
 };
 pub use error::Error;
 pub use evaluation::{
@@ -40,8 +41,9 @@ pub use reward_quality::{RewardQuality, RewardSummary, SourceQuality, reward_qua
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};
+pub use staleness::{Staleness, StalenessRecord};
 pub use submission::Submission;
-pub use task_id::TaskId;
+pub use task_id::{Measure, TaskId};
 pub use work::{
     Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
     Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score,

@@ -34,13 +34,14 @@ pub struct Manifest {
 
 /// Files of a run folder that hold a job's records. Their content depends only on the job, its data and
 /// its models.
-pub const RECORD_FILES: [&str; 7] = [
+pub const RECORD_FILES: [&str; 8] = [
     "demonstrations.jsonl",
     "pairs.jsonl",
     "labels.jsonl",
     "preferences.jsonl",
     "metrics.jsonl",
     "samples.jsonl",
+    "staleness.jsonl",
     "evaluation.jsonl",
 ];
 

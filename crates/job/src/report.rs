@@ -1,5 +1,7 @@
 //! The report of a run, from what its folder holds.
 
+mod staleness;
+
 use crate::Error;
 use crate::config::{Job, RewardSource};
 use crate::evaluation::{EvaluationRecord, Judged, WinRate};
@@ -43,6 +45,7 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     sections.extend(policy_section(job, folder, &metrics)?);
     if let Some(summary) = folder.finished::<RewardSummary>("reward")? {
         sections.push(reward_section(&summary, &metrics));
+        sections.extend(staleness::section(&metrics));
     }
     sections.extend(labels_section(job, folder)?);
     if job.sft.is_some() {

@@ -12,6 +12,7 @@
 //! labels.sqlite      the ledger: all that labelers were asked, and what it took (one process only)
 //! labels.jsonl       every label with its provenance; preferences.jsonl: the same in TRL's format
 //! samples.jsonl      rollouts of every policy step
+//! staleness.jsonl    pairs of the policy's responses, judged by reward model and labeler, where that is asked
 //! evaluation.jsonl   both sides' responses to held-out prompts, with verdicts
 //! checkpoints/       models as HF folders
 //! state/, versions/, batches/    of training in progress

@@ -48,6 +48,15 @@ impl Templates {
     fn problems(&self, job: &Job) -> Problems {
         let mut problems = Problems::default();
         problems.section("labeler.asking", job.labeler.asking.problems(&self.labeler));
+        if job.reward_model.as_ref().is_some_and(|rm| rm.staleness.is_some()) {
+            let what = format!(
+                "compares two responses, and labeler.template {} is for {}",
+                self.labeler.name,
+                self.labeler.kind.describe()
+            );
+            let compares = self.labeler.kind == Kind::Compare;
+            problems.check(compares, "reward_model.staleness", what);
+        }
         let count = self.mixture.len();
         let what = format!("has {} parts, but templates for {count}", job.rl.mixture.len());
         problems.check(count == job.rl.mixture.len(), "rl.mixture", what);
@@ -346,6 +355,24 @@ mod tests {
         assert_eq!(problems.0[0].field, "job_toml.labeler.asking.shots", "{problems}");
         let error = Submission::read(sent.job).unwrap_err().to_string();
         assert!(error.starts_with("labeler.asking.shots"), "{error}");
+    }
+
+    #[test]
+    fn staleness_needs_a_labeler_that_compares() {
+        let mut sent = submission();
+        let toml = sent.job.to_toml().replace("\"labeler\"", "\"model\"")
+            + "\n[reward_model.staleness]\nevery = 2\n";
+        let problems = Submission::from_parts(&toml, sent.files.clone()).unwrap_err();
+        let expected = "job_toml.reward_model.staleness compares two responses, and labeler.template \
+            sentiment/rubric is for rating one response by a rubric";
+        assert_eq!(problems.to_string(), expected);
+        sent.job = Job::from_toml(&toml).unwrap();
+        sent.job.labeler.template = "sentiment/compare".into();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("p.jsonl"), "{\"prompt\": \"Hi\"}\n").unwrap();
+        sent.job.data.prompts = folder.path().join("p.jsonl");
+        sent.job.data.heldout_prompts = folder.path().join("p.jsonl");
+        Submission::read(sent.job).unwrap();
     }
 
     #[test]

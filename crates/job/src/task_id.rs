@@ -40,10 +40,42 @@ pub enum TaskId {
     },
     /// Train on a step's rollouts.
     Step(usize),
+    /// Hold the reward model against the labeler on a chunk of pairs.
+    Staleness {
+        /// Steps that the policy has made.
+        step: usize,
+        /// The chunk within the measurement.
+        chunk: usize,
+        /// Which part of it.
+        part: Measure,
+    },
     /// Respond to a chunk of held-out prompts.
     Respond(usize),
     /// Judge a chunk of responses.
     Judge(usize),
+}
+
+/// Parts of measuring staleness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Measure {
+    /// Sample pairs from the policy as it is.
+    Sample,
+    /// The labeler compares them.
+    Label,
+    /// The reward model scores both of each.
+    Score,
+}
+
+impl Measure {
+    const ALL: [Self; 3] = [Self::Sample, Self::Label, Self::Score];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sample => "a-sample",
+            Self::Label => "b-label",
+            Self::Score => "c-score",
+        }
+    }
 }
 
 impl TaskId {
@@ -57,6 +89,7 @@ impl TaskId {
             Self::Label(_) => "label",
             Self::Reward => "reward",
             Self::Rollout { .. } | Self::Score { .. } | Self::Step(_) => "policy",
+            Self::Staleness { .. } => "staleness",
             Self::Respond(_) | Self::Judge(_) => "evaluate",
         }
     }
@@ -81,6 +114,10 @@ impl fmt::Display for TaskId {
                 write!(f, "5-policy/{step:08}/b-score/{chunk:08}/{part:02}")
             }
             Self::Step(step) => write!(f, "5-policy/{step:08}/c-step"),
+            // Before the step that waits for it.
+            Self::Staleness { step, chunk, part } => {
+                write!(f, "5-policy/{step:08}/0-staleness/{chunk:08}/{}", part.as_str())
+            }
             Self::Respond(chunk) => write!(f, "6-respond/{chunk:08}"),
             Self::Judge(chunk) => write!(f, "7-judge/{chunk:08}"),
         }
@@ -112,6 +149,11 @@ impl FromStr for TaskId {
                 Self::Score { step: number(step)?, chunk: number(chunk)?, part: number(part)? }
             }
             ["5-policy", step, "c-step"] => Self::Step(number(step)?),
+            ["5-policy", step, "0-staleness", chunk, part] => Self::Staleness {
+                step: number(step)?,
+                chunk: number(chunk)?,
+                part: Measure::ALL.into_iter().find(|p| p.as_str() == *part).ok_or_else(bad)?,
+            },
             ["6-respond", chunk] => Self::Respond(number(chunk)?),
             ["7-judge", chunk] => Self::Judge(number(chunk)?),
             _ => return Err(bad()),
@@ -136,7 +178,7 @@ impl From<TaskId> for String {
 mod tests {
     use super::*;
 
-    const IN_ORDER: [TaskId; 15] = [
+    const IN_ORDER: [TaskId; 17] = [
         TaskId::CheckLabeler,
         TaskId::CheckPolicy,
         TaskId::Demonstrate(7),
@@ -150,6 +192,8 @@ mod tests {
         TaskId::Score { step: 9, chunk: 0, part: 1 },
         TaskId::Score { step: 9, chunk: 1, part: 0 },
         TaskId::Step(9),
+        TaskId::Staleness { step: 10, chunk: 0, part: Measure::Sample },
+        TaskId::Staleness { step: 10, chunk: 0, part: Measure::Label },
         TaskId::Rollout { step: 10, chunk: 0 },
         TaskId::Respond(0),
     ];

@@ -13,12 +13,13 @@ mod evaluate;
 mod in_order;
 mod label;
 mod policy;
+mod staleness;
 
 use crate::work::{
     CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
     Trained, Training, Work, WorkItem, WorkResult,
 };
-use crate::{DemonstratedBy, Error, Job, RewardSummary, Submission, TaskId, WinRate};
+use crate::{DemonstratedBy, Error, Job, Measure, RewardSummary, Submission, TaskId, WinRate};
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
 use label::Labeling;
@@ -28,6 +29,7 @@ use rlaif_template::Template;
 use rlaif_types::{LabelSource, Prompt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use staleness::Measuring;
 use std::collections::{BTreeMap, HashSet};
 
 /// Items of one job that workers may hold at once; more wait in the machine, which makes them when
@@ -141,6 +143,7 @@ pub struct Machine {
     labeling: Option<Labeling>,
     reward: Option<(Trained, RewardSummary)>,
     training: PolicyTraining,
+    staleness: Option<Measuring>,
     evaluation: Evaluation,
     /// Items that could not be judged, by stage.
     unscorable: BTreeMap<&'static str, usize>,
@@ -155,6 +158,8 @@ impl Machine {
         let demonstrating =
             by_the_labeler.then(|| Demonstrating::new(inputs.prompts.len(), job.chunk_size));
         let training = PolicyTraining::new(&job, &inputs);
+        let staleness = job.reward_model.as_ref().and_then(|rm| rm.staleness.as_ref());
+        let staleness = staleness.map(|config| Measuring::new(&job, config));
         let evaluation = Evaluation::new(&job, &inputs);
         Self {
             id: id.into(),
@@ -169,6 +174,7 @@ impl Machine {
             labeling,
             reward: None,
             training,
+            staleness,
             evaluation,
             unscorable: BTreeMap::new(),
         }
@@ -215,10 +221,29 @@ impl Machine {
                 None => vec![(TaskId::Reward, self.train_reward(start))],
             };
         }
+        let measuring = self.measuring(start);
         match self.training.is_complete() {
-            false => self.training.candidates(self, start, room),
+            false => {
+                let training = self.training.candidates(self, start, room);
+                measuring.into_iter().chain(training).take(room).collect()
+            }
+            true if !self.is_measured(self.training.learned()) => {
+                measuring.into_iter().take(room).collect()
+            }
             true => self.evaluation.candidates(self, start, room),
         }
+    }
+
+    /// What is measured of the policy as it is, before its next step.
+    fn measuring(&self, start: &ModelRef) -> Vec<(TaskId, Work)> {
+        let Some(staleness) = &self.staleness else { return Vec::new() };
+        let policy = self.training.version(self, start);
+        staleness.candidates(self, &policy, self.training.learned())
+    }
+
+    /// Whether nothing is left to be measured of the policy after `steps` steps.
+    fn is_measured(&self, steps: usize) -> bool {
+        self.staleness.as_ref().is_none_or(|staleness| staleness.is_done(steps))
     }
 
     fn checks(&self) -> Vec<(TaskId, Work)> {
@@ -307,7 +332,7 @@ impl Machine {
         }
         // What several judged is counted once, by who mixes it.
         let unscorable = match task {
-            TaskId::Score { .. } => 0,
+            TaskId::Score { .. } | TaskId::Staleness { .. } => 0,
             _ => result.unscorable(),
         };
         let effects = self.apply(task, result)?;
@@ -362,6 +387,16 @@ impl Machine {
             (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
                 self.training.stepped(&self.job, &self.inputs, step, stepped)?
             }
+            (TaskId::Staleness { chunk, .. }, WorkResult::Pairs(pairs)) => {
+                self.staleness_mut(task)?.sampled(chunk, pairs);
+                Vec::new()
+            }
+            (TaskId::Staleness { step, chunk, .. }, WorkResult::Labels(labels)) => {
+                self.staleness_mut(task)?.labelled(step, chunk, labels)?
+            }
+            (TaskId::Staleness { step, chunk, .. }, WorkResult::Rewards(rewards)) => {
+                self.staleness_mut(task)?.scored(step, chunk, rewards)?
+            }
             (TaskId::Respond(chunk), WorkResult::Contests(contests)) => {
                 self.evaluation.responded(chunk, contests);
                 Vec::new()
@@ -376,6 +411,10 @@ impl Machine {
 
     fn labeling_mut(&mut self, task: TaskId) -> Result<&mut Labeling, Error> {
         self.labeling.as_mut().ok_or_else(|| wrong_kind(task))
+    }
+
+    fn staleness_mut(&mut self, task: TaskId) -> Result<&mut Measuring, Error> {
+        self.staleness.as_mut().ok_or_else(|| wrong_kind(task))
     }
 
     /// Every stage, in order.
@@ -393,6 +432,7 @@ impl Machine {
             stages.push(one("reward", self.reward.is_some()));
         }
         stages.push(self.training.progress());
+        stages.extend(self.staleness.as_ref().map(Measuring::progress));
         stages.push(self.evaluation.progress());
         for stage in &mut stages {
             stage.unscorable += self.unscorable.get(stage.stage.as_str()).copied().unwrap_or(0);
@@ -405,6 +445,7 @@ impl Machine {
         match task {
             TaskId::CheckLabeler | TaskId::Demonstrate(_) => true,
             TaskId::Label(_) | TaskId::Judge(_) => true,
+            TaskId::Staleness { part, .. } => part == Measure::Label,
             TaskId::Score { part, .. } => self.training.is_the_labelers(part),
             _ => false,
         }

@@ -135,6 +135,11 @@ impl PolicyTraining {
         self.learned == self.steps
     }
 
+    /// Steps made.
+    pub(super) fn learned(&self) -> usize {
+        self.learned
+    }
+
     /// The policy as it is now.
     pub(super) fn version(&self, machine: &Machine, start: &ModelRef) -> ModelRef {
         match &self.model {
@@ -155,8 +160,8 @@ impl PolicyTraining {
         }
     }
 
-    /// The next step once its batch is whole; until then, and while it is made, rollouts and rewards
-    /// of it and of the steps that may be drawn ahead.
+    /// The next step once its batch is whole and the policy before it is measured; until then, and while it
+    /// is made, rollouts and rewards of it and of the steps that may be drawn ahead.
     pub(super) fn candidates(
         &self,
         machine: &Machine,
@@ -164,7 +169,8 @@ impl PolicyTraining {
         room: usize,
     ) -> Vec<(TaskId, Work)> {
         let next = self.batches.get(&self.learned);
-        let whole = next.is_some_and(|batch| batch.rewards.len() == self.chunks);
+        let whole = next.is_some_and(|batch| batch.rewards.len() == self.chunks)
+            && machine.is_measured(self.learned);
         let step =
             whole.then(|| (TaskId::Step(self.learned), self.learn(machine, start, self.learned)));
         let drawn = self.batches.iter().flat_map(|(&step, batch)| {
