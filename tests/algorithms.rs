@@ -212,6 +212,49 @@ fn a_reward_model_is_held_against_the_labeler_while_the_policy_learns() {
 }
 
 #[test]
+fn the_policy_that_is_left_is_chosen_among_versions_and_the_choice_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let rl = "reward = 'labeler'\nreinforce.policy = { lr = 1e-2 }";
+    write_job(dir.path(), "sentiment/rubric", rl);
+    succeeded(&run(dir.path(), "last"), "without selection");
+    let weights = |out: &str| {
+        std::fs::read(dir.path().join(out).join("checkpoints/policy/model.safetensors")).unwrap()
+    };
+    let manifest = |out: &str| -> Value {
+        let text = std::fs::read(dir.path().join(out).join("manifest.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    assert!(manifest("last").get("selection").is_none());
+    for (out, every) in [("every", 1), ("end", 3)] {
+        let selected =
+            format!("{rl}\n[rl.selection]\nevery = {every}\ncandidates = 2\nprompts = 2\n");
+        write_job(dir.path(), "sentiment/rubric", &selected);
+        succeeded(&run(dir.path(), out), out);
+        let selection = &manifest(out)["selection"];
+        let versions = selection["versions"].as_array().unwrap();
+        let steps: Vec<u64> = versions.iter().map(|v| v["step"].as_u64().unwrap()).collect();
+        assert_eq!(steps, if every == 1 { vec![1, 2, 3] } else { vec![3] });
+        assert!(versions.iter().all(|v| v["reward"].is_number()), "{selection}");
+        let compared: Vec<&Value> = versions.iter().filter(|v| !v["win_rate"].is_null()).collect();
+        assert_eq!(compared.len(), steps.len().min(2), "{selection}");
+        let best = compared.iter().map(|v| v["win_rate"]["win_rate"].as_f64().unwrap());
+        let best = best.fold(f64::NEG_INFINITY, f64::max);
+        let chosen = compared.iter().find(|v| v["step"] == selection["chosen"]).unwrap();
+        assert_eq!(chosen["win_rate"]["win_rate"].as_f64(), Some(best));
+        // The version after the last step, where it is chosen, is the model that is left without a choice.
+        assert_eq!(weights(out) == weights("last"), selection["chosen"] == 3, "{selection}");
+        let report = std::fs::read_to_string(dir.path().join(out).join("report.md")).unwrap();
+        assert!(report.contains("Choice of the checkpoint"), "{report}");
+        let evaluated = std::fs::read_to_string(dir.path().join(out).join("evaluation.jsonl"));
+        assert_eq!(evaluated.unwrap().lines().count(), 2, "two of four prompts chose");
+        let left = std::fs::read_dir(dir.path().join(out).join("candidates"));
+        assert!(left.map_or(0, Iterator::count) == 0, "candidates were needed until the choice");
+    }
+    succeeded(&run(dir.path(), "again"), "again");
+    assert_eq!(manifest("end"), manifest("again"));
+}
+
+#[test]
 fn a_run_whose_policy_comes_apart_ends_with_a_diagnosis() {
     let dir = tempfile::tempdir().unwrap();
     let rl = "reward = 'labeler'\nmax_kl_per_token = 0.05\n\

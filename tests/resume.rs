@@ -50,6 +50,7 @@ fn write_job(folder: &Path) {
         steps = 20
         batch_size = 8
         checkpoint_every = 3
+        selection = {{ every = 5, candidates = 2, prompts = 16 }}
         # Steps are learned from while the next one's rollouts are drawn.
         reinforce = {{ max_off_policy_steps = 1, policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
         "#
@@ -80,9 +81,9 @@ fn progress(out: &Path, stage: &str) -> usize {
         "label" => chunks("labels.jsonl"),
         "evaluate" => chunks("evaluation.jsonl"),
         "staleness" => lines(&out.join("staleness.jsonl")).len() / 20,
-        "policy" => {
+        "policy" | "selection" => {
             let metrics = lines(&out.join("metrics.jsonl"));
-            metrics.iter().filter(|record| record["stage"] == "policy").count()
+            metrics.iter().filter(|record| record["stage"] == stage).count()
         }
         // One long task, whose records come at its end; until then it has a state to go on from.
         long => usize::from(out.join(format!("state/{long}.safetensors")).exists()),
@@ -122,6 +123,7 @@ fn killed_in_every_stage_and_resumed_equals_never_stopped() {
         ("reward", 1),
         ("policy", 5),
         ("staleness", 2),
+        ("selection", 4),
         ("evaluate", 1),
     ];
     for (number, (stage, at)) in stages.into_iter().enumerate() {

@@ -3,7 +3,8 @@
 use crate::bench::{Listener, Process, generate, lora, named, prompts, training};
 use rlaif_artifacts::{ArtifactStore, Bytes};
 use rlaif_job::{
-    Lessons, ModelRef, PolicyStep, Rollout, Stepped, TaskId, Training, Work, WorkResult,
+    Lessons, ModelRef, Policy, PolicyStep, Rollout, SavePolicy, Stepped, TaskId, Training, Work,
+    WorkResult,
 };
 use rlaif_models::{CausalLm, ParamRef};
 use rlaif_types::{
@@ -40,6 +41,7 @@ fn step_by(
         steps: STEPS,
         checkpoint,
         lessons: Lessons::Rollouts((checkpoint + 1..=step).map(batch_name).collect()),
+        candidate: false,
     }
 }
 
@@ -92,10 +94,21 @@ fn made(process: &Process, work: PolicyStep) -> (Stepped, Bytes) {
 
 /// All steps by one learner, which has every step's predecessor in memory.
 fn train(process: &Process, training: &Training) -> Vec<(Stepped, Bytes)> {
+    train_choosing(process, training, |_| false)
+}
+
+/// The same where some versions are candidates.
+fn train_choosing(
+    process: &Process,
+    training: &Training,
+    is_candidate: fn(usize) -> bool,
+) -> Vec<(Stepped, Bytes)> {
     let (mut policy, mut checkpoint) = (training.start.model.clone(), 0);
     let steps = (1..=STEPS).map(|number| {
         make_batch(process, number, policy.clone());
-        let (stepped, parameters) = made(process, step(training, number, checkpoint));
+        let work = step(training, number, checkpoint);
+        let work = PolicyStep { candidate: is_candidate(number), ..work };
+        let (stepped, parameters) = made(process, work);
         policy = version(training, &stepped.parameters);
         checkpoint = if stepped.checkpointed { number } else { checkpoint };
         (stepped, parameters)
@@ -220,6 +233,33 @@ fn the_newest_two_versions_and_states_are_kept() {
         let names = kept.map(|step| format!("{folder}/policy-{step:08}.safetensors"));
         assert_eq!(process.artifacts.list(folder).unwrap(), names);
     }
+}
+
+#[test]
+fn candidates_outlast_versions_and_one_of_them_is_saved_as_the_last_step_would_be() {
+    const MODEL: &str = "checkpoints/policy/model.safetensors";
+    let (plain, choosing) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let training = training(Some(lora()));
+    let process = Process::start(plain.path());
+    let last = train(&process, &training).pop().unwrap().0;
+    assert_eq!((last.model.as_deref(), last.candidate), (Some("checkpoints/policy"), None));
+    let model = process.artifacts.get(MODEL).unwrap();
+
+    let process = Process::start(choosing.path());
+    let steps = train_choosing(&process, &training, |step| step % 4 == 0);
+    let candidates = [4, 8].map(|step| format!("candidates/policy-{step:08}.safetensors"));
+    assert_eq!(process.artifacts.list("candidates").unwrap(), candidates);
+    assert!(steps.iter().all(|(stepped, _)| stepped.model.is_none()), "none is chosen yet");
+    let save = |parameters: &str| {
+        let policy = Policy { model: version(&training, parameters), chat: training.start.chat };
+        match process.done(TaskId::SavePolicy, Work::SavePolicy(SavePolicy { policy })) {
+            WorkResult::Saved(saved) => assert_eq!(saved, "checkpoints/policy"),
+            other => panic!("saving gave {other:?}"),
+        }
+        process.artifacts.get(MODEL).unwrap()
+    };
+    assert_ne!(save(&candidates[0]), model, "an earlier version");
+    assert_eq!(save(&candidates[1]), model);
 }
 
 #[test]

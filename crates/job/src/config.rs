@@ -317,6 +317,9 @@ pub struct RlConfig {
     /// What is made of rewards before they are learned from.
     #[serde(default, skip_serializing_if = "RewardShaping::is_plain")]
     pub shaping: RewardShaping,
+    /// Which of the policy's versions the job leaves; the last without this table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionConfig>,
     /// Moves `beta` towards a target; it is fixed without this table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive_kl: Option<AdaptiveKl>,
@@ -340,6 +343,25 @@ pub struct RlConfig {
     pub dpo: Option<DpoConfig>,
 }
 
+/// The choice among a policy's versions, by the paper's rule (section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelectionConfig {
+    /// Steps between versions that are validated by the reward that trains; the last is, too.
+    pub every: usize,
+    /// Versions with the highest validation reward that the evaluation's judge compares with the start.
+    pub candidates: usize,
+    /// Held-out prompts that the choice goes by; evaluation uses the others.
+    pub prompts: usize,
+}
+
+impl Default for SelectionConfig {
+    fn default() -> Self {
+        // Four as in the paper.
+        Self { every: 20, candidates: 4, prompts: 64 }
+    }
+}
+
 fn one() -> usize {
     1
 }
@@ -361,6 +383,22 @@ fn is_default_max_kl(limit: &f64) -> bool {
 }
 
 impl RlConfig {
+    fn selection_problems(&self, selection: &SelectionConfig) -> Problems {
+        let mut problems = Problems::default();
+        let SelectionConfig { every, candidates, prompts } = *selection;
+        for (field, count) in [("every", every), ("candidates", candidates), ("prompts", prompts)] {
+            problems.check_positive(field, count);
+        }
+        problems.check(self.steps > 0, "", "chooses among versions, and rl.steps = 0 makes none");
+        let what =
+            "goes by the reward that trains the policy; rl.reward = \"preferences\" has none";
+        problems.check(self.reward != RewardSource::Preferences, "", what);
+        let what = "goes by the reward that trains the policy; a share of match-ups within a group is 0.5 on \
+            average, whatever the policy";
+        problems.check(!self.rewards_by(PartSource::Pairwise), "", what);
+        problems
+    }
+
     /// What the reward is the sum of; nothing where the policy learns from given preferences.
     pub fn reward_parts(&self) -> Vec<RewardPart> {
         mixture::parts_of(self.reward, &self.mixture)
@@ -432,6 +470,9 @@ impl RlConfig {
             problems.check(decay > 0.0 && decay < 1.0, "ema_decay", what);
         }
         problems.section("shaping", self.shaping.problems());
+        if let Some(selection) = &self.selection {
+            problems.section("selection", self.selection_problems(selection));
+        }
         if let Some(adaptive) = &self.adaptive_kl {
             problems.section("adaptive_kl", adaptive.problems());
             let what =
@@ -728,6 +769,7 @@ mod tests {
             "adaptive",
             "grpo",
             "estimator",
+            "selection",
         ] {
             assert!(!rl.contains(new), "{rl}");
         }
@@ -876,6 +918,16 @@ mod tests {
                 "[rl]\nreward = 'labeler'",
                 "[reward_model.staleness]\nevery = 0\n[rl]\nreward = 'model'",
                 "reward_model.staleness.every must be at least 1",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\n[rl.selection]\ncandidates = 0",
+                "rl.selection.candidates must be at least 1",
+            ),
+            (
+                "'labeler'\nsteps = 1\nbatch_size = 2",
+                "'pairwise'\nsteps = 0\nbatch_size = 2\ngroup_size = 2\n[rl.selection]",
+                "rl.selection chooses among versions, and rl.steps = 0 makes none; rl.selection goes by",
             ),
             ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
             (

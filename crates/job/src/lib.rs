@@ -17,6 +17,7 @@ mod reward_quality;
 mod run_folder;
 mod sample_record;
 mod seed;
+mod selection;
 mod staleness;
 mod submission;
 mod task_id;
@@ -24,7 +25,8 @@ mod work;
 
 pub use config::{
     DataConfig, DemonstratedBy, EvaluateConfig, Job, LabelerConfig, PolicyConfig,
-    RewardModelConfig, RewardSource, RlConfig, SamplingConfig, SftConfig, StalenessConfig,
+    RewardModelConfig, RewardSource, RlConfig, SamplingConfig, SelectionConfig, SftConfig,
+    StalenessConfig,
 };
 pub use error::Error;
 pub use evaluation::{
@@ -41,11 +43,12 @@ pub use reward_quality::{RewardQuality, RewardSummary, SourceQuality, reward_qua
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};
+pub use selection::{SelectionSummary, ValidatedVersion};
 pub use staleness::{Staleness, StalenessRecord};
 pub use submission::Submission;
 pub use task_id::{Measure, TaskId};
 pub use work::{
     Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
-    Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, Score,
-    Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
+    Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, SavePolicy,
+    Score, Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
 };

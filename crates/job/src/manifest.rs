@@ -2,6 +2,7 @@
 
 use crate::machine::JobOutcome;
 use crate::run_folder::RunFolder;
+use crate::selection::SelectionSummary;
 use crate::{Error, Submission};
 use rlaif_data::write_atomic;
 use rlaif_types::{ContentHash, Hasher};
@@ -28,13 +29,16 @@ pub struct Manifest {
     pub templates: BTreeMap<String, ContentHash>,
     /// Hashes of the data files, by what they are for.
     pub data: BTreeMap<String, ContentHash>,
+    /// How the policy was chosen among its versions, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionSummary>,
     /// Hashes of the run's files.
     pub files: BTreeMap<String, ContentHash>,
 }
 
 /// Files of a run folder that hold a job's records. Their content depends only on the job, its data and
 /// its models.
-pub const RECORD_FILES: [&str; 8] = [
+pub const RECORD_FILES: [&str; 9] = [
     "demonstrations.jsonl",
     "pairs.jsonl",
     "labels.jsonl",
@@ -42,6 +46,7 @@ pub const RECORD_FILES: [&str; 8] = [
     "metrics.jsonl",
     "samples.jsonl",
     "staleness.jsonl",
+    "selection.jsonl",
     "evaluation.jsonl",
 ];
 
@@ -77,6 +82,7 @@ impl Manifest {
                 && submission.job.sft.is_none(),
             templates: templates.map(|t| (t.name.clone(), t.hash())).collect(),
             data: data.map(|(name, bytes)| (name.clone(), ContentHash::of(bytes))).collect(),
+            selection: outcome.selection.clone(),
             files: checkpoints,
         })
     }

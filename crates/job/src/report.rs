@@ -1,5 +1,6 @@
 //! The report of a run, from what its folder holds.
 
+mod selection;
 mod staleness;
 
 use crate::Error;
@@ -42,6 +43,7 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     let metrics: Vec<Value> = folder.read("metrics.jsonl")?;
     let mut sections = vec![win_rate_section(&win_rates)];
     sections.extend(samples_section(job, folder)?);
+    sections.extend(manifest.selection.as_ref().map(selection::section));
     sections.extend(policy_section(job, folder, &metrics)?);
     if let Some(summary) = folder.finished::<RewardSummary>("reward")? {
         sections.push(reward_section(&summary, &metrics));

@@ -13,9 +13,10 @@
 //! labels.jsonl       every label with its provenance; preferences.jsonl: the same in TRL's format
 //! samples.jsonl      rollouts of every policy step
 //! staleness.jsonl    pairs of the policy's responses, judged by reward model and labeler, where that is asked
+//! selection.jsonl    candidates against the start, where the policy is chosen among versions
 //! evaluation.jsonl   both sides' responses to held-out prompts, with verdicts
 //! checkpoints/       models as HF folders
-//! state/, versions/, batches/    of training in progress
+//! state/, versions/, candidates/, batches/    of training in progress
 //! manifest.json      hashes of everything above
 //! report.md, report.html
 //! ```

@@ -115,6 +115,10 @@ impl Submission {
             files.insert(name.to_owned(), bytes);
         }
         files.insert(TEMPLATES.to_owned(), encoded(&templates));
+        let problems = selection_problems(&job, &files);
+        if !problems.is_empty() {
+            return Err(Error::Settings(problems.to_string()));
+        }
         Ok(Self { job, files })
     }
 
@@ -167,6 +171,9 @@ impl Submission {
             && let Ok(templates) = serde_json::from_slice::<Templates>(bytes)
         {
             problems.section("job_toml", templates.problems(job));
+        }
+        if let Ok(job) = &job {
+            problems.section("job_toml", selection_problems(job, &files));
         }
         match job {
             Ok(job) if problems.is_empty() => Ok(Self { job, files }),
@@ -301,6 +308,22 @@ fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
     Ok(Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| prompt_of(&record))?)
 }
 
+/// Whether a selection leaves prompts to evaluate on. Prompts that cannot be read are complained of elsewhere.
+fn selection_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
+    let mut problems = Problems::default();
+    let heldout = files.get(HELDOUT).and_then(|bytes| prompts(HELDOUT, bytes).ok());
+    if let (Some(selection), Some(heldout)) = (&job.rl.selection, heldout) {
+        let (taken, all) = (selection.prompts, heldout.len());
+        let what = format!(
+            "= {taken} leaves nothing to evaluate on: {} has {all} prompts; the choice needs other prompts \
+             than the evaluation after it",
+            job.data.heldout_prompts.display()
+        );
+        problems.check(taken < all, "rl.selection.prompts", what);
+    }
+    problems
+}
+
 /// How many there are.
 fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
@@ -355,6 +378,18 @@ mod tests {
         assert_eq!(problems.0[0].field, "job_toml.labeler.asking.shots", "{problems}");
         let error = Submission::read(sent.job).unwrap_err().to_string();
         assert!(error.starts_with("labeler.asking.shots"), "{error}");
+    }
+
+    #[test]
+    fn a_selection_leaves_prompts_to_evaluate_on() {
+        let sent = submission();
+        let toml = sent.job.to_toml() + "\n[rl.selection]\nprompts = 1\n";
+        let mut files = sent.files.clone();
+        let problems = Submission::from_parts(&toml, files.clone()).unwrap_err().to_string();
+        let expected = "job_toml.rl.selection.prompts = 1 leaves nothing to evaluate on: ";
+        assert!(problems.starts_with(expected), "{problems}");
+        files.insert(HELDOUT.into(), b"{\"prompt\": \"Hi\"}\n{\"prompt\": \"Ho\"}\n".to_vec());
+        Submission::from_parts(&toml, files).unwrap();
     }
 
     #[test]

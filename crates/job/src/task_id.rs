@@ -49,6 +49,38 @@ pub enum TaskId {
         /// Which part of it.
         part: Measure,
     },
+    /// Have a version of the policy answer a chunk of the selection's prompts.
+    Validate {
+        /// Steps that it has made.
+        step: usize,
+        /// The chunk.
+        chunk: usize,
+    },
+    /// Reward those answers.
+    ValidateScore {
+        /// Steps that the policy has made.
+        step: usize,
+        /// The chunk.
+        chunk: usize,
+        /// Which part of the reward.
+        part: usize,
+    },
+    /// Have a candidate and the start respond to a chunk of the selection's prompts.
+    Challenge {
+        /// Steps that the candidate has made.
+        step: usize,
+        /// The chunk.
+        chunk: usize,
+    },
+    /// Judge those responses.
+    JudgeCandidate {
+        /// Steps that the candidate has made.
+        step: usize,
+        /// The chunk.
+        chunk: usize,
+    },
+    /// Save the version that was chosen.
+    SavePolicy,
     /// Respond to a chunk of held-out prompts.
     Respond(usize),
     /// Judge a chunk of responses.
@@ -90,6 +122,8 @@ impl TaskId {
             Self::Reward => "reward",
             Self::Rollout { .. } | Self::Score { .. } | Self::Step(_) => "policy",
             Self::Staleness { .. } => "staleness",
+            Self::Validate { .. } | Self::ValidateScore { .. } => "selection",
+            Self::Challenge { .. } | Self::JudgeCandidate { .. } | Self::SavePolicy => "selection",
             Self::Respond(_) | Self::Judge(_) => "evaluate",
         }
     }
@@ -118,6 +152,19 @@ impl fmt::Display for TaskId {
             Self::Staleness { step, chunk, part } => {
                 write!(f, "5-policy/{step:08}/0-staleness/{chunk:08}/{}", part.as_str())
             }
+            Self::Validate { step, chunk } => {
+                write!(f, "5-policy/{step:08}/1-validate/{chunk:08}/a-respond")
+            }
+            Self::ValidateScore { step, chunk, part } => {
+                write!(f, "5-policy/{step:08}/1-validate/{chunk:08}/b-score/{part:02}")
+            }
+            Self::Challenge { step, chunk } => {
+                write!(f, "5-select/{step:08}/{chunk:08}/a-respond")
+            }
+            Self::JudgeCandidate { step, chunk } => {
+                write!(f, "5-select/{step:08}/{chunk:08}/b-judge")
+            }
+            Self::SavePolicy => f.write_str("5-select/z-save"),
             Self::Respond(chunk) => write!(f, "6-respond/{chunk:08}"),
             Self::Judge(chunk) => write!(f, "7-judge/{chunk:08}"),
         }
@@ -154,6 +201,21 @@ impl FromStr for TaskId {
                 chunk: number(chunk)?,
                 part: Measure::ALL.into_iter().find(|p| p.as_str() == *part).ok_or_else(bad)?,
             },
+            ["5-policy", step, "1-validate", chunk, "a-respond"] => {
+                Self::Validate { step: number(step)?, chunk: number(chunk)? }
+            }
+            ["5-policy", step, "1-validate", chunk, "b-score", part] => Self::ValidateScore {
+                step: number(step)?,
+                chunk: number(chunk)?,
+                part: number(part)?,
+            },
+            ["5-select", step, chunk, "a-respond"] => {
+                Self::Challenge { step: number(step)?, chunk: number(chunk)? }
+            }
+            ["5-select", step, chunk, "b-judge"] => {
+                Self::JudgeCandidate { step: number(step)?, chunk: number(chunk)? }
+            }
+            ["5-select", "z-save"] => Self::SavePolicy,
             ["6-respond", chunk] => Self::Respond(number(chunk)?),
             ["7-judge", chunk] => Self::Judge(number(chunk)?),
             _ => return Err(bad()),
@@ -178,7 +240,7 @@ impl From<TaskId> for String {
 mod tests {
     use super::*;
 
-    const IN_ORDER: [TaskId; 17] = [
+    const IN_ORDER: [TaskId; 22] = [
         TaskId::CheckLabeler,
         TaskId::CheckPolicy,
         TaskId::Demonstrate(7),
@@ -194,7 +256,12 @@ mod tests {
         TaskId::Step(9),
         TaskId::Staleness { step: 10, chunk: 0, part: Measure::Sample },
         TaskId::Staleness { step: 10, chunk: 0, part: Measure::Label },
+        TaskId::Validate { step: 10, chunk: 0 },
+        TaskId::ValidateScore { step: 10, chunk: 0, part: 1 },
         TaskId::Rollout { step: 10, chunk: 0 },
+        TaskId::Challenge { step: 10, chunk: 0 },
+        TaskId::JudgeCandidate { step: 10, chunk: 0 },
+        TaskId::SavePolicy,
         TaskId::Respond(0),
     ];
 

@@ -83,6 +83,8 @@ pub enum Work {
     Score(Score),
     /// One step of reinforcement learning.
     PolicyStep(PolicyStep),
+    /// Save a version as the job's policy.
+    SavePolicy(SavePolicy),
     /// Responses of the trained policy and of its start.
     Respond(Respond),
     /// Judge contests.
@@ -104,6 +106,7 @@ impl Work {
             Self::MatchUps(_) => "match_ups",
             Self::Score(_) => "score",
             Self::PolicyStep(_) => "policy_step",
+            Self::SavePolicy(_) => "save_policy",
             Self::Respond(_) => "respond",
             Self::Judge(_) => "judge",
         }
@@ -118,7 +121,7 @@ impl Work {
             Self::CheckLabeler(_) | Self::Label(_) | Self::Rate(_) => WorkerKind::Labeler,
             Self::MatchUps(_) | Self::Judge(_) => WorkerKind::Labeler,
             Self::TrainReward(_) | Self::Score(_) => WorkerKind::Reward,
-            Self::FineTune(_) | Self::PolicyStep(_) => WorkerKind::Learner,
+            Self::FineTune(_) | Self::PolicyStep(_) | Self::SavePolicy(_) => WorkerKind::Learner,
         }
     }
 }
@@ -299,6 +302,14 @@ pub struct PolicyStep {
     pub checkpoint: usize,
     /// What is learned from.
     pub lessons: Lessons,
+    /// The version that it makes is one of those that the job will choose from, and is kept beside what
+    /// rollouts are drawn with. The last step of such a job leaves no model: the chosen one is saved.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub candidate: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What policy steps learn from.
@@ -314,6 +325,13 @@ pub enum Lessons {
         /// Pairs in a step.
         batch_size: usize,
     },
+}
+
+/// See [`Work::SavePolicy`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavePolicy {
+    /// The version.
+    pub policy: Policy,
 }
 
 /// See [`Work::Respond`].
@@ -410,6 +428,8 @@ pub enum WorkResult {
     Rewards(Vec<Judgement<f64>>),
     /// Of a policy step.
     Stepped(Stepped),
+    /// Of saving a policy: its artifact folder.
+    Saved(String),
     /// Of evaluation's responses.
     Contests(Vec<Contest>),
     /// Of their judgement.
@@ -427,7 +447,7 @@ impl WorkResult {
             Self::FineTuned(trained) | Self::RewardTrained { trained, .. } => trained.metrics.len(),
             Self::Pairs(pairs) => pairs.len(),
             Self::Labels(labels) => labels.len(),
-            Self::Stepped(_) => 1,
+            Self::Stepped(_) | Self::Saved(_) => 1,
             Self::Evaluations(records) => records.len(),
         }
     }
@@ -486,4 +506,7 @@ pub struct Stepped {
     pub checkpointed: bool,
     /// Artifact folder of the final model, after the last step.
     pub model: Option<String>,
+    /// Artifact of the same parameters, kept for the job to choose from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
 }

@@ -105,8 +105,13 @@ fn answer(item: &WorkItem) -> WorkResult {
             metrics: json!({"stage": "policy", "step": work.step, "batches": batches_of(work)}),
             parameters: format!("versions/{}", work.step),
             checkpointed: work.step % 2 == 0 || work.step == work.steps,
-            model: (work.step == work.steps).then(|| "checkpoints/policy".into()),
+            model: (work.step == work.steps && !work.candidate)
+                .then(|| "checkpoints/policy".into()),
+            candidate: work.candidate.then(|| format!("candidates/{}", work.step)),
         }),
+        Work::SavePolicy(work) => {
+            WorkResult::Saved(format!("saved/{}", version(&work.policy.model)))
+        }
         Work::Respond(work) => {
             let contest = |prompt: &Prompt| Contest {
                 prompt: prompt.clone(),
@@ -140,7 +145,7 @@ fn batches_of(work: &PolicyStep) -> &[String] {
 fn version(model: &ModelRef) -> u32 {
     match model {
         ModelRef::Version { parameters, .. } => {
-            parameters.strip_prefix("versions/").unwrap().parse().unwrap()
+            parameters.split_once('/').unwrap().1.parse().unwrap()
         }
         _ => 0,
     }
@@ -444,6 +449,76 @@ fn a_measurement_asks_the_policy_as_it_is_and_the_next_step_waits_for_it() {
     assert_eq!(waiting.len(), 2);
 }
 
+const SELECTION: &str = "[rl]\nreward = 'labeler'\nsteps = 5\nbatch_size = 6\n\
+    [rl.selection]\nevery = 2\ncandidates = 2\nprompts = 3\n";
+
+/// Answers of a labeler that rates the versions of SELECTION 0.1, 0.3 and 0.2, and of a judge that finds the
+/// last of these the best.
+fn select(item: &WorkItem) -> WorkResult {
+    match (&item.work, item.task) {
+        (Work::Rate(work), TaskId::ValidateScore { step, .. }) => {
+            let reward = [(2, 0.1), (4, 0.3), (5, 0.2)].into_iter().find(|(s, _)| *s == step);
+            WorkResult::Rewards(vec![Ok(reward.unwrap().1); work.items.len()])
+        }
+        (Work::Judge(work), TaskId::JudgeCandidate { step, .. }) => {
+            let verdict =
+                Judged::Verdict(Verdict::of_scores(if step == 5 { 0.9 } else { 0.1 }, 0.5));
+            let name = &work.templates[0].name;
+            let record = |contest: &Contest| EvaluationRecord {
+                contest: contest.clone(),
+                verdicts: [(name.clone(), verdict.clone())].into(),
+            };
+            WorkResult::Evaluations(work.contests.iter().map(record).collect())
+        }
+        _ => answer(item),
+    }
+}
+
+#[test]
+fn of_the_versions_with_the_highest_reward_the_one_that_the_judge_prefers_is_left() {
+    let mut machine = machine_of(SELECTION);
+    let (mut waiting, mut done, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
+    while machine.outcome().is_none() {
+        waiting.extend(machine.ready());
+        let item: WorkItem = waiting.remove(0);
+        for effect in machine.complete(item.task, select(&item)).unwrap() {
+            if let Effect::Delete { artifact } = effect {
+                deleted.push(artifact);
+            }
+        }
+        done.push(item);
+    }
+    let selection = machine.outcome().unwrap().selection.unwrap();
+    let versions: Vec<_> = selection.versions.iter().map(|v| (v.step, v.reward)).collect();
+    assert_eq!(versions, [(2, Some(0.1)), (4, Some(0.3)), (5, Some(0.2))]);
+    let rates: Vec<Option<f64>> =
+        selection.versions.iter().map(|v| v.win_rate.as_ref().map(|rate| rate.win_rate)).collect();
+    assert_eq!((rates, selection.chosen), (vec![None, Some(0.0), Some(1.0)], 5));
+
+    let (mut validated, mut evaluated) = (BTreeSet::new(), BTreeSet::new());
+    for item in &done {
+        match (&item.work, item.task) {
+            (Work::Rollout(work), TaskId::Validate { step, .. }) => {
+                assert_eq!(version(&work.policy.model) as usize, step);
+                validated.extend(work.prompts.iter().map(|p| p.as_context()));
+            }
+            (Work::Respond(work), TaskId::Respond(_)) => {
+                assert_eq!(work.trained.policy.model, ModelRef::Saved("saved/5".into()));
+                evaluated.extend(work.trained.prompts.iter().map(|p| p.as_context()));
+            }
+            (Work::PolicyStep(work), _) => {
+                assert_eq!(work.candidate, [2, 4, 5].contains(&work.step))
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((validated.len(), evaluated.len()), (3, 4));
+    assert!(validated.is_disjoint(&evaluated), "what chose is not what measures");
+    let candidates = deleted.into_iter().filter(|a| a.starts_with("candidates/"));
+    // The worst as soon as two are better, the others once the winner is saved.
+    assert_eq!(candidates.collect::<Vec<_>>(), ["candidates/2", "candidates/4", "candidates/5"]);
+}
+
 #[test]
 fn the_labelers_own_answers_to_every_prompt_are_fine_tuned_on_where_that_is_asked() {
     let mut machine =
@@ -539,8 +614,12 @@ proptest! {
         rebuild_every in 1usize..40,
         ahead in 0usize..3,
     ) {
-        let makers: [&dyn Fn() -> Machine; 3] =
-            [&|| machine(ahead), &|| machine_of(MIXTURE), &|| machine_of(STALENESS)];
+        let makers: [&dyn Fn() -> Machine; 4] = [
+            &|| machine(ahead),
+            &|| machine_of(MIXTURE),
+            &|| machine_of(STALENESS),
+            &|| machine_of(SELECTION),
+        ];
         for make in makers {
             let expected = run(make, &mut |_| 0, usize::MAX);
             let mut choices = choices.iter();

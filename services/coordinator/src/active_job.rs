@@ -224,7 +224,7 @@ impl ActiveJob {
 
     /// Training states, versions and messages of a finished job: most of its bytes, and of no use.
     async fn delete_what_only_work_needed(&self) -> Result<(), Error> {
-        for folder in ["state", "versions", "batches", "payloads"] {
+        for folder in ["state", "versions", "candidates", "batches", "payloads"] {
             for artifact in self.artifacts.list(folder).await? {
                 self.artifacts.delete(&artifact).await?;
             }

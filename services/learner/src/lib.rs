@@ -43,6 +43,7 @@ impl Executor for LearnerExecutor {
                 Work::PolicyStep(work) => {
                     policy_step::policy_step(&self.held, &job, item, work, progress)
                 }
+                Work::SavePolicy(work) => policy_step::save_policy(&job, work),
                 _ => Err(Failure::impossible(format!("{} is no learner's task", item.task))),
             }
         });

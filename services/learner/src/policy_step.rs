@@ -7,8 +7,8 @@
 use crate::preferences::preference_pairs;
 use crate::versions;
 use rlaif_job::{
-    Lessons, Manifest, PolicyStep, Stepped, Training, WorkItem, WorkResult, batch_of_step,
-    figures_of_interest,
+    Lessons, Manifest, PolicyStep, SavePolicy, Stepped, Training, WorkItem, WorkResult,
+    batch_of_step, figures_of_interest,
 };
 use rlaif_models::CausalLm;
 use rlaif_rl::{Halt, PolicyMetrics, PolicyTrainer, PreferencePair, Setup};
@@ -66,6 +66,14 @@ pub(crate) fn policy_step(
         *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(trainer);
     }
     Ok(WorkResult::Stepped(stepped))
+}
+
+/// Saves the version that a job chose as its policy.
+pub(crate) fn save_policy(job: &JobResources, work: &SavePolicy) -> Result<WorkResult, Failure> {
+    let chosen = job.language_model(&work.policy.model)?;
+    let (model, checkpoint) = (&chosen.model, &chosen.checkpoint);
+    save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
+    Ok(WorkResult::Saved(Manifest::POLICY.to_owned()))
 }
 
 fn tell(progress: &dyn Progress, item: &WorkItem, work: &PolicyStep, done: usize, note: &str) {
@@ -183,11 +191,15 @@ impl Held {
         metrics: &PolicyMetrics,
     ) -> Result<Stepped, Failure> {
         let last = self.step == work.steps;
+        let leaves_model = last && !work.candidate;
         let checkpointed = last || self.step.is_multiple_of(self.training.checkpoint_every);
-        if last {
+        if leaves_model {
             let (model, checkpoint) = (self.trainer.trained().merged(), &self.start.checkpoint);
             save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
         }
+        let candidate = work
+            .candidate
+            .then(|| versions::keep_candidate(&job.artifacts, self.step, self.trainer.trained()));
         let parameters = versions::publish(&job.artifacts, self.step, self.trainer.policy())?;
         if checkpointed {
             let state = self.trainer.save().to_bytes();
@@ -199,7 +211,8 @@ impl Held {
             metrics: step_record(item.task.stage(), self.step, metrics),
             parameters,
             checkpointed,
-            model: last.then(|| Manifest::POLICY.to_owned()),
+            model: leaves_model.then(|| Manifest::POLICY.to_owned()),
+            candidate: candidate.transpose()?,
         })
     }
 }

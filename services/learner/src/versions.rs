@@ -21,7 +21,20 @@ pub(crate) fn publish(
     step: usize,
     policy: &CausalLm,
 ) -> Result<String, Failure> {
-    let name = version_name(step);
+    put(artifacts, version_name(step), policy)
+}
+
+/// Stores them once more, where they stay until the job has chosen among its versions: what is newest says
+/// nothing about what is best, and a learner that comes late knows neither.
+pub(crate) fn keep_candidate(
+    artifacts: &BlockingArtifacts,
+    step: usize,
+    policy: &CausalLm,
+) -> Result<String, Failure> {
+    put(artifacts, format!("candidates/policy-{step:08}.safetensors"), policy)
+}
+
+fn put(artifacts: &BlockingArtifacts, name: String, policy: &CausalLm) -> Result<String, Failure> {
     let mut parameters = TrainerState::default();
     parameters.put_parameters("policy", policy);
     artifacts.put(&name, parameters.to_bytes())?;

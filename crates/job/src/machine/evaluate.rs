@@ -65,7 +65,7 @@ impl Evaluation {
         let numbers = first..(first + self.chunk_size).min(self.contests);
         let per_prompt = job.evaluate.samples_per_prompt;
         let prompts = numbers.map(|n| machine.inputs.heldout[n / per_prompt].clone()).collect();
-        let trained = machine.training.version(machine, start);
+        let trained = machine.current_policy(start);
         Respond {
             trained: Generate {
                 policy: machine.policy_of(trained),

@@ -13,13 +13,17 @@ mod evaluate;
 mod in_order;
 mod label;
 mod policy;
+mod selection;
 mod staleness;
 
 use crate::work::{
     CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
     Trained, Training, Work, WorkItem, WorkResult,
 };
-use crate::{DemonstratedBy, Error, Job, Measure, RewardSummary, Submission, TaskId, WinRate};
+use crate::{
+    DemonstratedBy, Error, Job, Measure, RewardSummary, SelectionSummary, Submission, TaskId,
+    WinRate,
+};
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
 use label::Labeling;
@@ -27,6 +31,7 @@ use policy::PolicyTraining;
 pub use policy::figures_of_interest;
 use rlaif_template::Template;
 use rlaif_types::{LabelSource, Prompt};
+use selection::Selecting;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staleness::Measuring;
@@ -126,6 +131,8 @@ pub struct JobOutcome {
     pub policy: CheckedModel,
     /// The labeler.
     pub labeler: CheckedModel,
+    /// How the policy was chosen among its versions, where it was.
+    pub selection: Option<SelectionSummary>,
 }
 
 /// A job in progress.
@@ -144,6 +151,7 @@ pub struct Machine {
     reward: Option<(Trained, RewardSummary)>,
     training: PolicyTraining,
     staleness: Option<Measuring>,
+    selection: Option<Selecting>,
     evaluation: Evaluation,
     /// Items that could not be judged, by stage.
     unscorable: BTreeMap<&'static str, usize>,
@@ -160,6 +168,10 @@ impl Machine {
         let training = PolicyTraining::new(&job, &inputs);
         let staleness = job.reward_model.as_ref().and_then(|rm| rm.staleness.as_ref());
         let staleness = staleness.map(|config| Measuring::new(&job, config));
+        let (prompts, heldout) = selection::split(&job, &inputs.heldout);
+        let inputs = Inputs { heldout, ..inputs };
+        let selection = job.rl.selection.as_ref();
+        let selection = selection.map(|config| Selecting::new(&job, config, prompts, &inputs));
         let evaluation = Evaluation::new(&job, &inputs);
         Self {
             id: id.into(),
@@ -175,6 +187,7 @@ impl Machine {
             reward: None,
             training,
             staleness,
+            selection,
             evaluation,
             unscorable: BTreeMap::new(),
         }
@@ -230,20 +243,46 @@ impl Machine {
             true if !self.is_measured(self.training.learned()) => {
                 measuring.into_iter().take(room).collect()
             }
-            true => self.evaluation.candidates(self, start, room),
+            true => match self.selection.as_ref().filter(|selection| selection.saved().is_none()) {
+                Some(selection) => {
+                    let contests = selection.contests(self, start).into_iter();
+                    let open = contests.filter(|(task, _)| !self.handed_out.contains(task));
+                    open.take(room).collect()
+                }
+                None => self.evaluation.candidates(self, start, room),
+            },
         }
     }
 
     /// What is measured of the policy as it is, before its next step.
     fn measuring(&self, start: &ModelRef) -> Vec<(TaskId, Work)> {
-        let Some(staleness) = &self.staleness else { return Vec::new() };
-        let policy = self.training.version(self, start);
-        staleness.candidates(self, &policy, self.training.learned())
+        let (policy, step) = (self.training.version(self, start), self.training.learned());
+        let staleness = self.staleness.iter().flat_map(|s| s.candidates(self, &policy, step));
+        let selection = self.selection.iter().flat_map(|s| s.validation(self, &policy, step));
+        staleness.chain(selection).collect()
     }
 
     /// Whether nothing is left to be measured of the policy after `steps` steps.
     fn is_measured(&self, steps: usize) -> bool {
         self.staleness.as_ref().is_none_or(|staleness| staleness.is_done(steps))
+            && self.selection.as_ref().is_none_or(|selection| selection.is_validated(steps))
+    }
+
+    /// The start with the trainable parameters of that artifact put in.
+    fn version_of(&self, start: &ModelRef, parameters: &str) -> ModelRef {
+        ModelRef::Version {
+            start: Box::new(start.clone()),
+            lora: self.job.lora.clone(),
+            parameters: parameters.to_owned(),
+        }
+    }
+
+    /// The policy as it is now; at the end, the one that the job leaves.
+    fn current_policy(&self, start: &ModelRef) -> ModelRef {
+        match self.selection.as_ref().and_then(Selecting::saved) {
+            Some(model) => ModelRef::Saved(model.to_owned()),
+            None => self.training.version(self, start),
+        }
     }
 
     fn checks(&self) -> Vec<(TaskId, Work)> {
@@ -333,6 +372,7 @@ impl Machine {
         // What several judged is counted once, by who mixes it.
         let unscorable = match task {
             TaskId::Score { .. } | TaskId::Staleness { .. } => 0,
+            TaskId::ValidateScore { .. } | TaskId::JudgeCandidate { .. } => 0,
             _ => result.unscorable(),
         };
         let effects = self.apply(task, result)?;
@@ -385,7 +425,12 @@ impl Machine {
                 self.training.scored(&self.job, step, (chunk, part), rewards)?
             }
             (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
-                self.training.stepped(&self.job, &self.inputs, step, stepped)?
+                let candidate = stepped.candidate.clone();
+                let effects = self.training.stepped(&self.job, &self.inputs, step, stepped)?;
+                if let (Some(selection), Some(artifact)) = (&mut self.selection, candidate) {
+                    selection.offered(step + 1, artifact);
+                }
+                effects
             }
             (TaskId::Staleness { chunk, .. }, WorkResult::Pairs(pairs)) => {
                 self.staleness_mut(task)?.sampled(chunk, pairs);
@@ -396,6 +441,24 @@ impl Machine {
             }
             (TaskId::Staleness { step, chunk, .. }, WorkResult::Rewards(rewards)) => {
                 self.staleness_mut(task)?.scored(step, chunk, rewards)?
+            }
+            (TaskId::Validate { chunk, .. }, WorkResult::Rollouts(responses)) => {
+                self.selection_mut(task)?.responded(chunk, responses);
+                Vec::new()
+            }
+            (TaskId::ValidateScore { step, chunk, part }, WorkResult::Rewards(rewards)) => {
+                self.selection_mut(task)?.scored(step, (chunk, part), rewards)
+            }
+            (TaskId::Challenge { step, chunk }, WorkResult::Contests(contests)) => {
+                self.selection_mut(task)?.challenged(step, chunk, contests);
+                Vec::new()
+            }
+            (TaskId::JudgeCandidate { step, chunk }, WorkResult::Evaluations(records)) => {
+                self.selection_mut(task)?.judged(step, chunk, records);
+                Vec::new()
+            }
+            (TaskId::SavePolicy, WorkResult::Saved(model)) => {
+                self.selection_mut(task)?.was_saved(model)?
             }
             (TaskId::Respond(chunk), WorkResult::Contests(contests)) => {
                 self.evaluation.responded(chunk, contests);
@@ -417,6 +480,10 @@ impl Machine {
         self.staleness.as_mut().ok_or_else(|| wrong_kind(task))
     }
 
+    fn selection_mut(&mut self, task: TaskId) -> Result<&mut Selecting, Error> {
+        self.selection.as_mut().ok_or_else(|| wrong_kind(task))
+    }
+
     /// Every stage, in order.
     pub fn progress(&self) -> Vec<StageProgress> {
         let one = |stage: &str, done: bool| StageProgress::new(stage, usize::from(done), 1);
@@ -433,6 +500,7 @@ impl Machine {
         }
         stages.push(self.training.progress());
         stages.extend(self.staleness.as_ref().map(Measuring::progress));
+        stages.extend(self.selection.as_ref().map(Selecting::progress));
         stages.push(self.evaluation.progress());
         for stage in &mut stages {
             stage.unscorable += self.unscorable.get(stage.stage.as_str()).copied().unwrap_or(0);
@@ -446,6 +514,8 @@ impl Machine {
             TaskId::CheckLabeler | TaskId::Demonstrate(_) => true,
             TaskId::Label(_) | TaskId::Judge(_) => true,
             TaskId::Staleness { part, .. } => part == Measure::Label,
+            TaskId::JudgeCandidate { .. } => true,
+            TaskId::ValidateScore { part, .. } => self.training.is_the_labelers(part),
             TaskId::Score { part, .. } => self.training.is_the_labelers(part),
             _ => false,
         }
@@ -459,7 +529,12 @@ impl Machine {
     /// What it comes to, once everything is done.
     pub fn outcome(&self) -> Option<JobOutcome> {
         let win_rates = self.evaluation.win_rates()?;
-        Some(JobOutcome { win_rates, policy: self.policy.clone()?, labeler: self.labeler.clone()? })
+        Some(JobOutcome {
+            win_rates,
+            policy: self.policy.clone()?,
+            labeler: self.labeler.clone()?,
+            selection: self.selection.as_ref().and_then(Selecting::summary),
+        })
     }
 }
 

@@ -151,11 +151,7 @@ impl PolicyTraining {
     /// The policy after `steps` steps.
     fn version_after(&self, steps: usize, machine: &Machine, start: &ModelRef) -> ModelRef {
         match self.versions.get(&steps) {
-            Some(parameters) => ModelRef::Version {
-                start: Box::new(start.clone()),
-                lora: machine.job.lora.clone(),
-                parameters: parameters.clone(),
-            },
+            Some(parameters) => machine.version_of(start, parameters),
             None => start.clone(),
         }
     }
@@ -231,6 +227,7 @@ impl PolicyTraining {
             steps: self.steps,
             checkpoint: self.checkpoint,
             lessons,
+            candidate: machine.selection.as_ref().is_some_and(|s| s.is_candidate(step + 1)),
         })
     }
 
@@ -392,7 +389,7 @@ pub fn figures_of_interest(metrics: &Value) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-fn items(prompts: &[Prompt], rollouts: &[Rollout]) -> Vec<Item> {
+pub(super) fn items(prompts: &[Prompt], rollouts: &[Rollout]) -> Vec<Item> {
     let items = prompts.iter().zip(rollouts);
     items
         .map(|(prompt, rollout)| Item { prompt: prompt.clone(), response: rollout.text.clone() })

@@ -156,6 +156,10 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
         Work::MatchUps(asked) => WorkResult::Rewards(vec![Ok(0.5); asked.items.len()]),
         Work::Score(asked) => WorkResult::Rewards(vec![Ok(0.25); asked.items.len()]),
         Work::PolicyStep(asked) => WorkResult::Stepped(step(asked, artifacts).await),
+        Work::SavePolicy(_) => {
+            let model = train("policy", artifacts).await.model;
+            WorkResult::Saved(model)
+        }
         Work::Respond(asked) => WorkResult::Contests(each(&asked.trained, contest)),
         Work::Judge(asked) => {
             WorkResult::Evaluations(asked.contests.iter().map(|c| judge(asked, c)).collect())
@@ -229,13 +233,14 @@ async fn step(asked: &PolicyStep, artifacts: &Artifacts) -> Stepped {
         assert!(episodes.iter().all(|episode| episode.reward.is_ok()));
     }
     let last = asked.step == asked.steps;
-    let model = match last {
+    let model = match last && !asked.candidate {
         true => Some(train("policy", artifacts).await.model),
         false => None,
     };
     let metrics = json!({"stage": "policy", "step": asked.step, "reward": 0.5, "kl": 0.125});
     let parameters = format!("versions/policy-{:08}.safetensors", asked.step);
-    Stepped { metrics, parameters, checkpointed: last, model }
+    let candidate = asked.candidate.then(|| format!("candidates/policy-{:08}", asked.step));
+    Stepped { metrics, parameters, checkpointed: last, model, candidate }
 }
 
 fn contest(prompt: &Prompt, number: usize) -> Contest {
