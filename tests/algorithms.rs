@@ -104,6 +104,7 @@ fn each_runs_from_its_job_file_to_its_report_and_leaves_the_same_bits_again() {
         }
         let report = String::from_utf8(file("one", "report.md")).unwrap();
         assert!(report.contains("Reinforcement learning"), "{name}: {report}");
+        assert_eq!(report.contains("Samples by step"), name != "dpo", "{name}: {report}");
     }
 }
 

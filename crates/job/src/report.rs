@@ -1,5 +1,6 @@
 //! The report of a run, from what its folder holds.
 
+mod samples;
 mod selection;
 mod staleness;
 
@@ -44,7 +45,9 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     let mut sections = vec![win_rate_section(&win_rates)];
     sections.extend(samples_section(job, folder)?);
     sections.extend(manifest.selection.as_ref().map(selection::section));
-    sections.extend(policy_section(job, folder, &metrics)?);
+    let drawn: Vec<SampleRecord> = folder.read("samples.jsonl")?;
+    sections.extend(policy_section(job, &drawn, &metrics));
+    sections.extend(samples::section(&drawn));
     if let Some(summary) = folder.finished::<RewardSummary>("reward")? {
         sections.push(reward_section(&summary, &metrics));
         sections.extend(staleness::section(&metrics));
@@ -223,8 +226,10 @@ fn samples_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Err
             let verdict = record.verdicts.get(headline).or_else(|| record.verdicts.values().next());
             Sample {
                 prompt: record.contest.prompt.as_context(),
-                left: ("start".into(), record.contest.start.clone()),
-                right: ("trained".into(), record.contest.trained.clone()),
+                sides: vec![
+                    ("start".into(), record.contest.start.clone()),
+                    ("trained".into(), record.contest.trained.clone()),
+                ],
                 note: match verdict {
                     Some(Judged::Verdict(v)) => {
                         format!("score {:.3} before, {:.3} after", v.start, v.trained)
@@ -262,13 +267,9 @@ fn plot(title: &str, metrics: &[Value], stage: &str, fields: &[&str]) -> Plot {
     }
 }
 
-fn policy_section(
-    job: &Job,
-    folder: &RunFolder,
-    metrics: &[Value],
-) -> Result<Option<Section>, Error> {
+fn policy_section(job: &Job, samples: &[SampleRecord], metrics: &[Value]) -> Option<Section> {
     if !metrics.iter().any(|m| m["stage"] == "policy") {
-        return Ok(None);
+        return None;
     }
     let plots: [(&str, &[&str]); 8] = [
         ("Reward", &["reward", "shaped_reward"]),
@@ -287,7 +288,6 @@ fn policy_section(
     let parts = plot("Mean of each part of the reward", metrics, "policy", &Vec::from_iter(parts));
     let plots = plots.into_iter().chain([parts]);
     let mut blocks: Vec<Block> = plots.filter(measured).map(Block::Plot).collect();
-    let samples: Vec<SampleRecord> = folder.read("samples.jsonl")?;
     let last = samples.last().map_or(0, |s| s.step);
     let of_step = |step: usize| samples.iter().filter(move |s| s.step == step);
     let distinct = |step: usize| {
@@ -310,7 +310,7 @@ fn policy_section(
              the policy's weights, with decay {decay}. The curves are of the policy itself."
         )));
     }
-    Ok(Some(Section { title: "Reinforcement learning".into(), blocks }))
+    Some(Section { title: "Reinforcement learning".into(), blocks })
 }
 
 /// Names of a mixture's means in a record.

@@ -45,7 +45,7 @@ pub enum Block {
     Table(Table),
     /// A chart; one summary line in Markdown.
     Plot(Plot),
-    /// Pairs of completions to read side by side.
+    /// Completions to read side by side.
     Samples(Vec<Sample>),
 }
 
@@ -175,15 +175,13 @@ pub(crate) fn is_drawable(value: f64) -> bool {
     value.abs() < 1e150
 }
 
-/// Two completions of one prompt.
+/// Completions of one prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// What both sides answer.
+    /// What they all answer.
     pub prompt: String,
-    /// Label and text of the first completion.
-    pub left: (String, String),
-    /// Label and text of the second completion.
-    pub right: (String, String),
+    /// Label and text of each completion, from left to right.
+    pub sides: Vec<(String, String)>,
     /// What the judge made of them; may be empty.
     pub note: String,
 }

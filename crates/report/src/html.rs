@@ -105,10 +105,10 @@ fn grid(table: &Table) -> String {
 
 fn sample(sample: &Sample) -> String {
     let prompt = passage("prompt", "Prompt", &sample.prompt);
-    let left = passage("side", &sample.left.0, &sample.left.1);
-    let right = passage("side", &sample.right.0, &sample.right.1);
+    let side = |(label, text): &(String, String)| passage("side", label, text);
+    let sides: String = sample.sides.iter().map(side).collect();
     let note = optional("p", "note", &sample.note);
-    format!("<article>\n{prompt}<div class=\"pair\">\n{left}{right}</div>\n{note}</article>\n")
+    format!("<article>\n{prompt}<div class=\"pair\">\n{sides}</div>\n{note}</article>\n")
 }
 
 /// A labelled text. It goes into a `div` because `pre` would swallow a leading newline; `dir`
@@ -151,8 +151,7 @@ mod tests {
         };
         let sample = Sample {
             prompt: text(),
-            left: (text(), text()),
-            right: (text(), text()),
+            sides: vec![(text(), text()), (text(), text())],
             note: text(),
         };
         let blocks = vec![

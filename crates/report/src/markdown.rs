@@ -73,7 +73,7 @@ fn span(series: &Series) -> String {
 
 fn sample(sample: &Sample) -> Vec<String> {
     let mut parts = vec!["**Prompt**".into(), fenced(&sample.prompt)];
-    for (label, text) in [&sample.left, &sample.right] {
+    for (label, text) in &sample.sides {
         parts.push(format!("**{}**", one_line(label)));
         parts.push(fenced(text));
     }
@@ -207,11 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn samples_show_prompt_both_sides_and_note() {
+    fn samples_show_prompt_all_sides_and_note() {
         let sample = Sample {
             prompt: "Say hi".into(),
-            left: ("sft".into(), "hi".into()),
-            right: ("ppo".into(), "```\nhi\n```".into()),
+            sides: vec![("sft".into(), "hi".into()), ("ppo".into(), "```\nhi\n```".into())],
             note: "right preferred".into(),
         };
         let markdown = document(vec![Block::Samples(vec![sample])]).to_markdown();

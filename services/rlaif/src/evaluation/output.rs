@@ -110,8 +110,7 @@ pub fn samples(prompts: &[Prompt], arms: &[Responses], contests: &[Contest]) -> 
         };
         Some(Sample {
             prompt: prompts[contest.prompt].as_context(),
-            left: text(&contest.first)?,
-            right: text(&contest.second)?,
+            sides: vec![text(&contest.first)?, text(&contest.second)?],
             note: format!("{} is better by {:.3}", contest.first, verdict.preference),
         })
     };
