@@ -1,6 +1,6 @@
 //! What a job asks its labeler, before it is run.
 
-use crate::{Inputs, Job, RewardSource};
+use crate::{Inputs, Job, PartSource};
 use rlaif_template::{Asking, Kind, Template};
 use rlaif_types::{LabelSource, Prompt};
 
@@ -23,40 +23,69 @@ impl Job {
     /// All questions to the labeler, in the order of the stages. What a labeler writes as demonstrations is
     /// not among them.
     pub fn questions<'a>(&self, inputs: &'a Inputs) -> Vec<Questions<'a>> {
-        let of_training = |stage, count| Questions {
+        let plain = |stage, count, template, prompts| Questions {
             stage,
             count,
-            template: &inputs.template,
-            asking: self.labeler.asking.clone(),
-            prompts: &inputs.prompts,
-        };
-        let mut all = Vec::new();
-        if let Some(reward_model) = &self.reward_model
-            && reward_model.labels != LabelSource::Human
-        {
-            all.push(of_training("label", reward_model.pairs));
-        }
-        let responses = self.rl.steps * self.rl.batch_size;
-        match self.rl.reward {
-            RewardSource::Labeler => all.push(of_training("score", responses)),
-            RewardSource::Pairwise => {
-                // Each group's members meet each other once.
-                let match_ups = responses * (self.rl.group_size - 1) / 2;
-                all.push(of_training("score", match_ups));
-            }
-            RewardSource::Model | RewardSource::Preferences => {}
-        }
-        let contests = inputs.heldout.len() * self.evaluate.samples_per_prompt;
-        all.extend(inputs.evaluation_templates.iter().map(|template| Questions {
-            stage: "evaluate",
-            // Of a contest both responses are rated.
-            count: if template.kind == Kind::Compare { contests } else { 2 * contests },
             template,
             asking: Asking::default(),
-            prompts: &inputs.heldout,
-        }));
+            prompts,
+        };
+        let asked = self.labeler.asking.clone();
+        let mut all = Vec::new();
+        if let Some(reward_model) = &self.reward_model {
+            if reward_model.labels != LabelSource::Human {
+                let label = plain("label", reward_model.pairs, &inputs.template, &inputs.prompts);
+                all.push(Questions { asking: asked.clone(), ..label });
+            }
+            if let Some(staleness) = &reward_model.staleness {
+                // The start is measured, too.
+                let pairs = (1 + self.versions(staleness.every)) * staleness.pairs;
+                let measure = plain("staleness", pairs, &inputs.template, &inputs.heldout);
+                all.push(Questions { asking: asked.clone(), ..measure });
+            }
+        }
+        let heldout = inputs.heldout.len();
+        let (validating, versions, candidates) = match &self.rl.selection {
+            Some(selection) => {
+                let versions = self.versions(selection.every);
+                (selection.prompts.min(heldout), versions, selection.candidates.min(versions))
+            }
+            None => (0, 0, 0),
+        };
+        for (number, part) in self.rl.reward_parts().iter().enumerate() {
+            let own = inputs.mixture_templates.get(number);
+            let (template, asking) = match own.map(Option::as_ref) {
+                Some(template) => (template, part.asking.clone()),
+                None => (Some(&inputs.template), asked.clone()),
+            };
+            let Some(template) = template.filter(|_| part.is_the_labelers()) else { continue };
+            let responses = self.rl.steps * self.rl.batch_size;
+            let count = match part.source {
+                // Each group's members meet each other once.
+                PartSource::Pairwise => responses * (self.rl.group_size - 1) / 2,
+                PartSource::Labeler | PartSource::Model => responses,
+            };
+            let score = plain("score", count, template, &inputs.prompts);
+            all.push(Questions { asking: asking.clone(), ..score });
+            let validate = plain("validate", versions * validating, template, &inputs.heldout);
+            all.push(Questions { asking, ..validate });
+        }
+        let contests = (heldout - validating) * self.evaluate.samples_per_prompt;
+        let judging = [("select", candidates * validating, 1), ("evaluate", contests, usize::MAX)];
+        for (stage, contests, templates) in judging {
+            all.extend(inputs.evaluation_templates.iter().take(templates).map(|template| {
+                // Of a contest both responses are rated.
+                let each = if template.kind == Kind::Compare { 1 } else { 2 };
+                plain(stage, each * contests, template, &inputs.heldout)
+            }));
+        }
         all.retain(|questions| questions.count > 0);
         all
+    }
+
+    /// Versions of the policy where one is looked at every so many steps, and the last.
+    fn versions(&self, every: usize) -> usize {
+        self.rl.steps.div_ceil(every)
     }
 }
 
@@ -79,6 +108,12 @@ mod tests {
             heldout: prompts,
             template: template(&job.labeler.template),
             evaluation_templates: job.evaluate.templates.iter().map(|t| template(t)).collect(),
+            mixture_templates: job
+                .rl
+                .mixture
+                .iter()
+                .map(|part| part.template.as_deref().map(template))
+                .collect(),
         };
         let questions = job.questions(&inputs);
         questions.iter().map(|q| (q.stage, q.count, q.template.kind)).collect()
@@ -99,6 +134,27 @@ mod tests {
         let found = asked("reward = 'pairwise'\ngroup_size = 4\n");
         // Ten groups of four, six match-ups in each.
         assert_eq!(found[0], ("score", 60, Kind::Compare));
+    }
+
+    #[test]
+    fn each_part_of_a_mixture_asks_by_its_own_template() {
+        let found = asked(
+            "reward = 'mixture'\nmixture = [{ source = 'model', weight = 1.0 }, \
+             { source = 'labeler', weight = 0.5, template = 'helpful/rating' }]\n\
+             selection = { every = 2, candidates = 2, prompts = 1 }\n\
+             [reward_model]\npairs = 40\nstaleness = { every = 4, pairs = 10 }\n",
+        );
+        let training = [
+            ("label", 40, Kind::Compare),
+            // At the start, after 4 steps and after 5.
+            ("staleness", 30, Kind::Compare),
+            ("score", 40, Kind::Rate),
+            ("validate", 3, Kind::Rate),
+            ("select", 2, Kind::Compare),
+        ];
+        assert_eq!(found[..5], training);
+        // One of two held-out prompts is the selection's.
+        assert_eq!(found[5..], [("evaluate", 3, Kind::Compare), ("evaluate", 6, Kind::Rate)]);
     }
 
     #[test]
