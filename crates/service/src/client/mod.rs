@@ -1,5 +1,7 @@
-//! Calls to other services: a channel that carries token and trace, and a policy that bounds a call
-//! in time and repeats it where that is safe.
+//! Calls to other services: a channel that carries token and trace and spreads calls over all instances behind a
+//! name, and a policy that bounds a call in time and repeats it where that is safe.
+
+mod instances;
 
 use crate::config::{Problems, Secret, Validate};
 use crate::metrics::names;
@@ -7,8 +9,10 @@ use crate::telemetry;
 use crate::tls::{self, ClientTls};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use instances::{Instances, Unreached};
 use serde::{Deserialize, Serialize};
 use std::error::Error as StdError;
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -19,7 +23,7 @@ use tonic::body::Body;
 use tonic::transport::{self, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tower::Service;
+use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
 /// Where a service is and how to call it.
@@ -110,13 +114,19 @@ fn is_loopback(uri: &Uri) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A connection that generated clients are made over, made when first needed and again when lost.
-/// Cheap to clone. Each call carries the token and the trace of its caller.
-#[derive(Debug, Clone)]
+/// What generated clients are made over: connections to all instances behind the endpoint's name, made when first
+/// needed and again when lost. Cheap to clone. Each call carries the token and the trace of its caller.
+#[derive(Clone)]
 pub struct Channel {
-    inner: transport::Channel,
+    instances: Arc<Instances>,
     endpoint: Arc<str>,
     authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 /// A channel to the service.
@@ -130,12 +140,16 @@ pub fn channel(config: &Config) -> Result<Channel, Error> {
         Ok::<_, http::header::InvalidHeaderValue>(value)
     });
     let authorization = authorization.transpose().map_err(|_| Error::Token)?;
-    let endpoint = config.endpoint.as_str().into();
-    Ok(Channel { inner: plain_channel(config)?, endpoint, authorization })
+    let instances = Arc::new(Instances::new(endpoint(config)?, config.connect_timeout));
+    Ok(Channel { instances, endpoint: config.endpoint.as_str().into(), authorization })
 }
 
-/// A channel without token and trace.
+/// A single connection without token and trace.
 pub(crate) fn plain_channel(config: &Config) -> Result<transport::Channel, Error> {
+    Ok(endpoint(config)?.connect_lazy())
+}
+
+fn endpoint(config: &Config) -> Result<Endpoint, Error> {
     let malformed = |source| Error::Endpoint { endpoint: config.endpoint.clone(), source };
     let mut endpoint = Endpoint::from_shared(config.endpoint.clone())
         .map_err(malformed)?
@@ -145,7 +159,7 @@ pub(crate) fn plain_channel(config: &Config) -> Result<transport::Channel, Error
     if let Some(tls) = &config.tls {
         endpoint = endpoint.tls_config(tls.load()?).map_err(malformed)?;
     }
-    Ok(endpoint.connect_lazy())
+    Ok(endpoint)
 }
 
 impl Service<Request<Body>> for Channel {
@@ -153,8 +167,9 @@ impl Service<Request<Body>> for Channel {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(|error| unreached(&self.endpoint, error))
+    /// Always: which instance takes the call is seen when there is one.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -174,9 +189,32 @@ impl Service<Request<Body>> for Channel {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let (call, endpoint) = (self.inner.call(request), self.endpoint.clone());
-        let call = async move { call.await.map_err(|error| unreached(&endpoint, error)) };
+        let (instances, endpoint) = (self.instances.clone(), self.endpoint.clone());
+        let call = async move { call(&instances, &endpoint, request).await };
         Box::pin(call.instrument(span))
+    }
+}
+
+/// Makes a call of the instance whose turn it is.
+async fn call(
+    instances: &Instances,
+    endpoint: &str,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let (instance, mut channel) = instances.next().await.map_err(|why| match why {
+        Unreached::Name(error) => Status::unavailable(format!("cannot reach {endpoint}: {error}")),
+        Unreached::Instance(error) => unreached(endpoint, error),
+    })?;
+    let answer = async { channel.ready().await?.call(request).await };
+    match answer.await {
+        Ok(response) => Ok(response),
+        Err(error) => {
+            let status = unreached(endpoint, error);
+            if status.code() == Code::Unavailable {
+                instance.lose().await;
+            }
+            Err(status)
+        }
     }
 }
 
