@@ -293,6 +293,8 @@ def _channel(address: str, tls: _Tls, *, has_token: bool) -> grpc.Channel:
         ("grpc.max_receive_message_length", -1),
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
+        # A name may stand for several instances: calls go to all that are there, in turn.
+        ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
         # A dead connection is found before a call is, also while nothing is asked.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
