@@ -295,6 +295,11 @@ def _channel(address: str, tls: _Tls, *, has_token: bool) -> grpc.Channel:
         ("grpc.enable_http_proxy", 0),
         # A name may stand for several instances: calls go to all that are there, in turn.
         ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+        # Repeating a call is of use only where gRPC tries to connect again meanwhile, to a successor that may
+        # have another address. Its own pauses grow to two minutes, and it asks the resolver twice a minute.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 1_000),
         # A dead connection is found before a call is, also while nothing is asked.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
