@@ -202,26 +202,39 @@ fn every_service_accepts_its_settings() {
     assert_eq!(checked, 1 + 2 * WORKERS.len());
 }
 
+/// What a file beside docker-compose.yml adds to services.
+#[derive(Deserialize)]
+struct Overlay {
+    services: BTreeMap<String, Added>,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    environment: BTreeMap<String, String>,
+    ports: Vec<String>,
+}
+
 #[test]
-fn rewards_for_trainers_are_published_on_this_machine_only() {
-    #[derive(Deserialize)]
-    struct Overlay {
-        services: BTreeMap<String, Added>,
-    }
-    #[derive(Deserialize)]
-    struct Added {
-        environment: BTreeMap<String, String>,
-        ports: Vec<String>,
-    }
-    let overlay: Overlay = load("deploy/compose/get-reward.yml");
-    let (mut compose, folder) = (compose(), secrets());
-    for (name, added) in overlay.services {
-        assert_eq!(added.ports, ["127.0.0.1:7410:7410"], "{name}");
-        let service = compose.services.get_mut(&name).unwrap();
-        service.environment.extend(added.environment);
-        let dumped = dump_config(&name, service, folder.path());
-        let why = String::from_utf8_lossy(&dumped.stderr);
-        assert!(dumped.status.success(), "{name} refuses its settings: {why}");
+fn what_is_added_for_direct_callers_is_accepted_and_published_on_this_machine_only() {
+    for (overlay, published) in [
+        ("get-reward.yml", &[("reward", "7410:7410")][..]),
+        (
+            "direct.yml",
+            &[("labeler", "7411:7400"), ("reward", "7412:7400"), ("rollout", "7413:7400")][..],
+        ),
+    ] {
+        let overlay: Overlay = load(&format!("deploy/compose/{overlay}"));
+        let (mut compose, folder) = (compose(), secrets());
+        let names: Vec<&String> = overlay.services.keys().collect();
+        assert_eq!(names, published.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        for ((name, added), (_, port)) in overlay.services.into_iter().zip(published) {
+            assert_eq!(added.ports, [format!("127.0.0.1:{port}")], "{name}");
+            let service = compose.services.get_mut(&name).unwrap();
+            service.environment.extend(added.environment);
+            let dumped = dump_config(&name, service, folder.path());
+            let why = String::from_utf8_lossy(&dumped.stderr);
+            assert!(dumped.status.success(), "{name} refuses its settings: {why}");
+        }
     }
 }
 
