@@ -140,6 +140,10 @@ fn kind(of: &Type) -> Kind {
             Kind::Named(names) => Kind::Map(names),
             _ => Kind::Other,
         },
+        ("Vec", [inner]) => match kind(inner) {
+            Kind::Value(text) => Kind::Value(format!("list of {text}")),
+            _ => Kind::Other,
+        },
         ("bool", _) => value("true or false"),
         ("u32" | "u64" | "usize" | "f64", _) => value("number"),
         ("Duration", _) => value("duration"),

@@ -59,6 +59,8 @@ impl Manifest {
     pub const REWARD: &str = "checkpoints/reward";
     /// The trained policy's.
     pub const POLICY: &str = "checkpoints/policy";
+    /// Artifact of its adapter's factors, where adapters were trained.
+    pub const ADAPTER: &str = "checkpoints/policy-adapter.safetensors";
 
     /// The manifest of a finished job; `checkpoints` are hashes of weights by artifact.
     ///

@@ -452,12 +452,12 @@ fn a_measurement_asks_the_policy_as_it_is_and_the_next_step_waits_for_it() {
 const SELECTION: &str = "[rl]\nreward = 'labeler'\nsteps = 5\nbatch_size = 6\n\
     [rl.selection]\nevery = 2\ncandidates = 2\nprompts = 3\n";
 
-/// Answers of a labeler that rates the versions of SELECTION 0.1, 0.3 and 0.2, and of a judge that finds the
+/// Answers of a labeler that rates the versions of SELECTION 0.125, 0.5 and 0.25, and of a judge that finds the
 /// last of these the best.
 fn select(item: &WorkItem) -> WorkResult {
     match (&item.work, item.task) {
         (Work::Rate(work), TaskId::ValidateScore { step, .. }) => {
-            let reward = [(2, 0.1), (4, 0.3), (5, 0.2)].into_iter().find(|(s, _)| *s == step);
+            let reward = [(2, 0.125), (4, 0.5), (5, 0.25)].into_iter().find(|(s, _)| *s == step);
             WorkResult::Rewards(vec![Ok(reward.unwrap().1); work.items.len()])
         }
         (Work::Judge(work), TaskId::JudgeCandidate { step, .. }) => {
@@ -490,7 +490,7 @@ fn of_the_versions_with_the_highest_reward_the_one_that_the_judge_prefers_is_lef
     }
     let selection = machine.outcome().unwrap().selection.unwrap();
     let versions: Vec<_> = selection.versions.iter().map(|v| (v.step, v.reward)).collect();
-    assert_eq!(versions, [(2, Some(0.1)), (4, Some(0.3)), (5, Some(0.2))]);
+    assert_eq!(versions, [(2, Some(0.125)), (4, Some(0.5)), (5, Some(0.25))]);
     let rates: Vec<Option<f64>> =
         selection.versions.iter().map(|v| v.win_rate.as_ref().map(|rate| rate.win_rate)).collect();
     assert_eq!((rates, selection.chosen), (vec![None, Some(0.0), Some(1.0)], 5));

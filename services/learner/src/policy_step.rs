@@ -7,7 +7,7 @@
 use crate::preferences::preference_pairs;
 use crate::versions;
 use rlaif_job::{
-    Lessons, Manifest, PolicyStep, SavePolicy, Stepped, Training, WorkItem, WorkResult,
+    Lessons, Manifest, ModelRef, PolicyStep, SavePolicy, Stepped, Training, WorkItem, WorkResult,
     batch_of_step, figures_of_interest,
 };
 use rlaif_models::CausalLm;
@@ -73,6 +73,9 @@ pub(crate) fn save_policy(job: &JobResources, work: &SavePolicy) -> Result<WorkR
     let chosen = job.language_model(&work.policy.model)?;
     let (model, checkpoint) = (&chosen.model, &chosen.checkpoint);
     save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
+    if let ModelRef::Version { lora: Some(_), parameters, .. } = &work.policy.model {
+        job.artifacts.put(Manifest::ADAPTER, job.artifacts.get(parameters)?)?;
+    }
     Ok(WorkResult::Saved(Manifest::POLICY.to_owned()))
 }
 
@@ -196,6 +199,10 @@ impl Held {
         if leaves_model {
             let (model, checkpoint) = (self.trainer.trained().merged(), &self.start.checkpoint);
             save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
+            if self.training.lora.is_some() {
+                let trained = self.trainer.trained();
+                versions::put(&job.artifacts, Manifest::ADAPTER.to_owned(), trained)?;
+            }
         }
         let candidate = work
             .candidate

@@ -34,7 +34,8 @@ pub(crate) fn keep_candidate(
     put(artifacts, format!("candidates/policy-{step:08}.safetensors"), policy)
 }
 
-fn put(artifacts: &BlockingArtifacts, name: String, policy: &CausalLm) -> Result<String, Failure> {
+/// Stores the trainable parameters of `policy`.
+pub(crate) fn put(artifacts: &BlockingArtifacts, name: String, policy: &CausalLm) -> Result<String, Failure> {
     let mut parameters = TrainerState::default();
     parameters.put_parameters("policy", policy);
     artifacts.put(&name, parameters.to_bytes())?;

@@ -65,6 +65,8 @@ fn stages(job: &Job, models: &Models) -> Vec<Stage> {
     if job.rl.steps > 0 {
         let beside = Beside {
             rollouts: job.rl.reward != RewardSource::Preferences,
+            // The first step draws with the start itself.
+            versions: job.rl.steps > 1,
             average: job.rl.ema_decay.is_some(),
         };
         let name = "while the policy learns";
@@ -97,6 +99,8 @@ fn optimizers(job: &Job) -> Vec<OptimizerConfig> {
 struct Beside {
     /// An engine that draws rollouts.
     rollouts: bool,
+    /// It draws with weights that training has made.
+    versions: bool,
     /// An average of the policy's weights.
     average: bool,
 }
@@ -161,6 +165,7 @@ impl Sizes {
         let state = 2 * (networks * self.trained + moments + average);
         let model = self.merged + self.policy;
         // Its bytes, its numbers, and the weights made of them.
+        let drawn_with = if beside.versions { self.merged } else { 0 };
         let version = if beside.rollouts { 2 * self.trained + self.merged } else { 0 };
         let (step, moved) = (gradients + self.activations, state.max(model).max(version));
         let mut parts = vec![
@@ -170,7 +175,7 @@ impl Sizes {
             ("optimiser", moments),
         ];
         if beside.rollouts {
-            parts.push(("weights that rollouts are drawn with", self.merged));
+            parts.push(("weights that rollouts are drawn with", drawn_with));
             parts.push(("keys and values", self.keys_and_values));
         }
         match step >= moved {

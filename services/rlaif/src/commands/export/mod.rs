@@ -22,9 +22,6 @@ pub struct Args {
     /// Write the run's adapter into this folder.
     #[arg(long, value_name = "FOLDER")]
     adapter: Option<PathBuf>,
-    /// The step after which the adapter is taken; the last one that is kept by default.
-    #[arg(long, requires = "adapter")]
-    step: Option<usize>,
     /// What the adapter says it belongs to; by default the model that its training began with.
     #[arg(long, value_name = "MODEL", requires = "adapter")]
     base: Option<String>,
@@ -34,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     match &args.adapter {
-        Some(folder) => adapter::write(Path::new(&args.job), folder, args.step, args.base),
+        Some(folder) => adapter::write(Path::new(&args.job), folder, args.base),
         None => pairs::fetch(args.job, args.out.as_deref(), &args.server),
     }
 }
