@@ -1,7 +1,7 @@
 """Direct callers at a steady rate, for deploy/compose/rolling: they ask every service until told to stop.
 
 Of each service two callers repeat a call as the Python client does, with thirty attempts; a third, the
-plain one, makes one attempt. One more follows the job. What they met is printed when SIGTERM comes, in a
+plain one, makes one attempt. One more follows the jobs. What they met is printed when SIGTERM comes, in a
 table of the time before SIGUSR1 and one of that after.
 """
 
@@ -91,15 +91,22 @@ def asking(service: str, policy: CallPolicy, job_id: str) -> Callable[[], object
     return lambda: drawing.generate("Say something.", max_new_tokens=4, temperature=1.0, seed=1)
 
 
-def follow(job_id: str, said: dict[str, str]) -> None:
-    """Watch the job from its first event to its last."""
+def follow(said: dict[str, str]) -> None:
+    """Watch every job from its first event to its last."""
+    ended: set[str] = set()
     events = 0
     try:
         with Client(policy=REPEATING) as client:
-            for event in client.watch(job_id):
-                events += 1
-                if isinstance(event, Finished):
-                    said["watch"] = f"{events} events, ended with the job: {event.job.state}"
+            while not STOP.is_set():
+                for job in client.jobs():
+                    if job.job_id in ended:
+                        continue
+                    for event in client.watch(job.job_id):
+                        events += 1
+                        if isinstance(event, Finished):
+                            ended.add(job.job_id)
+                STOP.wait(1)
+            said["watch"] = f"{len(ended)} jobs to their ends, {events} events"
     except RlaifError as error:
         said["watch"] = f"ERROR after {events} events: {error}"
 
@@ -121,7 +128,7 @@ def main(job_id: str) -> None:
     services = ("coordinator", "labeler", "reward", "rollout")
     met = {(service, kind): Met() for service in services for kind in ("repeating", "plain")}
     said = {"watch": "not ended"}
-    threads = [threading.Thread(target=follow, args=(job_id, said), daemon=True)]
+    threads = [threading.Thread(target=follow, args=(said,), daemon=True)]
     for service in services:
         for kind, policy, count in (("repeating", REPEATING, 2), ("plain", PLAIN, 1)):
             for _ in range(count):
@@ -143,7 +150,7 @@ def main(job_id: str) -> None:
     print(f"watch: {said['watch']}", flush=True)
     failed = any(of.errors for (_, kind), of in met.items() if kind == "repeating")
     silent = any(not of.answers for of in met.values())
-    sys.exit(1 if failed or silent or "ended with the job" not in said["watch"] else 0)
+    sys.exit(1 if failed or silent or "jobs to their ends" not in said["watch"] else 0)
 
 
 if __name__ == "__main__":

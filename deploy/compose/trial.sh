@@ -57,12 +57,12 @@ reinforce = { policy = { lr = 1e-3 }, value = { lr = 1e-3 } }
 JOB
     chmod -R a+rX "$RLAIF_MODELS" "$RLAIF_JOBS"
 }
-# That a job left what `rlaif run` leaves of the same file, byte for byte.
+# That a job left what `rlaif run` leaves of the same file, byte for byte: same_as_one_process JOB FILE.
 same_as_one_process() {
     client report "$1" --format manifest >"$scratch/cluster.json"
-    mkdir "$scratch/alone" && chmod 777 "$scratch/alone"
+    rm -rf "$scratch/alone" && mkdir "$scratch/alone" && chmod 777 "$scratch/alone"
     compose run --rm -T --volume "$scratch/alone:/alone" --entrypoint sh rlaif -c \
-        'rlaif run /jobs/job.toml --out /alone/run >&2 && cat /alone/run/manifest.json' \
+        "rlaif run /jobs/$2 --out /alone/run >&2 && cat /alone/run/manifest.json" \
         </dev/null >"$scratch/alone.json" 2>"$scratch/alone.log" || { tail "$scratch/alone.log" >&2; exit 1; }
     cmp "$scratch/cluster.json" "$scratch/alone.json" || fail "one process leaves something else"
 }
