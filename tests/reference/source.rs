@@ -151,6 +151,7 @@ fn kind(of: &Type) -> Kind {
         ("PathBuf", _) => value("path"),
         ("String", _) => value("text"),
         ("Secret", _) => value("secret"),
+        ("Money", _) => value("amount of money"),
         _ => Kind::Named(names),
     }
 }

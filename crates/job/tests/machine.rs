@@ -614,11 +614,14 @@ proptest! {
         rebuild_every in 1usize..40,
         ahead in 0usize..3,
     ) {
-        let makers: [&dyn Fn() -> Machine; 4] = [
+        // Both are due after the same steps.
+        let measured_twice = format!("{STALENESS}selection = {{ every = 2, candidates = 2, prompts = 2 }}\n");
+        let makers: [&dyn Fn() -> Machine; 5] = [
             &|| machine(ahead),
             &|| machine_of(MIXTURE),
             &|| machine_of(STALENESS),
             &|| machine_of(SELECTION),
+            &|| machine_of(&measured_twice),
         ];
         for make in makers {
             let expected = run(make, &mut |_| 0, usize::MAX);

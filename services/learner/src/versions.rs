@@ -35,7 +35,11 @@ pub(crate) fn keep_candidate(
 }
 
 /// Stores the trainable parameters of `policy`.
-pub(crate) fn put(artifacts: &BlockingArtifacts, name: String, policy: &CausalLm) -> Result<String, Failure> {
+pub(crate) fn put(
+    artifacts: &BlockingArtifacts,
+    name: String,
+    policy: &CausalLm,
+) -> Result<String, Failure> {
     let mut parameters = TrainerState::default();
     parameters.put_parameters("policy", policy);
     artifacts.put(&name, parameters.to_bytes())?;
