@@ -1,7 +1,7 @@
 //! Questions to an OpenAI-compatible endpoint. Tokens are the server's, so verdicts are told by their
 //! texts; what the server does not say is never guessed.
 
-use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
+use crate::engine::{Accounted, Effort, Engine, Identity, News, Question, Reading, Thought};
 use crate::judge::no_verdict;
 use crate::spelling::{Branch, Spellings};
 use futures_util::StreamExt;
@@ -241,7 +241,7 @@ impl Engine for EndpointEngine {
     fn read_each(
         &self,
         questions: &[Question],
-        told: &mut dyn FnMut(&[(usize, &Accounted<Reading>)]),
+        told: &mut dyn FnMut(News<'_>),
     ) -> Vec<Accounted<Reading>> {
         let keys: Vec<_> = questions
             .iter()

@@ -146,6 +146,9 @@ impl<T> Accounted<T> {
     }
 }
 
+/// Answers that have come, each with its question's place.
+pub type News<'a> = &'a [(usize, &'a Accounted<Reading>)];
+
 /// Answers questions. Calls block until every question has its answer, in their order.
 pub trait Engine: Send + Sync {
     /// Whether the verdicts can be told apart after `ending`.
@@ -162,7 +165,7 @@ pub trait Engine: Send + Sync {
     fn read_each(
         &self,
         questions: &[Question],
-        told: &mut dyn FnMut(&[(usize, &Accounted<Reading>)]),
+        told: &mut dyn FnMut(News<'_>),
     ) -> Vec<Accounted<Reading>> {
         let answers = self.read(questions);
         told(&answers.iter().enumerate().collect::<Vec<_>>());

@@ -17,7 +17,7 @@ mod spelling;
 mod verdict;
 
 pub use endpoint::EndpointEngine;
-pub use engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
+pub use engine::{Accounted, Effort, Engine, Identity, News, Question, Reading, Thought};
 pub use error::Error;
 pub use judge::Judge;
 pub use local::LocalEngine;
