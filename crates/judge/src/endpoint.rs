@@ -6,7 +6,7 @@ use crate::judge::no_verdict;
 use crate::spelling::{Branch, Spellings};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream;
 use rlaif_openai::{Api, Client, Endpoint, Error, Generation, Prefill, Prompt, Provenance};
 use rlaif_types::{
     Distinct, Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json,
@@ -256,7 +256,10 @@ impl Engine for EndpointEngine {
             let question = &questions[*place];
             async move { (number, self.answer(question).await) }
         };
-        let asked: FuturesUnordered<_> = firsts.iter().enumerate().map(ask).collect();
+        // As many as are on their way at a time, so that one is answered before the last is begun: a verdict may
+        // take several calls, and what is not whole at a kill is lost.
+        let at_a_time = self.client.endpoint().max_concurrency.max(1);
+        let asked = stream::iter(firsts.iter().enumerate().map(ask)).buffer_unordered(at_a_time);
         let mut answers: Vec<Option<Accounted<Reading>>> = vec![None; firsts.len()];
         self.runtime.block_on(async {
             // What has come in meanwhile is told of together.

@@ -185,7 +185,7 @@ fn a_rationale_is_written_first_and_stands_before_the_verdict() {
     let asking = Asking { reasoning: Some(Reasoning::default()), ..Asking::default() };
     let verdict = next(&[("1", 0.9), ("2", 0.1)]);
     let said = answer(" Four is right.", Value::Null);
-    let scene = Scene::new(vec![said.clone(), said, verdict]);
+    let scene = Scene::new(vec![said.clone(), verdict.clone(), said, verdict]);
     let Accounted { outcome, effort } = scene.compare(asking);
     let comparison = outcome.unwrap();
     assert_eq!(comparison.ab.rationales[0].text, " Four is right.");
