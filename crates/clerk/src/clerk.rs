@@ -262,11 +262,14 @@ impl Clerk {
         Ok(found.into_iter().filter_map(label).collect())
     }
 
-    /// A ledger is whole between calls, so one that a panic left locked is taken over.
     fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
-        let ledger = self.ledger.as_ref()?;
-        Some(ledger.lock().unwrap_or_else(PoisonError::into_inner))
+        self.ledger.as_ref().map(lock)
     }
+}
+
+/// A ledger is whole between calls, so one that a panic left locked is taken over.
+pub(crate) fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn setup(judge: &Judge) -> Setup {
@@ -280,7 +283,7 @@ fn setup(judge: &Judge) -> Setup {
     }
 }
 
-fn usage(effort: Effort, device_ms: u64) -> Usage {
+pub(crate) fn usage(effort: Effort, device_ms: u64) -> Usage {
     Usage {
         prompt_tokens: effort.prompt_tokens as u64,
         cached_tokens: effort.cached_tokens as u64,

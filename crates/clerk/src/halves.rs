@@ -1,9 +1,10 @@
 //! Answers of endpoints between their coming and their question's label, in the ledger.
 
+use crate::clerk::{lock, usage};
 use rlaif_judge::{Accounted, Effort, Memory, Reading};
 use rlaif_ledger::{Error, Kept, Ledger};
-use rlaif_types::{ContentHash, Usage};
-use std::sync::{Mutex, PoisonError};
+use rlaif_types::ContentHash;
+use std::sync::Mutex;
 
 /// The ledger's readings, as a judge remembers by. Without a ledger it remembers nothing.
 pub(crate) struct Halves<'a> {
@@ -25,13 +26,15 @@ impl<'a> Halves<'a> {
     fn with<T>(&mut self, f: impl FnOnce(&mut Ledger) -> Result<T, Error>) -> Option<T> {
         // After a failure nothing more is tried: the caller hears of the first.
         let ledger = self.ledger.filter(|_| self.failed.is_none())?;
-        // A ledger is whole between calls, so one that a panic left locked is taken over.
-        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        f(&mut ledger).map_err(|error| self.failed = Some(error)).ok()
+        f(&mut lock(ledger)).map_err(|error| self.failed = Some(error)).ok()
     }
 }
 
 impl Memory for Halves<'_> {
+    fn remembers(&self) -> bool {
+        self.ledger.is_some()
+    }
+
     fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>> {
         let kept = self.with(|ledger| ledger.recall(ids)).unwrap_or_default();
         let mut recalled: Vec<_> = kept.into_iter().map(|kept| kept.and_then(answer)).collect();
@@ -54,12 +57,7 @@ fn kept(reading: &Reading, effort: &Effort) -> Kept {
     let finite = Reading { verdict_logprobs, ..reading.clone() };
     Kept {
         reading: serde_json::to_string(&finite).expect("a reading is plain data"),
-        usage: Usage {
-            prompt_tokens: effort.prompt_tokens as u64,
-            cached_tokens: effort.cached_tokens as u64,
-            completion_tokens: effort.completion_tokens as u64,
-            device_ms: 0,
-        },
+        usage: usage(*effort, 0),
         attempts: effort.attempts,
         accounted: false,
     }

@@ -253,6 +253,9 @@ impl Judge {
 
     /// Answers from memory, else from the engine.
     fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Accounted<Reading>> {
+        if !memory.remembers() {
+            return self.engine.read(&questions);
+        }
         let identity = self.engine.identity();
         let ids: Vec<ContentHash> = questions.iter().map(|q| q.id(identity)).collect();
         let mut answers = memory.recall(&ids);

@@ -7,6 +7,11 @@ use serde_json::json;
 
 /// Keeps answers to single questions, by [`Question::id`].
 pub trait Memory {
+    /// Whether it keeps anything: else questions need no identity.
+    fn remembers(&self) -> bool {
+        true
+    }
+
     /// The answers that are known, in the order of `ids`, with what they took as far as nobody has accounted
     /// for it.
     fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>>;
@@ -20,6 +25,10 @@ pub trait Memory {
 pub struct Forgetful;
 
 impl Memory for Forgetful {
+    fn remembers(&self) -> bool {
+        false
+    }
+
     fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>> {
         vec![None; ids.len()]
     }
