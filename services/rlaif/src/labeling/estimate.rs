@@ -138,7 +138,8 @@ pub fn estimate_job(job: &Job, clerk: &Clerk) -> Result<String> {
         let judge =
             Judge::new(engine.clone(), questions.template.clone(), questions.asking.clone())?;
         let sampled = longest(job, &questions, &judge);
-        let many = if questions.template.kind == Kind::Compare { "pairs" } else { "responses" };
+        let compares = questions.template.kind == Kind::Compare;
+        let many = if compares { Pair::MANY } else { Item::MANY };
         let name = format!("{} by {}", questions.stage, questions.template.name);
         let count = questions.count as u64;
         if let Some(estimate) = estimate(&judge, count, sampled, clerk)? {
