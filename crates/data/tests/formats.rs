@@ -54,6 +54,15 @@ fn trl_with_text_and_an_implicit_prompt() {
 }
 
 #[test]
+fn beside_sides_of_text_the_prompt_may_be_called_messages() {
+    // Both sides begin with "A": without its messages a record would be read as a prompt of one letter.
+    let row = json!({"messages": [said("user", "Hi"), said("assistant", "Yo"), said("user", "Bye")],
+                     "chosen": "A good day", "rejected": "A bad day"});
+    let turns = vec![Message::user("Hi"), Message::assistant("Yo"), Message::user("Bye")];
+    assert_eq!(preference(row).pair, pair(Prompt::Messages(turns), "A good day", "A bad day"));
+}
+
+#[test]
 fn ultrafeedback_repeats_its_prompt_in_both_sides() {
     let side = |answer| json!([said("user", "Hi"), said("assistant", answer)]);
     let row = json!({"prompt": "Hi", "prompt_id": "7", "chosen": side("Yo"), "rejected": side("No"),
@@ -108,6 +117,37 @@ fn tldr_comparisons_with_choice_and_confidence() {
     let mut bad = record(row);
     bad.insert("choice".into(), json!(2));
     assert!(error(Value::Object(bad)).contains("0 or 1"));
+}
+
+#[test]
+fn tldr_comparisons_in_one_level_say_the_same() {
+    let row = json!({
+        "id": "batch3-1", "post_id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys.\n",
+        "summary_0": " Lost keys.", "summary_1": " Keys.", "choice": 1, "worker": "w9", "confidence": 8});
+    assert_eq!(Format::of(&record(row.clone())), Some(Format::Tldr));
+    let published = json!({
+        "info": {"id": "t3_1", "post": "I lost my keys.\n", "title": "Keys", "subreddit": "tifu"},
+        "summaries": [{"text": " Lost keys."}, {"text": " Keys."}],
+        "choice": 1, "worker": "w9", "extra": {"confidence": 8}});
+    assert_eq!(preference(row.clone()), preference(published));
+
+    let mut cut = record(row);
+    cut.remove("post");
+    assert!(error(Value::Object(cut)).contains("no text \"post\""));
+}
+
+#[test]
+fn tldr_posts_are_prompts_and_with_a_summary_demonstrations() {
+    let row = json!({"id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys."});
+    let prompt = "SUBREDDIT: r/tifu\n\nTITLE: Keys\n\nPOST: I lost my keys.\n\nTL;DR:";
+    let expected = Prompt::Text(prompt.to_owned());
+    assert_eq!(examples_of(&record(row.clone())).unwrap(), [Example::Prompt(expected.clone())]);
+    for field in ["summary", "reference"] {
+        let mut summarised = record(row.clone());
+        summarised.insert(field.into(), json!(" Lost keys."));
+        let read = demonstration_of(&summarised).unwrap();
+        assert_eq!(read, (expected.clone(), "Lost keys.".to_owned()));
+    }
 }
 
 #[test]

@@ -22,14 +22,18 @@ use std::fmt;
 /// A format that records come in. It is told from the fields of each record, so a file may mix them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
-    /// TRL: `chosen` and `rejected`, as text or messages, with `prompt` or sharing their beginning.
+    /// TRL: `chosen` and `rejected`, as text or messages, with `prompt` (or, beside text, `messages`), or sharing
+    /// their beginning.
     Trl,
     /// `prompt`, `response_a`, `response_b`, with `soft_label` where a labeler has judged them.
     Pairs,
     /// Anthropic's HH-RLHF: two transcripts, `chosen` and `rejected`.
     Hh,
-    /// OpenAI's comparisons of summaries: `info`, `summaries`, `choice`.
+    /// OpenAI's comparisons of summaries: `info`, `summaries`, `choice`; or the same in one level, `post`,
+    /// `summary_0`, `summary_1`, `choice`.
     Tldr,
+    /// OpenAI's posts to summarise: `post`, with `summary` or `reference` where a person has.
+    TldrPost,
     /// NeMo-RL: `context` and ranked `completions`.
     Nemo,
     /// `messages`, of which the last is the response.
@@ -52,8 +56,9 @@ impl Format {
         Some(if has("response_a") || has("response_b") {
             Self::Pairs
         } else if has("chosen") || has("rejected") {
-            if !has("prompt") && hh::is_transcript(record) { Self::Hh } else { Self::Trl }
-        } else if has("info") && has("summaries") {
+            let is_transcript = !has("prompt") && !has("messages") && hh::is_transcript(record);
+            if is_transcript { Self::Hh } else { Self::Trl }
+        } else if has("info") && has("summaries") || has("summary_0") && has("summary_1") {
             Self::Tldr
         } else if has("context") && has("completions") {
             Self::Nemo
@@ -67,6 +72,8 @@ impl Format {
             Self::Completion
         } else if has("prompt") {
             Self::Prompt
+        } else if has("post") {
+            Self::TldrPost
         } else {
             return None;
         })
@@ -79,6 +86,7 @@ impl Format {
             Self::Pairs => "pairs",
             Self::Hh => "hh",
             Self::Tldr => "tldr",
+            Self::TldrPost => "tldr-post",
             Self::Nemo => "nemo",
             Self::Messages => "messages",
             Self::Completion => "completion",
@@ -151,6 +159,7 @@ pub fn examples_of(record: &Record) -> Result<Vec<Example>, String> {
         Format::Pairs => one(pairs::read(record)?),
         Format::Hh => one(hh::read(record)?),
         Format::Tldr => one(tldr::read(record)?),
+        Format::TldrPost => vec![tldr::read_post(record)?],
         Format::Nemo => nemo::read(record)?.into_iter().map(Example::Preference).collect(),
         Format::Messages => vec![sft::read_messages(record)?],
         Format::Completion => vec![sft::read_completion(record)?],

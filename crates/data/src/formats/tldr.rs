@@ -1,20 +1,54 @@
-//! OpenAI's human comparisons of summaries (Stiennon et al. 2020): Reddit posts, and news articles.
+//! OpenAI's human comparisons of summaries (Stiennon et al. 2020): Reddit posts, and news articles. As published, and
+//! in one level, as exports to tables have them: `post` and its fellows beside `summary_0` and `summary_1`.
 
-use super::fields::{get, name, required, text};
-use super::labels;
+use super::fields::{get, has, name, required, text};
+use super::{Example, labels};
 use crate::Record;
 use rlaif_types::{HumanLabel, Pair, Preference, Prompt, SoftLabel};
 use serde_json::Value;
 
 /// The first summary becomes A. The summaries' leading blank, left from sampling, is cut off.
 pub(super) fn read(record: &Record) -> Result<Preference, String> {
+    if !has(record, "summaries") {
+        return read_columns(record);
+    }
     let summaries = required(record, "summaries")?.as_array();
     let Some([a, b]) = summaries.map(Vec::as_slice) else {
         return Err("\"summaries\" must be a list of two".into());
     };
-    let prompt = Prompt::Text(query(object(record, "info")?)?);
-    let pair = Pair { prompt, response_a: summary(a)?, response_b: summary(b)? };
-    Ok(Preference { pair, human: human(record)?, ai: None })
+    let about = object(record, "info")?;
+    let details = get(record, "extra").map(|_| object(record, "extra")).transpose()?;
+    preference(record, about, [summary(a)?, summary(b)?], details)
+}
+
+/// All in one level.
+fn read_columns(record: &Record) -> Result<Preference, String> {
+    let summary = |field| Ok::<_, String>(text(record, field)?.trim().to_owned());
+    preference(record, record, [summary("summary_0")?, summary("summary_1")?], Some(record))
+}
+
+/// A post and, where a person wrote one, its summary.
+pub(super) fn read_post(record: &Record) -> Result<Example, String> {
+    let prompt = Prompt::Text(query(record)?);
+    Ok(match ["summary", "reference"].into_iter().find(|field| has(record, field)) {
+        Some(field) => Example::Demonstration {
+            prompt,
+            response: text(record, field)?.trim().to_owned(),
+            generator: None,
+        },
+        None => Example::Prompt(prompt),
+    })
+}
+
+/// `about` says what the summaries are of, `details` how sure the annotator was.
+fn preference(
+    record: &Record,
+    about: &Record,
+    [response_a, response_b]: [String; 2],
+    details: Option<&Record>,
+) -> Result<Preference, String> {
+    let pair = Pair { prompt: Prompt::Text(query(about)?), response_a, response_b };
+    Ok(Preference { pair, human: human(record, details)?, ai: None })
 }
 
 /// What the summary is of, in the form in which the dataset's authors put it to a model:
@@ -31,7 +65,7 @@ fn query(info: &Record) -> Result<String, String> {
         Some(_) => ("POST", "post"),
         None => ("ARTICLE", "article"),
     };
-    let body = text(info, field).map_err(|_| "\"info\" has no text \"post\" or \"article\"")?;
+    let body = text(info, field).map_err(|_| "there is no text \"post\" or \"article\"")?;
     Ok(query + &format!("{mark}: {}\n\nTL;DR:", body.trim()))
 }
 
@@ -40,17 +74,15 @@ fn summary(value: &Value) -> Result<String, String> {
     text.map(|text| text.trim().to_owned()).ok_or("a summary has no \"text\"".into())
 }
 
-fn human(record: &Record) -> Result<Option<HumanLabel>, String> {
+fn human(record: &Record, details: Option<&Record>) -> Result<Option<HumanLabel>, String> {
     let Some(choice) = get(record, "choice") else { return Ok(None) };
     let prefers_a = match choice.as_u64() {
         Some(0) => labels::prefers_a(),
         Some(1) => SoftLabel::swapped(labels::prefers_a()),
         _ => return Err(format!("\"choice\" must be 0 or 1, not {choice}")),
     };
-    let confidence = match get(record, "extra") {
-        Some(_) => labels::confidence(object(record, "extra")?, "confidence")?,
-        None => None,
-    };
+    let confidence = details.map(|details| labels::confidence(details, "confidence"));
+    let confidence = confidence.transpose()?.flatten();
     let annotator = name(record, "worker");
     Ok(Some(HumanLabel { prefers_a, confidence, margin: None, annotator }))
 }

@@ -1,6 +1,7 @@
 //! TRL's preferences: a chosen and a rejected side, as text or messages; `chosen` becomes A.
 //!
-//! Without a prompt, and where both sides repeat it, what both sides begin with is the prompt.
+//! Without a prompt, and where both sides repeat it, what both sides begin with is the prompt. Beside sides of text
+//! the prompt may also be called `messages`; beside messages that name is taken, by UltraFeedback, for the chosen side.
 
 use super::fields::{get, has, messages, prompt, required};
 use super::{fields, labels};
@@ -11,12 +12,16 @@ use serde_json::{Value, json};
 pub(super) fn read(record: &Record) -> Result<Preference, String> {
     let (chosen, rejected) = (required(record, "chosen")?, required(record, "rejected")?);
     let pair = match (chosen, rejected) {
-        (Value::String(chosen), Value::String(rejected)) if has(record, "prompt") => Pair {
-            prompt: prompt(record, "prompt")?,
-            response_a: chosen.clone(),
-            response_b: rejected.clone(),
-        },
-        (Value::String(chosen), Value::String(rejected)) => shared_text(chosen, rejected)?,
+        (Value::String(chosen), Value::String(rejected)) => {
+            match ["prompt", "messages"].into_iter().find(|field| has(record, field)) {
+                Some(field) => Pair {
+                    prompt: prompt(record, field)?,
+                    response_a: chosen.clone(),
+                    response_b: rejected.clone(),
+                },
+                None => shared_text(chosen, rejected)?,
+            }
+        }
         _ => {
             let prompt = get(record, "prompt").map(|_| prompt(record, "prompt")).transpose()?;
             let sides = (messages(chosen, "chosen")?, messages(rejected, "rejected")?);
