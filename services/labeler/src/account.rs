@@ -31,8 +31,8 @@ pub(crate) fn rate(
 fn said<T>(judge: &Judge, asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
     if let Some(refused) = asked.refused {
         return Err(Failure::impossible(format!(
-            "the labeler stopped at its ceiling (worker.ledger, or --max-cost and --max-tokens of \
-             `rlaif run`): {refused}, then resume the job"
+            "the labeler stopped at its ceiling (labeler.max_cost and max_tokens of the job, --max-cost and \
+             --max-tokens of `rlaif run`, or worker.ledger): {refused}, then resume the job"
         )));
     }
     let answers: Vec<Judgement<T>> = asked.answers.into_iter().flatten().collect();
