@@ -3,7 +3,7 @@
 //!
 //! The tape is cut at the layers' end: whoever differentiates a loss gets the gradient towards that cut, and
 //! [`CheckpointedPass::backward`] takes it on through the layers, last to first. Each layer runs the same kernels on
-//! the same numbers as without, so the gradients are the same but for the order in which those of one tensor are added.
+//! the same numbers as without, so the gradients are the same bits.
 
 use crate::block::{Block, Shared};
 use burn::tensor::{Gradients, Tensor};

@@ -306,19 +306,26 @@ impl Parameters for CausalLm {
 
     /// Gradients of layers whose insides were not kept come from computing them again.
     fn visit_gradients(&self, grads: &Gradients, visitor: &mut dyn FnMut(&str, Tensor<2>)) {
+        let embedding = ParamRef::Matrix(&self.embedding);
+        // As head and as what the first layer reads: one sum, as on a single tape.
+        let mut of_embedding = embedding.gradient(grads);
         self.visit_trainable(&mut |name, param| {
-            if let Some(grad) = param.gradient(grads) {
+            if let Some(grad) = param.gradient(grads).filter(|_| name != EMBEDDING) {
                 visitor(name, grad);
             }
         });
         for pass in self.passes.take() {
-            let embedding = ParamRef::Matrix(&self.embedding);
-            if let Some(grads) =
-                pass.backward(&self.blocks, embedding.is_trainable(), grads, visitor)
-                && let Some(grad) = embedding.gradient(&grads)
-            {
-                visitor(EMBEDDING, grad);
+            let learns = embedding.is_trainable();
+            let below = pass.backward(&self.blocks, learns, grads, visitor);
+            if let Some(grad) = below.and_then(|below| embedding.gradient(&below)) {
+                of_embedding = Some(match of_embedding {
+                    Some(sum) => sum + grad,
+                    None => grad,
+                });
             }
+        }
+        if let Some(grad) = of_embedding {
+            visitor(EMBEDDING, grad);
         }
     }
 
