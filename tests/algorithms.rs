@@ -74,7 +74,7 @@ fn each_runs_from_its_job_file_to_its_report_and_leaves_the_same_bits_again() {
             "grpo",
             compare,
             "reward = 'pairwise'\nalgorithm = 'grpo'\ngroup_size = 3\ngrpo.epochs = 2",
-            "clip_share",
+            "clip_ratio/region_mean",
         ),
         (
             "ppo",
@@ -86,9 +86,9 @@ fn each_runs_from_its_job_file_to_its_report_and_leaves_the_same_bits_again() {
             "online dpo",
             compare,
             "reward = 'pairwise'\nalgorithm = 'online_dpo'\ngroup_size = 2\nonline_dpo.loss = 'ipo'",
-            "accuracy",
+            "rewards/accuracies",
         ),
-        ("dpo", compare, "reward = 'preferences'\nalgorithm = 'dpo'", "margin"),
+        ("dpo", compare, "reward = 'preferences'\nalgorithm = 'dpo'", "rewards/margins"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         write_job(dir.path(), template, rl);

@@ -64,7 +64,7 @@ fn a_step_made_again_measures_what_it_measured() {
         let replay = rlaif(dir.path(), &["replay", "out", "--step", step]);
         assert!(replay.status.success(), "{}", said(&replay));
         let shown = String::from_utf8_lossy(&replay.stdout).into_owned();
-        assert!(shown.contains("policy_loss") && shown.contains("value_loss"), "{shown}");
+        assert!(shown.contains("objective/kl") && shown.contains("value_loss"), "{shown}");
         assert!(!shown.contains("differs"), "{shown}");
     }
     assert_eq!(file("checkpoints/policy/model.safetensors"), model);
@@ -72,7 +72,7 @@ fn a_step_made_again_measures_what_it_measured() {
     let metrics = String::from_utf8(file("metrics.jsonl")).unwrap();
     let first = metrics.lines().find(|line| line.contains("\"policy\"")).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(first).unwrap();
-    record["policy_loss"] = serde_json::json!(1.5);
+    record["loss"] = serde_json::json!(1.5);
     let tampered = metrics.replace(first, &record.to_string());
     std::fs::write(dir.path().join("out/metrics.jsonl"), tampered).unwrap();
     let replay = rlaif(dir.path(), &["replay", "out", "--step", "1"]);
@@ -80,7 +80,7 @@ fn a_step_made_again_measures_what_it_measured() {
     assert!(said(&replay).contains("1 figures of steps 1 to 1 came out otherwise"));
     let shown = String::from_utf8_lossy(&replay.stdout).into_owned();
     assert!(
-        shown.lines().any(|l| l.starts_with("policy_loss") && l.ends_with("differs")),
+        shown.lines().any(|l| l.starts_with("loss ") && l.ends_with("differs")),
         "{shown}"
     );
 }

@@ -150,7 +150,7 @@ def reinforce(batch, policy, value, beta, placement, estimator, cap):
             term = penalty(batch.now[i] - batch.reference[i], estimator)
             loss = loss + beta * (w * term).sum() / batch.count
         value_loss = value_loss + ((returns - v[i]) ** 2).sum() / batch.count
-    return {"metrics": {"policy_loss": loss.item(), "kl": batch.kl().item(),
+    return {"metrics": {"loss": loss.item(), "objective/kl": batch.kl().item(),
                         "value_loss": (torch.cat(errors) ** 2).mean().item()},
             "policy": gradients(loss, policy), "value": gradients(value_loss, value)}
 
@@ -160,7 +160,7 @@ def rloo(batch, policy, beta, cap):
                            for i in range(batch.count)]).view(-1, GROUP)
     advantages = (returns - (returns.sum(1, keepdim=True) - returns) / (GROUP - 1)).flatten()
     loss = -sum((w * n).sum() * a for w, n, a in zip(batch.weights(cap), batch.now, advantages)) / batch.count
-    return {"metrics": {"policy_loss": loss.item(), "kl": batch.kl().item()},
+    return {"metrics": {"loss": loss.item(), "objective/kl": batch.kl().item()},
             "policy": gradients(loss, policy)}, advantages
 
 
@@ -179,7 +179,7 @@ def grpo(batch, policy, beta, low, high, scaled, by_token):
         loss = loss + (per_token.sum() / total if by_token else per_token.mean() / batch.count)
         clipped += (((a > 0) & (ratio > 1 + high)) | ((a < 0) & (ratio < 1 - low))).sum().item()
     approx = torch.cat([torch.exp(n - d) - 1 - (n - d) for n, d in zip(batch.now, batch.drawn)]).mean()
-    return {"metrics": {"policy_loss": loss.item(), "clip_share": clipped / total, "kl": batch.kl().item(),
+    return {"metrics": {"loss": loss.item(), "clip_ratio/region_mean": clipped / total, "objective/kl": batch.kl().item(),
                         "approx_kl": approx.item()},
             "policy": gradients(loss, policy)}, advantages
 
@@ -207,8 +207,8 @@ def ppo(batch, policy, value, beta, clip, value_clip, lam):
     # Old values are those of now, shifted in the second case so that clipping is felt.
     near = v.detach() + (v - v.detach()).clamp(-value_clip, value_clip)
     value_loss = 0.5 * torch.max((r - v) ** 2, (r - near) ** 2).mean()
-    return {"metrics": {"policy_loss": loss.item(), "value_loss": ((r - v) ** 2).mean().item(),
-                        "kl": batch.kl().item()},
+    return {"metrics": {"loss": loss.item(), "value_loss": ((r - v) ** 2).mean().item(),
+                        "objective/kl": batch.kl().item()},
             "policy": gradients(loss, policy), "value": gradients(value_loss, value)}
 
 
@@ -236,7 +236,7 @@ def dpo(pairs, policy, reference, loss, beta):
         h, p = a - b, pair["label"]
         total = total + (p * one_sided(h) + (1 - p) * one_sided(-h)) / len(pairs)
         margins.append(beta * (h if p >= 0.5 else -h).item())
-    return {"metrics": {"policy_loss": total.item(), "margin": sum(margins) / len(margins)},
+    return {"metrics": {"loss": total.item(), "rewards/margins": sum(margins) / len(margins)},
             "policy": gradients(total, policy)}
 
 
@@ -294,7 +294,7 @@ def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
                    args=Plain(use_bias_correction_kl=False, delta=None), _entropy_bonus_enabled=False,
                    current_gradient_accumulation_steps=1)
         theirs = GRPOTrainer._compute_loss(me, None, {**inputs, "advantages": advantages[name]})
-        agree(name, theirs.item(), made[name]["metrics"]["policy_loss"])
+        agree(name, theirs.item(), made[name]["metrics"]["loss"])
     # RLOO: at ratio 1 the gradient of TRL's clipped loss is that of the score function.
     me = Plain(**common)
     old = (now * mask).sum(1).detach()
@@ -323,7 +323,7 @@ def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
                    f_divergence_type="reverse_kl", loss_types=[theirs], loss_weights=[1.0],
                    _metrics={"train": defaultdict(list)}, _total_train_tokens=0, _tp_size=1)
         loss = DPOTrainer._compute_loss(me, lambda **_: said, inputs, False)
-        agree(ours, loss.item(), dpo(certain, policy, reference, ours, 0.1)["metrics"]["policy_loss"])
+        agree(ours, loss.item(), dpo(certain, policy, reference, ours, 0.1)["metrics"]["loss"])
 
 
 def agree(what, theirs, ours):

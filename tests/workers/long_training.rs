@@ -127,7 +127,7 @@ fn a_reward_model_stops_at_the_plateau_and_a_retry_stops_where_the_first_attempt
     let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
     let never_stopped = trained(prepared(&whole).done(TaskId::Reward, work.clone()));
     let looks: Vec<bool> =
-        never_stopped.0.metrics.iter().map(|r| r["validation_loss"].is_f64()).collect();
+        never_stopped.0.metrics.iter().map(|r| r["eval_loss"].is_f64()).collect();
     assert_eq!(looks, [false, true, false, true]);
 
     let killed = prepared(&broken).attempt(TaskId::Reward, work.clone(), &Listener::killing_at(4));

@@ -332,9 +332,9 @@ fn given_preferences_are_learned_without_rollouts_and_from_any_checkpoint() {
     };
     let steps: Vec<_> =
         (1..=5).map(|n| made(&process, work(n, if n > 3 { 3 } else { 0 }))).collect();
-    let accuracy = |i: usize| steps[i].0.metrics["accuracy"].as_f64().unwrap();
+    let accuracy = |i: usize| steps[i].0.metrics["rewards/accuracies"].as_f64().unwrap();
     assert_eq!((accuracy(0), accuracy(4)), (0.0, 1.0), "it starts at its reference");
-    assert!(steps[4].0.metrics["margin"].as_f64().unwrap() > 0.0);
+    assert!(steps[4].0.metrics["rewards/margins"].as_f64().unwrap() > 0.0);
     assert_eq!(made_alone(&Process::start(dir.path()), work(5, 3)), steps[4]);
 
     process

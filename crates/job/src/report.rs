@@ -127,7 +127,7 @@ fn headline(win_rates: &[WinRate], metrics: &[Value], manifest: &Manifest) -> Ve
         });
     }
     let last = metrics.iter().rev().find(|m| m["stage"] == "policy");
-    if let Some(kl) = last.and_then(|m| m["kl"].as_f64()) {
+    if let Some(kl) = last.and_then(|m| m["objective/kl"].as_f64()) {
         facts.push(Fact {
             label: "KL from the start".into(),
             value: format!("{kl:.2} nats"),
@@ -273,13 +273,13 @@ fn policy_section(job: &Job, samples: &[SampleRecord], metrics: &[Value]) -> Opt
     }
     let plots: [(&str, &[&str]); 8] = [
         ("Reward", &["reward", "shaped_reward"]),
-        ("KL from the reference, nats per response", &["kl"]),
+        ("KL from the reference, nats per response", &["objective/kl"]),
         ("Value network", &["value_loss", "explained_variance"]),
-        ("Ratios to the policy that drew", &["clip_share", "approx_kl"]),
-        ("Pairs", &["accuracy", "margin"]),
+        ("Ratios to the policy that drew", &["clip_ratio/region_mean", "approx_kl"]),
+        ("Pairs", &["rewards/accuracies", "rewards/margins"]),
         ("Weight of the divergence", &["beta"]),
         ("Entropy, nats per token", &["entropy"]),
-        ("Response length, tokens", &["response_tokens"]),
+        ("Response length, tokens", &["completions/mean_length"]),
     ];
     // An algorithm's curves are those of what it measures.
     let plots = plots.map(|(title, fields)| plot(title, metrics, "policy", fields));

@@ -1,5 +1,5 @@
 //! What a step of a policy measures. Names are the same whatever the algorithm; what one does not
-//! measure is absent.
+//! measure is absent. In records, what TRL's trainers measure alike has TRL's name.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,13 +30,14 @@ pub struct PolicyMetrics {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shaped_reward: Option<f64>,
     /// Mean over episodes of `log pi - log reference` of the whole response.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "objective/kl", default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
     /// Weight of the divergence in this step, where it adapts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beta: Option<f64>,
     /// Policy loss: per episode; per token where ratios are clipped; per pair. Mean over all updates
     /// of the step.
+    #[serde(rename = "loss")]
     pub policy_loss: f64,
     /// Mean squared error of the value, per token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,41 +47,44 @@ pub struct PolicyMetrics {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explained_variance: Option<f64>,
     /// Mean response tokens.
+    #[serde(rename = "completions/mean_length")]
     pub response_tokens: f64,
     /// Entropy of the policy per token, estimated by `-log pi` of the drawn ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f64>,
     /// Share of the tokens whose ratio was clipped, over all updates of the step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clip_ratio/region_mean", default, skip_serializing_if = "Option::is_none")]
     pub clip_share: Option<f64>,
     /// Divergence of the policy that drew from the one that learns, per token, by k3, over all
     /// updates of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approx_kl: Option<f64>,
     /// Share of the groups whose rewards are all equal, which teach nothing but the divergence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "frac_reward_zero_std", default, skip_serializing_if = "Option::is_none")]
     pub equal_groups: Option<f64>,
     /// Share of the pairs that the policy orders as they are labelled, beyond its reference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rewards/accuracies", default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Mean over pairs of `beta h`, the difference of the implicit rewards.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rewards/margins", default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
     /// Mean implicit reward `beta log(pi / reference)` of the better response.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rewards/chosen", default, skip_serializing_if = "Option::is_none")]
     pub chosen_reward: Option<f64>,
     /// ... and of the worse.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rewards/rejected", default, skip_serializing_if = "Option::is_none")]
     pub rejected_reward: Option<f64>,
     /// Largest difference between a rollout's log-probability and the learner's, on-policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "sampling/sampling_logp_difference/max", default, skip_serializing_if = "Option::is_none")]
     pub logprob_mismatch: Option<f64>,
     /// Norm of the policy's gradient before clipping; of the step's last update.
+    #[serde(rename = "grad_norm")]
     pub policy_grad_norm: f64,
     /// Norm of the value network's gradient before clipping; of the step's last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_grad_norm: Option<f64>,
     /// The policy's learning rate.
+    #[serde(rename = "learning_rate")]
     pub lr: f64,
 }
 

@@ -66,10 +66,12 @@ pub struct RewardMetrics {
     /// Share of pairs ranked as labelled; ties of the label are left out.
     pub accuracy: f64,
     /// Mean reward of all candidates.
+    #[serde(rename = "mean_reward")]
     pub reward_mean: f64,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
     /// Learning rate.
+    #[serde(rename = "learning_rate")]
     pub lr: f64,
 }
 

@@ -31,6 +31,7 @@ pub struct SftMetrics {
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
     /// Learning rate.
+    #[serde(rename = "learning_rate")]
     pub lr: f64,
 }
 

@@ -10,10 +10,10 @@ const TOGETHER = 1000;
 // What is drawn together. What a stage measures beside these gets a chart of its own, folded away.
 const CHARTS = [
   ['policy', 'Reward', ['reward']],
-  ['policy', 'KL from the reference, nats per response', ['kl']],
-  ['policy', 'Policy loss', ['policy_loss']],
+  ['policy', 'KL from the reference, nats per response', ['objective/kl']],
+  ['policy', 'Policy loss', ['loss']],
   ['policy', 'Value network', ['value_loss', 'explained_variance']],
-  ['policy', 'Response length, tokens', ['response_tokens']],
+  ['policy', 'Response length, tokens', ['completions/mean_length']],
   ['reward', 'Reward model: loss and accuracy', ['loss', 'accuracy']],
   ['sft', 'Fine-tuning: loss per token', ['loss']],
 ];

@@ -1,4 +1,4 @@
-//! Training metrics as TensorBoard reads them: one event a step, named as TRL's trainers name their scalars.
+//! Training metrics as TensorBoard reads them: one event a step, each figure by its name below its stage.
 //!
 //! A file of events is records of TensorFlow's framing: length, masked CRC-32C of the length, bytes, masked
 //! CRC-32C of the bytes; the bytes are an `Event` message (`tensorflow/core/util/event.proto`).
@@ -12,24 +12,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where it is in a run folder. TensorBoard looks for `tfevents` in names.
 pub const EVENT_FILE: &str = "tensorboard/events.out.tfevents.0.rlaif";
-
-/// Names of ours that TRL calls otherwise. What is measured alike is called alike; `kl` is that of a whole
-/// response, for which TRL's PPO has a name.
-const TRL_NAMES: [(&str, &str); 13] = [
-    ("lr", "learning_rate"),
-    ("policy_loss", "loss"),
-    ("policy_grad_norm", "grad_norm"),
-    ("kl", "objective/kl"),
-    ("response_tokens", "completions/mean_length"),
-    ("equal_groups", "frac_reward_zero_std"),
-    ("clip_share", "clip_ratio/region_mean"),
-    ("logprob_mismatch", "sampling/sampling_logp_difference/max"),
-    ("chosen_reward", "rewards/chosen"),
-    ("rejected_reward", "rewards/rejected"),
-    ("margin", "rewards/margins"),
-    ("reward_mean", "mean_reward"),
-    ("validation_loss", "eval_loss"),
-];
 
 #[derive(Clone, PartialEq, Message)]
 struct Event {
@@ -95,20 +77,11 @@ fn event(record: &Value) -> Option<Event> {
     let (stage, step) = (record["stage"].as_str()?, record["step"].as_i64()?);
     let scalar = |(name, value): (&String, &Value)| {
         let simple_value = Some(value.as_f64()? as f32);
-        (name != "step").then(|| Scalar { tag: tag(stage, name), simple_value })
+        (name != "step").then(|| Scalar { tag: format!("{stage}/{name}"), simple_value })
     };
     let value = record.as_object()?.iter().filter_map(scalar).collect();
     let summary = Some(Summary { value });
     Some(Event { wall_time: now(), step, file_version: None, summary })
-}
-
-fn tag(stage: &str, name: &str) -> String {
-    // TRL has two names for it: of a reward model, and of the rewards that DPO implies.
-    if (stage, name) == ("policy", "accuracy") {
-        return "policy/rewards/accuracies".into();
-    }
-    let known = TRL_NAMES.iter().find(|(ours, _)| *ours == name);
-    format!("{stage}/{}", known.map_or(name, |(_, trl)| trl))
 }
 
 fn framed(event: &Event) -> Vec<u8> {
@@ -149,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_of_a_step_is_a_scalar_by_trls_name() {
+    fn every_figure_of_a_step_is_a_scalar_below_its_stage() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(EVENT_FILE);
         let mut file = EventFile::create(&path).unwrap();
         file.append(&[
-            json!({"stage": "reward", "step": 1, "loss": 0.5, "accuracy": 0.75, "lr": 1e-4}),
-            json!({"stage": "policy", "step": 2, "kl": 0.0, "accuracy": 0.5, "reward": null}),
+            json!({"stage": "reward", "step": 1, "loss": 0.5, "accuracy": 0.75, "learning_rate": 1e-4}),
+            json!({"stage": "policy", "step": 2, "objective/kl": 0.0, "rewards/accuracies": 0.5, "reward": null}),
         ])
         .unwrap();
         let events = read(&path);

@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Figures of training that are shown, by their names in `metrics.jsonl`.
-const MEASURES: [&str; 7] =
-    ["loss", "accuracy", "reward", "reward_std", "kl", "policy_loss", "value_loss"];
+const MEASURES: [&str; 6] =
+    ["loss", "accuracy", "reward", "reward_std", "objective/kl", "value_loss"];
 
 /// A job's numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -116,11 +116,11 @@ mod tests {
     fn the_newest_figure_of_a_stage_counts_and_one_that_is_no_number_is_none() {
         let mut tally = JobTally::default();
         tally.measure(&[
-            json!({"stage": "policy", "step": 1, "kl": 0.5, "reward": 0.25, "lr": 1e-4}),
-            json!({"stage": "policy", "step": 2, "kl": 0.75, "reward": null}),
+            json!({"stage": "policy", "step": 1, "objective/kl": 0.5, "reward": 0.25, "learning_rate": 1e-4}),
+            json!({"stage": "policy", "step": 2, "objective/kl": 0.75, "reward": null}),
         ]);
         let figure = |measure| tally.training.get(&("policy".to_owned(), measure)).copied();
-        assert_eq!((figure("kl"), figure("reward")), (Some(0.75), Some(0.25)));
+        assert_eq!((figure("objective/kl"), figure("reward")), (Some(0.75), Some(0.25)));
         assert_eq!(tally.training.len(), 2);
     }
 }

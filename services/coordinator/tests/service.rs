@@ -53,7 +53,7 @@ async fn a_job_goes_from_its_submission_to_its_report() {
             .iter()
             .filter_map(|event| match event.event.as_ref()? {
                 Event::Metrics(record) if record.stage == "policy" => {
-                    Some((record.stage.as_str(), record.values["kl"]))
+                    Some((record.stage.as_str(), record.values["objective/kl"]))
                 }
                 _ => None,
             })

@@ -115,11 +115,11 @@ mod tests {
         let status = Status::default();
         let noted = Noted { status: &status, progress: &Nobody };
         noted.advance(&Advance { stage: "policy", done: 3, total: 9, note: "" });
-        noted.measured(&json!({"stage": "policy", "step": 3, "kl": 0.5, "note": "text"}));
+        noted.measured(&json!({"stage": "policy", "step": 3, "objective/kl": 0.5, "note": "text"}));
         let now = status.now();
         assert_eq!((now.step, now.total_steps), (3, 9));
         let metrics = now.metrics.unwrap();
         assert_eq!((metrics.stage.as_str(), metrics.step), ("policy", 3));
-        assert_eq!(metrics.values, BTreeMap::from([("kl".to_owned(), 0.5)]));
+        assert_eq!(metrics.values, BTreeMap::from([("objective/kl".to_owned(), 0.5)]));
     }
 }

@@ -147,7 +147,7 @@ impl<'a> Fit<'a> {
 
     /// Whether the records of the steps so far show the plateau.
     pub fn is_enough(&self, records: &[Value]) -> bool {
-        let losses = records.iter().filter_map(|record| record.get("validation_loss"));
+        let losses = records.iter().filter_map(|record| record.get("eval_loss"));
         // JSON has no NaN: null stands for it.
         let losses: Vec<f64> = losses.map(|loss| loss.as_f64().unwrap_or(f64::NAN)).collect();
         self.config.plateau.is_some_and(|plateau| plateau.is_reached(&losses))
@@ -262,7 +262,7 @@ mod tests {
         let fit = Fit::new(&config, 7, examples(6)).unwrap();
         assert_eq!((fit.train().len(), fit.validation.len()), (3, 3));
         assert!(fit.train().iter().all(|pair| !fit.validation.contains(pair)));
-        let record = |loss: f64| json!({"validation_loss": loss});
+        let record = |loss: f64| json!({"eval_loss": loss});
         assert!(!fit.is_enough(&[record(0.7), json!({"step": 2}), record(0.6)]));
         assert!(fit.is_enough(&[record(0.6), json!({"step": 2}), record(0.7)]));
         assert!(fit.is_enough(&[record(f64::NAN)]), "it went wrong");

@@ -382,7 +382,12 @@ fn chunk_size(job: &Job) -> usize {
 
 /// What of a step's metrics a person wants to see in passing.
 pub fn figures_of_interest(metrics: &Value) -> String {
-    let shown = [("reward", "reward", 3), ("accuracy", "accuracy", 2), ("kl", "KL", 2)];
+    let shown = [
+        ("reward", "reward", 3),
+        ("accuracy", "accuracy", 2),
+        ("rewards/accuracies", "accuracy", 2),
+        ("objective/kl", "KL", 2),
+    ];
     let shown = shown.iter().filter_map(|(name, called, digits)| {
         Some(format!("{called} {:.*}", *digits, metrics[*name].as_f64()?))
     });

@@ -224,7 +224,7 @@ pub const JOB_TRAINING: Definition = gauge(
     "rlaif.job.training",
     "",
     &[JOB_ID, STAGE, MEASURE],
-    "The newest figure of a training stage: `loss`, `accuracy`, `reward`, `reward_std`, `kl`, `policy_loss` \
+    "The newest figure of a training stage: `loss`, `accuracy`, `reward`, `reward_std`, `objective/kl` \
      or `value_loss`, as in metrics.jsonl.",
 );
 /// Tokens of a job's labeler.
