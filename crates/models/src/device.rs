@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use burn::tensor::{DType, Device};
+use rlaif_types::Precision;
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,6 +50,23 @@ impl DeviceName {
             Self::Cuda(index) => {
                 open_cuda(index).map_err(|what| Error::Device { device: self.to_string(), what })
             }
+        }
+    }
+
+    /// What a model computes in on it.
+    ///
+    /// # Errors
+    /// When it has no kernels for that: bf16 on the CPU.
+    pub fn computing_in(self, precision: Precision) -> Result<DType, Error> {
+        match (self, precision) {
+            (_, Precision::F32) => Ok(DType::F32),
+            (Self::Cuda(_), Precision::Bf16) => Ok(DType::BF16),
+            (Self::Cpu, Precision::Bf16) => Err(Error::Device {
+                device: self.to_string(),
+                what: "precision = \"bf16\" needs a GPU: on the CPU it would be slower than f32 and less exact; \
+                       leave it out, or set device = \"cuda:0\""
+                    .into(),
+            }),
         }
     }
 

@@ -65,14 +65,14 @@ impl KvCache {
 /// `slab` with the runs of `rows` written into it; in place, since the caller gave up the slab.
 fn write(slab: Tensor<2>, rows: Tensor<2>, runs: &[SlotRun]) -> Tensor<2> {
     let [_, width] = slab.dims();
-    if !kernels::is_cpu(&slab) {
+    if !kernels::is_fused(&slab) {
         return runs.iter().fold(slab, |slab, run| {
             let slots = run.slot..run.slot + run.rows.len();
             let values = rows.clone().slice([run.rows.clone(), 0..width]);
             slab.slice_assign([slots, 0..width], values)
         });
     }
-    let expect = "a tensor on the CPU device is a tensor of the CPU backend";
+    let expect = "what the fused kernels take is a tensor of the CPU backend";
     let mut slab = slab.try_into_primitive::<Flex>().expect(expect);
     let rows = rows.try_into_primitive::<Flex>().expect(expect);
     let rows = if rows.is_contiguous() { rows } else { rows.to_contiguous() };

@@ -27,7 +27,7 @@ impl Linear {
         }
         match &self.bias {
             Some(bias) => {
-                let bias = kernels::lift(bias.clone(), &y);
+                let (bias, y) = kernels::meet(bias.clone(), y);
                 y + bias.unsqueeze()
             }
             None => y,

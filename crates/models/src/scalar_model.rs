@@ -60,6 +60,12 @@ impl ScalarModel {
         }
     }
 
+    /// The same model, whose backbone computes in `dtype`; see [`CausalLm::with_activations`].
+    #[must_use]
+    pub fn with_activations(self, dtype: DType) -> Self {
+        Self { backbone: self.backbone.with_activations(dtype), ..self }
+    }
+
     /// One value for each listed row of the batch, `[rows.len()]`.
     pub fn forward_rows(&self, batch: &PackedBatch, rows: &[usize]) -> Tensor<1> {
         let hidden = self.backbone.forward(batch);
@@ -78,8 +84,7 @@ impl ScalarModel {
 
     /// The head on hidden rows.
     pub(crate) fn head(&self, hidden: Tensor<2>) -> Tensor<1> {
-        let [rows, _] = hidden.dims();
-        kernels::linear(hidden, self.score.clone()).reshape([rows])
+        score_of(hidden, &self.score)
     }
 
     /// A copy to train; the head is always trained.
@@ -109,6 +114,13 @@ impl ScalarModel {
         });
         f(SCORE, ParamRef::Matrix(&self.score));
     }
+}
+
+/// One value for each hidden row. In the head's own type: a value in bf16 would have two to three digits.
+pub(crate) fn score_of(hidden: Tensor<2>, head: &Tensor<2>) -> Tensor<1> {
+    let [rows, _] = hidden.dims();
+    let hidden = if hidden.dtype() == head.dtype() { hidden } else { hidden.cast(head.dtype()) };
+    kernels::linear(hidden, head.clone()).reshape([rows])
 }
 
 impl Parameters for ScalarModel {

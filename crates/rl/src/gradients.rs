@@ -3,7 +3,7 @@
 use crate::values::with_values;
 use burn::tensor::Tensor;
 use rlaif_models::kernels::cpu::optimizer::sum_of_squares;
-use rlaif_models::kernels::is_cpu;
+use rlaif_models::kernels::is_fused;
 use std::collections::BTreeMap;
 
 /// Sums of gradients. A vector's is held as a matrix of one row.
@@ -24,7 +24,7 @@ impl GradientSum {
 
     /// Square root of the sum of all squares.
     pub fn global_norm(&mut self) -> f64 {
-        let squares = self.0.values_mut().map(|g| match is_cpu(g) {
+        let squares = self.0.values_mut().map(|g| match is_fused(g) {
             true => with_values(g, |g| sum_of_squares(g)),
             false => f64::from((g.clone() * g.clone()).sum().into_scalar::<f32>()),
         });

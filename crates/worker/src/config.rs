@@ -7,7 +7,7 @@ use rlaif_cluster::{ArtifactsConfig, QueueConfig};
 use rlaif_models::{DeviceName, EngineOptions};
 use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
-use rlaif_types::{Ceiling, Money, amount};
+use rlaif_types::{Ceiling, Money, Precision, amount};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -63,6 +63,9 @@ pub struct WorkerConfig {
     pub name: Option<String>,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// What models compute in: `f32`, or on a GPU `bf16`. Weights that learn are f32 either way.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// Further devices that share the micro-batches of training. Only learners and trainers of reward models use
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -153,6 +156,7 @@ impl WorkerConfig {
         let replicas = self.training_replicas.iter().map(|name| name.parse());
         Ok(ResourceOptions {
             device: self.device.parse()?,
+            precision: self.precision,
             training_replicas: replicas.collect::<Result<_, _>>()?,
             max_models: self.max_models,
             max_engines: self.max_engines,
@@ -163,8 +167,13 @@ impl WorkerConfig {
 
 impl Validate for WorkerConfig {
     fn validate(&self, problems: &mut Problems) {
-        if let Err(what) = self.device.parse::<DeviceName>() {
-            problems.add("device", format!("is wrong: {what}"));
+        match self.device.parse::<DeviceName>() {
+            Err(what) => problems.add("device", format!("is wrong: {what}")),
+            Ok(device) => {
+                if let Err(what) = device.computing_in(self.precision) {
+                    problems.add("precision", what.to_string());
+                }
+            }
         }
         for name in &self.training_replicas {
             if let Err(what) = name.parse::<DeviceName>() {
@@ -223,6 +232,17 @@ mod tests {
         let shown = [format!("{section:?}"), config::dump(&LAYERS, &section).unwrap()];
         assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
         assert!(section.queue.address().url.contains("hunter2"));
+    }
+
+    #[test]
+    fn bf16_is_for_gpus() {
+        let on = |device: &str| {
+            let asked = format!("[worker]\ndevice = \"{device}\"\nprecision = \"bf16\"\n");
+            config::load::<Section>(&[LAYERS[0], LAYERS[1], &asked], None)
+        };
+        assert_eq!(on("cuda:0").unwrap().worker.resources().unwrap().precision, Precision::Bf16);
+        let error = on("cpu").unwrap_err().to_string();
+        assert!(error.contains("worker.precision") && error.contains("needs a GPU"), "{error}");
     }
 
     #[test]

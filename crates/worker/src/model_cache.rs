@@ -8,6 +8,7 @@ use rlaif_artifacts::BlockingArtifacts;
 use rlaif_hub::Store;
 use rlaif_job::ModelRef;
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
+use rlaif_types::Precision;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,17 +38,25 @@ type Kept<M> = (Option<String>, Loaded<M>);
 /// Models by where they lie. One that was saved again takes the place of the one before.
 pub struct ModelCache {
     device: Device,
+    /// What models compute in.
+    activations: DType,
     policies: Mutex<Lru<PathBuf, Kept<CausalLm>>>,
     reward_models: Mutex<Lru<PathBuf, Kept<ScalarModel>>>,
 }
 
 impl ModelCache {
-    /// Keeps at most `capacity` language models and as many reward models on `device`.
+    /// Keeps at most `capacity` language models and as many reward models on `device`, which compute in
+    /// `precision`.
     ///
     /// # Errors
-    /// When the device cannot be used.
-    pub fn new(device: DeviceName, capacity: usize) -> Result<Self, rlaif_models::Error> {
+    /// When the device cannot be used, or not with that precision.
+    pub fn new(
+        device: DeviceName,
+        precision: Precision,
+        capacity: usize,
+    ) -> Result<Self, rlaif_models::Error> {
         Ok(Self {
+            activations: device.computing_in(precision)?,
             device: device.open()?,
             policies: Mutex::new(Lru::new(capacity)),
             reward_models: Mutex::new(Lru::new(capacity)),
@@ -77,6 +86,7 @@ impl ModelCache {
             let checkpoint = open_checkpoint(path)?;
             // Training keeps f32 weights; see ARCHITECTURE.md on precision.
             let model = CausalLm::load(&checkpoint, &self.device, DType::F32)?;
+            let model = model.with_activations(self.activations);
             Ok(Loaded { checkpoint: Arc::new(checkpoint), model })
         })
     }
@@ -89,6 +99,7 @@ impl ModelCache {
         kept(&self.reward_models, at, |path| {
             let checkpoint = open_checkpoint(path)?;
             let model = ScalarModel::load(&checkpoint, &self.device, DType::F32)?;
+            let model = model.with_activations(self.activations);
             Ok(Loaded { checkpoint: Arc::new(checkpoint), model })
         })
     }

@@ -11,6 +11,7 @@ use rlaif_hub::is_endpoint;
 use rlaif_job::ModelRef;
 use rlaif_judge::LocalEngine;
 use rlaif_models::{CausalLm, DeviceName, Engine, EngineOptions};
+use rlaif_types::Precision;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -19,6 +20,8 @@ use tokio::runtime::Handle;
 pub struct ResourceOptions {
     /// Where models run.
     pub device: DeviceName,
+    /// What they compute in.
+    pub precision: Precision,
     /// Further devices that share the micro-batches of training.
     pub training_replicas: Vec<DeviceName>,
     /// Models kept in memory, of each kind.
@@ -35,6 +38,7 @@ impl ResourceOptions {
     pub fn on(device: DeviceName) -> Self {
         Self {
             device,
+            precision: Precision::F32,
             training_replicas: Vec::new(),
             max_models: 3,
             max_engines: 4,
@@ -74,7 +78,11 @@ impl Resources {
             clerk: Arc::default(),
             store,
             runtime,
-            models: Arc::new(ModelCache::new(options.device, options.max_models)?),
+            models: Arc::new(ModelCache::new(
+                options.device,
+                options.precision,
+                options.max_models,
+            )?),
             engines: Arc::new(Engines::new(options.max_engines, options.engine)),
         })
     }

@@ -56,14 +56,13 @@ pub struct EngineModel {
 
 impl From<CausalLm> for EngineModel {
     fn from(model: CausalLm) -> Self {
-        Self { backbone: model.frozen(), score: None }
+        Self { backbone: model.for_inference(), score: None }
     }
 }
 
 impl From<ScalarModel> for EngineModel {
     fn from(model: ScalarModel) -> Self {
-        let model = model.frozen();
-        Self { backbone: model.backbone, score: Some(model.score) }
+        Self { backbone: model.backbone.for_inference(), score: Some(model.frozen().score) }
     }
 }
 
@@ -94,13 +93,12 @@ impl EngineModel {
 
     fn empty_cache(&self, rows: usize) -> Slots {
         let config = &self.backbone.config;
-        let weight = self.backbone.head_weight();
         let cache = KvCache::new(
             config.num_hidden_layers,
             rows,
             config.kv_size(),
-            weight.dtype(),
-            &weight.device(),
+            self.backbone.activations(),
+            &self.backbone.device(),
         );
         Slots::new(cache, rows)
     }

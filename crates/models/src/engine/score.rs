@@ -237,7 +237,7 @@ fn answer(
     if let (Some(score), false) = (&model.score, reward.is_empty()) {
         let rows: Vec<usize> = reward.iter().map(|(row, ..)| *row).collect();
         let hidden = model.backbone.rows(hidden, &rows);
-        let values = to_host(crate::kernels::linear(hidden, score.clone()));
+        let values = to_host(score_of(hidden, score));
         for ((_, request, _), value) in reward.iter().zip(values) {
             answers[*request] = Answer::Reward(value);
         }

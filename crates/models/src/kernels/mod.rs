@@ -1,8 +1,10 @@
 //! The operations a transformer is made of, each with a fast path on the CPU.
 //!
-//! On the CPU each function runs a fused kernel with a hand-written gradient, plugged into Burn as
-//! a backend extension. On any other device it is composed of Burn's own operations
+//! On the CPU each function runs a fused kernel in f32 with a hand-written gradient, plugged into Burn as
+//! a backend extension. On any other device, and in any other type, it is composed of Burn's own operations
 //! ([`reference`]), whose fusion and gradients are Burn's. A test holds the two against each other.
+//!
+//! What is computed has the type of the activations; a weight is cast to it where it meets them.
 
 mod attention_plan;
 mod autodiff;
@@ -14,7 +16,7 @@ pub use attention_plan::{AttentionPlan, Span};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use std::sync::Arc;
 
 /// What the CPU backend does itself. Called through the functions of this module only.
@@ -59,13 +61,13 @@ pub struct Angles {
     pub head_dim: usize,
 }
 
-/// True where the fused CPU kernels apply.
-pub fn is_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device() == Device::flex()
+/// True where the fused CPU kernels apply: f32 on the CPU.
+pub fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex() && tensor.dtype() == DType::F32
 }
 
 /// Puts `tensor` on the tape `like` is on, as a constant. Burn refuses to mix the two kinds.
-pub(crate) fn lift<const D: usize, const E: usize>(
+fn lift<const D: usize, const E: usize>(
     tensor: Tensor<D>,
     like: &Tensor<E>,
 ) -> Tensor<D> {
@@ -76,13 +78,28 @@ pub(crate) fn lift<const D: usize, const E: usize>(
     }
 }
 
+/// `tensor` in the type of `like`. So weights may be finer than what is computed with them: their gradients come back
+/// in their own type (Micikevicius et al. 2018, arXiv 1710.03740, section 3.1).
+fn typed<const D: usize, const E: usize>(tensor: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
+    if tensor.dtype() == like.dtype() { tensor } else { tensor.cast(like.dtype()) }
+}
+
+/// `weight` as it can be applied to `x`, and `x`: both on the tape or both off it, in the type of `x`.
+pub(crate) fn meet<const D: usize, const E: usize>(
+    weight: Tensor<D>,
+    x: Tensor<E>,
+) -> (Tensor<D>, Tensor<E>) {
+    let (weight, x) = both(weight, x);
+    (typed(weight, &x), x)
+}
+
 /// `x · weightᵀ`.
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[out, in]` as in checkpoints, result `[rows, out]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    let (weight, x) = both(weight, x);
-    if !is_cpu(&x) {
+    let (weight, x) = meet(weight, x);
+    if !is_fused(&x) {
         return reference::linear(x, weight);
     }
     Tensor::from_dispatch(Dispatch::linear_kernel(x.into_dispatch(), weight.into_dispatch()))
@@ -100,8 +117,8 @@ fn both<const D: usize, const E: usize>(a: Tensor<D>, b: Tensor<E>) -> (Tensor<D
 /// # Shapes
 /// `x` `[rows, width]`, `weight` `[width]`; reshape heads into rows to normalise each head.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
-    let (weight, x) = both(weight, x);
-    if !is_cpu(&x) {
+    let (weight, x) = meet(weight, x);
+    if !is_fused(&x) {
         return reference::rms_norm(x, weight, eps);
     }
     Tensor::from_dispatch(Dispatch::rms_norm_kernel(x.into_dispatch(), weight.into_dispatch(), eps))
@@ -110,7 +127,7 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
 /// `silu(gate) · up`, element by element.
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     let (gate, up) = both(gate, up);
-    if !is_cpu(&gate) {
+    if !is_fused(&gate) {
         return reference::swiglu(gate, up);
     }
     Tensor::from_dispatch(Dispatch::swiglu_kernel(gate.into_dispatch(), up.into_dispatch()))
@@ -121,7 +138,7 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
 /// # Shapes
 /// `x` `[rows, heads · head_dim]`.
 pub fn rope(x: Tensor<2>, angles: &Angles) -> Tensor<2> {
-    if !is_cpu(&x) {
+    if !is_fused(&x) {
         let half = angles.head_dim / 2;
         let table = |values: &[f32]| {
             let data = burn::tensor::TensorData::new(values.to_vec(), [values.len() / half, half]);
@@ -139,7 +156,7 @@ pub fn rope(x: Tensor<2>, angles: &Angles) -> Tensor<2> {
 /// `q` `[queries, num_heads · head_dim]`, `k` and `v` `[keys, num_kv_heads · head_dim]`, result
 /// like `q`.
 pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, plan: &Arc<AttentionPlan>) -> Tensor<2> {
-    if !is_cpu(&q) {
+    if !is_fused(&q) {
         return reference::attention(q, k, v, plan);
     }
     Tensor::from_dispatch(Dispatch::attention_kernel(
@@ -162,8 +179,8 @@ pub fn token_logprobs(
     targets: &[u32],
     inverse_temperature: f32,
 ) -> Tensor<1> {
-    let (weight, hidden) = both(weight, hidden);
-    if !is_cpu(&hidden) {
+    let (weight, hidden) = meet(weight, hidden);
+    if !is_fused(&hidden) {
         return reference::token_logprobs(hidden, weight, targets, inverse_temperature);
     }
     Tensor::from_dispatch(Dispatch::token_logprobs_kernel(

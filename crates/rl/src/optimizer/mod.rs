@@ -10,7 +10,7 @@ use crate::gradients::GradientSum;
 use crate::halt::{Halt, Weights, check_finite};
 use crate::state::{StateError, TrainerState};
 use burn::tensor::{Device, Tensor};
-use rlaif_models::kernels::is_cpu;
+use rlaif_models::kernels::is_fused;
 use rlaif_models::{ParamMut, Parameters};
 use rlaif_types::{OptimizerConfig, OptimizerKind};
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ impl Optimizer {
         lr: f64,
         grad_scale: f64,
     ) -> Tensor<2> {
-        if self.config.kind == OptimizerKind::AdamW && is_cpu(&weight) {
+        if self.config.kind == OptimizerKind::AdamW && is_fused(&weight) {
             return self.adamw_in_place(name, weight, grad, lr, grad_scale);
         }
         let decayed = match self.config.weight_decay {

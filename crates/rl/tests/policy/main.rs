@@ -4,6 +4,7 @@ mod algorithms;
 mod average;
 mod checkpointing;
 mod degenerate;
+mod precision;
 mod reinforce;
 mod replicas;
 mod toy;

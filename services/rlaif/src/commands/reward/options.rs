@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rlaif_job::RewardModelConfig;
 use rlaif_types::{
     LabelSource, LoraConfig, OptimizerConfig, OptimizerKind, PairOrder, PairWeighting, Plateau,
-    RewardObjective,
+    Precision, RewardObjective,
 };
 use std::path::PathBuf;
 
@@ -73,6 +73,9 @@ pub struct StudyArgs {
     /// memory and more time.
     #[arg(long)]
     pub gradient_checkpointing: bool,
+    /// What is computed in: f32, or on a GPU bf16, with weights in f32 either way.
+    #[arg(long, default_value_t)]
+    pub precision: Precision,
 
     /// Ask for a difference of rewards that is larger by this times the record's "margin" (Llama 2).
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]

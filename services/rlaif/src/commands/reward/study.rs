@@ -76,8 +76,10 @@ impl Study {
         let config = args.config()?;
         let path = Store::from_env().resolve(&args.model.model, &mut DownloadBar::new())?;
         let checkpoint = open_checkpoint(&path)?;
-        let mut start = ScalarModel::start_of(&checkpoint, &args.model.device.open()?)
+        let activations = args.model.device.computing_in(args.precision)?;
+        let start = ScalarModel::start_of(&checkpoint, &args.model.device.open()?)
             .with_context(|| format!("loading {}", args.model.model))?;
+        let mut start = start.with_activations(activations);
         start.backbone = start.backbone.with_gradient_checkpointing(args.gradient_checkpointing);
         let dialogue = Dialogue::of(&checkpoint, args.chat).map_err(describe)?;
         let mut study = Self {

@@ -94,6 +94,7 @@ impl Args {
             "steps": made.metrics.len(),
             "chat": study.chat,
             "seed": study.seed,
+            "precision": self.study.precision,
             "max_tokens": self.study.max_tokens,
             "weight_field": self.study.weight_field,
             "lora": study.lora,
@@ -130,9 +131,9 @@ fn training(metrics: &[Value]) -> Section {
         })
     };
     let blocks = vec![
-        plot("Loss, nats a pair", &["loss", "validation_loss"]),
+        plot("Loss, nats a pair", &["loss", "eval_loss"]),
         plot("Accuracy on the batch, before its step", &["accuracy"]),
-        plot("Mean reward", &["reward_mean"]),
+        plot("Mean reward", &["mean_reward"]),
     ];
     Section { title: "Training".into(), blocks }
 }
@@ -147,6 +148,7 @@ fn provenance(record: &Value) -> Section {
         "pairs",
         "chat",
         "seed",
+        "precision",
         "max_tokens",
         "weight_field",
         "lora",
