@@ -3,6 +3,7 @@
 //! The numbers of `golden/tiny-adapter.json` are PEFT's (`golden/peft_adapters.py make`); that PEFT computes
 //! the same with an adapter written here is what `golden/peft_adapters.py check` shows.
 
+use rlaif_testkit::TinyJob;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -55,19 +56,9 @@ fn difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
 
 /// A run of a few steps on the tiny model; with adapters, or of all weights.
 fn run(folder: &Path, lora: &str) -> PathBuf {
-    std::fs::write(folder.join("prompts.jsonl"), "{\"prompt\": \"Tell me\"}\n".repeat(4)).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), "{\"prompt\": \"What is\"}\n").unwrap();
-    let model = golden("tiny-llama");
-    let model = model.to_str().unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
-        policy = {{ model = "{model}", chat = false }}
-        labeler = {{ model = "{model}", template = "sentiment/rubric" }}
         {lora}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
         [sampling]
         max_new_tokens = 8
         [rl]
@@ -78,7 +69,7 @@ fn run(folder: &Path, lora: &str) -> PathBuf {
         "#
     );
     let (file, out) = (folder.join("job.toml"), folder.join("run"));
-    std::fs::write(&file, job).unwrap();
+    TinyJob { prompts: 4, heldout_prompts: 1, ..TinyJob::default() }.write(&file, &settings);
     succeeds(&["run", file.to_str().unwrap(), "--out", out.to_str().unwrap()], "");
     out
 }

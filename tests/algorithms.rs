@@ -1,35 +1,19 @@
 //! Every algorithm and every source of rewards from a job file to a report, by the program itself; and
 //! the same bits when it is done again.
 
+use rlaif_testkit::TinyJob;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 const STEPS: usize = 3;
 
 fn write_job(folder: &Path, template: &str, rl: &str) {
-    let prompts = |word: &str, count: usize| -> String {
-        (0..count).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about", 9)).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), prompts("What is", 4)).unwrap();
-    let pair = |i: usize| {
-        format!("{{\"prompt\": \"Say {i}\", \"chosen\": \"It is {i}.\", \"rejected\": \"No.\"}}\n")
-    };
-    std::fs::write(folder.join("pairs.jsonl"), (0..7).map(pair).collect::<String>()).unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
         seed = 3
         chunk_size = 4
-        policy = {{ model = "{MODEL}", chat = false }}
-        labeler = {{ model = "{MODEL}", template = "{template}" }}
         lora = {{ rank = 2 }}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
-        preferences = "pairs.jsonl"
         [sampling]
         max_new_tokens = 6
         [rl]
@@ -39,7 +23,8 @@ fn write_job(folder: &Path, template: &str, rl: &str) {
         {rl}
         "#
     );
-    std::fs::write(folder.join("job.toml"), job).unwrap();
+    let job = TinyJob { template, preferences: 7, ..TinyJob::default() };
+    job.write(&folder.join("job.toml"), &settings);
 }
 
 fn run(folder: &Path, out: &str) -> Output {

@@ -3,30 +3,19 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rlaif_testkit::TinyJob;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 const KILLS: usize = 20;
 
 fn write_job(folder: &Path, rank: usize, steps: usize) {
-    let prompts = |word: &str, count: usize| -> String {
-        (0..count).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about", 9)).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), prompts("What is", 4)).unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
         chunk_size = 4
-        policy = {{ model = "{MODEL}", chat = false }}
-        labeler = {{ model = "{MODEL}", template = "sentiment/rubric" }}
         lora = {{ rank = {rank} }}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
         [sampling]
         max_new_tokens = 8
         [rl]
@@ -37,7 +26,7 @@ fn write_job(folder: &Path, rank: usize, steps: usize) {
         reinforce = {{ policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
         "#
     );
-    std::fs::write(folder.join("job.toml"), job).unwrap();
+    TinyJob::default().write(&folder.join("job.toml"), &settings);
 }
 
 fn rlaif(folder: &Path, out: &Path) -> Command {

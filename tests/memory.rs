@@ -1,22 +1,13 @@
 //! What a job takes is said before it starts, and a job that does not fit is refused before anything is touched.
 
+use rlaif_testkit::TinyJob;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A job on the tiny model, with more settings of `[rl]`.
 fn job(folder: &Path, more: &str) -> PathBuf {
-    std::fs::write(folder.join("prompts.jsonl"), "{\"prompt\": \"Tell me\"}\n".repeat(4)).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), "{\"prompt\": \"What is\"}\n").unwrap();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-llama");
-    let model = model.to_str().unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
-        policy = {{ model = "{model}", chat = false }}
-        labeler = {{ model = "{model}", template = "sentiment/rubric" }}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
         [rl]
         reward = "labeler"
         steps = 3
@@ -25,7 +16,7 @@ fn job(folder: &Path, more: &str) -> PathBuf {
         "#
     );
     let file = folder.join("job.toml");
-    std::fs::write(&file, job).unwrap();
+    TinyJob { prompts: 4, heldout_prompts: 1, ..TinyJob::default() }.write(&file, &settings);
     file
 }
 

@@ -1,33 +1,16 @@
 //! A step made again from its record measures what it measured, to the bit; what was tampered with, what was
 //! never made, and what is no run, is told.
 
+use rlaif_testkit::TinyJob;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
-
 /// Fine-tuned first, so that the steps start from the run's own model; rollouts are drawn a step ahead.
 fn write_job(folder: &Path, rl: &str) {
-    let prompts = |word: &str, count: usize| -> String {
-        (0..count).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about", 9)).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), prompts("What is", 4)).unwrap();
-    let demonstration =
-        |i| format!("{{\"prompt\": \"Say {i}\", \"completion\": \"It is {i}.\"}}\n");
-    let demonstrations: String = (0..6).map(demonstration).collect();
-    std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
         chunk_size = 4
-        policy = {{ model = "{MODEL}", chat = false }}
-        labeler = {{ model = "{MODEL}", template = "sentiment/rubric" }}
         lora = {{ rank = 2 }}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
-        demonstrations = "demonstrations.jsonl"
         [sampling]
         max_new_tokens = 6
         [sft]
@@ -40,7 +23,8 @@ fn write_job(folder: &Path, rl: &str) {
         {rl}
         "#
     );
-    std::fs::write(folder.join("job.toml"), job).unwrap();
+    let job = TinyJob { demonstrations: 6, ..TinyJob::default() };
+    job.write(&folder.join("job.toml"), &settings);
 }
 
 fn rlaif(folder: &Path, args: &[&str]) -> Output {

@@ -1,33 +1,16 @@
 //! `rlaif reproduce`: from an experiment's file to the paper's table, and on after an interruption.
 
+use rlaif_testkit::{TINY_MODEL, TinyJob};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
-
 fn write_experiment(folder: &Path) {
-    let prompts = |word: &str, count: usize| -> String {
-        (0..count).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about", 9)).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), prompts("What is", 6)).unwrap();
-    let demonstration =
-        |i| format!("{{\"prompt\": \"Say {i}\", \"completion\": \"It is {i}.\"}}\n");
-    let demonstrations: String = (0..6).map(demonstration).collect();
-    std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
     for (name, algorithm) in [("again", "grpo"), ("rlaif", "reinforce"), ("ppo", "ppo")] {
-        let job = format!(
+        let settings = format!(
             r#"
-            name = "{name}"
             chunk_size = 4
-            policy = {{ model = "{MODEL}", chat = false }}
-            labeler = {{ model = "{MODEL}", template = "sentiment/rubric" }}
             lora = {{ rank = 2 }}
-            [data]
-            prompts = "prompts.jsonl"
-            heldout_prompts = "heldout.jsonl"
-            demonstrations = "demonstrations.jsonl"
             [sampling]
             max_new_tokens = 6
             [sft]
@@ -40,13 +23,14 @@ fn write_experiment(folder: &Path) {
             batch_size = 4
             "#
         );
-        std::fs::write(folder.join(format!("{name}.toml")), job).unwrap();
+        let job = TinyJob { heldout_prompts: 6, demonstrations: 6, ..TinyJob::default() };
+        job.write(&folder.join(format!("{name}.toml")), &settings);
     }
     let experiment = format!(
         r#"
         name = "tiny"
         prompts = "heldout.jsonl"
-        judge = "{MODEL}"
+        judge = "{TINY_MODEL}"
         template = "sentiment/compare"
         arm = [
             {{ name = "sft", job = "rlaif.toml", policy = "start" }},

@@ -1,37 +1,20 @@
 //! A run that is killed with SIGKILL in every stage and resumed makes the same files, byte for byte,
 //! as one that was left alone, and labels no pair twice.
 
+use rlaif_testkit::TinyJob;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
-
 const PAIRS: usize = 64;
 
 fn write_job(folder: &Path) {
-    let prompts = |word: &str| -> String {
-        (0..48).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about")).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), prompts("What is")).unwrap();
-    let demonstrations: String = (0..24)
-        .map(|i| format!("{{\"prompt\": \"Say {i}\", \"completion\": \"It is {i}.\"}}\n"))
-        .collect();
-    std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
         seed = 3
-        policy = {{ model = "{MODEL}", chat = false }}
-        labeler = {{ model = "{MODEL}", template = "sentiment/compare" }}
         lora = {{ rank = 2 }}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
-        demonstrations = "demonstrations.jsonl"
         [sampling]
         max_new_tokens = 8
         [sft]
@@ -55,7 +38,14 @@ fn write_job(folder: &Path) {
         reinforce = {{ max_off_policy_steps = 1, policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
         "#
     );
-    std::fs::write(folder.join("job.toml"), job).unwrap();
+    let job = TinyJob {
+        template: "sentiment/compare",
+        prompts: 48,
+        heldout_prompts: 48,
+        demonstrations: 24,
+        ..TinyJob::default()
+    };
+    job.write(&folder.join("job.toml"), &settings);
 }
 
 fn start(folder: &Path, out: &Path, resume: bool) -> Child {

@@ -1,30 +1,20 @@
 //! A coordinator with its workers, and a job for them.
 
-use rlaif_testkit::{Cluster, Process, RedisServer};
+use rlaif_testkit::{Cluster, Process, RedisServer, TinyJob};
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub const RLAIF: &str = env!("CARGO_BIN_EXE_rlaif");
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A job that goes through every stage, whose work items have `chunk_size` prompts or pairs.
 pub fn write_job(folder: &Path, chunk_size: usize) {
-    let prompts = |word: &str| -> String {
-        (0..48).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    std::fs::write(folder.join("prompts.jsonl"), prompts("Tell me about")).unwrap();
-    std::fs::write(folder.join("heldout.jsonl"), prompts("What is")).unwrap();
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "tiny"
         seed = 3
         chunk_size = {chunk_size}
-        policy = {{ model = "{MODEL}", chat = false }}
-        labeler = {{ model = "{MODEL}", template = "sentiment/compare" }}
         lora = {{ rank = 2 }}
-        data = {{ prompts = "prompts.jsonl", heldout_prompts = "heldout.jsonl" }}
         sampling = {{ max_new_tokens = 8 }}
         [reward_model]
         pairs = 160
@@ -39,7 +29,13 @@ pub fn write_job(folder: &Path, chunk_size: usize) {
         reinforce = {{ policy = {{ lr = 1e-3 }}, value = {{ lr = 1e-3 }} }}
         "#
     );
-    std::fs::write(folder.join("job.toml"), job).unwrap();
+    let job = TinyJob {
+        template: "sentiment/compare",
+        prompts: 48,
+        heldout_prompts: 48,
+        ..TinyJob::default()
+    };
+    job.write(&folder.join("job.toml"), &settings);
 }
 
 /// A cluster and who works in it.

@@ -1,27 +1,15 @@
 //! A job whose labeler is behind an endpoint, and whose budget ends before its labels do.
 
 use crate::{Scene, lines};
-use rlaif_testkit::Faults;
+use rlaif_testkit::{Faults, TinyJob};
 use std::path::Path;
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 const PAIRS: usize = 32;
 
 fn write_job(scene: &Scene) {
-    let prompts = |word: &str| -> String {
-        (0..16).map(|i| format!("{{\"prompt\": \"{word} {i}\"}}\n")).collect()
-    };
-    scene.write("prompts.jsonl", &prompts("Tell me about"));
-    scene.write("heldout.jsonl", &prompts("What is"));
-    let job = format!(
+    let settings = format!(
         r#"
-        name = "asked"
-        policy = {{ model = "{MODEL}", chat = false }}
-        labeler = {{ model = "oracle.toml", template = "helpful/base" }}
         lora = {{ rank = 2 }}
-        [data]
-        prompts = "prompts.jsonl"
-        heldout_prompts = "heldout.jsonl"
         [sampling]
         max_new_tokens = 8
         [reward_model]
@@ -35,7 +23,14 @@ fn write_job(scene: &Scene) {
         batch_size = 4
         "#
     );
-    scene.write("job.toml", &job);
+    let job = TinyJob {
+        labeler: "oracle.toml",
+        template: "helpful/base",
+        prompts: 16,
+        heldout_prompts: 16,
+        ..TinyJob::default()
+    };
+    job.write(&scene.path("job.toml"), &settings);
 }
 
 fn ledger(scene: &Scene) -> rlaif_ledger::Reader {

@@ -1,0 +1,359 @@
+//! The job file: everything a run depends on.
+//!
+//! A [`Job`] is the whole file: it is read, its defaults are filled in, and all that is senseless is said at once.
+//! Large sections check themselves; small ones, and how sections go with each other, are checked here.
+
+mod data;
+mod evaluate;
+mod models;
+mod reward_model;
+mod rl;
+mod sft;
+
+use crate::Error;
+use crate::mixture::PartSource;
+pub use data::{DataConfig, SamplingConfig};
+pub use evaluate::{EvaluateConfig, SelectionConfig};
+pub use models::{LabelerConfig, PolicyConfig};
+pub use reward_model::{RewardModelConfig, StalenessConfig};
+pub use rl::{RewardSource, RlConfig};
+use rlaif_types::{AlgorithmKind, LabelSource, LoraConfig, PolicyLearning, Problem, Problems};
+use serde::{Deserialize, Serialize};
+pub use sft::{DemonstratedBy, SftConfig};
+use std::path::Path;
+
+/// A job, with every default filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Name for people.
+    pub name: String,
+    /// Seed of everything drawn.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where models run: `cpu` or `cuda:N`.
+    #[serde(default = "cpu")]
+    pub device: String,
+    /// Items computed together and made durable together: what one worker takes at once.
+    #[serde(default = "default_chunk_size")]
+    pub chunk_size: usize,
+    /// The model to align.
+    pub policy: PolicyConfig,
+    /// The model that judges.
+    pub labeler: LabelerConfig,
+    /// Prompts and other data.
+    pub data: DataConfig,
+    /// How responses are drawn, in every stage.
+    #[serde(default)]
+    pub sampling: SamplingConfig,
+    /// Adapters for everything that is trained; without this section all weights are.
+    pub lora: Option<LoraConfig>,
+    /// Fine-tuning before everything else; without this section the policy starts as it is.
+    pub sft: Option<SftConfig>,
+    /// The reward model; needed where `rl.reward` is `model`.
+    pub reward_model: Option<RewardModelConfig>,
+    /// Reinforcement learning.
+    pub rl: RlConfig,
+    /// The comparison of the trained policy with its start.
+    #[serde(default)]
+    pub evaluate: EvaluateConfig,
+}
+
+fn cpu() -> String {
+    "cpu".into()
+}
+
+fn default_chunk_size() -> usize {
+    16
+}
+
+/// Whether a setting is left out of a job that is written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Job {
+    /// Reads a job file, makes its paths absolute and checks it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something senseless.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let bad = |what: String| Error::Job { path: path.to_owned(), what };
+        let mut job: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        let file = std::path::absolute(path).map_err(Error::io(path))?;
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        for file in [&mut job.data.prompts, &mut job.data.heldout_prompts] {
+            *file = folder.join(&file);
+        }
+        let optional = [&mut job.data.demonstrations, &mut job.data.preferences];
+        for file in optional.into_iter().flatten() {
+            *file = folder.join(&file);
+        }
+        let parts = job.rl.mixture.iter_mut().filter_map(|part| part.template.as_mut());
+        let templates = job.evaluate.templates.iter_mut().chain([&mut job.labeler.template]);
+        let templates = templates.chain(parts);
+        for template in templates.filter(|name| name.ends_with(".toml")) {
+            *template = folder.join(&template).to_string_lossy().into_owned();
+        }
+        job.fill_in();
+        let problems = job.problems();
+        if problems.is_empty() { Ok(job) } else { Err(bad(problems.to_string())) }
+    }
+
+    /// Defaults that follow from other settings.
+    fn fill_in(&mut self) {
+        if self.evaluate.templates.is_empty() {
+            self.evaluate.templates = vec![self.labeler.template.clone()];
+        }
+        self.rl.resolve(self.sampling.temperature);
+    }
+
+    /// Reads a job that [`Job::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something senseless.
+    pub fn parse(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let bad =
+            |problems: Problems| Error::Job { path: path.to_owned(), what: problems.to_string() };
+        Self::from_toml(&text).map_err(bad)
+    }
+
+    /// Reads what [`Job::to_toml`] made, or a job file as it was written; names of files stay as they are.
+    ///
+    /// # Errors
+    /// All that is senseless, by the path of the setting; one without a path where it is not a job
+    /// at all.
+    pub fn from_toml(text: &str) -> Result<Self, Problems> {
+        let mut job: Self =
+            toml::from_str(text).map_err(|e| Problems(vec![Problem::new("", e.to_string())]))?;
+        job.fill_in();
+        let problems = job.problems();
+        if problems.is_empty() { Ok(job) } else { Err(problems) }
+    }
+
+    /// The job as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a job has string keys and plain values")
+    }
+
+    /// All that is senseless.
+    fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        for (field, count) in [
+            ("chunk_size", self.chunk_size),
+            ("sampling.max_new_tokens", self.sampling.max_new_tokens),
+            ("evaluate.samples_per_prompt", self.evaluate.samples_per_prompt),
+        ] {
+            problems.check_positive(field, count);
+        }
+        let priced = self.labeler.max_cost.is_none() || self.labeler.price.is_some();
+        problems.check(priced, "labeler.max_cost", "needs labeler.price, to count by");
+        let stops = !self.sampling.stop.iter().any(String::is_empty);
+        let what = "holds an empty text, which would stop every response at once";
+        problems.check(stops, "sampling.stop", what);
+        problems.section("rl", self.rl.problems());
+        if let Some(lora) = &self.lora {
+            problems.check_positive("lora.rank", lora.rank);
+            problems.check_positive("lora.targets", lora.targets.len());
+        }
+        if let Some(sft) = &self.sft {
+            problems.section("sft", sft.problems());
+            let given = self.data.demonstrations.is_some() || sft.by == DemonstratedBy::Labeler;
+            problems.check(given, "sft", "needs data.demonstrations, or by = \"labeler\"");
+            let what = "= \"labeler\" needs a labeler.model whose weights are here: an endpoint is \
+                asked for verdicts alone";
+            let is_endpoint =
+                Path::new(&self.labeler.model).extension().is_some_and(|e| e == "toml");
+            let asked = sft.by == DemonstratedBy::Labeler;
+            problems.check(!(asked && is_endpoint), "sft.by", what);
+        }
+        problems.0.extend(self.reward_problems().0);
+        problems
+    }
+
+    /// How the reward source goes with the rest.
+    fn reward_problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let (source, kind) = (self.rl.reward, self.rl.algorithm);
+        match (&self.reward_model, self.rl.rewards_by(PartSource::Model)) {
+            (Some(rm), true) => {
+                problems.section("reward_model", rm.problems());
+                let by_people = rm.labels != LabelSource::Ai;
+                let what = "needs margins, which people give and labelers do not; leave it out";
+                let none = rm.objective.margin == 0.0;
+                problems.check(none || by_people, "reward_model.objective.margin", what);
+                let what = format!("= \"{}\" needs data.preferences", rm.labels.as_str());
+                let there = self.data.preferences.is_some();
+                problems.check(there || !by_people, "reward_model.labels", what);
+            }
+            (None, true) => {
+                let what = match source {
+                    RewardSource::Mixture => {
+                        "= \"mixture\" with a part of source \"model\" needs a [reward_model] section"
+                    }
+                    _ => "= \"model\" needs a [reward_model] section",
+                };
+                problems.check(false, "rl.reward", what);
+            }
+            (Some(_), false) => {
+                let without = match source {
+                    RewardSource::Mixture => " without a part of source \"model\"",
+                    _ => "",
+                };
+                let what = format!(
+                    "= \"{}\"{without} trains no [reward_model]; remove that section",
+                    source.as_str()
+                );
+                problems.check(false, "rl.reward", what);
+            }
+            (None, false) => {}
+        }
+        let offline = kind == AlgorithmKind::Dpo;
+        let given = source == RewardSource::Preferences;
+        let what = format!(
+            "= \"{}\" does not go with rl.algorithm = \"{kind}\": \"dpo\" learns from \
+             \"preferences\", everything else from rewards",
+            source.as_str()
+        );
+        problems.check(offline == given, "rl.reward", what);
+        if given {
+            let there = self.data.preferences.is_some();
+            problems.check(there, "rl.reward", "= \"preferences\" needs data.preferences");
+            let alone = self.rl.group_size == 1;
+            problems.check(alone, "rl.group_size", "must be 1 where nothing is drawn");
+        }
+        if self.rl.rewards_by(PartSource::Pairwise) {
+            let groups = self.rl.group_size > 1;
+            let what = "must be at least 2 with rewards that are \"pairwise\", which match a prompt's \
+                responses against each other";
+            problems.check(groups, "rl.group_size", what);
+        }
+        problems
+    }
+
+    /// How the policy learns.
+    pub fn learning(&self) -> PolicyLearning {
+        PolicyLearning {
+            algorithm: self.rl.algorithm(),
+            group_size: self.rl.group_size,
+            // One temperature: the policy trained is the one sampled from.
+            temperature: self.sampling.temperature,
+            shaping: self.rl.shaping,
+            adaptive_kl: self.rl.adaptive_kl,
+            max_kl_per_token: self.rl.max_kl_per_token,
+            ema_decay: self.rl.ema_decay,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rewards straight from the labeler, everything else by default.
+    pub(super) const DIRECT: &str = "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
+        template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\nheldout_prompts = 'h.jsonl'\n\
+        [rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n";
+
+    /// The job of a file with this text.
+    pub(super) fn load(text: &str) -> Result<Job, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job.toml");
+        std::fs::write(&path, text).unwrap();
+        Job::load(&path)
+    }
+
+    #[test]
+    fn a_resolved_job_reads_back_as_itself() {
+        let job = load(DIRECT).unwrap();
+        assert!(job.data.prompts.is_absolute());
+        assert_eq!(load(&job.to_toml()).unwrap(), job);
+    }
+
+    #[test]
+    fn senseless_jobs_are_refused_with_the_setting_named() {
+        for (from, to, complaint) in [
+            ("steps", "stepz", "stepz"),
+            ("'labeler'", "'model'", "[reward_model]"),
+            ("batch_size = 2", "batch_size = 0", "rl.batch_size"),
+            ("batch_size = 2", "batch_size = 2\n[rl.reinforce]\nbeta = 1.5", "beta"),
+            (
+                "batch_size = 2",
+                "batch_size = 2\nalgorithm = 'grpo'",
+                "rl.group_size must be at least 2",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 6\ngroup_size = 4",
+                "multiple of rl.group_size = 4, not 6",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\ngroup_size = 0",
+                "rl.group_size must be at least 1",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\n[rl.ppo]\nclip = 0.3",
+                "rl.ppo is the table of another",
+            ),
+            ("batch_size = 2", "batch_size = 2\nalgorithm = 'ppo'\nppo.clip = 1.5", "rl.ppo.clip"),
+            ("batch_size = 2", "batch_size = 2\nalgorithm = 'sarsa'", "sarsa"),
+            ("batch_size = 2", "batch_size = 2\nshaping.clip = -1.0", "rl.shaping.clip"),
+            ("batch_size = 2", "batch_size = 2\nema_decay = 1.0", "rl.ema_decay must be between"),
+            ("batch_size = 2", "batch_size = 2\nadaptive_kl.target = 0.0", "rl.adaptive_kl.target"),
+            ("batch_size = 2", "batch_size = 2\nalgorithm = 'dpo'", "learns from \"preferences\""),
+            ("'labeler'", "'preferences'", "learns from \"preferences\""),
+            ("'labeler'", "'pairwise'", "rl.group_size must be at least 2"),
+            ("'labeler'", "'mixture'", "rl.reward = \"mixture\" needs [[rl.mixture]] parts"),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
+                "reward_model.labels = \"human\" needs data.preferences",
+            ),
+            (
+                "[labeler]",
+                "[labeler]\nmax_cost = 5",
+                "labeler.max_cost needs labeler.price, to count by",
+            ),
+            ("[labeler]", "[labeler]\nprice = { input_per_1k = -1 }", "not negative"),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model.staleness]\nevery = 0\n[rl]\nreward = 'model'",
+                "reward_model.staleness.every must be at least 1",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\n[rl.selection]\ncandidates = 0",
+                "rl.selection.candidates must be at least 1",
+            ),
+            (
+                "'labeler'\nsteps = 1\nbatch_size = 2",
+                "'pairwise'\nsteps = 0\nbatch_size = 2\ngroup_size = 2\n[rl.selection]",
+                "rl.selection chooses among versions, and rl.steps = 0 makes none; rl.selection goes by",
+            ),
+            ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
+            (
+                "labeler]\nmodel = 'm'",
+                "sft]\nby = 'labeler'\n[labeler]\nmodel = 'gpt.toml'",
+                "sft.by = \"labeler\" needs a labeler.model whose weights are here",
+            ),
+            ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
+        ] {
+            let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_senseless_is_said_at_once() {
+        let text = DIRECT.replacen("name = 't'", "name = 't'\nchunk_size = 0", 1)
+            + "[rl.reinforce]\nbeta = 1.5\npolicy = { lr = -1.0 }\n[lora]\nrank = 0\n";
+        let problems = Job::from_toml(&text).unwrap_err();
+        let fields: Vec<&str> = problems.0.iter().map(|p| p.field.as_str()).collect();
+        let expected = ["chunk_size", "rl.reinforce.beta", "rl.reinforce.policy.lr", "lora.rank"];
+        assert_eq!(fields, expected);
+    }
+}

@@ -1,0 +1,128 @@
+//! `[reward_model]`: the labels that a reward model learns from, how it learns them, and how it is held against
+//! the labeler.
+
+use super::is_default;
+use rlaif_types::{
+    LabelSource, OptimizerConfig, PairOrder, PairWeighting, Plateau, Problems, RewardObjective,
+};
+use serde::{Deserialize, Serialize};
+
+/// The reward model and the labels it learns from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewardModelConfig {
+    /// Whose labels it learns from: the labeler's on sampled pairs (`ai`), people's in `data.preferences`
+    /// (`human`: nothing is sampled or labelled), or both, with what models said there too (`mixed`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub labels: LabelSource,
+    /// Pairs of responses to sample and label.
+    pub pairs: usize,
+    /// Share of the labelled pairs kept back to measure accuracy and calibration.
+    pub heldout_fraction: f64,
+    /// Passes over the labels.
+    pub epochs: usize,
+    /// Pairs in a step.
+    pub batch_size: usize,
+    /// The order in which pairs are learned.
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: PairOrder,
+    /// How much a pair counts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub weighting: PairWeighting,
+    /// Compute a pair's prompt once for both responses: the same numbers but for the order of sums, in less
+    /// time.
+    #[serde(skip_serializing_if = "is_default")]
+    pub share_prompts: bool,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// What is minimised beside the labels' cross-entropy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub objective: RewardObjective,
+    /// When it is enough; all epochs where this section is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Plateau>,
+    /// Whether it is held against the labeler while the policy moves away; not without this table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<StalenessConfig>,
+}
+
+impl Default for RewardModelConfig {
+    fn default() -> Self {
+        Self {
+            labels: LabelSource::default(),
+            pairs: 1024,
+            heldout_fraction: 0.1,
+            epochs: 2,
+            batch_size: 32,
+            order: PairOrder::default(),
+            weighting: PairWeighting::default(),
+            // Jobs of before would make other bits.
+            share_prompts: false,
+            optimizer: OptimizerConfig::default(),
+            objective: RewardObjective::default(),
+            plateau: None,
+            staleness: None,
+        }
+    }
+}
+
+impl RewardModelConfig {
+    /// Settings that make no sense.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        problems.check_positive("pairs", self.pairs);
+        problems.check_positive("epochs", self.epochs);
+        problems.check_positive("batch_size", self.batch_size);
+        let fraction = (0.0..1.0).contains(&self.heldout_fraction);
+        problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
+        problems.section("optimizer", self.optimizer.problems());
+        problems.section("objective", self.objective.problems());
+        if let Some(plateau) = &self.plateau {
+            problems.section("plateau", plateau.problems());
+        }
+        if let Some(staleness) = &self.staleness {
+            problems.check_positive("staleness.every", staleness.every);
+            problems.check_positive("staleness.pairs", staleness.pairs);
+        }
+        problems
+    }
+}
+
+/// How often the reward model is held against the labeler on what the policy writes (paper section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StalenessConfig {
+    /// Steps between measurements; the start and the last step are measured too.
+    pub every: usize,
+    /// Pairs of responses to held-out prompts that the labeler compares, each time.
+    pub pairs: usize,
+}
+
+impl Default for StalenessConfig {
+    fn default() -> Self {
+        Self { every: 20, pairs: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reward_model_does_not_use_is_not_in_its_job() {
+        let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
+        for field in
+            ["labels", "objective", "order", "weighting", "plateau", "share_prompts", "staleness"]
+        {
+            assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
+        }
+        let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
+            [plateau]\npatience = 2\n[staleness]\nevery = 5\n";
+        let config: RewardModelConfig = toml::from_str(used).unwrap();
+        assert_eq!((config.order, config.objective.center), (PairOrder::EasyFirst, 0.01));
+        assert_eq!(config.plateau.unwrap().patience, 2);
+        assert_eq!(config.staleness, Some(StalenessConfig { every: 5, pairs: 64 }));
+        let again = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
+    }
+}
