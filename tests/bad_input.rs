@@ -1,5 +1,6 @@
 //! Whatever is wrong with the input: one clear message, a non-zero exit, no panic.
 
+use rlaif_testkit::TinyJob;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -86,6 +87,17 @@ fn a_gpu_that_is_not_there() {
         "cuda:7",
     );
     refuses(&["logprobs", "--model", model.to_str().unwrap(), "--device", "tpu"], TEXT, "cuda:N");
+}
+
+#[test]
+fn bf16_on_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    let (job, out) = (dir.path().join("job.toml"), dir.path().join("out"));
+    let settings = "precision = 'bf16'\nrl = { reward = 'labeler', steps = 1, batch_size = 2 }\n";
+    TinyJob::default().write(&job, settings);
+    let run = ["run", job.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    refuses(&run, "", "precision = \"bf16\" needs a GPU");
+    assert!(!out.exists(), "a run folder was made for a job that cannot run");
 }
 
 #[test]

@@ -63,10 +63,7 @@ fn a_step_made_again_measures_what_it_measured() {
     assert!(!replay.status.success());
     assert!(said(&replay).contains("1 figures of steps 1 to 1 came out otherwise"));
     let shown = String::from_utf8_lossy(&replay.stdout).into_owned();
-    assert!(
-        shown.lines().any(|l| l.starts_with("loss ") && l.ends_with("differs")),
-        "{shown}"
-    );
+    assert!(shown.lines().any(|l| l.starts_with("loss ") && l.ends_with("differs")), "{shown}");
 }
 
 #[test]

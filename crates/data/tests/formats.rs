@@ -138,7 +138,8 @@ fn tldr_comparisons_in_one_level_say_the_same() {
 
 #[test]
 fn tldr_posts_are_prompts_and_with_a_summary_demonstrations() {
-    let row = json!({"id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys."});
+    let row =
+        json!({"id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys."});
     let prompt = "SUBREDDIT: r/tifu\n\nTITLE: Keys\n\nPOST: I lost my keys.\n\nTL;DR:";
     let expected = Prompt::Text(prompt.to_owned());
     assert_eq!(examples_of(&record(row.clone())).unwrap(), [Example::Prompt(expected.clone())]);

@@ -75,7 +75,11 @@ pub struct PolicyMetrics {
     #[serde(rename = "rewards/rejected", default, skip_serializing_if = "Option::is_none")]
     pub rejected_reward: Option<f64>,
     /// Largest difference between a rollout's log-probability and the learner's, on-policy.
-    #[serde(rename = "sampling/sampling_logp_difference/max", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "sampling/sampling_logp_difference/max",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub logprob_mismatch: Option<f64>,
     /// Norm of the policy's gradient before clipping; of the step's last update.
     #[serde(rename = "grad_norm")]

@@ -46,7 +46,8 @@ async fn a_job_is_shown_with_all_it_has_made() {
     let order = &labels["records"][0]["comparison"]["ba"];
     assert_eq!(order["prefers_first"], 0.5);
     let metrics = of_job("metrics?after=0").await;
-    let kl: Vec<_> = metrics["records"].as_array().unwrap().iter().map(|m| &m["objective/kl"]).collect();
+    let kl: Vec<_> =
+        metrics["records"].as_array().unwrap().iter().map(|m| &m["objective/kl"]).collect();
     assert_eq!(kl, [&Value::Null, &Value::Null, &json!(0.125), &json!(0.125)]);
     let quality = of_job("quality").await;
     // One order is tied for each pair.

@@ -54,7 +54,8 @@ pub fn run(
     let places = Places::one_job(folder.root())?;
     let store = ArtifactStore::open(&places.jobs().to_string_lossy(), places.jobs())?;
     let training_replicas = training_replicas.to_vec();
-    let options = ResourceOptions { training_replicas, ..ResourceOptions::on(device) };
+    let precision = job.precision;
+    let options = ResourceOptions { training_replicas, precision, ..ResourceOptions::on(device) };
     let resources = Resources::new(store.clone(), runtime.handle().clone(), options)?;
     folder.prepare(&job.to_toml(), resume)?;
     // The clerk keeps below it exactly. The coordinator counts after the fact, and only by the job's own

@@ -17,7 +17,9 @@ pub use evaluate::{EvaluateConfig, SelectionConfig};
 pub use models::{LabelerConfig, PolicyConfig};
 pub use reward_model::{RewardModelConfig, StalenessConfig};
 pub use rl::{RewardSource, RlConfig};
-use rlaif_types::{AlgorithmKind, LabelSource, LoraConfig, PolicyLearning, Problem, Problems};
+use rlaif_types::{
+    AlgorithmKind, LabelSource, LoraConfig, PolicyLearning, Precision, Problem, Problems,
+};
 use serde::{Deserialize, Serialize};
 pub use sft::{DemonstratedBy, SftConfig};
 use std::path::Path;
@@ -34,6 +36,10 @@ pub struct Job {
     /// Where models run: `cpu` or `cuda:N`.
     #[serde(default = "cpu")]
     pub device: String,
+    /// What they compute in: `f32`, or on a GPU `bf16`. Like the device of one process; a cluster's workers have
+    /// their own.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// Items computed together and made durable together: what one worker takes at once.
     #[serde(default = "default_chunk_size")]
     pub chunk_size: usize,

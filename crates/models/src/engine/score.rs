@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::kernels::cpu::math::log_sum_exp;
 use crate::kernels::cpu::simd::vectorised;
 use crate::language_model::{Answer, Ask, ScoreRequest};
+use crate::scalar_model::score_of;
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;

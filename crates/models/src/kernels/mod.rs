@@ -67,10 +67,7 @@ pub fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 /// Puts `tensor` on the tape `like` is on, as a constant. Burn refuses to mix the two kinds.
-fn lift<const D: usize, const E: usize>(
-    tensor: Tensor<D>,
-    like: &Tensor<E>,
-) -> Tensor<D> {
+fn lift<const D: usize, const E: usize>(tensor: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
     if like.device().is_autodiff() && !tensor.device().is_autodiff() {
         Tensor::from_inner(tensor)
     } else {

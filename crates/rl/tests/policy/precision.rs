@@ -1,9 +1,7 @@
 //! Mixed precision: passes in bf16 over weights in f32. It is meant for GPUs; that it runs on the CPU too, composed of
 //! Burn's own operations, is what lets it be tested anywhere.
 
-use crate::toy::{
-    checkpoint, lora, optimizer, parameters, rollouts, set_up, tiny, tiny_named,
-};
+use crate::toy::{checkpoint, lora, optimizer, parameters, rollouts, set_up, tiny, tiny_named};
 use burn::tensor::{DType, Tensor};
 use rlaif_models::{CausalLm, Engine, EngineOptions, PackedBatch, ScalarModel, Trainable};
 use rlaif_rl::{Demonstration, PolicyTrainer, SftTrainer};
@@ -30,8 +28,9 @@ fn passes_agree_with_those_of_f32_to_the_digits_that_bf16_has() {
     let rows = [0, 1, 2, 3, 5, 6];
     let targets = [6, 7, 8, 9, 11, 12];
     for name in ["tiny-llama", "tiny-qwen2", "tiny-qwen3"] {
-        let logprobs =
-            |model: &CausalLm| values(model.token_logprobs(model.forward(&batch), &rows, &targets, 1.0));
+        let logprobs = |model: &CausalLm| {
+            values(model.token_logprobs(model.forward(&batch), &rows, &targets, 1.0))
+        };
         let (fine, coarse) = (tiny_named(name), in_bf16(tiny_named(name)));
         assert_eq!(coarse.forward(&batch).dtype(), DType::BF16);
         let (fine, coarse) = (logprobs(&fine), logprobs(&coarse));
@@ -59,7 +58,8 @@ fn steps_too_small_for_bf16_are_not_lost() {
     let mut trainer = SftTrainer::new(start, optimizer(1e-7), 16);
     trainer.step(&demonstrations()).unwrap();
     let after = parameters(&trainer.model);
-    let rounded = |weights: &[f32]| -> Vec<u32> { weights.iter().map(|w| w.to_bits() >> 16).collect() };
+    let rounded =
+        |weights: &[f32]| -> Vec<u32> { weights.iter().map(|w| w.to_bits() >> 16).collect() };
     let differing = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(a, b)| a != b).count();
     let bits = |weights: &[f32]| -> Vec<u32> { weights.iter().map(|w| w.to_bits()).collect() };
     let moved = differing(&bits(&before), &bits(&after));
@@ -97,7 +97,8 @@ fn policies_learn_from_rollouts_of_bf16() {
         Algorithm::Ppo(PpoConfig::default()),
     ] {
         let learning = crate::toy::learning(algorithm.clone(), 1);
-        let engine = Engine::start(in_bf16(tiny()), &checkpoint(), EngineOptions::default()).unwrap();
+        let engine =
+            Engine::start(in_bf16(tiny()), &checkpoint(), EngineOptions::default()).unwrap();
         let trainer = set_up(&learning, &lora(), |setup| {
             let start = in_bf16(setup.start.clone());
             rlaif_rl::Setup { start: &start, ..*setup }.trainer()

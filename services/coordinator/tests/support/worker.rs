@@ -237,7 +237,8 @@ async fn step(asked: &PolicyStep, artifacts: &Artifacts) -> Stepped {
         true => Some(train("policy", artifacts).await.model),
         false => None,
     };
-    let metrics = json!({"stage": "policy", "step": asked.step, "reward": 0.5, "objective/kl": 0.125});
+    let metrics =
+        json!({"stage": "policy", "step": asked.step, "reward": 0.5, "objective/kl": 0.125});
     let parameters = format!("versions/policy-{:08}.safetensors", asked.step);
     let candidate = asked.candidate.then(|| format!("candidates/policy-{:08}", asked.step));
     Stepped { metrics, parameters, checkpointed: last, model, candidate }

@@ -47,7 +47,8 @@ pub fn run(args: Args) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a folder for the steps' artifacts")?;
     let store = ArtifactStore::open(&scratch.path().to_string_lossy(), scratch.path())?;
     let artifacts = store.job(&recording.id)?;
-    let resources = Resources::new(store, runtime.handle().clone(), ResourceOptions::on(device))?;
+    let options = ResourceOptions { precision: job.precision, ..ResourceOptions::on(device) };
+    let resources = Resources::new(store, runtime.handle().clone(), options)?;
     runtime.block_on(recording.lay_out(&artifacts))?;
     let learner = LearnerExecutor::new(resources);
     let mut differing = 0;
