@@ -152,6 +152,7 @@ fn kind(of: &Type) -> Kind {
         ("String", _) => value("text"),
         ("Secret", _) => value("secret"),
         ("Money", _) => value("amount of money"),
+        ("Precision", _) => value("f32 or bf16"),
         _ => Kind::Named(names),
     }
 }

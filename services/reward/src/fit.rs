@@ -42,7 +42,7 @@ pub struct FitMetrics {
     #[serde(flatten)]
     pub step: RewardMetrics,
     /// Cross-entropy of the pairs kept back to see the plateau, after it did; none in most steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "eval_loss", skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
 }
 
