@@ -457,6 +457,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_asked() {
         ([&both[..], &["--harmless", "harmless/base"]].concat(), "harmless/base is for"),
         ([&both[..], &["--tie-band", "0.5"]].concat(), "--tie-band"),
         ([ann, ["--arm", "b=best-of:1,m,reward=r"]].concat(), "best-of:N,POLICY"),
+        ([&both[..], &["--judge", "nobody"]].concat(), "--judge nobody"),
         ([ann, ["--arm", "../b=bob.jsonl"]].concat(), "cannot be the name of a file"),
         ([ann, ["--arm", "b=prompts.jsonl"]].concat(), "a prompt with its response"),
     ] {

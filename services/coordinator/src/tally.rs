@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Figures of training that are shown, by their names in `metrics.jsonl`.
-const MEASURES: [&str; 6] =
-    ["loss", "accuracy", "reward", "reward_std", "objective/kl", "value_loss"];
+const MEASURES: [&str; 7] =
+    ["loss", "accuracy", "reward", "reward_std", "objective/kl", "value_loss", "agreement"];
 
 /// A job's numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -118,9 +118,10 @@ mod tests {
         tally.measure(&[
             json!({"stage": "policy", "step": 1, "objective/kl": 0.5, "reward": 0.25, "learning_rate": 1e-4}),
             json!({"stage": "policy", "step": 2, "objective/kl": 0.75, "reward": null}),
+            json!({"stage": "staleness", "step": 2, "agreement": 0.875}),
         ]);
         let figure = |measure| tally.training.get(&("policy".to_owned(), measure)).copied();
         assert_eq!((figure("objective/kl"), figure("reward")), (Some(0.75), Some(0.25)));
-        assert_eq!(tally.training.len(), 2);
+        assert_eq!(tally.training.len(), 3);
     }
 }

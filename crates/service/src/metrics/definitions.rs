@@ -225,7 +225,7 @@ pub const JOB_TRAINING: Definition = gauge(
     "",
     &[JOB_ID, STAGE, MEASURE],
     "The newest figure of a training stage: `loss`, `accuracy`, `reward`, `reward_std`, `objective/kl` \
-     or `value_loss`, as in metrics.jsonl.",
+     or `value_loss`, or the `agreement` of labeler and reward model, as in metrics.jsonl.",
 );
 /// Tokens of a job's labeler.
 pub const JOB_TOKENS: Definition = gauge(

@@ -150,10 +150,11 @@ impl Args {
         let rankings = rankings.map(|path| read_rankings(path, &prompts, &names)).transpose()?;
         let training = self.training()?;
         training.check(&prompts)?;
+        let mut labelers = Labelers::on(self.device);
+        labelers.find(judge).with_context(|| format!("--judge {judge}"))?;
 
         let output = Output::create(&self.out)?;
         let clerk = self.clerk.clerk_with(output.ledger())?;
-        let mut labelers = Labelers::on(self.device);
         let mut arms = Vec::new();
         for arm in &self.arms {
             let answered = self.answer(arm, &prompts, &output, &mut labelers, &clerk);

@@ -41,6 +41,17 @@ impl Labelers {
         Self { device, runtime: None }
     }
 
+    /// Finds the labeler of this name, as [`start`](Self::start) will, and reads what it is; no weights yet.
+    ///
+    /// # Errors
+    /// When there is none, or its files are damaged.
+    pub fn find(&mut self, name: &str) -> Result<()> {
+        match is_endpoint(name) {
+            true => self.endpoint(Path::new(name)).map(drop),
+            false => model::open(name).map(drop),
+        }
+    }
+
     /// Starts the labeler of this name.
     ///
     /// # Errors
