@@ -1,9 +1,20 @@
 //! Answers that outlive the asking: what an endpoint was paid for is not asked for again because another
 //! question of the same item failed, or because the process was killed.
 
-use crate::engine::{Accounted, Effort, Identity, Question, Reading};
+use crate::engine::{Effort, Identity, Question, Reading};
 use rlaif_types::{ContentHash, Hasher, canonical_json};
 use serde_json::json;
+
+/// An answer that was kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// The answer.
+    pub reading: Reading,
+    /// What it took when it was asked for.
+    pub took: Effort,
+    /// Whether somebody has accounted for that.
+    pub accounted: bool,
+}
 
 /// Keeps answers to single questions, by [`Question::id`].
 pub trait Memory {
@@ -12,9 +23,9 @@ pub trait Memory {
         true
     }
 
-    /// The answers that are known, in the order of `ids`, with what they took as far as nobody has accounted
-    /// for it.
-    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>>;
+    /// The answers that are known, in the order of `ids`. What one took and nobody has accounted for is told
+    /// of here, and from now on is the asker's to account for.
+    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Recalled>>;
 
     /// Takes in answers, as soon as they are there.
     fn keep(&mut self, answers: &[(ContentHash, &Reading, Effort)]);
@@ -29,7 +40,7 @@ impl Memory for Forgetful {
         false
     }
 
-    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>> {
+    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Recalled>> {
         vec![None; ids.len()]
     }
 

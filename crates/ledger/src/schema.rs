@@ -10,8 +10,9 @@ const APPLICATION_ID: i64 = 0x726c_6c64;
 /// Step `n` leads from format `n` to `n + 1`. Steps are only ever added.
 ///
 /// A question has a row of its own; so has each attempt at it, with what it cost. The first attempt
-/// that succeeds makes the label. Money is in picodollars, time in milliseconds. Readings are answers that
-/// are part of no label yet.
+/// that succeeds makes the label. Money is in picodollars, time in milliseconds. Readings are answers to
+/// single prompts; since format 3 they say what they cost and how they were asked, which is null in older
+/// rows.
 pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE setups (
@@ -70,6 +71,10 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         attempts INTEGER NOT NULL,
         accounted INTEGER NOT NULL DEFAULT 0 -- among the attempts is what it took
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    ALTER TABLE readings ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE readings ADD COLUMN setup INTEGER REFERENCES setups;
 ",
 ];
 

@@ -302,6 +302,9 @@ fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
             "  {} labels, {} unscorable, {} paid twice",
             spending.labels, spending.unscorable, spending.repeated
         )?;
+        if spending.unsettled > 0 {
+            writeln!(out, "  {} answers kept, not yet part of a label", spending.unsettled)?;
+        }
         let usage = spending.usage;
         writeln!(
             out,
