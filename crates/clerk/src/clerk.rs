@@ -88,7 +88,7 @@ impl Clerk {
         self.ask::<Ratings>(judge, items, trace_id)
     }
 
-    /// Of which of these pairs the ledger has the label.
+    /// Of which of these pairs the ledger has the label, or all the answers to make it of.
     ///
     /// # Errors
     /// When the ledger fails.
@@ -96,7 +96,7 @@ impl Clerk {
         self.knows::<Comparisons>(judge, pairs)
     }
 
-    /// Of which of these items the ledger has the rating.
+    /// Of which of these items the ledger has the rating, or all the answers to make it of.
     ///
     /// # Errors
     /// When the ledger fails.
@@ -107,7 +107,10 @@ impl Clerk {
     fn knows<K: Kind>(&self, judge: &Judge, about: &[K::About]) -> Result<Vec<bool>, Error> {
         let ids: Vec<LabelId> = about.iter().map(|about| K::id(judge, about)).collect();
         let known = self.known::<K>(&ids)?;
-        Ok(ids.iter().map(|id| known.contains_key(id)).collect())
+        let questions = ids.iter().zip(about);
+        questions
+            .map(|(id, about)| Ok(known.contains_key(id) || self.has_answers::<K>(judge, about)?))
+            .collect()
     }
 
     /// Without a table, endpoints cost tokens alone.

@@ -1,4 +1,4 @@
-//! Answers of endpoints between their coming and their question's label, in the ledger.
+//! Answers of endpoints to single prompts, in the ledger: each is paid for once, whatever labels are made of it.
 
 use crate::clerk::{lock, usage};
 use rlaif_judge::{Effort, Memory, Reading, Recalled};

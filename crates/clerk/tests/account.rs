@@ -1,10 +1,10 @@
 //! What a clerk counts, and what it never pays for twice: with a labeler that is paid for each answer.
 
 use rlaif_clerk::{Account, Clerk};
-use rlaif_judge::{Accounted, Effort, Engine, Identity, Judge, News, Question, Reading};
+use rlaif_judge::{Accounted, Effort, Engine, Forgetful, Identity, Judge, News, Question, Reading};
 use rlaif_ledger::{Reader, Spending};
-use rlaif_template::{Asking, Template};
-use rlaif_types::{Ceiling, ContentHash, Pair, Prompt};
+use rlaif_template::{Asking, Reasoning, Template};
+use rlaif_types::{Ceiling, ContentHash, Pair, Prompt, UnscorableReason};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -164,4 +164,65 @@ fn what_a_killed_run_paid_counts_against_the_next_ceiling_and_counts_once() {
     assert_eq!((engine.answers(), clerk.spent().tokens), (1, 4 * TOKENS));
     let spent = office.spent();
     assert_eq!((spent.labels, spent.unsettled, spent.usage.tokens()), (2, 0, 4 * TOKENS));
+}
+
+/// With a rationale first, which is written without draws.
+fn reasoned(seed: u64, min_verdict_mass: f64, clamp: Option<f64>) -> Asking {
+    let reasoning = Some(Reasoning { clamp, ..Reasoning::default() });
+    Asking { reasoning, min_verdict_mass, seed, ..Asking::default() }
+}
+
+#[test]
+fn another_label_of_the_same_answers_is_made_as_if_asked_for_now_and_paid_for_by_nobody() {
+    let (office, pairs) = (Office::new(), pairs(1));
+    let engine = Paid::new();
+    let first = judge(&engine, reasoned(0, 0.0, None));
+    office.clerk(None).compare(&first, &pairs, None).unwrap();
+    let paid = 2 * TOKENS;
+    assert_eq!((engine.answers(), office.spent().usage.tokens()), (2, paid));
+    for (seed, min_verdict_mass, clamp) in [
+        (1, 0.0, None),
+        (0, 0.5, None),
+        (0, 0.0, Some(0.4)),
+        (1, 0.5, Some(0.45)),
+        // The verdicts have 0.9 together.
+        (0, 0.95, None),
+    ] {
+        let other = judge(&engine, reasoned(seed, min_verdict_mass, clamp));
+        let is_same_label = min_verdict_mass == 0.0 && clamp.is_none();
+        assert_eq!(other.label_id(&pairs[0]) == first.label_id(&pairs[0]), is_same_label);
+        // Not one token more may be spent.
+        let clerk = office.clerk(Some(paid));
+        assert_eq!(clerk.knows_pairs(&other, &pairs).unwrap(), [true]);
+        let served = clerk.compare(&other, &pairs, None).unwrap().answers.remove(0).unwrap();
+        let elsewhere = judge(&Paid::new(), reasoned(seed, min_verdict_mass, clamp));
+        let asked = elsewhere.compare_accounted(&pairs, &mut Forgetful).unwrap().remove(0);
+        assert_eq!(served, asked.outcome, "{seed} {min_verdict_mass} {clamp:?}");
+        match served {
+            Ok(comparison) => assert!(min_verdict_mass < 0.9 && comparison.label.value() > 0.5),
+            Err(why) => {
+                assert_eq!((why.reason, min_verdict_mass), (UnscorableReason::NoVerdict, 0.95))
+            }
+        }
+    }
+    assert_eq!((engine.answers(), office.spent().usage.tokens()), (2, paid));
+}
+
+#[test]
+fn the_other_way_round_and_more_samples_are_made_of_what_is_paid_for() {
+    let (office, pairs) = (Office::new(), pairs(1));
+    let engine = Paid::new();
+    let sampled = |samples| {
+        let reasoning = Reasoning { samples, temperature: 0.7, ..Reasoning::default() };
+        judge(&engine, Asking { reasoning: Some(reasoning), ..Asking::default() })
+    };
+    let clerk = office.clerk(None);
+    clerk.compare(&sampled(2), &pairs, None).unwrap();
+    assert_eq!(engine.answers(), 4);
+    clerk.compare(&sampled(2), &[pairs[0].swapped()], None).unwrap();
+    assert_eq!(engine.answers(), 4);
+    clerk.compare(&sampled(3), &pairs, None).unwrap();
+    assert_eq!(engine.answers(), 6);
+    assert_eq!(office.spent().usage.tokens(), 6 * TOKENS);
+    assert_eq!(clerk.spent().tokens, 6 * TOKENS);
 }

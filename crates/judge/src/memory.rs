@@ -1,5 +1,6 @@
 //! Answers that outlive the asking: what an endpoint was paid for is not asked for again because another
-//! question of the same item failed, or because the process was killed.
+//! question of the same item failed, because the process was killed, or because another label is to be made
+//! of it.
 
 use crate::engine::{Effort, Identity, Question, Reading};
 use rlaif_types::{ContentHash, Hasher, canonical_json};
@@ -48,12 +49,14 @@ impl Memory for Forgetful {
 }
 
 impl Question {
-    /// What identifies it, asked of `engine`: all that its answer depends on.
+    /// What identifies it, asked of `engine`: all that its answer depends on, and nothing else. What becomes
+    /// of the answer, such as a clamp, is no part of it, nor is a seed of which nothing is drawn.
     pub fn id(&self, engine: &Identity) -> ContentHash {
-        let thought = self
-            .thought
-            .as_ref()
-            .map(|t| json!([t.max_tokens, t.temperature, t.top_k, t.seed, t.stop, t.ending]));
+        let thought = self.thought.as_ref().map(|t| {
+            let draws = (t.temperature > 0.0).then_some((t.top_k, t.seed));
+            let (top_k, seed) = draws.unzip();
+            json!([t.max_tokens, t.temperature, top_k, seed, t.stop, t.ending])
+        });
         let mut hasher = Hasher::new();
         hasher.field(engine.hash.as_str()).field(&self.shown).field(&self.begun);
         hasher.field(canonical_json(&json!([self.layout, self.verdicts.as_ref(), thought])));

@@ -1,5 +1,6 @@
-//! Answers to single prompts, such as one order of a pair, from when they come until their question has its
-//! label. A pair whose other order fails, or whose process is killed, does not pay for them again.
+//! Answers to single prompts, such as one order of a pair. They are kept from when they come: a pair whose other
+//! order fails, or whose process is killed, does not pay for them again, nor does another label of the same
+//! answers, by another clamp say.
 
 use crate::read::count;
 use crate::write::{integer, setup};
@@ -100,12 +101,9 @@ fn insert(db: &Connection, id: &ContentHash, kept: &Kept, setup: i64) -> Rows<()
     Ok(())
 }
 
-/// What becomes of the readings of a question that has its label now, or that has failed.
-pub(crate) fn settle(db: &Connection, readings: &[ContentHash], has_label: bool) -> Rows<()> {
-    let mut settle = db.prepare_cached(match has_label {
-        true => "DELETE FROM readings WHERE id = ?1",
-        false => "UPDATE readings SET accounted = 1 WHERE id = ?1",
-    })?;
+/// What the readings of a question took is among the attempts from now on.
+pub(crate) fn settle(db: &Connection, readings: &[ContentHash]) -> Rows<()> {
+    let mut settle = db.prepare_cached("UPDATE readings SET accounted = 1 WHERE id = ?1")?;
     readings.iter().try_for_each(|id| settle.execute([id.as_str()]).map(drop))
 }
 
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_stays_until_its_question_has_a_label_and_is_accounted_for_with_a_failure() {
+    fn a_half_stays_for_other_labels_and_is_accounted_for_with_the_first_attempt() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = ledger(&folder);
         let setup = entries(0..1).remove(0).setup;
@@ -182,6 +180,7 @@ mod tests {
         assert_eq!(ledger.recall(&ids).unwrap(), [Some(accounted), Some(half(4))]);
 
         ledger.record_with(&entries(0..1), &[ids.to_vec()]).unwrap();
-        assert_eq!(ledger.recall(&ids).unwrap(), [None, None]);
+        let accounted = |tokens| Some(Kept { accounted: true, ..half(tokens) });
+        assert_eq!(ledger.recall(&ids).unwrap(), [accounted(3), accounted(4)]);
     }
 }
