@@ -11,8 +11,7 @@ const APPLICATION_ID: i64 = 0x726c_6c64;
 ///
 /// A question has a row of its own; so has each attempt at it, with what it cost. The first attempt
 /// that succeeds makes the label. Money is in picodollars, time in milliseconds. Readings are answers to
-/// single prompts; since format 3 they say what they cost and how they were asked, which is null in older
-/// rows.
+/// single prompts; the oldest say neither how they were asked (null) nor what they cost (0).
 pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE setups (
