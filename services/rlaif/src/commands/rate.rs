@@ -60,6 +60,10 @@ pub fn run(args: Args) -> Result<()> {
         for ((item, record), rating) in records.iter().zip(asked.answers) {
             let Some(rating) = rating else { break };
             let mut record = record.clone();
+            // What an earlier run said does not stand beside what this one says.
+            for field in ["score", "reward", "answers", "label_id", "unscorable"] {
+                record.shift_remove(field);
+            }
             match rating {
                 Ok(rating) => {
                     record.insert("score".into(), json!(rating.score));
