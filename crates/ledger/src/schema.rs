@@ -11,7 +11,7 @@ const APPLICATION_ID: i64 = 0x726c_6c64;
 ///
 /// A question has a row of its own; so has each attempt at it, with what it cost. The first attempt
 /// that succeeds makes the label. Money is in picodollars, time in milliseconds. Readings are answers that
-/// are part of no label yet.
+/// are part of no label yet. A panel's label is made of its members' labels and has no attempts of its own.
 pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE setups (
@@ -69,6 +69,15 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         completion_tokens INTEGER NOT NULL,
         attempts INTEGER NOT NULL,
         accounted INTEGER NOT NULL DEFAULT 0 -- among the attempts is what it took
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE panels (
+        label_id TEXT PRIMARY KEY,
+        rule TEXT NOT NULL,
+        quorum INTEGER NOT NULL,
+        soft_label REAL NOT NULL,
+        members TEXT NOT NULL -- ids of their questions in the panel's order, as JSON
     ) STRICT, WITHOUT ROWID;
 ",
 ];
