@@ -344,6 +344,28 @@ fn labels_within_the_tie_band_are_ties() {
     assert!(ties.iter().all(|record| record["soft_label"] == 0.5));
 }
 
+#[test]
+fn a_rating_does_not_stand_beside_what_an_earlier_run_said() {
+    let work = Work::with(0);
+    let why = json!({"reason": "engine_failed", "detail": "500"});
+    let lines = [
+        json!({"prompt": "Say something.", "response": "Fine.", "unscorable": why}),
+        json!({"prompt": "Say something.", "response": " ", "score": 7.0, "reward": 0.25,
+            "label_id": "x", "answers": []}),
+    ];
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(work.path("items.jsonl"), lines).unwrap();
+    let rate = ["rate", "--in", "items.jsonl", "--out", "out.jsonl", "--model", MODEL];
+    let output = work.rlaif(&[&rate[..], &["--template", "sentiment/rating"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let rated = records(&work.path("out.jsonl"));
+    assert!(rated[0]["score"].is_f64() && rated[0].get("unscorable").is_none(), "{}", rated[0]);
+    assert_eq!(rated[1]["unscorable"]["reason"], "bad_item");
+    for field in ["score", "reward", "label_id", "answers"] {
+        assert!(rated[1].get(field).is_none(), "{field} in {}", rated[1]);
+    }
+}
+
 /// A server that names the first response in both orders.
 fn biased() -> Act {
     let named = json!([{"token": "1", "logprob": -0.1}, {"token": "2", "logprob": -2.4}]);
