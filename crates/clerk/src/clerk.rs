@@ -287,7 +287,7 @@ impl Clerk {
         Ok(found.into_iter().filter_map(label).collect())
     }
 
-    fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
+    pub(crate) fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
         self.ledger.as_ref().map(lock)
     }
 }
