@@ -135,6 +135,28 @@ fn a_run_reports_what_became_of_its_pairs_and_how_good_the_labeler_is() {
 }
 
 #[test]
+fn what_people_chose_is_measured_against_also_when_labels_are_labelled_again() {
+    let work = Work::with(0);
+    let pair = |i: usize| {
+        json!({"id": i, "prompt": "Say something.", "chosen": format!("It is {i} degrees."),
+            "rejected": format!("I have {i} cats.")})
+    };
+    let lines: String = (0..10).map(|i| format!("{}\n", pair(i))).collect();
+    std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+    // The second run is shown what the first one made of them.
+    for out in ["first.jsonl", "second.jsonl"] {
+        let labels = work.labelled(out, &["--model", MODEL, "--report", "r.html"]);
+        for (i, record) in labels.iter().enumerate() {
+            assert_eq!(record["human_label"], 1.0, "{record}");
+            assert_eq!(record["response_a"], pair(i)["chosen"], "{record}");
+        }
+        let report = std::fs::read_to_string(work.path("r.html")).unwrap();
+        assert!(report.contains("10 pairs, "), "{out} is not measured against people");
+        std::fs::copy(work.path(out), work.path("pairs.jsonl")).unwrap();
+    }
+}
+
+#[test]
 fn a_label_can_be_explained() {
     let work = Work::with(1);
     let labelled = work.labelled("out.jsonl", &["--model", MODEL, "--ledger", "l.sqlite"]);
@@ -392,7 +414,7 @@ fn describe(work: &Work, server: &ScriptedHttp) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_judgement_that_failed_has_no_label_that_the_input_had() {
+async fn a_judgement_that_failed_has_no_verdict_that_the_input_had() {
     let work = Work::with(0);
     let pair = |i: usize| {
         json!({"id": i, "prompt": "Say something.", "chosen": format!("It is {i} degrees."),
@@ -414,11 +436,13 @@ async fn a_judgement_that_failed_has_no_label_that_the_input_had() {
             assert!(failed[0].get(field).is_none(), "{field} in {}", failed[0]);
         }
         assert!(failed[0]["id"].is_u64() && failed[0]["response_b"].is_string(), "{}", failed[0]);
+        // What people chose stays theirs, whatever the labeler says or cannot say.
+        assert!(labels.iter().all(|record| record["human_label"] == 1.0), "{labels:?}");
         let seen = work.rlaif(&["data", "inspect", "--in", out, "--json"]);
         let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
         let pairs = &seen["preferences"];
         assert_eq!((&seen["bad"], &pairs["pairs"]), (&json!(0), &json!(3)));
-        assert_eq!((&pairs["human"], &pairs["ai"]), (&json!(0), &json!(2)));
+        assert_eq!((&pairs["human"], &pairs["ai"]), (&json!(3), &json!(2)));
         // Asked again, all have a label and nobody says any more that there is none.
         std::fs::copy(work.path(out), work.path("pairs.jsonl")).unwrap();
         let labels = work.labelled("again.jsonl", &["--model", "m.toml"]);

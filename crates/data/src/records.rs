@@ -2,8 +2,8 @@
 
 use crate::Record;
 use crate::formats::{self, UNSCORABLE, preferences_of};
-use rlaif_types::{Pair, Prompt, SoftLabel, Unscorable};
-use serde_json::json;
+use rlaif_types::{HumanLabel, Pair, Prompt, SoftLabel, Unscorable};
+use serde_json::{Value, json};
 
 /// Fields that say what a labeler made of a pair, or why it made nothing of it. Asked again, the pair
 /// begins without them.
@@ -68,10 +68,16 @@ pub fn pair_of(record: &Record) -> Result<Pair, String> {
     }
 }
 
+/// What people said of `pair`, where `record` states it.
+pub fn human_label_of(record: &Record, pair: &Pair) -> Option<HumanLabel> {
+    let preferences = preferences_of(record).ok()?;
+    preferences.into_iter().find(|preference| preference.pair == *pair)?.human
+}
+
 /// The input record as a TRL preference: `chosen` is the candidate the label prefers (A where it is
 /// undecided), `soft_label` the probability that **A**, the first candidate of the input, is
-/// preferred. All other fields of the input are kept, except what a labeler said before, and both
-/// candidates by name.
+/// preferred, and `human_label` the same of people where the input says whom they preferred. All other
+/// fields of the input are kept, except what a labeler said before, and both candidates by name.
 pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Record {
     let (chosen, rejected) = if label.value() >= 0.5 {
         (&pair.response_a, &pair.response_b)
@@ -88,19 +94,39 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
     record.insert("rejected".into(), side(rejected));
     record.insert("response_a".into(), json!(pair.response_a));
     record.insert("response_b".into(), json!(pair.response_b));
+    add_human_label(&mut record, input, pair);
     record.insert("soft_label".into(), json!(label));
     record
 }
 
-/// The input record as a pair that nobody could judge: why, and no label, also none that the input had.
-/// Both candidates are there by name, so that they can be asked about again; all other fields are kept.
+/// The input record as a pair that no labeler could judge: why, and no chosen side or verdict, also none
+/// that the input had; what people said is there as `human_label`. Both candidates are there by name, so that
+/// they can be asked about again; all other fields are kept.
 pub fn unscorable_record(input: &Record, pair: &Pair, why: &Unscorable) -> Record {
     let mut record = without(input, &OF_A_LABEL);
     record.insert("prompt".into(), json!(pair.prompt));
     record.insert("response_a".into(), json!(pair.response_a));
     record.insert("response_b".into(), json!(pair.response_b));
+    add_human_label(&mut record, input, pair);
     record.insert(UNSCORABLE.into(), json!(why));
     record
+}
+
+/// Says in so many words what people said of the pair. The input may say it by a chosen side, which is the
+/// labeler's from here on, or by a choice or a rank, which nobody reads where the candidates have names.
+fn add_human_label(record: &mut Record, input: &Record, pair: &Pair) {
+    let Some(human) = human_label_of(input, pair) else { return };
+    let said = [
+        ("human_label", Some(json!(human.prefers_a))),
+        ("human_confidence", human.confidence.map(|place| json!(place.value()))),
+        ("annotator", human.annotator.map(|name| json!(name))),
+    ];
+    for (field, value) in said {
+        let is_missing = record.get(field).is_none_or(Value::is_null);
+        if let Some(value) = value.filter(|_| is_missing) {
+            record.insert(field.into(), value);
+        }
+    }
 }
 
 fn without(record: &Record, fields: &[&str]) -> Record {
@@ -112,7 +138,6 @@ fn without(record: &Record, fields: &[&str]) -> Record {
 mod tests {
     use super::*;
     use rlaif_types::UnscorableReason;
-    use serde_json::Value;
 
     fn record(json: Value) -> Record {
         json.as_object().unwrap().clone()
@@ -150,20 +175,35 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_could_not_be_judged_has_no_label_and_can_be_asked_about_again() {
+    fn a_pair_that_could_not_be_judged_has_no_verdict_and_can_be_asked_about_again() {
+        // And what people said of it.
         let inputs = [
-            json!({"id": 7, "prompt": "Hi", "chosen": "Yo", "rejected": "No"}),
-            json!({"id": 7, "chosen": "\n\nHuman: Hi\n\nAssistant: Yo",
-                   "rejected": "\n\nHuman: Hi\n\nAssistant: No"}),
-            json!({"id": 7, "info": {"post": "p"}, "summaries": [{"text": "Yo"}, {"text": "No"}],
-                   "choice": 1}),
+            (json!({"id": 7, "prompt": "Hi", "chosen": "Yo", "rejected": "No"}), Some(1.0)),
+            (
+                json!({"id": 7, "chosen": "\n\nHuman: Hi\n\nAssistant: Yo",
+                       "rejected": "\n\nHuman: Hi\n\nAssistant: No"}),
+                Some(1.0),
+            ),
+            (
+                json!({"id": 7, "info": {"post": "p"}, "summaries": [{"text": "Yo"}, {"text": "No"}],
+                       "choice": 1}),
+                Some(0.0),
+            ),
             // What an earlier run, or a panel, wrote.
-            json!({"id": 7, "prompt": "Hi", "chosen": "No", "rejected": "Yo", "response_a": "Yo",
-                   "response_b": "No", "soft_label": 0.25, "label_id": "x", "label_source": "ai",
-                   "confidence": 0.5, "order_ab": {}, "order_ba": {}, "panel": [], "model_hash": "m",
-                   "template": "t", "template_hash": "h", "asking": {}, "asking_hash": "a"}),
+            (
+                json!({"id": 7, "prompt": "Hi", "chosen": "No", "rejected": "Yo", "response_a": "Yo",
+                       "response_b": "No", "soft_label": 0.25, "label_id": "x", "label_source": "ai",
+                       "confidence": 0.5, "order_ab": {}, "order_ba": {}, "panel": [], "model_hash": "m",
+                       "template": "t", "template_hash": "h", "asking": {}, "asking_hash": "a"}),
+                None,
+            ),
         ];
-        for input in inputs.map(record) {
+        let labels = |record: &Record| {
+            let read = preferences_of(record).unwrap().remove(0);
+            (read.human.map(|human| human.prefers_a.value()), read.ai.map(|label| label.value()))
+        };
+        for (input, people) in inputs {
+            let input = record(input);
             let pair = pair_of(&input).unwrap();
             let failed = unscorable_record(&input, &pair, &failure());
             assert_eq!(
@@ -173,14 +213,29 @@ mod tests {
             assert!(
                 OF_A_LABEL.iter().all(|field| *field == UNSCORABLE || !failed.contains_key(*field))
             );
-            let read = preferences_of(&failed).unwrap();
-            assert_eq!((read.len(), read[0].prefers_a()), (1, None), "{failed:?}");
+            assert_eq!(labels(&failed), (people, None), "{failed:?}");
             assert_eq!(pair_of(&failed).unwrap(), pair);
 
             let labelled = preference_record(&failed, &pair, SoftLabel::new(0.25).unwrap());
             assert!(!labelled.contains_key(UNSCORABLE));
-            assert_eq!(preferences_of(&labelled).unwrap()[0].prefers_a().unwrap().value(), 0.25);
+            assert_eq!(labels(&labelled), (people, Some(0.25)));
         }
+    }
+
+    #[test]
+    fn what_people_said_is_kept_as_they_wrote_it() {
+        let input =
+            record(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No", "human_label": 1,
+            "human_confidence": 3, "annotator": 9, "margin": 2}));
+        let output = preference_record(&input, &pair_of(&input).unwrap(), SoftLabel::TIE);
+        for field in ["human_label", "human_confidence", "annotator", "margin"] {
+            assert_eq!(output[field], input[field], "{field}");
+        }
+        // That a labeler could not judge it says nothing of who chose the side beside it.
+        let unclear = record(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No",
+            "unscorable": {"reason": "engine_failed", "detail": "500"}}));
+        let output = preference_record(&unclear, &pair_of(&unclear).unwrap(), SoftLabel::TIE);
+        assert!(!output.contains_key("human_label"), "{output:?}");
     }
 
     #[test]

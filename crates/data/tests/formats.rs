@@ -1,7 +1,10 @@
 //! Rows as they stand in published datasets, and what each of them says.
 
-use rlaif_data::{Example, Format, Record, demonstration_of, examples_of, pair_of, preferences_of};
-use rlaif_types::{Message, Pair, Preference, Prompt};
+use rlaif_data::{
+    Example, Format, Record, demonstration_of, examples_of, pair_of, preference_record,
+    preferences_of, unscorable_record,
+};
+use rlaif_types::{Message, Pair, Preference, Prompt, SoftLabel, Unscorable, UnscorableReason};
 use serde_json::{Value, json};
 
 fn record(json: Value) -> Record {
@@ -221,6 +224,60 @@ fn what_a_labeler_wrote_is_a_models_label_not_peoples() {
     let without_candidates =
         json!({"prompt": "Hi", "chosen": "No", "rejected": "Yo", "soft_label": 0.75});
     assert_eq!(preference(without_candidates).human, None);
+}
+
+#[test]
+fn a_labelers_verdict_stands_beside_what_people_chose() {
+    let transcript = |answer: &str| format!("\n\nHuman: Hi\n\nAssistant: {answer}");
+    let ranked = |rank: u64, text| json!({"rank": rank, "completion": [said("assistant", text)]});
+    // What people preferred, and their place on the scale of nine.
+    let rows = [
+        (json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No"}), 1.0, None),
+        (json!({"chosen": transcript("Yo"), "rejected": transcript("No")}), 1.0, None),
+        (
+            json!({"info": {"post": "p"}, "summaries": [{"text": "Yo"}, {"text": "No"}],
+                   "choice": 1, "worker": "w9", "extra": {"confidence": 8}}),
+            0.0,
+            Some(8),
+        ),
+        (
+            json!({"post": "p", "summary_0": "Yo", "summary_1": "No", "choice": 0, "confidence": 2}),
+            1.0,
+            Some(2),
+        ),
+        (
+            json!({"context": [said("user", "Hi")], "completions": [ranked(1, "No"), ranked(0, "Yo")]}),
+            1.0,
+            None,
+        ),
+        (
+            json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No", "human_label": 0.75,
+                   "human_confidence": 3}),
+            0.75,
+            Some(3),
+        ),
+    ];
+    let why = Unscorable::new(UnscorableReason::EngineFailed, "no log-probabilities");
+    for (row, prefers_a, place) in rows {
+        let row = record(row);
+        let stated = preferences_of(&row).unwrap().remove(0);
+        assert_eq!(pair_of(&row).unwrap(), stated.pair);
+        // The labeler prefers the other one, and does so again when it is shown its own output.
+        let other = SoftLabel::new(1.0 - prefers_a).unwrap();
+        let labelled = preference_record(&row, &stated.pair, other);
+        let again = preference_record(&labelled, &stated.pair, other);
+        let failed = unscorable_record(&row, &stated.pair, &why);
+        for (output, ai) in [(labelled, Some(other)), (again, Some(other)), (failed, None)] {
+            let read = preference(Value::Object(output));
+            assert_eq!((read.human.as_ref(), read.ai), (stated.human.as_ref(), ai), "{row:?}");
+            assert_eq!(read.pair, stated.pair);
+            let human = read.human.unwrap();
+            assert_eq!(
+                (human.prefers_a.value(), human.confidence.map(|c| c.value())),
+                (prefers_a, place)
+            );
+        }
+    }
 }
 
 #[test]

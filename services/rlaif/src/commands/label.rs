@@ -9,11 +9,11 @@ use crate::labeling::{
 };
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
-use rlaif_data::{Record, pair_of, preference_record, preferences_of, unscorable_record};
+use rlaif_data::{Record, human_label_of, pair_of, preference_record, unscorable_record};
 use rlaif_judge::{Judge, Panel, Rule};
 use rlaif_ledger::{PanelLabel, Refused};
 use rlaif_template::Template;
-use rlaif_types::{Comparison, HumanLabel, Judgement, LabelId, Pair, SoftLabel};
+use rlaif_types::{Comparison, Judgement, LabelId, Pair, SoftLabel};
 use serde_json::json;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -24,8 +24,8 @@ use std::thread;
 /// {"prompt", "response_a", "response_b"} in (a prompt is a string or messages), or any other format
 /// with two responses, such as TRL pairs {"prompt", "chosen", "rejected"}, of which the chosen one is A.
 /// Out comes a TRL preference with "soft_label" (probability that A is better), "label_id" and both
-/// orders' log-probabilities. A pair that cannot be judged comes out with "unscorable" and no label.
-/// Several models are a panel.
+/// orders' log-probabilities. What people chose is kept as "human_label". A pair that cannot be judged comes
+/// out with "unscorable" and no verdict. Several models are a panel.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     echo '{\"prompt\":\"What is 2+2?\",\"response_a\":\"4\",\"response_b\":\"5\"}' | \
@@ -139,7 +139,7 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
         for ((pair, record), said) in records.iter().zip(said) {
             let Some(said) = said else { break };
             if let Some(report) = &mut report {
-                report.said(pair, human_label(pair, record).as_ref(), &said.members);
+                report.said(pair, human_label_of(record, pair).as_ref(), &said.members);
             }
             let fate = match routing.label(&said.together, &said.label_id) {
                 Err(unscorable) => {
@@ -183,12 +183,6 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
         None => Ok(()),
     }
-}
-
-/// What people said of the pair, where the record has it.
-fn human_label(pair: &Pair, record: &Record) -> Option<HumanLabel> {
-    let preferences = preferences_of(record).ok()?;
-    preferences.into_iter().find(|preference| preference.pair == *pair)?.human
 }
 
 impl Bench {
