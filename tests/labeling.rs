@@ -360,6 +360,46 @@ fn answers_of_people_are_never_written_over() {
 }
 
 #[test]
+fn answers_that_fit_no_pair_are_counted_and_contradictions_refused() {
+    let work = Work::with(4);
+    work.labelled(
+        "sure.jsonl",
+        &["--model", MODEL, "--min-confidence", "1", "--route-uncertain", "ask.jsonl"],
+    );
+    let mut answers = records(&work.path("ask.jsonl"));
+    for record in &mut answers[..3] {
+        record["human"] = json!("a");
+    }
+    let write = |answers: &[Value]| {
+        let lines: String = answers.iter().map(|record| format!("{record}\n")).collect();
+        std::fs::write(work.path("answers.jsonl"), lines).unwrap();
+    };
+    let said = |options: &[&str]| {
+        let args = ["--model", MODEL, "--answers", "answers.jsonl"];
+        let output = work.label("out.jsonl", &[&args[..], options].concat());
+        (output.status.success(), stderr(&output))
+    };
+    write(&answers);
+    let (is_done, fitting) = said(&[]);
+    assert!(is_done && !fitting.contains("fit no pair"), "{fitting}");
+    // Asked in another way it is another label, which nobody has answered.
+    let (is_done, other) = said(&["--min-verdict-mass", "0.000001"]);
+    assert!(is_done && other.contains("3 of 3 answers in answers.jsonl fit no pair"), "{other}");
+    let first = std::fs::read_to_string(work.path("pairs.jsonl")).unwrap();
+    std::fs::write(work.path("pairs.jsonl"), first.lines().next().unwrap()).unwrap();
+    let (is_done, fewer) = said(&[]);
+    assert!(is_done && fewer.contains("2 of 3 answers in answers.jsonl fit no pair"), "{fewer}");
+    // Twice the same is no contradiction.
+    answers.push(answers[0].clone());
+    write(&answers);
+    assert!(said(&[]).0);
+    answers[4]["human"] = json!("b");
+    write(&answers);
+    let (is_done, contradiction) = said(&[]);
+    assert!(!is_done && contradiction.contains("answers.jsonl:5: \"human\""), "{contradiction}");
+}
+
+#[test]
 fn labels_within_the_tie_band_are_ties() {
     let work = Work::with(4);
     let ties = work.labelled("ties.jsonl", &["--model", MODEL, "--tie-band", "1"]);

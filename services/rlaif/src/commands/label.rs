@@ -169,6 +169,9 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
             None => Step::Continue(written),
         })
     })?;
+    if refused.is_none() {
+        routing.warn_of_unused_answers();
+    }
     routing.close()?;
     if let (Some(report), Some(path)) = (report, &args.report) {
         report.write(path, args.asking.asking().seed, &describe_spent(clerk))?;

@@ -53,8 +53,20 @@ pub enum Source {
 pub struct Routing {
     min_confidence: f64,
     tie_band: Option<f64>,
-    answers: HashMap<String, SoftLabel>,
+    answers: Option<Answers>,
     uncertain: Option<Uncertain>,
+}
+
+/// What people answered.
+struct Answers {
+    path: PathBuf,
+    by_label: HashMap<String, Answer>,
+}
+
+struct Answer {
+    label: SoftLabel,
+    /// Whether the run has come to its pair.
+    is_used: bool,
 }
 
 /// The file for people.
@@ -68,10 +80,7 @@ impl Routing {
     /// When a file cannot be read or made, an answer is none, or the file for people has answers already.
     pub fn open(args: &RoutingArgs) -> Result<Self> {
         // First, since making a file empties it.
-        let answers = match &args.answers {
-            Some(path) => read_answers(path)?,
-            None => HashMap::new(),
-        };
+        let answers = args.answers.as_deref().map(Answers::read).transpose()?;
         let uncertain = args.route_uncertain.as_ref().map(|path| {
             check_unanswered(path)?;
             let file =
@@ -88,12 +97,12 @@ impl Routing {
     /// # Errors
     /// When there is none.
     pub fn label(
-        &self,
+        &mut self,
         said: &Judgement<SoftLabel>,
         id: &LabelId,
     ) -> Judgement<(SoftLabel, Source)> {
-        if let Some(answer) = self.answers.get(id.0.as_str()) {
-            return Ok((*answer, Source::Human));
+        if let Some(answer) = self.answers.as_mut().and_then(|answers| answers.to(id)) {
+            return Ok((answer, Source::Human));
         }
         let label = said.clone()?;
         let is_tie = self.tie_band.is_some_and(|band| label.confidence() <= band);
@@ -121,6 +130,20 @@ impl Routing {
             out.write_all(&line).with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(None)
+    }
+
+    /// Says of answers that no pair asked for them. Only a run that came to all its pairs can tell.
+    pub fn warn_of_unused_answers(&self) {
+        let Some(Answers { path, by_label }) = &self.answers else { return };
+        let (all, unused) =
+            (by_label.len(), by_label.values().filter(|answer| !answer.is_used).count());
+        if unused > 0 {
+            tracing::warn!(
+                "{unused} of {all} answers in {} fit no pair of this run: its pairs, models, template and way \
+                 of asking must be those of the run that wrote the file",
+                path.display()
+            );
+        }
     }
 
     /// # Errors
@@ -156,26 +179,51 @@ fn check_unanswered(path: &Path) -> Result<()> {
     }
 }
 
-/// Answers by label; lines that nobody has answered yet are none.
-fn read_answers(path: &Path) -> Result<HashMap<String, SoftLabel>> {
-    let answers = Reader::open(path)?.read_all(|record| {
-        let id = match record.get("label_id") {
-            Some(Value::String(id)) => id.clone(),
-            _ => return Err("field \"label_id\" is missing".to_owned()),
-        };
-        let answer = match record.get("human") {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(answer)) => match answer.as_str() {
-                "a" => 1.0,
-                "b" => 0.0,
-                "tie" => 0.5,
-                other => {
-                    return Err(format!("\"human\" is {other:?}, not \"a\", \"b\" or \"tie\""));
-                }
-            },
-            Some(_) => return Err("\"human\" must be \"a\", \"b\" or \"tie\"".to_owned()),
-        };
-        Ok(Some((id, SoftLabel::new(answer)?)))
-    })?;
-    Ok(answers.into_iter().flatten().collect())
+impl Answers {
+    /// Lines that nobody has answered yet are none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line is no answer or contradicts one before it.
+    fn read(path: &Path) -> Result<Self> {
+        let mut by_label: HashMap<String, Answer> = HashMap::new();
+        Reader::open(path)?.read_all(|record| {
+            let Some((id, label)) = answer_of(&record)? else { return Ok(()) };
+            let before = by_label.get(&id).map(|answer| answer.label);
+            if before.is_some_and(|before| before != label) {
+                return Err(format!(
+                    "\"human\" is not what an earlier line says of \"label_id\" {id}: leave one of them"
+                ));
+            }
+            by_label.insert(id, Answer { label, is_used: false });
+            Ok(())
+        })?;
+        Ok(Self { path: path.to_owned(), by_label })
+    }
+
+    fn to(&mut self, id: &LabelId) -> Option<SoftLabel> {
+        let answer = self.by_label.get_mut(id.0.as_str())?;
+        answer.is_used = true;
+        Some(answer.label)
+    }
+}
+
+/// Which label a line is about and what a person made of it; none where nobody has answered it.
+fn answer_of(record: &Record) -> Result<Option<(String, SoftLabel)>, String> {
+    let id = match record.get("label_id") {
+        Some(Value::String(id)) => id.clone(),
+        _ => return Err("field \"label_id\" is missing".to_owned()),
+    };
+    let answer = match record.get("human") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(answer)) => match answer.as_str() {
+            "a" => 1.0,
+            "b" => 0.0,
+            "tie" => 0.5,
+            other => {
+                return Err(format!("\"human\" is {other:?}, not \"a\", \"b\" or \"tie\""));
+            }
+        },
+        Some(_) => return Err("\"human\" must be \"a\", \"b\" or \"tie\"".to_owned()),
+    };
+    Ok(Some((id, SoftLabel::new(answer)?)))
 }
