@@ -204,7 +204,17 @@ fn no_command_writes_over_a_file_that_it_reads_or_writes_besides() {
     let commands: [&[&str]; 15] = [
         &["label", "--in", "pairs.jsonl", "--out", "pairs.jsonl", "--model", MODEL],
         &["label", "--in", "pairs.jsonl", "--out", "link.jsonl", "--model", MODEL],
-        &["label", "--in", "pairs.jsonl", "--route-uncertain", "pairs.jsonl", "--model", MODEL],
+        &[
+            "label",
+            "--in",
+            "pairs.jsonl",
+            "--min-confidence",
+            "1",
+            "--route-uncertain",
+            "pairs.jsonl",
+            "--model",
+            MODEL,
+        ],
         &["label", "--in", "pairs.jsonl", "--report", "./pairs.jsonl", "--model", MODEL],
         &["label", "--in", "pairs.jsonl", "--ledger", "pairs.jsonl", "--model", MODEL],
         &["label", "--in", "pairs.jsonl", "--out", "n", "--report", "n", "--model", MODEL],
@@ -397,6 +407,32 @@ fn answers_that_fit_no_pair_are_counted_and_contradictions_refused() {
     write(&answers);
     let (is_done, contradiction) = said(&[]);
     assert!(!is_done && contradiction.contains("answers.jsonl:5: \"human\""), "{contradiction}");
+}
+
+#[test]
+fn a_run_says_where_its_pairs_went_and_a_confidence_that_is_none_is_refused() {
+    let work = Work::with(4);
+    let output = work.label("sure.jsonl", &["--model", MODEL, "--min-confidence", "1"]);
+    assert!(output.status.success() && records(&work.path("sure.jsonl")).is_empty());
+    let said = stderr(&output);
+    assert!(said.contains("4 pairs: 0 labelled, 4 not sure enough, 0 unscorable"), "{said}");
+    // Ties are never sure.
+    let ties = ["--model", MODEL, "--tie-band", "1", "--min-confidence", "0.001"];
+    let said = stderr(&work.label("none.jsonl", &ties));
+    assert!(said.contains("4 pairs: 0 labelled, 4 not sure enough"), "{said}");
+    for (options, complaint) in [
+        (&["--min-confidence", "2"][..], "a number from 0"),
+        (&["--min-confidence=-1"], "a number from 0"),
+        (&["--min-confidence", "NaN"], "a number from 0"),
+        (&["--tie-band", "7"], "a number from 0"),
+        // Without a bound the file for people would be empty.
+        (&["--route-uncertain", "ask.jsonl"], "--min-confidence"),
+    ] {
+        let output = work.label("out.jsonl", &[&["--model", MODEL][..], options].concat());
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains(complaint), "{options:?}: {said}");
+        assert!(!work.path("out.jsonl").exists() && !work.path("ask.jsonl").exists());
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use super::routing::{Routing, RoutingArgs, Source};
 use crate::labeling::{
-    ClerkArgs, Fate, Labelers, LabelersArgs, RunReport, Sampling, describe_spent,
+    ClerkArgs, Fate, Fates, Labelers, LabelersArgs, RunReport, Sampling, describe_spent,
 };
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
@@ -129,7 +129,7 @@ fn estimate(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
 fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let mut routing = Routing::open(&args.routing)?;
     let mut report = args.report.as_ref().map(|_| RunReport::of(bench.panel.members()));
-    let (mut unscorable_count, mut refused) = (0, None);
+    let (mut fates, mut refused) = (Fates::default(), None);
     let parse = |_, record| Ok((pair_of(&record)?, record));
     args.jsonl.process_until(parse, |records| {
         let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
@@ -143,7 +143,6 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
             }
             let fate = match routing.label(&said.together, &said.label_id) {
                 Err(unscorable) => {
-                    unscorable_count += 1;
                     written.push(unscorable_record(record, pair, &unscorable));
                     Fate::Unscorable
                 }
@@ -159,6 +158,7 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
                     }
                 }
             };
+            fates.count(&fate);
             if let Some(report) = &mut report {
                 report.became(&fate);
             }
@@ -174,10 +174,11 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     }
     routing.close()?;
     if let (Some(report), Some(path)) = (report, &args.report) {
-        report.write(path, args.asking.asking().seed, &describe_spent(clerk))?;
+        report.write(path, &fates, args.asking.asking().seed, &describe_spent(clerk))?;
     }
-    if unscorable_count > 0 {
-        tracing::warn!("pairs that could not be judged: {unscorable_count}; see \"unscorable\"");
+    eprintln!("{fates}");
+    if fates.unscorable > 0 {
+        tracing::warn!("pairs that could not be judged: {}; see \"unscorable\"", fates.unscorable);
     }
     if args.clerk.keeps_account() {
         eprintln!("spent, with earlier runs of this ledger: {}", describe_spent(clerk));

@@ -17,19 +17,26 @@ use std::path::{Path, PathBuf};
 pub struct RoutingArgs {
     /// Confidence is |2p - 1|, 0 for a coin's toss and 1 for certainty. Labels with less are left out, or
     /// go where --route-uncertain says.
-    #[arg(long, value_name = "C", default_value_t = 0.0)]
+    #[arg(long, value_name = "C", default_value_t = 0.0, value_parser = confidence)]
     min_confidence: f64,
-    /// Labels with at most this confidence are ties: a soft label of exactly 0.5.
-    #[arg(long, value_name = "C")]
+    /// Labels with at most this confidence are ties: a soft label of exactly 0.5. A tie's own confidence is 0,
+    /// so that any --min-confidence above 0 leaves it out, too.
+    #[arg(long, value_name = "C", value_parser = confidence)]
     tie_band: Option<f64>,
     /// Write the pairs below --min-confidence here, for a person: who writes "human": "a", "b" or "tie"
     /// into a line has answered it; see --answers. A file with answers is not written over.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "min_confidence")]
     route_uncertain: Option<PathBuf>,
     /// Take the answers of people from this file, written by --route-uncertain: they stand for the
     /// labeler's, whatever its confidence.
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
+}
+
+/// How sure a label is to be, as people write it.
+fn confidence(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "confidence is a number from 0, a coin's toss, to 1, certainty".to_owned())
 }
 
 impl RoutingArgs {

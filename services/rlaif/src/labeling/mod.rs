@@ -3,6 +3,7 @@
 
 mod clerk_args;
 mod estimate;
+mod fates;
 mod labelers;
 mod observed;
 mod questions;
@@ -10,6 +11,7 @@ mod run_report;
 
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
+pub use fates::{Fate, Fates};
 pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, identity, observation};
-pub use run_report::{Fate, RunReport, write};
+pub use run_report::{RunReport, write};

@@ -1,12 +1,13 @@
 //! The report of a labeling run: what became of its pairs, what that took, and the labeler's audit.
 
+use super::fates::{Fate, Fates};
 use super::observed::{arm, observation};
 use anyhow::Result;
 use rlaif_audit::{Arm, Audit, Options, document};
 use rlaif_data::write_atomic;
 use rlaif_judge::Judge;
 use rlaif_report::{Block, Document, Plot, Point, Section, Series, Style, Table};
-use rlaif_types::{Comparison, HumanLabel, Judgement, Pair, SoftLabel};
+use rlaif_types::{Comparison, HumanLabel, Judgement, Pair};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -19,28 +20,6 @@ pub struct RunReport {
     /// Of the pairs so far: an audit counts each once.
     seen: BTreeSet<String>,
     labels: [usize; BINS],
-    counts: Counts,
-}
-
-/// What became of the pairs.
-#[derive(Default)]
-struct Counts {
-    pairs: usize,
-    labelled: usize,
-    by_people: usize,
-    ties: usize,
-    left_out: usize,
-    unscorable: usize,
-}
-
-/// What became of one pair.
-pub enum Fate {
-    /// It is labelled; by a person where the second is true.
-    Labelled(SoftLabel, bool),
-    /// The label was not sure enough: left out, or shown to a person.
-    LeftOut(SoftLabel),
-    /// It could not be judged.
-    Unscorable,
 }
 
 impl RunReport {
@@ -50,7 +29,6 @@ impl RunReport {
             arms: judges.iter().map(|judge| arm("labels", judge)).collect(),
             seen: BTreeSet::new(),
             labels: [0; BINS],
-            counts: Counts::default(),
         }
     }
 
@@ -72,38 +50,24 @@ impl RunReport {
 
     /// Takes in what became of a pair.
     pub fn became(&mut self, fate: &Fate) {
-        let counts = &mut self.counts;
-        counts.pairs += 1;
-        let label = match fate {
-            Fate::Labelled(label, by_person) => {
-                counts.labelled += 1;
-                counts.by_people += usize::from(*by_person);
-                counts.ties += usize::from(*label == SoftLabel::TIE);
-                label
-            }
-            Fate::LeftOut(label) => {
-                counts.left_out += 1;
-                label
-            }
-            Fate::Unscorable => return counts.unscorable += 1,
-        };
+        let (Fate::Labelled(label, _) | Fate::LeftOut(label)) = fate else { return };
         self.labels[((label.value() * BINS as f64) as usize).min(BINS - 1)] += 1;
     }
 
-    /// Writes it, as Markdown where the name ends so, else as HTML.
+    /// Writes it with what became of all pairs, as Markdown where the name ends so, else as HTML.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, path: &Path, seed: u64, spent: &str) -> Result<()> {
+    pub fn write(&self, path: &Path, fates: &Fates, seed: u64, spent: &str) -> Result<()> {
         let audit = Audit::of(&self.arms, Options { seed, ..Options::default() })?;
         let mut report = document(&audit);
         report.title = "Labels".to_owned();
-        report.sections.insert(0, self.section(spent));
+        report.sections.insert(0, self.section(fates, spent));
         write(&report, path)
     }
 
-    fn section(&self, spent: &str) -> Section {
-        let Counts { pairs, labelled, by_people, ties, left_out, unscorable } = self.counts;
+    fn section(&self, fates: &Fates, spent: &str) -> Section {
+        let &Fates { pairs, labelled, by_people, ties, left_out, unscorable } = fates;
         let row = |what: &str, count: usize| vec![what.to_owned(), count.to_string()];
         let table = Table {
             columns: vec!["pairs".to_owned(), "count".to_owned()],
