@@ -107,6 +107,36 @@ fn what_it_will_take_is_said_before() {
 }
 
 #[test]
+fn what_does_not_fit_the_labelers_context_is_estimated_as_such() {
+    let work = Work::with(4);
+    let estimated = || {
+        let said = work.label("none.jsonl", &["--model", MODEL, "--estimate"]);
+        assert!(said.status.success(), "{}", stderr(&said));
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let tokens = |said: &str| {
+        said.lines().find(|line| line.trim_start().starts_with("tokens read")).unwrap().to_owned()
+    };
+    let fitting = estimated();
+    assert!(!fitting.contains("too long"), "{fitting}");
+    // The context holds 512 tokens.
+    let long = json!({"prompt": "Say something.", "response_a": "cats and dogs ".repeat(500),
+        "response_b": "No."});
+    let pairs = std::fs::read_to_string(work.path("pairs.jsonl")).unwrap();
+    std::fs::write(work.path("pairs.jsonl"), format!("{pairs}{long}\n")).unwrap();
+    let with_long = estimated();
+    let told = "5 pairs, 5 to ask; too long for the labeler's context, and not counted: 1\n";
+    assert!(with_long.contains(told), "{with_long}");
+    assert_eq!(tokens(&with_long), tokens(&fitting));
+    // It is the pair that a run cannot judge.
+    let said = stderr(&work.label("out.jsonl", &["--model", MODEL]));
+    assert!(said.contains("5 pairs: 4 labelled, 0 not sure enough, 1 unscorable"), "{said}");
+    std::fs::write(work.path("pairs.jsonl"), format!("{long}\n")).unwrap();
+    let alone = estimated();
+    assert!(alone.contains("not counted: 1: none of them can be asked about"), "{alone}");
+}
+
+#[test]
 fn a_run_reports_what_became_of_its_pairs_and_how_good_the_labeler_is() {
     let work = Work::with(0);
     let pair = |i: usize| {

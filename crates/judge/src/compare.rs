@@ -54,6 +54,12 @@ impl Judge {
         self.mean_prompt_tokens(&self.both_orders(pair))
     }
 
+    /// Whether a pair and its answer fit the labeler's context, in both orders; taken for granted where its length is
+    /// not known.
+    pub fn pair_fits(&self, pair: &Pair) -> bool {
+        self.fits(&self.both_orders(pair))
+    }
+
     fn both_orders(&self, pair: &Pair) -> Judgement<Groups> {
         let (context, ending) = (pair.prompt.as_context(), &self.endings[0]);
         let (a, b) = (pair.response_a.as_str(), pair.response_b.as_str());

@@ -187,6 +187,12 @@ pub trait Engine: Send + Sync {
     /// Tokens of a question's prompt, as it is asked first; an estimate where the tokenizer is not known.
     fn prompt_tokens(&self, question: &Question) -> usize;
 
+    /// Whether a question and its answer have room in the context; where nobody knows how long that is, they
+    /// are taken to have.
+    fn fits(&self, _question: &Question) -> bool {
+        true
+    }
+
     /// Who answers.
     fn identity(&self) -> &Identity;
 }

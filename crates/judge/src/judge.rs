@@ -228,6 +228,13 @@ impl Judge {
         Some(tokens as f64 / groups.len() as f64)
     }
 
+    /// Whether each prompt of an item and its answer have room in the engine's context.
+    pub(crate) fn fits(&self, item: &Judgement<Groups>) -> bool {
+        // Of a group the prompt is the same, and so is the longest rationale.
+        let mut prompts = item.iter().flatten().filter_map(|group| group.first());
+        prompts.all(|question| self.engine.fits(question))
+    }
+
     /// The most that an item can take, which is nothing where it cannot be asked about.
     pub(crate) fn at_most(item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();

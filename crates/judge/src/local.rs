@@ -188,6 +188,11 @@ impl Engine for LocalEngine {
         self.encode(question).map_or(0, |prompt| prompt.len())
     }
 
+    fn fits(&self, question: &Question) -> bool {
+        let prepared = self.prepare(question, &[]);
+        !prepared.is_err_and(|why| why.reason == UnscorableReason::PromptTooLong)
+    }
+
     fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -51,6 +51,11 @@ impl Judge {
         self.mean_prompt_tokens(&self.by_every_ending(item))
     }
 
+    /// Whether an item and its answers fit the labeler's context; taken for granted where its length is not known.
+    pub fn item_fits(&self, item: &Item) -> bool {
+        self.fits(&self.by_every_ending(item))
+    }
+
     fn by_every_ending(&self, item: &Item) -> Judgement<Groups> {
         let context = item.prompt.as_context();
         let questions = |ending| self.questions(&context, &[&item.response], ending);

@@ -54,40 +54,56 @@ impl<Q: Question> Sampling<Q> {
         Ok(())
     }
 
-    /// What asking `judge` about them will take. A model of this process is asked about a few of them, which
-    /// the ledger keeps; an endpoint is asked nothing.
+    /// What asking `judge` about them will take, without those that do not fit its context: these are counted, and
+    /// not asked. A model of this process is asked about a few of the others, which the ledger keeps; an endpoint
+    /// is asked nothing.
     ///
     /// # Errors
     /// When the judge has no price, or cannot be asked.
     pub fn estimate(&self, clerk: &Clerk, judge: &Judge) -> Result<String> {
         let name = &judge.labeler().name;
-        let ledger = format!("{} {}, {} to ask", self.questions, Q::MANY, self.unknown);
+        let mut asked = format!("{} {}, {} to ask", self.questions, Q::MANY, self.unknown);
         if self.unknown == 0 {
-            return Ok(format!("{name}: {ledger}: the ledger has all labels\n"));
+            return Ok(format!("{name}: {asked}: the ledger has all labels\n"));
+        }
+        let fitting: Vec<&Q> =
+            self.sample.values().filter(|question| question.fits(judge)).collect();
+        let too_long = self.of_all(self.sample.len() - fitting.len());
+        if too_long > 0 {
+            let about = if self.unknown > self.sample.len() as u64 { "about " } else { "" };
+            asked += &format!(
+                "; too long for the labeler's context, and not counted: {about}{too_long}"
+            );
         }
         let sampled = Sampled {
-            prompt_tokens: self.sample.values().filter_map(|q| q.prompt_tokens(judge)).collect(),
-            words: self.sample.values().map(words).collect(),
-            seconds: self.seconds(clerk, judge)?,
+            prompt_tokens: fitting.iter().filter_map(|q| q.prompt_tokens(judge)).collect(),
+            words: fitting.iter().copied().map(words).collect(),
+            seconds: seconds(&fitting, clerk, judge)?,
         };
-        let estimate = estimate(judge, self.unknown, sampled, clerk)?;
+        let estimate = estimate(judge, self.unknown - too_long, sampled, clerk)?;
         Ok(match estimate {
-            Some(estimate) => describe(name, &ledger, &estimate, &clerk.prices().currency),
-            None => format!("{name}: {ledger}: none of them can be asked about\n"),
+            Some(estimate) => describe(name, &asked, &estimate, &clerk.prices().currency),
+            None => format!("{name}: {asked}: none of them can be asked about\n"),
         })
     }
 
-    fn seconds(&self, clerk: &Clerk, judge: &Judge) -> Result<Vec<f64>> {
-        if !judge.labeler().is_local() {
-            return Ok(Vec::new());
-        }
-        let timed = self.sample.values().take(TIMED).map(|question| {
-            let started = Instant::now();
-            question.ask(clerk, judge)?;
-            Ok(started.elapsed().as_secs_f64())
-        });
-        timed.collect()
+    /// Of so many questions in the sample, how many there are among all that are to be asked.
+    fn of_all(&self, sampled: usize) -> u64 {
+        (self.unknown as f64 * sampled as f64 / self.sample.len() as f64).round() as u64
     }
+}
+
+/// How long a model of this process takes for a few of these.
+fn seconds<Q: Question>(questions: &[&Q], clerk: &Clerk, judge: &Judge) -> Result<Vec<f64>> {
+    if !judge.labeler().is_local() {
+        return Ok(Vec::new());
+    }
+    let timed = questions.iter().take(TIMED).map(|question| {
+        let started = Instant::now();
+        question.ask(clerk, judge)?;
+        Ok(started.elapsed().as_secs_f64())
+    });
+    timed.collect()
 }
 
 /// What asking `judge` so many questions takes, going by a sample of them.

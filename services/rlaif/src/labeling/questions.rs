@@ -14,6 +14,8 @@ pub trait Question: Clone {
     fn id(&self, judge: &Judge) -> ContentHash;
     /// Tokens of each of its prompts; none where it cannot be asked about.
     fn prompt_tokens(&self, judge: &Judge) -> Option<f64>;
+    /// Whether it fits the context of the labeler, as far as that is known.
+    fn fits(&self, judge: &Judge) -> bool;
     /// What a person would have to read.
     fn texts(&self) -> Vec<String>;
     /// Of which of these the ledger has the answer.
@@ -39,6 +41,10 @@ impl Question for Pair {
         judge.compare_prompt_tokens(self)
     }
 
+    fn fits(&self, judge: &Judge) -> bool {
+        judge.pair_fits(self)
+    }
+
     fn texts(&self) -> Vec<String> {
         vec![self.prompt.as_context(), self.response_a.clone(), self.response_b.clone()]
     }
@@ -62,6 +68,10 @@ impl Question for Item {
 
     fn prompt_tokens(&self, judge: &Judge) -> Option<f64> {
         judge.rate_prompt_tokens(self)
+    }
+
+    fn fits(&self, judge: &Judge) -> bool {
+        judge.item_fits(self)
     }
 
     fn texts(&self) -> Vec<String> {
