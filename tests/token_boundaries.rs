@@ -193,6 +193,32 @@ fn a_tokenizer_that_puts_nothing_before_a_text_is_saved_as_it_was_before() {
     assert_eq!(saved["model"]["vocab"], original["model"]["vocab"]);
 }
 
+/// Else labels of before would be served for a model that is asked in another way now.
+#[test]
+fn a_chat_template_is_part_of_what_a_model_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = copied(dir.path(), "tiny-llama");
+    let adapter = copied(dir.path(), "tiny-adapter");
+    let hashes = || [&model, &adapter].map(|folder| hash(folder));
+    let write = |folder: &Path, template: &str| {
+        std::fs::write(folder.join("chat_template.jinja"), template).unwrap();
+    };
+    let without = hashes();
+    write(&model, "{{ messages[0]['content'] }}");
+    let with = hashes();
+    assert_ne!(with[0], without[0]);
+    assert_ne!(with[1], without[1], "an adapter is asked by its base's template");
+    write(&model, "{{ messages[0]['content'] }}{{ eos_token }}");
+    assert_ne!(hashes()[0], with[0]);
+    write(&model, "{{ messages[0]['content'] }}");
+    assert_eq!(hashes(), with, "the same again is the same");
+
+    write(&adapter, "{{ messages[0]['content'] }}\n");
+    let own = hashes();
+    assert_eq!(own[0], with[0]);
+    assert_ne!(own[1], with[1]);
+}
+
 #[test]
 fn a_bos_is_part_of_what_a_model_is() {
     let dir = tempfile::tempdir().unwrap();

@@ -103,6 +103,11 @@ impl ChatTemplate {
     ) -> Result<Vec<u32>, Error> {
         Ok(tokenizer.encode_segments(&self.render(messages, add_generation_prompt)?))
     }
+
+    /// Adds to `hasher` all that decides what it renders.
+    pub(crate) fn hash_into(&self, hasher: &mut rlaif_types::Hasher) {
+        hasher.field("chat template").field(self.source()).field(&self.bos).field(&self.eos);
+    }
 }
 
 /// Jinja as chat templates use it: Python's string methods, `raise_exception`, trimmed blocks.

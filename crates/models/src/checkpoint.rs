@@ -35,7 +35,7 @@ pub struct Checkpoint {
     pub chat_template: Option<ChatTemplate>,
     /// Its weights.
     pub tensors: Box<dyn TensorSource>,
-    /// Hash of weights, configuration and tokenizer.
+    /// Hash of weights, configuration, tokenizer and chat template: of all that decides an answer.
     pub hash: ContentHash,
 }
 
@@ -215,6 +215,10 @@ fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
     hasher.field(serde_json::to_vec(&config).expect("plain numbers serialise"));
     hasher.field(tokenizer.to_json());
     tokenizer.hash_start(&mut hasher);
+    // A model without a template keeps the hash that it had when templates were no part of it.
+    if let Some(template) = &chat_template {
+        template.hash_into(&mut hasher);
+    }
     Ok(Checkpoint {
         name: name_of(path),
         hash: hasher.finish(),
@@ -253,6 +257,10 @@ fn open_adapter(
     hasher.field(adapter.scale().to_le_bytes());
     for bytes in adapter.bytes() {
         hasher.field(bytes);
+    }
+    // The base's is in the base's hash.
+    if let Some(template) = &own_template {
+        template.hash_into(&mut hasher);
     }
     Ok(Checkpoint {
         name: name_of(folder),
