@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Identity {
     /// Name for people.
     pub name: String,
-    /// Hash of what decides the answers: weights, configuration and tokenizer; of an endpoint its
+    /// Hash of what decides the answers: weights, configuration, tokenizer and chat template; of an endpoint its
     /// address and the name of its model, which is all that can be known.
     pub hash: ContentHash,
     /// Number of weights, where it is known.
