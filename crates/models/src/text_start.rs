@@ -106,7 +106,7 @@ fn take_from_normalizer(normalizer: &mut NormalizerWrapper) -> bool {
     match normalizer {
         NormalizerWrapper::Sequence(steps) => {
             let steps: &mut [NormalizerWrapper] = steps.as_mut();
-            steps.iter_mut().fold(false, |found, step| take_from_normalizer(step) || found)
+            steps.iter_mut().map(take_from_normalizer).filter(|taken| *taken).count() > 0
         }
         NormalizerWrapper::Prepend(_) => {
             *normalizer = NormalizerWrapper::Sequence(Sequence::new(Vec::new()));
@@ -121,7 +121,7 @@ fn take_from_pre_tokenizer(pre_tokenizer: &mut PreTokenizerWrapper) -> bool {
     match pre_tokenizer {
         PreTokenizerWrapper::Sequence(steps) => {
             let steps: &mut [PreTokenizerWrapper] = steps.as_mut();
-            steps.iter_mut().fold(false, |found, step| take_from_pre_tokenizer(step) || found)
+            steps.iter_mut().map(take_from_pre_tokenizer).filter(|taken| *taken).count() > 0
         }
         PreTokenizerWrapper::Metaspace(space) => {
             let scheme = std::mem::replace(&mut space.prepend_scheme, PrependScheme::Never);
