@@ -97,6 +97,9 @@ impl Asking {
         let field = if self.exemplar_rationales { "exemplar_with_rationale" } else { "exemplar" };
         let what = format!("needs the text `{field}`, which template {} lacks", template.name);
         problems.check(shots == 0 || !text.is_empty(), "shots", what);
+        let unseen = "is about exemplars, of which shots = 0 shows none";
+        problems.check(shots > 0 || self.exemplars == Choice::First, "exemplars", unseen);
+        problems.check(shots > 0 || !self.exemplar_rationales, "exemplar_rationales", unseen);
         let mass = (0.0..=1.0).contains(&self.min_verdict_mass);
         problems.check(mass, "min_verdict_mass", "must be a probability");
         if let Some(reasoning) = &self.reasoning {
@@ -183,6 +186,16 @@ mod tests {
         assert_ne!(everyone, template.exemplars, "an order of its own");
         everyone.sort_by_key(|e| template.exemplars.iter().position(|other| other == e));
         assert_eq!(everyone, template.exemplars);
+    }
+
+    #[test]
+    fn what_is_said_of_exemplars_needs_some() {
+        let asking =
+            Asking { exemplars: Choice::Random, exemplar_rationales: true, ..Asking::default() };
+        let complaints = asking.problems(&few_shot()).to_string();
+        assert!(complaints.contains("exemplars is about exemplars"), "{complaints}");
+        assert!(complaints.contains("exemplar_rationales is about exemplars"), "{complaints}");
+        assert!(Asking { shots: 2, ..asking }.problems(&few_shot()).is_empty());
     }
 
     #[test]
