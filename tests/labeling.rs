@@ -224,6 +224,39 @@ fn a_person_decides_what_the_labeler_is_unsure_of() {
     assert_eq!(human[1]["chosen"], human[1]["response_b"]);
 }
 
+/// An audit of two pairs with people's labels that says `complaint` and asks nothing.
+#[track_caller]
+fn audit_refused(task: &str, options: &str, complaint: &str) {
+    let work = Work::with(0);
+    let pair = |i: usize| json!({"prompt": "Say something.", "chosen": format!("{i} cats"), "rejected": "No"});
+    std::fs::write(work.path("pairs.jsonl"), format!("{}\n{}\n", pair(1), pair(2))).unwrap();
+    let task = format!("{task}=pairs.jsonl");
+    let audit = ["align", "--task", &task, "--model", MODEL, "--ledger", "l.sqlite"];
+    let options: Vec<&str> = options.split_whitespace().collect();
+    let output = work.rlaif(&[&audit[..], &options].concat());
+    assert!(!output.status.success(), "{options:?} succeeded");
+    assert!(stderr(&output).contains(complaint), "{options:?}: {}", stderr(&output));
+    assert!(!work.path("l.sqlite").exists(), "{options:?}: the ledger was opened to ask");
+}
+
+#[test]
+fn an_audit_whose_report_could_not_be_written_asks_nothing() {
+    for (options, complaint) in [
+        ("--mass-floor 2", "mass floor is 2"),
+        ("--out nodir/a.html", "nodir/a.html"),
+        ("--json nodir/a.json", "nodir/a.json"),
+        ("--out .", "directory"),
+        ("--random-exemplars", "--shots"),
+    ] {
+        audit_refused("sentiment", &format!("--template compare {options}"), complaint);
+    }
+}
+
+#[test]
+fn an_audit_of_a_task_of_ones_own_says_that_it_needs_a_template() {
+    audit_refused("hunger", "", "--template FILE.toml");
+}
+
 #[test]
 fn labels_within_the_tie_band_are_ties() {
     let work = Work::with(4);

@@ -11,7 +11,7 @@ mod reader;
 mod records;
 mod writer;
 
-pub use appender::{JsonlAppender, write_atomic, write_jsonl_atomic};
+pub use appender::{JsonlAppender, check_writable, write_atomic, write_jsonl_atomic};
 pub use error::Error;
 pub use formats::{
     Example, Format, OutputFormat, Unwritable, demonstration_of, examples_of, preferences_of,
