@@ -224,6 +224,36 @@ fn a_person_decides_what_the_labeler_is_unsure_of() {
     assert_eq!(human[1]["chosen"], human[1]["response_b"]);
 }
 
+#[test]
+fn what_was_generated_is_rated_whatever_its_prompts_came_in() {
+    let work = Work::with(0);
+    let prompts = [
+        json!({"prompt": "Say something."}),
+        json!({"id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys."}),
+        json!({"instruction": "Greet", "input": "Ann", "output": "Hello"}),
+    ];
+    let lines: String = prompts.iter().map(|record| format!("{record}\n")).collect();
+    std::fs::write(work.path("prompts.jsonl"), lines).unwrap();
+    let run = |args: &[&str]| {
+        let output = work.rlaif(&[args, &["--model", MODEL]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    let generate = ["generate", "--in", "prompts.jsonl", "--out", "new.jsonl"];
+    run(&[&generate[..], &["--max-new-tokens", "4", "--ignore-eos"]].concat());
+    let new = records(&work.path("new.jsonl"));
+    assert_eq!(new.len(), 3);
+    for (record, prompt) in new.iter().zip(["Say something.", "POST: I lost my keys.", "Greet"]) {
+        assert!(record["prompt"].as_str().unwrap().contains(prompt), "{record}");
+    }
+    run(&["rate", "--in", "new.jsonl", "--out", "rated.jsonl", "--template", "sentiment/rubric"]);
+    let rated = records(&work.path("rated.jsonl"));
+    assert_eq!(rated.len(), 3);
+    for (rated, new) in rated.iter().zip(&new) {
+        assert_eq!(rated["completion"], new["completion"]);
+        assert!(rated["score"].is_f64() || rated["unscorable"].is_object(), "{rated}");
+    }
+}
+
 /// An audit of two pairs with people's labels that says `complaint` and asks nothing.
 #[track_caller]
 fn audit_refused(task: &str, options: &str, complaint: &str) {
