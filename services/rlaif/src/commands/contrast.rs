@@ -12,9 +12,9 @@ use serde_json::json;
 /// (Yang et al. 2023, 2307.12950).
 ///
 /// A chat model answers each prompt twice, once asked to answer well and once to answer badly. {"prompt"} in,
-/// or any other format; {"prompt", "chosen", "rejected"} out, which `rlaif data` reads and a job learns from as given preferences
-/// (data.preferences). What was added to the prompts is in "contrast", not in "prompt". A prompt to which
-/// both answers are equal, or one is empty, is left out.
+/// or any other format; {"prompt", "chosen", "rejected"} out, which `rlaif data` reads and a job learns from
+/// as given preferences (data.preferences). What was added to the prompts is in "contrast", not in "prompt".
+/// A prompt to which both answers are equal, or one is empty, is left out.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     rlaif contrast --model smollm2-135m-instruct --in prompts.jsonl --out pairs.jsonl --max-new-tokens 48")]

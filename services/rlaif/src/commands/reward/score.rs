@@ -11,11 +11,11 @@ use serde_json::json;
 /// Score responses, or both responses of pairs, with a reward model.
 ///
 /// {"prompt", "response"} in, or any other format with one response; out the same with "reward". Pairs in any
-/// format that `rlaif data` reads; out the same with "reward_a", "reward_b" and "prefers_a", the model's probability that A is better. A is the
-/// first response, where one is named the chosen one. Rewards have mean 0 and variance 1 over the responses
-/// that the model was trained on, where its folder holds a normalisation.json, as the service's have; the
-/// probability is of the outputs before that. What cannot be scored comes out with "unscorable" and no
-/// reward.
+/// format that `rlaif data` reads; out the same with "reward_a", "reward_b" and "prefers_a", the model's
+/// probability that A is better. A is the first response, where one is named the chosen one. Rewards have
+/// mean 0 and variance 1 over the responses that the model was trained on, where its folder holds a
+/// normalisation.json, as the service's have; the probability is of the outputs before that. What cannot be
+/// scored comes out with "unscorable" and no reward.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     rlaif reward score --model rm --in pairs.jsonl --out scored.jsonl")]
