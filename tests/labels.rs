@@ -146,6 +146,22 @@ fn what_cannot_be_made_again_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_warning_in_a_file_has_no_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = json!({"prompt": "Say something.", "response": "long ".repeat(600)});
+    std::fs::write(folder.path().join("in.jsonl"), format!("{item}\n")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rlaif"))
+        .args(["rate", "--in", "in.jsonl", "--template", "sentiment/rubric", "--model", MODEL])
+        .current_dir(folder.path())
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
+    let warning = stderr(&output);
+    assert!(warning.contains("could not be judged"), "{warning}");
+    assert!(!warning.contains('\u{1b}'), "{warning:?}");
+}
+
+#[test]
 fn a_failure_is_called_alike_in_files_and_on_the_screen() {
     let records = [pair("bad", &"long ".repeat(600))];
     let work = ledger_of(&["label", "--template", "sentiment/compare"], &records);

@@ -1,6 +1,6 @@
 //! Options for what is done to each record.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use rlaif_data::{Filter, OutputFormat, Pipeline, PromptSet, Reader};
 use rlaif_types::Confidence;
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ impl PipelineArgs {
             response_chars: self.min_response_chars..=most(self.max_response_chars),
             confidence: (!places.is_empty()).then_some(places),
         };
-        Ok(Pipeline {
+        let pipeline = Pipeline {
             to: self.to,
             filter,
             excluded: excluded.unwrap_or_default(),
@@ -80,6 +80,9 @@ impl PipelineArgs {
             shuffle_seed: self.shuffle_sides,
             generator: self.generator,
             skip_bad: self.skip_bad,
-        })
+        };
+        // It is the only part that can contradict another.
+        pipeline.check().map_err(|what| anyhow!("--shuffle-sides: {what} (--to)"))?;
+        Ok(pipeline)
     }
 }
