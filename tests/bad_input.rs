@@ -81,6 +81,15 @@ fn what_a_dataset_cannot_become() {
 }
 
 #[test]
+fn what_is_said_of_exemplars_that_are_not_shown() {
+    let model = tiny();
+    let model = model.to_str().unwrap();
+    for option in ["--random-exemplars", "--exemplar-rationales"] {
+        refuses(&["label", "--model", model, option], "", "shots = 0 shows none");
+    }
+}
+
+#[test]
 fn names_that_promise_another_container() {
     for name in ["out.parquet", "out.jsonl.gz"] {
         for tool in ["label", "rate", "generate"] {
