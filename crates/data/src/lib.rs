@@ -22,5 +22,5 @@ pub use operations::{
     inspect, shuffle_sides, split,
 };
 pub use reader::{Reader, Record};
-pub use records::{pair_of, preference_record, prompt_of, text_of};
+pub use records::{pair_of, preference_record, prompt_of, text_of, unscorable_record};
 pub use writer::Writer;

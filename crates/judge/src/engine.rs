@@ -116,6 +116,18 @@ pub struct Effort {
     pub attempts: u32,
 }
 
+impl Effort {
+    /// What is left without `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.saturating_sub(other.prompt_tokens),
+            cached_tokens: self.cached_tokens.saturating_sub(other.cached_tokens),
+            completion_tokens: self.completion_tokens.saturating_sub(other.completion_tokens),
+            attempts: self.attempts.saturating_sub(other.attempts),
+        }
+    }
+}
+
 impl AddAssign for Effort {
     fn add_assign(&mut self, other: Self) {
         self.prompt_tokens += other.prompt_tokens;
