@@ -20,12 +20,7 @@ pub enum UnscorableReason {
 impl fmt::Display for UnscorableReason {
     /// The word that files have for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PromptTooLong => "prompt_too_long",
-            Self::NoVerdict => "no_verdict",
-            Self::BadItem => "bad_item",
-            Self::EngineFailed => "engine_failed",
-        })
+        self.serialize(f)
     }
 }
 
