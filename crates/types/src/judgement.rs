@@ -17,6 +17,13 @@ pub enum UnscorableReason {
     EngineFailed,
 }
 
+impl fmt::Display for UnscorableReason {
+    /// The word that files have for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// A failure, with the detail a person needs to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unscorable {
@@ -35,7 +42,7 @@ impl Unscorable {
 
 impl fmt::Display for Unscorable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.reason, self.detail)
+        write!(f, "{}: {}", self.reason, self.detail)
     }
 }
 
@@ -43,3 +50,16 @@ impl fmt::Display for Unscorable {
 /// baseline. There is deliberately no default value and no conversion to a number: a failed
 /// judge never becomes a reward of 0 or a label of 0.5.
 pub type Judgement<T> = Result<T, Unscorable>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_called_alike_in_files_and_for_people() {
+        use UnscorableReason::{BadItem, EngineFailed, NoVerdict, PromptTooLong};
+        for reason in [PromptTooLong, NoVerdict, BadItem, EngineFailed] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.to_string());
+        }
+    }
+}

@@ -5,7 +5,7 @@ use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, Sampling};
 use anyhow::{Result, bail};
-use rlaif_data::{Record, prompt_of, response_of};
+use rlaif_data::{Record, item_of};
 use rlaif_judge::Judge;
 use rlaif_template::Template;
 use rlaif_types::Item;
@@ -13,9 +13,9 @@ use serde_json::json;
 
 /// Rate responses: expected score from 1 to 10, or the weighted answers to a rubric's questions.
 ///
-/// {"prompt", "response"} in; out the same with "score", "reward" (the score rescaled to [-1, 1])
-/// and "answers" (log-probabilities and distribution of the verdicts). A response that cannot be
-/// judged comes out with "unscorable" and no score.
+/// {"prompt", "response"} in, or any other format with one response, such as what `rlaif generate` writes;
+/// out the same with "score", "reward" (the score rescaled to [-1, 1]) and "answers" (log-probabilities and
+/// distribution of the verdicts). A response that cannot be judged comes out with "unscorable" and no score.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     echo '{\"prompt\":\"Say hello\",\"response\":\"Hello!\"}' | \
@@ -106,8 +106,4 @@ pub fn run(args: Args) -> Result<()> {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
         None => Ok(()),
     }
-}
-
-fn item_of(record: &Record) -> Result<Item, String> {
-    Ok(Item { prompt: prompt_of(record)?, response: response_of(record)? })
 }
