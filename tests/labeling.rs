@@ -147,6 +147,80 @@ fn a_label_can_be_explained() {
 }
 
 #[test]
+fn a_panels_label_can_be_explained_by_its_members() {
+    let work = Work::with(2);
+    let args = ["--model", MODEL, "--model", OTHER, "--ledger", "l.sqlite"];
+    for record in work.labelled("out.jsonl", &args) {
+        let id = record["label_id"].as_str().unwrap();
+        let shown = work.rlaif(&["labels", "show", &id[..12], "--ledger", "l.sqlite"]);
+        assert!(shown.status.success(), "{}", stderr(&shown));
+        let text = String::from_utf8(shown.stdout).unwrap();
+        let label = format!(
+            "{:.4} for A, the mean of a panel of 2",
+            record["soft_label"].as_f64().unwrap()
+        );
+        let response = record["response_b"].as_str().unwrap();
+        for what in [id, response, label.as_str()] {
+            assert!(text.contains(what), "{what} in {text}");
+        }
+        for member in record["panel"].as_array().unwrap() {
+            for field in ["label_id", "model"] {
+                assert!(text.contains(member[field].as_str().unwrap()), "{member} in {text}");
+            }
+            let own = format!("{:.4} for A\n", member["soft_label"].as_f64().unwrap());
+            assert!(text.contains(&own), "{own} in {text}");
+        }
+    }
+}
+
+#[test]
+fn no_command_writes_over_a_file_that_it_reads_or_writes_besides() {
+    let work = Work::with(2);
+    let before = std::fs::read(work.path("pairs.jsonl")).unwrap();
+    std::os::unix::fs::symlink(work.path("pairs.jsonl"), work.path("link.jsonl")).unwrap();
+    let arm = format!("b={MODEL}");
+    let commands: [&[&str]; 15] = [
+        &["label", "--in", "pairs.jsonl", "--out", "pairs.jsonl", "--model", MODEL],
+        &["label", "--in", "pairs.jsonl", "--out", "link.jsonl", "--model", MODEL],
+        &["label", "--in", "pairs.jsonl", "--route-uncertain", "pairs.jsonl", "--model", MODEL],
+        &["label", "--in", "pairs.jsonl", "--report", "./pairs.jsonl", "--model", MODEL],
+        &["label", "--in", "pairs.jsonl", "--ledger", "pairs.jsonl", "--model", MODEL],
+        &["label", "--in", "pairs.jsonl", "--out", "n", "--report", "n", "--model", MODEL],
+        &["rate", "--in", "pairs.jsonl", "--out", "pairs.jsonl", "--model", MODEL],
+        &["align", "--task", "t=pairs.jsonl", "--json", "link.jsonl", "--model", MODEL],
+        &["generate", "--in", "pairs.jsonl", "--out", "link.jsonl", "--model", MODEL],
+        &["logprobs", "--in", "pairs.jsonl", "--out", "pairs.jsonl", "--model", MODEL],
+        &["reward", "curve", "--in", "pairs.jsonl", "--out", "pairs.jsonl", "--model", MODEL],
+        &["data", "convert", "--in", "pairs.jsonl", "--to", "prompts", "--out", "pairs.jsonl"],
+        &["data", "split", "--in", "pairs.jsonl", "--part", "link.jsonl=1", "--part", "b=1"],
+        &["data", "split", "--in", "pairs.jsonl", "--part", "new=1", "--part", "./new=1"],
+        &[
+            "eval",
+            "--prompts",
+            "pairs.jsonl",
+            "--judge",
+            MODEL,
+            "--out",
+            "e",
+            "--arm",
+            "a=e/responses/a.jsonl",
+            "--arm",
+            &arm,
+        ],
+    ];
+    for args in commands {
+        let output = work.rlaif(args);
+        let said = stderr(&output);
+        assert!(
+            !output.status.success() && said.contains("is the file that --"),
+            "{args:?}: {said}"
+        );
+        let after = std::fs::read(work.path("pairs.jsonl")).unwrap();
+        assert!(after == before, "{args:?} destroyed its input");
+    }
+}
+
+#[test]
 fn a_budget_stops_cleanly_and_a_raised_one_goes_on() {
     let work = Work::with(70);
     let all = work.labelled("all.jsonl", &["--model", MODEL]);
@@ -225,10 +299,71 @@ fn a_person_decides_what_the_labeler_is_unsure_of() {
 }
 
 #[test]
+fn answers_of_people_are_never_written_over() {
+    let work = Work::with(4);
+    let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", "ask.jsonl"];
+    work.labelled("sure.jsonl", &routed);
+    let mut asked = records(&work.path("ask.jsonl"));
+    assert_eq!(asked.len(), 4);
+    // Whom nobody has answered yet may be asked anew.
+    work.labelled("sure.jsonl", &routed);
+    asked[1]["human"] = json!("b");
+    let answered: String = asked.iter().map(|record| format!("{record}\n")).collect();
+    let one_name = [&routed[..], &["--answers", "ask.jsonl"]].concat();
+    for (file, args, complaint) in [
+        (answered.clone(), &routed[..], "holds answers of people (1)"),
+        // A slip of the person's pen is no reason to throw away what else is written there.
+        (answered.replace("\"human\":null", "\"human\":a"), &routed[..], "may hold answers"),
+        (answered.clone(), &one_name[..], "is the file that --answers reads"),
+    ] {
+        std::fs::write(work.path("ask.jsonl"), &file).unwrap();
+        let output = work.label("none.jsonl", args);
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains(complaint), "{complaint}: {said}");
+        assert_eq!(std::fs::read_to_string(work.path("ask.jsonl")).unwrap(), file);
+    }
+    let two_names = [
+        "--model",
+        MODEL,
+        "--min-confidence",
+        "1",
+        "--answers",
+        "ask.jsonl",
+        "--route-uncertain",
+        "open.jsonl",
+    ];
+    let by_people = work.labelled("out.jsonl", &two_names);
+    assert_eq!((by_people.len(), &by_people[0]["soft_label"]), (1, &json!(0.0)));
+    assert_eq!(records(&work.path("open.jsonl")).len(), 3);
+}
+
+#[test]
 fn labels_within_the_tie_band_are_ties() {
     let work = Work::with(4);
     let ties = work.labelled("ties.jsonl", &["--model", MODEL, "--tie-band", "1"]);
     assert!(ties.iter().all(|record| record["soft_label"] == 0.5));
+}
+
+#[test]
+fn a_rating_does_not_stand_beside_what_an_earlier_run_said() {
+    let work = Work::with(0);
+    let why = json!({"reason": "engine_failed", "detail": "500"});
+    let lines = [
+        json!({"prompt": "Say something.", "response": "Fine.", "unscorable": why}),
+        json!({"prompt": "Say something.", "response": " ", "score": 7.0, "reward": 0.25,
+            "label_id": "x", "answers": []}),
+    ];
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(work.path("items.jsonl"), lines).unwrap();
+    let rate = ["rate", "--in", "items.jsonl", "--out", "out.jsonl", "--model", MODEL];
+    let output = work.rlaif(&[&rate[..], &["--template", "sentiment/rating"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let rated = records(&work.path("out.jsonl"));
+    assert!(rated[0]["score"].is_f64() && rated[0].get("unscorable").is_none(), "{}", rated[0]);
+    assert_eq!(rated[1]["unscorable"]["reason"], "bad_item");
+    for field in ["score", "reward", "label_id", "answers"] {
+        assert!(rated[1].get(field).is_none(), "{field} in {}", rated[1]);
+    }
 }
 
 /// A server that names the first response in both orders.
@@ -241,18 +376,91 @@ fn biased() -> Act {
     Act::ok(json!({"model": "m", "choices": [choice], "usage": usage}).to_string())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_is_a_model_like_others_and_nothing_is_paid_twice() {
-    // What fails for good costs its own pair its label, for now: 4 attempts of the 2 questions.
-    let script = [vec![Act::status(500, "oops"); 4], vec![biased()]].concat();
-    let server = ScriptedHttp::start(script).await;
-    let work = Work::with(3);
+/// A server that fails both questions of the first pair it is asked about, each twice, and then answers.
+fn failing_once() -> Vec<Act> {
+    [vec![Act::status(500, "oops"); 4], vec![biased()]].concat()
+}
+
+/// Describes the server for `--model m.toml`.
+fn describe(work: &Work, server: &ScriptedHttp) {
     let endpoint = format!(
         "base_url = \"{}/v1\"\nmodel = \"m\"\nmax_attempts = 2\nmax_concurrency = 1\n\
          first_backoff = \"1ms\"\n",
         server.url()
     );
     std::fs::write(work.path("m.toml"), endpoint).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judgement_that_failed_has_no_label_that_the_input_had() {
+    let work = Work::with(0);
+    let pair = |i: usize| {
+        json!({"id": i, "prompt": "Say something.", "chosen": format!("It is {i} degrees."),
+            "rejected": format!("I have {i} cats.")})
+    };
+    let lines: String = (0..3).map(|i| format!("{}\n", pair(i))).collect();
+    std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+    let is_failed = |record: &&Value| record.get("unscorable").is_some();
+    let of_a_label =
+        ["chosen", "rejected", "soft_label", "label_id", "label_source", "confidence", "order_ab"];
+    // First of people's pairs, then of those that the run before has labelled.
+    for out in ["first.jsonl", "second.jsonl"] {
+        let server = ScriptedHttp::start(failing_once()).await;
+        describe(&work, &server);
+        let labels = work.labelled(out, &["--model", "m.toml"]);
+        let failed: Vec<&Value> = labels.iter().filter(is_failed).collect();
+        assert_eq!(failed.len(), 1, "{labels:?}");
+        for field in of_a_label {
+            assert!(failed[0].get(field).is_none(), "{field} in {}", failed[0]);
+        }
+        assert!(failed[0]["id"].is_u64() && failed[0]["response_b"].is_string(), "{}", failed[0]);
+        let seen = work.rlaif(&["data", "inspect", "--in", out, "--json"]);
+        let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
+        let pairs = &seen["preferences"];
+        assert_eq!((&seen["bad"], &pairs["pairs"]), (&json!(0), &json!(3)));
+        assert_eq!((&pairs["human"], &pairs["ai"]), (&json!(0), &json!(2)));
+        // Asked again, all have a label and nobody says any more that there is none.
+        std::fs::copy(work.path(out), work.path("pairs.jsonl")).unwrap();
+        let labels = work.labelled("again.jsonl", &["--model", "m.toml"]);
+        assert_eq!(labels.iter().filter(is_failed).count(), 0, "{labels:?}");
+        assert!(
+            labels.iter().all(|record| record["soft_label"] == 0.5 && record["chosen"].is_string())
+        );
+        std::fs::copy(work.path("again.jsonl"), work.path("pairs.jsonl")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_answered_stands_also_where_the_labeler_fails() {
+    // Both orders of three pairs are answered, then one pair fails.
+    let server = ScriptedHttp::start([vec![biased(); 6], failing_once()].concat()).await;
+    let work = Work::with(3);
+    describe(&work, &server);
+    let routed = ["--model", "m.toml", "--min-confidence", "0.5", "--route-uncertain", "ask.jsonl"];
+    assert_eq!(work.labelled("sure.jsonl", &routed).len(), 0);
+    let answered = records(&work.path("ask.jsonl")).into_iter().map(|mut record| {
+        record["human"] = json!("a");
+        format!("{record}\n")
+    });
+    std::fs::write(work.path("answered.jsonl"), answered.collect::<String>()).unwrap();
+    let labels = work.labelled("out.jsonl", &["--model", "m.toml", "--answers", "answered.jsonl"]);
+    assert_eq!(labels.len(), 3);
+    for record in &labels {
+        assert_eq!(
+            (&record["label_source"], &record["soft_label"]),
+            (&json!("human"), &json!(1.0))
+        );
+        assert!(record.get("unscorable").is_none(), "{record}");
+    }
+    assert_eq!(labels.iter().filter(|record| record.get("order_ab").is_none()).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_a_model_like_others_and_nothing_is_paid_twice() {
+    // What fails for good costs its own pair its label, for now: 4 attempts of the 2 questions.
+    let server = ScriptedHttp::start(failing_once()).await;
+    let work = Work::with(3);
+    describe(&work, &server);
     let prices = "[prices.m]\ninput_per_1k = 0.03\noutput_per_1k = 0.06\n";
     std::fs::write(work.path("prices.toml"), prices).unwrap();
     let args = ["--model", "m.toml", "--ledger", "l.sqlite", "--prices", "prices.toml"];

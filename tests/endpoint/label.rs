@@ -9,6 +9,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const KILLS: u64 = 6;
+/// What an answer of the oracle takes.
+const TOKENS_AN_ANSWER: u64 = 101;
 /// Requests on their way at a time, as the oracle's description has it, and answers that are put on record
 /// together.
 const IN_HAND: u64 = 32 + 8;
@@ -20,13 +22,32 @@ fn items() -> u64 {
     set.map_or(3_000, |items| items.parse().expect("RLAIF_LABEL_ITEMS is a number"))
 }
 
-fn label(scene: &Scene, run: &str) -> Child {
-    let args = format!(
+fn args(run: &str) -> String {
+    format!(
         "label --in pairs.jsonl --model oracle.toml --template helpful/base --ledger {run}.sqlite \
          --out {run}.jsonl"
-    );
-    let mut command = scene.rlaif(&args);
+    )
+}
+
+fn label(scene: &Scene, run: &str) -> Child {
+    let mut command = scene.rlaif(&args(run));
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn write_pairs(scene: &Scene, items: u64) {
+    let pair = |i| json!({"prompt": format!("Why {i}?"), "response_a": "So.", "response_b": "No."});
+    let pairs: String = (0..items).map(|i| format!("{}\n", pair(i))).collect();
+    scene.write("pairs.jsonl", &pairs);
+}
+
+/// Kills the child as soon as so many questions are answered.
+fn kill_at(scene: &Scene, mut child: Child, questions: u64) {
+    while scene.oracle.questions() < questions {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// The child's peak resident memory; none when it has ended.
@@ -67,9 +88,7 @@ fn essence(mut line: Value) -> Value {
 fn killed_and_resumed_it_leaves_what_it_leaves_undisturbed_and_pays_once() {
     let items = items();
     let scene = Scene::new(Faults { one_in: 40, mute_one_in: 300 });
-    let pair = |i| json!({"prompt": format!("Why {i}?"), "response_a": "So.", "response_b": "No."});
-    let pairs: String = (0..items).map(|i| format!("{}\n", pair(i))).collect();
-    scene.write("pairs.jsonl", &pairs);
+    write_pairs(&scene, items);
 
     let started = Instant::now();
     let (early, late) = watched(&scene, label(&scene, "whole"), items);
@@ -96,13 +115,7 @@ fn killed_and_resumed_it_leaves_what_it_leaves_undisturbed_and_pays_once() {
 
     scene.oracle.forget();
     for kill in 1..=KILLS {
-        let mut child = label(&scene, "killed");
-        while scene.oracle.questions() < kill * 2 * items / (KILLS + 1) {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
-            sleep(Duration::from_millis(1));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_at(&scene, label(&scene, "killed"), kill * 2 * items / (KILLS + 1));
     }
     watched(&scene, label(&scene, "killed"), items);
     let killed: Vec<Value> = lines(&scene.path("killed.jsonl")).into_iter().map(essence).collect();
@@ -113,4 +126,34 @@ fn killed_and_resumed_it_leaves_what_it_leaves_undisturbed_and_pays_once() {
     let paid_twice = scene.oracle.repeated();
     println!("{KILLS} kills: {paid_twice} answers paid twice, {expected} may be");
     assert!(paid_twice <= expected, "{paid_twice} answers paid twice, {expected} may be");
+}
+
+#[test]
+fn what_a_killed_run_paid_is_told_and_counts_under_the_next_ceiling() {
+    let scene = Scene::new(Faults::default());
+    write_pairs(&scene, 1_000);
+    // In the middle of what is asked together first, most likely: no label is on record yet.
+    kill_at(&scene, label(&scene, "killed"), 100);
+
+    let stats = |more: &str| {
+        let stats = scene.rlaif(&format!("labels stats --ledger killed.sqlite{more}")).output();
+        String::from_utf8(stats.unwrap().stdout).unwrap()
+    };
+    let told: Value = serde_json::from_str(&stats(" --json")).unwrap();
+    // By now those on their way at the kill are answered, too.
+    let answered = scene.oracle.questions();
+    let count = |name: &str| told["usage"][name].as_u64().unwrap();
+    let spent = count("prompt_tokens") + count("completion_tokens");
+    assert!(spent >= TOKENS_AN_ANSWER * (answered - IN_HAND), "{spent} for {answered} answers");
+    let unsettled = told["unsettled"].as_u64().unwrap();
+    let kept = format!("{unsettled} answers kept, not yet part of a label");
+    assert_eq!(stats("").contains(&kept), unsettled > 0, "{}", stats(""));
+
+    let go_on = format!("{} --max-tokens {spent}", args("killed"));
+    let refused = scene.rlaif(&go_on).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("raise it to go on"), "{said}");
+    assert_eq!(scene.oracle.questions(), answered, "it paid beyond its ceiling");
+    let again: Value = serde_json::from_str(&stats(" --json")).unwrap();
+    assert_eq!(again["usage"], told["usage"], "what was paid for is counted twice");
 }

@@ -1,7 +1,7 @@
 //! The clerk itself.
 
 use crate::accounts::{Account, Error, Reuse};
-use crate::halves::Halves;
+use crate::halves::{self, Halves};
 use crate::in_flight::InFlight;
 use crate::kind::{Comparisons, Kind, Ratings};
 use rlaif_judge::{Accounted, Effort, Judge};
@@ -36,6 +36,7 @@ pub struct Asked<T> {
 /// A judge, and what its answers cost.
 struct Asking<'a> {
     judge: &'a Judge,
+    setup: Setup,
     price: Price,
     trace_id: Option<&'a str>,
 }
@@ -87,7 +88,7 @@ impl Clerk {
         self.ask::<Ratings>(judge, items, trace_id)
     }
 
-    /// Of which of these pairs the ledger has the label.
+    /// Of which of these pairs the ledger has the label, or all the answers to make it of.
     ///
     /// # Errors
     /// When the ledger fails.
@@ -95,7 +96,7 @@ impl Clerk {
         self.knows::<Comparisons>(judge, pairs)
     }
 
-    /// Of which of these items the ledger has the rating.
+    /// Of which of these items the ledger has the rating, or all the answers to make it of.
     ///
     /// # Errors
     /// When the ledger fails.
@@ -106,7 +107,10 @@ impl Clerk {
     fn knows<K: Kind>(&self, judge: &Judge, about: &[K::About]) -> Result<Vec<bool>, Error> {
         let ids: Vec<LabelId> = about.iter().map(|about| K::id(judge, about)).collect();
         let known = self.known::<K>(&ids)?;
-        Ok(ids.iter().map(|id| known.contains_key(id)).collect())
+        let questions = ids.iter().zip(about);
+        questions
+            .map(|(id, about)| Ok(known.contains_key(id) || self.has_answers::<K>(judge, about)?))
+            .collect()
     }
 
     /// Without a table, endpoints cost tokens alone.
@@ -128,7 +132,7 @@ impl Clerk {
         about: &[K::About],
         trace_id: Option<&str>,
     ) -> Result<Asked<K::Said>, Error> {
-        let asking = Asking { judge, price: self.price(judge)?, trace_id };
+        let asking = Asking { judge, setup: setup(judge), price: self.price(judge)?, trace_id };
         let ids: Vec<LabelId> = about.iter().map(|about| K::id(judge, about)).collect();
         let reuses = match self.account.reuse {
             Reuse::All => true,
@@ -162,7 +166,7 @@ impl Clerk {
         let (mut effort, mut refused) = (Effort::default(), None);
         while !unknown.is_empty() && refused.is_none() {
             let questions = unknown.iter().map(|i| &about[*i]);
-            let (reserved, refusal) = self.reserve::<K>(asking, questions);
+            let (reserved, refusal) = self.reserve::<K>(asking, questions)?;
             // What is in flight may turn out cheaper than its worst case.
             refused = refusal.filter(|refusal| reserved.is_empty() || !refusal.may_fit_later());
             let begun: Vec<usize> = unknown.drain(..reserved.len()).collect();
@@ -173,9 +177,10 @@ impl Clerk {
             let started = Instant::now();
             // Only what an endpoint was paid for is worth more than asking again.
             let is_local = asking.judge.labeler().is_local();
-            let mut halves = Halves::of(self.ledger.as_ref().filter(|_| !is_local));
+            let kept = self.ledger.as_ref().filter(|_| !is_local);
+            let mut halves = Halves::of(kept, &asking.setup, asking.price);
             let said = K::ask(asking.judge, &questions, &mut halves)?;
-            halves.check()?;
+            let mut due = halves.due()?;
             let latency_ms = started.elapsed().as_millis() as u64;
             // A batch is asked at once: each question has its share of the device.
             let device_ms = if is_local { latency_ms / begun.len() as u64 } else { 0 };
@@ -184,18 +189,25 @@ impl Clerk {
                 begun.iter().zip(&questions).zip(said).zip(reserved)
             {
                 effort += said.effort;
-                let usage = usage(said.effort, device_ms);
-                reservation.settle(Spend::of(&asking.price, &usage));
+                let made_of = match kept {
+                    Some(_) => K::question_ids(asking.judge, question),
+                    None => Vec::new(),
+                };
+                // The meter has what was recalled since it was paid, or since the ledger was opened.
+                let mut recalled = Effort::default();
+                for took in made_of.iter().filter_map(|id| due.remove(id)) {
+                    recalled += took;
+                }
+                let fresh = usage(said.effort.without(recalled), device_ms);
+                reservation.settle(Spend::of(&asking.price, &fresh));
                 answers[*i] = Some(said.outcome.clone());
                 if self.ledger.is_some() {
-                    let label_id = ids[*i].clone();
-                    if !is_local {
-                        question_ids.push(K::question_ids(asking.judge, question));
-                    }
-                    let question = K::question(question);
+                    let (label_id, question) = (ids[*i].clone(), K::question(question));
+                    let usage = usage(said.effort, device_ms);
                     let outcome = said.outcome.map(K::answer);
                     let said = Accounted { outcome, effort: said.effort };
                     entries.push(self.entry(asking, label_id, question, said, usage, latency_ms));
+                    question_ids.push(made_of);
                 }
             }
             if let Some(mut ledger) = self.ledger() {
@@ -206,11 +218,14 @@ impl Clerk {
     }
 
     /// Sets the worst cases of the first questions aside, up to one that could pass the ceiling.
+    ///
+    /// # Errors
+    /// When the ledger fails.
     fn reserve<'a, K: Kind>(
         &self,
         asking: &Asking<'_>,
         questions: impl Iterator<Item = &'a K::About>,
-    ) -> (Vec<Reservation>, Option<Refused>)
+    ) -> Result<(Vec<Reservation>, Option<Refused>), Error>
     where
         K::About: 'a,
     {
@@ -218,16 +233,26 @@ impl Clerk {
         let mut reserved = Vec::new();
         for about in questions {
             // Its prompts are made for it, which without a ceiling would be in vain.
-            let worst = match is_bounded {
-                true => Spend::of(&asking.price, &usage(K::at_most(asking.judge, about), 0)),
-                false => Spend::default(),
+            let is_free = !is_bounded || self.has_answers::<K>(asking.judge, about)?;
+            let worst = match is_free {
+                false => Spend::of(&asking.price, &usage(K::at_most(asking.judge, about), 0)),
+                true => Spend::default(),
             };
             match self.meter.reserve(worst) {
                 Ok(reservation) => reserved.push(reservation),
-                Err(refused) => return (reserved, Some(refused)),
+                Err(refused) => return Ok((reserved, Some(refused))),
             }
         }
-        (reserved, None)
+        Ok((reserved, None))
+    }
+
+    /// Whether the ledger has all the answers that the question needs, so that asking it takes nothing.
+    fn has_answers<K: Kind>(&self, judge: &Judge, about: &K::About) -> Result<bool, Error> {
+        let is_local = judge.labeler().is_local();
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !is_local) else { return Ok(false) };
+        let ids = K::question_ids(judge, about);
+        let known = halves::recall(&lock(ledger), &ids)?;
+        Ok(!known.is_empty() && known.iter().all(Option::is_some))
     }
 
     fn entry(
@@ -243,7 +268,7 @@ impl Clerk {
             label_id,
             question,
             outcome: said.outcome,
-            setup: setup(asking.judge),
+            setup: asking.setup.clone(),
             cost: asking.price.cost(&usage),
             usage,
             latency_ms,
@@ -262,7 +287,7 @@ impl Clerk {
         Ok(found.into_iter().filter_map(label).collect())
     }
 
-    fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
+    pub(crate) fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
         self.ledger.as_ref().map(lock)
     }
 }

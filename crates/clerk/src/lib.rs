@@ -9,6 +9,7 @@ mod clerk;
 mod halves;
 mod in_flight;
 mod kind;
+mod panels;
 
 pub use accounts::{Account, Error, Reuse};
 pub use clerk::{Asked, Clerk};

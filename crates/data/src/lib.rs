@@ -21,5 +21,5 @@ pub use operations::{
     inspect, shuffle_sides, split,
 };
 pub use reader::{Reader, Record};
-pub use records::{pair_of, preference_record, prompt_of, response_of, text_of};
+pub use records::{pair_of, preference_record, prompt_of, response_of, text_of, unscorable_record};
 pub use writer::Writer;

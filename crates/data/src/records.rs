@@ -1,9 +1,29 @@
 //! What a record means: prompts, pairs to compare, preferences in TRL's format.
 
 use crate::Record;
-use crate::formats::{self, preferences_of};
-use rlaif_types::{Pair, Prompt, SoftLabel};
+use crate::formats::{self, UNSCORABLE, preferences_of};
+use rlaif_types::{Pair, Prompt, SoftLabel, Unscorable};
 use serde_json::json;
+
+/// Fields that say what a labeler made of a pair, or why it made nothing of it. Asked again, the pair
+/// begins without them.
+const OF_A_LABEL: [&str; 15] = [
+    "chosen",
+    "rejected",
+    "soft_label",
+    "label_id",
+    "label_source",
+    "confidence",
+    "order_ab",
+    "order_ba",
+    "panel",
+    "model_hash",
+    "template",
+    "template_hash",
+    "asking",
+    "asking_hash",
+    UNSCORABLE,
+];
 
 /// The `text` of a record.
 ///
@@ -30,12 +50,15 @@ pub fn prompt_of(record: &Record) -> Result<Prompt, String> {
 }
 
 /// The two candidates of a record in any format that has two; see [`preferences_of`] for what is
-/// known of them.
+/// known of them. A pair that could not be judged before is a pair like others.
 ///
 /// # Errors
 /// When it has not exactly two.
 pub fn pair_of(record: &Record) -> Result<Pair, String> {
-    let mut preferences = preferences_of(record)?;
+    let mut preferences = match record.contains_key(UNSCORABLE) {
+        true => preferences_of(&without(record, &[UNSCORABLE])),
+        false => preferences_of(record),
+    }?;
     match (preferences.pop(), preferences.len()) {
         (Some(preference), 0) => Ok(preference.pair),
         (None, _) => Err("all \"completions\" are of one rank".into()),
@@ -47,7 +70,8 @@ pub fn pair_of(record: &Record) -> Result<Pair, String> {
 
 /// The input record as a TRL preference: `chosen` is the candidate the label prefers (A where it is
 /// undecided), `soft_label` the probability that **A**, the first candidate of the input, is
-/// preferred. All other fields of the input are kept, and both candidates by name.
+/// preferred. All other fields of the input are kept, except what a labeler said before, and both
+/// candidates by name.
 pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Record {
     let (chosen, rejected) = if label.value() >= 0.5 {
         (&pair.response_a, &pair.response_b)
@@ -58,7 +82,7 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
         Prompt::Text(_) => json!(response),
         Prompt::Messages(_) => json!([{"role": "assistant", "content": response}]),
     };
-    let mut record = input.clone();
+    let mut record = without(input, &OF_A_LABEL);
     record.insert("prompt".into(), json!(pair.prompt));
     record.insert("chosen".into(), side(chosen));
     record.insert("rejected".into(), side(rejected));
@@ -68,13 +92,34 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
     record
 }
 
+/// The input record as a pair that nobody could judge: why, and no label, also none that the input had.
+/// Both candidates are there by name, so that they can be asked about again; all other fields are kept.
+pub fn unscorable_record(input: &Record, pair: &Pair, why: &Unscorable) -> Record {
+    let mut record = without(input, &OF_A_LABEL);
+    record.insert("prompt".into(), json!(pair.prompt));
+    record.insert("response_a".into(), json!(pair.response_a));
+    record.insert("response_b".into(), json!(pair.response_b));
+    record.insert(UNSCORABLE.into(), json!(why));
+    record
+}
+
+fn without(record: &Record, fields: &[&str]) -> Record {
+    let others = record.iter().filter(|(field, _)| !fields.contains(&field.as_str()));
+    others.map(|(field, value)| (field.clone(), value.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_types::UnscorableReason;
     use serde_json::Value;
 
     fn record(json: Value) -> Record {
         json.as_object().unwrap().clone()
+    }
+
+    fn failure() -> Unscorable {
+        Unscorable::new(UnscorableReason::EngineFailed, "the answer has no log-probabilities")
     }
 
     #[test]
@@ -102,6 +147,49 @@ mod tests {
         assert_eq!((&output["chosen"], &output["rejected"]), (&json!("No"), &json!("Yo")));
         assert_eq!(output["soft_label"], 0.25);
         assert_eq!(pair_of(&output).unwrap(), pair);
+    }
+
+    #[test]
+    fn a_pair_that_could_not_be_judged_has_no_label_and_can_be_asked_about_again() {
+        let inputs = [
+            json!({"id": 7, "prompt": "Hi", "chosen": "Yo", "rejected": "No"}),
+            json!({"id": 7, "chosen": "\n\nHuman: Hi\n\nAssistant: Yo",
+                   "rejected": "\n\nHuman: Hi\n\nAssistant: No"}),
+            json!({"id": 7, "info": {"post": "p"}, "summaries": [{"text": "Yo"}, {"text": "No"}],
+                   "choice": 1}),
+            // What an earlier run, or a panel, wrote.
+            json!({"id": 7, "prompt": "Hi", "chosen": "No", "rejected": "Yo", "response_a": "Yo",
+                   "response_b": "No", "soft_label": 0.25, "label_id": "x", "label_source": "ai",
+                   "confidence": 0.5, "order_ab": {}, "order_ba": {}, "panel": [], "model_hash": "m",
+                   "template": "t", "template_hash": "h", "asking": {}, "asking_hash": "a"}),
+        ];
+        for input in inputs.map(record) {
+            let pair = pair_of(&input).unwrap();
+            let failed = unscorable_record(&input, &pair, &failure());
+            assert_eq!(
+                (&failed["id"], &failed["unscorable"]["reason"]),
+                (&json!(7), &json!("engine_failed"))
+            );
+            assert!(
+                OF_A_LABEL.iter().all(|field| *field == UNSCORABLE || !failed.contains_key(*field))
+            );
+            let read = preferences_of(&failed).unwrap();
+            assert_eq!((read.len(), read[0].prefers_a()), (1, None), "{failed:?}");
+            assert_eq!(pair_of(&failed).unwrap(), pair);
+
+            let labelled = preference_record(&failed, &pair, SoftLabel::new(0.25).unwrap());
+            assert!(!labelled.contains_key(UNSCORABLE));
+            assert_eq!(preferences_of(&labelled).unwrap()[0].prefers_a().unwrap().value(), 0.25);
+        }
+    }
+
+    #[test]
+    fn what_another_way_of_asking_said_before_does_not_stand_beside_a_new_label() {
+        let input = record(json!({"prompt": "Hi", "response_a": "Yo", "response_b": "No",
+            "panel": [{"label_id": "x"}], "asking": {"shots": 2}, "source": "mine"}));
+        let output = preference_record(&input, &pair_of(&input).unwrap(), SoftLabel::TIE);
+        assert!(!output.contains_key("panel") && !output.contains_key("asking"), "{output:?}");
+        assert_eq!(output["source"], "mine");
     }
 
     #[test]

@@ -224,6 +224,38 @@ fn what_a_labeler_wrote_is_a_models_label_not_peoples() {
 }
 
 #[test]
+fn what_could_not_be_judged_is_no_preference_whatever_label_stands_beside_it() {
+    let with = |label: Value| {
+        let mut row = record(json!({"prompt": "Hi",
+            "unscorable": {"reason": "engine_failed", "detail": "no log-probabilities"}}));
+        row.extend(record(label));
+        row
+    };
+    let sides = json!({"chosen": "Yo", "rejected": "No"});
+    let transcripts = json!({"prompt": null, "chosen": "\n\nHuman: Hi\n\nAssistant: Yo",
+        "rejected": "\n\nHuman: Hi\n\nAssistant: No"});
+    let judged_before = json!({"response_a": "Yo", "response_b": "No", "soft_label": 0.75});
+    for (label, field) in
+        [(sides, "\"chosen\""), (transcripts, "\"chosen\""), (judged_before, "\"soft_label\"")]
+    {
+        let row = with(label);
+        let error = examples_of(&row).unwrap_err();
+        assert!(error.contains("could not be judged") && error.contains(field), "{error}");
+        // It can be asked about again.
+        assert_eq!(pair_of(&row).unwrap().response_b, "No");
+    }
+    let unlabelled = with(json!({"response_a": "Yo", "response_b": "No"}));
+    assert_eq!(preferences_of(&unlabelled).unwrap()[0].prefers_a(), None);
+    // What people say in so many words is theirs, whatever a model could not do.
+    let by_people = with(json!({"response_a": "Yo", "response_b": "No", "human_label": 1.0}));
+    assert_eq!(preferences_of(&by_people).unwrap()[0].prefers_a().unwrap().value(), 1.0);
+    // A null is none: rows of Parquet have all columns.
+    let judged =
+        preference(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No", "unscorable": null}));
+    assert_eq!(judged.human.unwrap().prefers_a.value(), 1.0);
+}
+
+#[test]
 fn what_is_of_no_format_is_said() {
     assert!(error(json!({"text": "x"})).contains("no known format"));
     assert!(error(json!({"prompt": "x", "chosen": "y"})).contains("rejected"));

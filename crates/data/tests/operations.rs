@@ -96,6 +96,25 @@ fn a_bad_record_stops_unless_it_may_be_skipped_and_nothing_is_written() {
 }
 
 #[test]
+fn a_failed_judgement_with_a_label_is_a_bad_record_and_one_without_has_no_chosen_side() {
+    let why = json!({"reason": "engine_failed", "detail": "no log-probabilities"});
+    let rows = [
+        json!({"prompt": "a", "chosen": "x", "rejected": "y", "unscorable": why}),
+        json!({"prompt": "b", "response_a": "x", "response_b": "y", "unscorable": why}),
+        json!({"prompt": "c", "chosen": "x", "rejected": "y"}),
+    ];
+    let pipeline = Pipeline { to: Some(OutputFormat::Trl), skip_bad: true, ..Pipeline::default() };
+    let (kept, counts) = through(&rows, &pipeline);
+    assert_eq!((kept.len(), counts.bad, counts.undecided), (1, 1, 1));
+    assert!(counts.first_bad[0].contains("could not be judged"), "{counts}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let found = inspect(Reader::open(&file(folder.path(), "in.jsonl", &rows)).unwrap()).unwrap();
+    let pairs = &found.preferences;
+    assert_eq!((found.bad, pairs.pairs, pairs.human, pairs.labelled), (1, 2, 1, 1));
+}
+
+#[test]
 fn ties_have_no_chosen_side() {
     let row =
         |p: Value| json!({"prompt": "x", "response_a": "a", "response_b": "b", "human_label": p});

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Identity {
     /// Name for people.
     pub name: String,
-    /// Hash of what decides the answers: weights, configuration and tokenizer; of an endpoint its
+    /// Hash of what decides the answers: weights, configuration, tokenizer and chat template; of an endpoint its
     /// address, the name of its model, the revision that its owner says, and how it is asked, which is all that can
     /// be known.
     pub hash: ContentHash,
@@ -117,6 +117,18 @@ pub struct Effort {
     pub completion_tokens: usize,
     /// Calls, those that were repeated after a failure included.
     pub attempts: u32,
+}
+
+impl Effort {
+    /// What is left without `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.saturating_sub(other.prompt_tokens),
+            cached_tokens: self.cached_tokens.saturating_sub(other.cached_tokens),
+            completion_tokens: self.completion_tokens.saturating_sub(other.completion_tokens),
+            attempts: self.attempts.saturating_sub(other.attempts),
+        }
+    }
 }
 
 impl AddAssign for Effort {

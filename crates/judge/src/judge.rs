@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 use crate::local::LocalEngine;
-use crate::memory::Memory;
+use crate::memory::{Memory, Recalled};
 use crate::verdict::normalise;
 use rlaif_models::LanguageModel;
 use rlaif_template::{Asking, Choice, Kind, Template, fill};
@@ -11,6 +11,7 @@ use rlaif_types::{
     ContentHash, Hasher, Item, Judgement, LabelId, Pair, Rationale, Unscorable, UnscorableReason,
     verdict_mass,
 };
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Asks an engine a template's questions. Cheap to clone.
@@ -40,8 +41,18 @@ pub(crate) type Groups = Vec<Vec<Question>>;
 pub(crate) struct Verdict {
     pub(crate) logprobs: Vec<f64>,
     pub(crate) distribution: Vec<f64>,
+    /// What its answers took, whenever they were asked for.
     pub(crate) effort: Effort,
     pub(crate) rationales: Vec<Rationale>,
+}
+
+/// What came of one question of several that make a verdict.
+struct Answer {
+    outcome: Judgement<Reading>,
+    /// What it took, as far as nobody has accounted for it.
+    effort: Effort,
+    /// What it took, whenever it was asked for.
+    took: Effort,
 }
 
 impl Judge {
@@ -243,22 +254,27 @@ impl Judge {
                 Ok(lengths)
             })
             .collect();
-        let mut readings = self.read(questions, memory).into_iter();
+        let mut answers = self.read(questions, memory).into_iter();
         let verdicts = shapes.into_iter().map(|shape| match shape {
-            Ok(lengths) => self.verdicts(&lengths, &mut readings),
+            Ok(lengths) => self.verdicts(&lengths, &mut answers),
             Err(why) => Accounted::unasked(why),
         });
         verdicts.collect()
     }
 
     /// Answers from memory, else from the engine.
-    fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Accounted<Reading>> {
+    fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Answer> {
         if !memory.remembers() {
-            return self.engine.read(&questions);
+            return self.engine.read(&questions).into_iter().map(Answer::asked).collect();
         }
         let identity = self.engine.identity();
         let ids: Vec<ContentHash> = questions.iter().map(|q| q.id(identity)).collect();
-        let mut answers = memory.recall(&ids);
+        // Of equal questions the first has the effort, as where an engine is asked.
+        let mut seen = HashSet::new();
+        let mut answer = |recalled, id| Answer::recalled(recalled, seen.insert(id));
+        let recalled = memory.recall(&ids).into_iter().zip(&ids);
+        let mut answers: Vec<Option<Answer>> =
+            recalled.map(|(recalled, id)| Some(answer(recalled?, id))).collect();
         let (places, unknown): (Vec<usize>, Vec<Question>) = questions
             .into_iter()
             .enumerate()
@@ -273,7 +289,7 @@ impl Judge {
             memory.keep(&kept);
         });
         for (place, answer) in places.into_iter().zip(asked) {
-            answers[place] = Some(answer);
+            answers[place] = Some(Answer::asked(answer));
         }
         answers.into_iter().map(|answer| answer.expect("recalled or asked")).collect()
     }
@@ -283,23 +299,23 @@ impl Judge {
         item.iter().flatten().flatten().map(|question| question.id(identity)).collect()
     }
 
-    /// One item's verdicts, from its share of the readings. All of them are taken before any is looked at:
+    /// One item's verdicts, from its share of the answers. All of them are taken before any is looked at:
     /// a failure must not shift the others.
     fn verdicts(
         &self,
         lengths: &[usize],
-        readings: &mut impl Iterator<Item = Accounted<Reading>>,
+        answers: &mut impl Iterator<Item = Answer>,
     ) -> Accounted<Vec<Verdict>> {
         let (mut effort, mut verdicts) = (Effort::default(), Vec::new());
         for length in lengths {
-            let (mut of_group, mut outcomes) = (Effort::default(), Vec::new());
-            for reading in readings.take(*length) {
-                of_group += reading.effort;
-                outcomes.push(reading.outcome);
+            let (mut took, mut outcomes) = (Effort::default(), Vec::new());
+            for answer in answers.take(*length) {
+                effort += answer.effort;
+                took += answer.took;
+                outcomes.push(answer.outcome);
             }
-            effort += of_group;
             let outcome: Judgement<Vec<Reading>> = outcomes.into_iter().collect();
-            verdicts.push(outcome.and_then(|read| self.verdict(read, of_group)));
+            verdicts.push(outcome.and_then(|read| self.verdict(read, took)));
         }
         Accounted { outcome: verdicts.into_iter().collect(), effort }
     }
@@ -331,6 +347,20 @@ impl Judge {
             effort,
             rationales: readings.into_iter().filter_map(rationale).collect(),
         })
+    }
+}
+
+impl Answer {
+    fn asked(answer: Accounted<Reading>) -> Self {
+        let Accounted { outcome, effort } = answer;
+        Self { outcome, effort, took: effort }
+    }
+
+    fn recalled(answer: Recalled, is_first: bool) -> Self {
+        let Recalled { reading, took, accounted } = answer;
+        let took = if is_first { took } else { Effort::default() };
+        let effort = if accounted { Effort::default() } else { took };
+        Self { outcome: Ok(reading), effort, took }
     }
 }
 

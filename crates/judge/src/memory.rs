@@ -1,9 +1,21 @@
 //! Answers that outlive the asking: what an endpoint was paid for is not asked for again because another
-//! question of the same item failed, or because the process was killed.
+//! question of the same item failed, because the process was killed, or because another label is to be made
+//! of it.
 
-use crate::engine::{Accounted, Effort, Identity, Question, Reading};
+use crate::engine::{Effort, Identity, Question, Reading};
 use rlaif_types::{ContentHash, Hasher, canonical_json};
 use serde_json::json;
+
+/// An answer that was kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// The answer.
+    pub reading: Reading,
+    /// What it took when it was asked for.
+    pub took: Effort,
+    /// Whether somebody has accounted for that.
+    pub accounted: bool,
+}
 
 /// Keeps answers to single questions, by [`Question::id`].
 pub trait Memory {
@@ -12,9 +24,9 @@ pub trait Memory {
         true
     }
 
-    /// The answers that are known, in the order of `ids`, with what they took as far as nobody has accounted
-    /// for it.
-    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>>;
+    /// The answers that are known, in the order of `ids`. What one took and nobody has accounted for is told
+    /// of here, and from now on is the asker's to account for.
+    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Recalled>>;
 
     /// Takes in answers, as soon as they are there.
     fn keep(&mut self, answers: &[(ContentHash, &Reading, Effort)]);
@@ -29,7 +41,7 @@ impl Memory for Forgetful {
         false
     }
 
-    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Accounted<Reading>>> {
+    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Recalled>> {
         vec![None; ids.len()]
     }
 
@@ -37,12 +49,14 @@ impl Memory for Forgetful {
 }
 
 impl Question {
-    /// What identifies it, asked of `engine`: all that its answer depends on.
+    /// What identifies it, asked of `engine`: all that its answer depends on, and nothing else. What becomes
+    /// of the answer, such as a clamp, is no part of it, nor is a seed of which nothing is drawn.
     pub fn id(&self, engine: &Identity) -> ContentHash {
-        let thought = self
-            .thought
-            .as_ref()
-            .map(|t| json!([t.max_tokens, t.temperature, t.top_k, t.seed, t.stop, t.ending]));
+        let thought = self.thought.as_ref().map(|t| {
+            let draws = (t.temperature > 0.0).then_some((t.top_k, t.seed));
+            let (top_k, seed) = draws.unzip();
+            json!([t.max_tokens, t.temperature, top_k, seed, t.stop, t.ending])
+        });
         let mut hasher = Hasher::new();
         hasher.field(engine.hash.as_str()).field(&self.shown).field(&self.begun);
         hasher.field(canonical_json(&json!([self.layout, self.verdicts.as_ref(), thought])));

@@ -41,6 +41,16 @@ impl Panel {
         &self.members
     }
 
+    /// How their labels become one.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// How many of them must have been able to judge.
+    pub fn quorum(&self) -> usize {
+        self.quorum
+    }
+
     /// Identity of the question "which of this pair", asked by these together.
     pub fn label_id(&self, pair: &Pair) -> LabelId {
         let mut hasher = Hasher::new();

@@ -68,8 +68,8 @@ impl Ledger {
         self.record_with(entries, &[])
     }
 
-    /// [`Ledger::record`], with the readings that each entry is made of: those of a label are not needed any
-    /// more, what those of a failure took is among the attempts from now on.
+    /// [`Ledger::record`], with the readings that each entry is made of: what they took is among the attempts
+    /// from now on.
     ///
     /// # Errors
     /// As [`Ledger::record`].
@@ -88,8 +88,8 @@ impl Ledger {
             entry.check()?;
             record(&transaction, entry, &mut recorded).map_err(&sqlite)?;
         }
-        for (entry, readings) in entries.iter().zip(readings) {
-            readings::settle(&transaction, readings, entry.outcome.is_ok()).map_err(&sqlite)?;
+        for readings in readings {
+            readings::settle(&transaction, readings).map_err(&sqlite)?;
         }
         transaction.commit().map_err(&sqlite)?;
         Ok(recorded)

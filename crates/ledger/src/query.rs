@@ -81,6 +81,9 @@ pub struct Spending {
     pub unscorable: u64,
     /// Answers to questions that had their label.
     pub repeated: u64,
+    /// Answers to single prompts that no label or failure has counted yet: their question is being asked, or
+    /// whoever asked it was killed.
+    pub unsettled: u64,
     /// Tokens and time of all of them.
     pub usage: Usage,
     /// What they cost.
@@ -180,22 +183,36 @@ impl Reader {
             .map_err(Error::sqlite(&self.path))
     }
 
-    /// What was spent on what: labels, failures and repetitions alike.
+    /// What was spent on what: labels, failures, repetitions, and answers that are part of none of these yet.
+    /// So what a killed run has paid for is there, and only once when a later run makes its labels of it.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn spent(&self) -> Result<Vec<Spending>, Error> {
         let sql = "
-            SELECT s.engine, s.model, s.template, count(l.attempt) AS labels,
-                   count(a.reason) AS unscorable,
-                   count(*) - count(l.attempt) - count(a.reason) AS repeated,
-                   sum(a.prompt_tokens) AS prompt_tokens, sum(a.cached_tokens) AS cached_tokens,
-                   sum(a.completion_tokens) AS completion_tokens, sum(a.device_ms) AS device_ms,
-                   sum(a.cost) AS cost
-            FROM attempts a
-            JOIN setups s ON s.id = a.setup
-            LEFT JOIN labels l ON l.attempt = a.id AND l.question = a.question
-            GROUP BY s.engine, s.model, s.template ORDER BY s.engine, s.model, s.template";
+            WITH paid (engine, model, template, labels, unscorable, repeated, unsettled,
+                       prompt_tokens, cached_tokens, completion_tokens, device_ms, cost) AS (
+                SELECT s.engine, s.model, s.template,
+                       l.attempt IS NOT NULL, a.reason IS NOT NULL,
+                       l.attempt IS NULL AND a.reason IS NULL, 0,
+                       a.prompt_tokens, a.cached_tokens, a.completion_tokens, a.device_ms, a.cost
+                FROM attempts a
+                JOIN setups s ON s.id = a.setup
+                LEFT JOIN labels l ON l.attempt = a.id AND l.question = a.question
+                UNION ALL
+                SELECT coalesce(s.engine, 'unknown'), coalesce(s.model, 'unknown'),
+                       coalesce(s.template, 'unknown'), 0, 0, 0, 1,
+                       r.prompt_tokens, r.cached_tokens, r.completion_tokens, 0, r.cost
+                FROM readings r
+                LEFT JOIN setups s ON s.id = r.setup
+                WHERE r.accounted = 0
+            )
+            SELECT engine, model, template, sum(labels) AS labels, sum(unscorable) AS unscorable,
+                   sum(repeated) AS repeated, sum(unsettled) AS unsettled,
+                   sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+                   sum(completion_tokens) AS completion_tokens, sum(device_ms) AS device_ms,
+                   sum(cost) AS cost
+            FROM paid GROUP BY engine, model, template ORDER BY engine, model, template";
         let spending = |row: &Row<'_>| {
             Ok(Spending {
                 engine: row.get("engine")?,
@@ -204,6 +221,7 @@ impl Reader {
                 labels: read::count(row, "labels")?,
                 unscorable: read::count(row, "unscorable")?,
                 repeated: read::count(row, "repeated")?,
+                unsettled: read::count(row, "unsettled")?,
                 usage: read::usage(row)?,
                 cost: Money::from_picodollars(read::count(row, "cost")?),
             })

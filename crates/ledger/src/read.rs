@@ -82,17 +82,19 @@ fn outcome(row: &Row<'_>) -> Result<Judgement<Answer>> {
     Ok(Ok(answer))
 }
 
-fn hash(row: &Row<'_>, column: &str) -> Result<ContentHash> {
+/// A column that holds a hash.
+pub(crate) fn hash(row: &Row<'_>, column: &str) -> Result<ContentHash> {
     let text: String = row.get(column)?;
     text.parse().map_err(|what| odd(format!("{column}: {what}")))
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
+/// A column that holds JSON.
+pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|what| odd(format!("{column}: {what}")))
 }
 
 /// A value that this version would not have written.
-fn odd(what: String) -> rusqlite::Error {
+pub(crate) fn odd(what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Null, what.into())
 }

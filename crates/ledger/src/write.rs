@@ -62,7 +62,7 @@ pub(crate) fn record(db: &Connection, entry: &Entry, recorded: &mut Recorded) ->
 }
 
 /// The row of `setup`: there already, or new.
-fn setup(db: &Connection, setup: &Setup) -> Result<i64> {
+pub(crate) fn setup(db: &Connection, setup: &Setup) -> Result<i64> {
     let options = canonical_json(&setup.options);
     let values = params![
         setup.model_hash.as_str(),

@@ -71,17 +71,44 @@ impl Asking {
     }
 
     /// Identity for provenance; none for the default, so that a plain question is the same question
-    /// whatever else could have been asked.
+    /// whatever else could have been asked. Settings that change nothing are no part of it.
     pub fn hash(&self) -> Option<ContentHash> {
-        (!self.is_plain()).then(|| ContentHash::of(canonical_json(&self.options())))
+        let telling = self.telling();
+        (!telling.is_plain()).then(|| ContentHash::of(canonical_json(&telling.whole())))
     }
 
-    /// The settings as plain data, for provenance; empty for the default.
+    /// The settings as plain data, for provenance; those that change nothing are as usual. Empty where all are.
     pub fn options(&self) -> Value {
-        match self.is_plain() {
+        let telling = self.telling();
+        match telling.is_plain() {
             true => Value::Object(Map::new()),
-            false => serde_json::to_value(self).expect("numbers and words serialise"),
+            false => telling.whole(),
         }
+    }
+
+    fn whole(&self) -> Value {
+        serde_json::to_value(self).expect("numbers and words serialise")
+    }
+
+    /// The same with every setting as usual that changes neither what is asked nor the label: how exemplars are
+    /// shown where there are none, and a seed of which nothing is drawn.
+    fn telling(&self) -> Self {
+        let usual = Self::default();
+        let mut telling = self.clone();
+        if telling.shots == 0 {
+            telling.exemplars = usual.exemplars;
+            telling.exemplar_rationales = usual.exemplar_rationales;
+        }
+        if let Some(reasoning) = &mut telling.reasoning
+            && !reasoning.draws()
+        {
+            reasoning.top_k = Reasoning::default().top_k;
+        }
+        let draws_exemplars = telling.exemplars == Choice::Random;
+        if !draws_exemplars && !telling.reasoning.as_ref().is_some_and(Reasoning::draws) {
+            telling.seed = usual.seed;
+        }
+        telling
     }
 
     /// All that is senseless, by itself or for `template`.
@@ -131,6 +158,11 @@ impl Asking {
 }
 
 impl Reasoning {
+    /// Whether rationales come of chance, and so of a seed.
+    fn draws(&self) -> bool {
+        self.temperature > 0.0
+    }
+
     fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         problems.check_positive("max_tokens", self.max_tokens);
@@ -163,6 +195,42 @@ mod tests {
         let one = Asking { shots: 1, ..Asking::default() };
         let two = Asking { shots: 2, ..Asking::default() };
         assert!(one.hash().is_some() && one.hash() != two.hash());
+    }
+
+    #[test]
+    fn a_setting_that_changes_nothing_is_no_part_of_the_identity() {
+        let asking = |shots, exemplars, temperature: Option<f32>, seed| Asking {
+            shots,
+            exemplars,
+            reasoning: temperature
+                .map(|temperature| Reasoning { temperature, ..Reasoning::default() }),
+            seed,
+            ..Asking::default()
+        };
+        // Nothing is drawn.
+        for (shots, temperature) in [(0, None), (2, None), (2, Some(0.0))] {
+            let of = |seed| asking(shots, Choice::First, temperature, seed);
+            assert_eq!(of(1).hash(), of(0).hash(), "{shots} {temperature:?}");
+            assert_eq!(of(1).options(), of(0).options());
+        }
+        let unseen =
+            Asking { exemplar_rationales: true, seed: 5, ..asking(0, Choice::Random, None, 5) };
+        assert_eq!((unseen.hash(), unseen.options()), (None, Asking::default().options()));
+        let greedy = asking(0, Choice::First, Some(0.0), 0);
+        let among = |top_k, temperature| Asking {
+            reasoning: Some(Reasoning { top_k, temperature, ..Reasoning::default() }),
+            ..Asking::default()
+        };
+        assert_eq!(among(3, 0.0).hash(), greedy.hash());
+        // Something is drawn.
+        assert_ne!(among(3, 0.7).hash(), among(4, 0.7).hash());
+        for (exemplars, temperature) in [(Choice::Random, None), (Choice::First, Some(0.7))] {
+            let of = |seed| asking(2, exemplars, temperature, seed);
+            assert_ne!(of(1).hash(), of(0).hash(), "{exemplars:?} {temperature:?}");
+        }
+        // Nothing is drawn, but the label is another.
+        let sure = Asking { min_verdict_mass: 0.5, ..greedy.clone() };
+        assert_ne!(sure.hash(), greedy.hash());
     }
 
     #[test]

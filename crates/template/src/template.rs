@@ -1,8 +1,9 @@
 //! Prompt templates: files in TOML with the paper's four parts, a declared polarity and verdicts.
 //!
 //! The four parts are preamble, exemplars, sample and ending (paper section 1). Placeholders:
-//! `{context}`, `{response_1}` and `{response_2}` (or `{response}`), `{rationale}` in exemplars, and
-//! `{fence}`, a word that no response can contain because it depends on all of them.
+//! `{context}`, `{response_1}` and `{response_2}` (or `{response}`); in exemplars `{verdict}` and
+//! `{rationale}`; in the sample `{fence}`, a word that no response can contain because it depends on all
+//! of them.
 
 use crate::Error;
 use crate::fill::{fill, placeholders};
@@ -247,10 +248,7 @@ impl Template {
     /// # Errors
     /// At the first thing that is senseless.
     pub fn check(&self) -> Result<(), String> {
-        let responses: &[&str] = match self.kind {
-            Kind::Compare => &["response_1", "response_2"],
-            Kind::Rate | Kind::Rubric => &["response"],
-        };
+        let responses = self.responses();
         let used = placeholders(&self.sample);
         for response in responses {
             if !used.contains(response) {
@@ -271,15 +269,29 @@ impl Template {
         self.check_exemplars()
     }
 
+    /// Placeholders of what is judged.
+    fn responses(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Compare => &["response_1", "response_2"],
+            Kind::Rate | Kind::Rubric => &["response"],
+        }
+    }
+
     fn check_exemplars(&self) -> Result<(), String> {
         let texts = [
             ("exemplar", &self.exemplar, "verdict"),
             ("exemplar_with_rationale", &self.exemplar_with_rationale, "verdict"),
             ("exemplar_with_rationale", &self.exemplar_with_rationale, "rationale"),
         ];
+        let mut known = vec!["context", "rationale", "verdict", "response_1"];
+        known.extend(self.responses());
         for (field, text, needed) in texts {
-            if !text.is_empty() && !placeholders(text).contains(&needed) {
+            let used = placeholders(text);
+            if !text.is_empty() && !used.contains(&needed) {
                 return Err(format!("{field} does not contain {{{needed}}}"));
+            }
+            if let Some(odd) = used.iter().find(|name| !known.contains(name)) {
+                return Err(format!("{field} has an unknown placeholder {{{odd}}}"));
             }
         }
         if !self.exemplars.is_empty()
@@ -368,6 +380,37 @@ mod tests {
     fn the_harmless_templates_ask_the_inverted_question() {
         for name in ["harmless/base", "harmless/detailed"] {
             assert_eq!(Template::load(name).unwrap().names, Names::Rejected);
+        }
+    }
+
+    #[test]
+    fn an_exemplar_has_only_placeholders_that_are_filled() {
+        let parse = |exemplar: &str, with_rationale: &str| {
+            let text = format!(
+                "name='t'\nkind='compare'\npreamble='p'\nexemplar='{exemplar}'\n\
+                 exemplar_with_rationale='{with_rationale}'\nsample='{{response_1}}{{response_2}}'\n\
+                 ending='e'\nverdicts=['1','2']\n"
+            );
+            Template::parse("t", &text)
+        };
+        let all = "{context} {response_1} {response_2} {verdict} {rationale}";
+        let exemplar = Exemplar {
+            context: "c".into(),
+            response_1: "x".into(),
+            response_2: "y".into(),
+            rationale: "r".into(),
+            verdict: "1".into(),
+        };
+        assert_eq!(exemplar.fill(&parse(all, all).unwrap().exemplar), "c x y 1 r");
+        for odd in ["{fence}", "{respones_1}", "{response}"] {
+            let texts = [
+                (format!("{all} {odd}"), all.to_owned()),
+                (all.to_owned(), format!("{all} {odd}")),
+            ];
+            for (exemplar, with_rationale) in texts {
+                let error = parse(&exemplar, &with_rationale).unwrap_err().to_string();
+                assert!(error.contains(&format!("unknown placeholder {odd}")), "{error}");
+            }
         }
     }
 

@@ -1,12 +1,16 @@
 //! What is said of a pair beside its candidates, in fields that TRL-like formats share.
 //!
 //! `soft_label` is what a labeling model said, `human_label` what people said: each the probability
-//! that A, the first candidate of the record, is preferred.
+//! that A, the first candidate of the record, is preferred. `unscorable` says why a model could not judge
+//! the pair: then neither a soft label nor a chosen side is anybody's label.
 
-use super::fields::{get, name, real};
+use super::fields::{get, has, name, real};
 use crate::Record;
 use rlaif_types::{Confidence, HumanLabel, Pair, Preference, SoftLabel};
 use serde_json::json;
+
+/// Says why a pair, or a response, could not be judged.
+pub(crate) const UNSCORABLE: &str = "unscorable";
 
 /// The label that a human choice of A is.
 pub(super) fn prefers_a() -> SoftLabel {
@@ -17,6 +21,9 @@ pub(super) fn prefers_a() -> SoftLabel {
 ///
 /// Where a format names a chosen candidate, people chose it (`is_chosen`), unless a soft label says
 /// that a model did.
+///
+/// # Errors
+/// When a field is not what it should be, or the record has a label and says that there is none.
 pub(super) fn read(record: &Record, pair: Pair, is_chosen: bool) -> Result<Preference, String> {
     let label = |field: &str| {
         real(record, field)?
@@ -25,6 +32,13 @@ pub(super) fn read(record: &Record, pair: Pair, is_chosen: bool) -> Result<Prefe
     };
     let (ai, stated) = (label("soft_label")?, label("human_label")?);
     let implied = (is_chosen && ai.is_none()).then(prefers_a);
+    if has(record, UNSCORABLE) && (ai.is_some() || implied.is_some() && stated.is_none()) {
+        let label = if ai.is_some() { "soft_label" } else { "chosen" };
+        return Err(format!(
+            "{UNSCORABLE:?} says that this pair could not be judged, but it has {label:?}: remove the one \
+             that is not true, or label the pair again"
+        ));
+    }
     let human = stated.or(implied).map(HumanLabel::new);
     let human = human.map(|human| with_details(record, human)).transpose()?;
     Ok(Preference { pair, human, ai })

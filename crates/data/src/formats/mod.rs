@@ -12,6 +12,7 @@ mod tldr;
 mod trl;
 
 pub(crate) use fields::{prompt, text};
+pub(crate) use labels::UNSCORABLE;
 pub use output::{OutputFormat, Unwritable};
 
 use crate::Record;
@@ -147,7 +148,8 @@ impl Example {
 /// completions.
 ///
 /// # Errors
-/// When it is of no known format, or not what its format asks for.
+/// When it is of no known format, or not what its format asks for; also when it says `unscorable` of a pair
+/// and has a label of it all the same.
 pub fn examples_of(record: &Record) -> Result<Vec<Example>, String> {
     let format = Format::of(record).ok_or(
         "no known format; expected for example \"prompt\" with \"chosen\" and \"rejected\", \

@@ -1,5 +1,6 @@
 //! `rlaif align`: how well labelers agree with people, and how biased they are.
 
+use super::files::Files;
 use super::jsonl::progress_bar;
 use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, arm, identity, observation, write};
 use anyhow::{Context, Result, bail};
@@ -123,6 +124,7 @@ impl Cell {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    args.files().check()?;
     let deterministic = args.temperature == 0.0 && !args.random_exemplars;
     if args.repeats > 0 && deterministic {
         bail!(
@@ -148,6 +150,17 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    /// The files that the options name.
+    fn files(&self) -> Files {
+        self.clerk
+            .files(Files::default())
+            .reads("--task", self.tasks.iter().map(|task| &task.file))
+            .reads("--model", &self.labelers.model)
+            .reads("--template", &self.templates)
+            .writes("--out", &self.out)
+            .writes("--json", &self.json)
+    }
+
     fn pairs(&self, task: &Task) -> Result<Vec<Preference>> {
         let preferences = Reader::open(&task.file)?.read_all(|record| preferences_of(&record))?;
         let sure = |preference: &Preference| {

@@ -1,6 +1,7 @@
 //! `rlaif eval`: which of several arms writes better responses to prompts that none was trained on.
 
 use super::asking::AskingArgs;
+use super::files::Files;
 use crate::evaluation::{
     Annotations, Arm, Drawing, Jury, Named, Output, Policy, Responses, Run, Scoring, Source,
     Training, given_texts, read_rankings, respond, samples,
@@ -139,6 +140,7 @@ impl Args {
 
     fn evaluate(&self, prompts: &Path, judge: &str) -> Result<()> {
         self.check_arms()?;
+        self.files().check()?;
         // What can be refused is refused before anything is computed.
         let template = self.template(&self.template, &[Kind::Compare])?;
         let harmless = self.harmless.as_ref();
@@ -210,6 +212,27 @@ impl Args {
     /// One seed for everything that is drawn: each draw has its own by what it is for.
     fn seed(&self) -> u64 {
         self.asking.asking().seed
+    }
+
+    /// The files that the options name, and those in the evaluation's folder that would be lost if one of
+    /// the others were among them.
+    fn files(&self) -> Files {
+        let texts = self.arms.iter().filter_map(|arm| match &arm.source {
+            Source::Texts(path) => Some(path),
+            _ => None,
+        });
+        let output = Output::at(&self.out);
+        let responses = self.arms.iter().map(|arm| output.responses(&arm.name));
+        let ledger = output.ledger();
+        self.clerk
+            .files(Files::default())
+            .reads("--prompts", &self.prompts)
+            .reads("--rankings", &self.rankings)
+            .reads("--training-prompts", &self.training_prompts)
+            .reads("--arm", texts)
+            .writes("--out", responses)
+            .writes("--out", self.clerk.ledger.is_none().then_some(ledger))
+            .writes("--out", [output.annotations_file(), output.matrix()])
     }
 
     fn check_arms(&self) -> Result<()> {

@@ -92,7 +92,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn encode(engine: &dyn LanguageModel, prompt: &Prompt, chat: bool) -> Result<Vec<u32>> {
     match prompt {
-        Prompt::Text(text) if !chat => Ok(engine.tokenizer().encode_plain(text)),
+        Prompt::Text(text) if !chat => Ok(engine.tokenizer().encode_text(text)),
         prompt => {
             let template = engine.chat_template().context(
                 "this model has no chat template: give the prompt as a string, without --chat",

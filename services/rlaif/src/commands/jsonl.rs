@@ -1,5 +1,6 @@
 //! Options for reading records and writing JSONL, and the loop that every tool shares.
 
+use super::files::Files;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,6 +30,11 @@ pub struct JsonlArgs {
 pub type Step = ControlFlow<Vec<Record>, Vec<Record>>;
 
 impl JsonlArgs {
+    /// The files that the options name.
+    pub fn files(&self) -> Files {
+        Files::default().reads("--in", [&self.input]).writes("--out", [&self.output])
+    }
+
     /// [`JsonlArgs::process_until`] the end.
     pub fn process<T>(
         &self,
@@ -46,6 +52,7 @@ impl JsonlArgs {
         mut parse: impl FnMut(usize, Record) -> Result<T, String>,
         mut f: impl FnMut(&[T]) -> Result<Step>,
     ) -> Result<()> {
+        self.files().check()?;
         let bar = match self.input == Path::new("-") {
             true => progress_bar(None),
             false => {

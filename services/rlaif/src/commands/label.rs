@@ -1,6 +1,7 @@
 //! `rlaif label`: which of two responses is better.
 
 use super::asking::AskingArgs;
+use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use super::routing::{Routing, RoutingArgs, Source};
 use crate::labeling::{
@@ -8,9 +9,9 @@ use crate::labeling::{
 };
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
-use rlaif_data::{Record, pair_of, preference_record, preferences_of};
+use rlaif_data::{Record, pair_of, preference_record, preferences_of, unscorable_record};
 use rlaif_judge::{Judge, Panel, Rule};
-use rlaif_ledger::Refused;
+use rlaif_ledger::{PanelLabel, Refused};
 use rlaif_template::Template;
 use rlaif_types::{Comparison, HumanLabel, Judgement, LabelId, Pair, SoftLabel};
 use serde_json::json;
@@ -71,13 +72,27 @@ type Answers = Vec<Option<Said>>;
 
 /// What is said of one pair.
 struct Said {
+    /// Identity of the question.
+    label_id: LabelId,
     /// By all of them together.
-    together: Judgement<(SoftLabel, LabelId)>,
+    together: Judgement<SoftLabel>,
     /// By each member.
     members: Vec<Judgement<Comparison>>,
 }
 
+impl Args {
+    /// The files that the options name.
+    fn files(&self) -> Files {
+        let files = self.clerk.files(self.routing.files(self.jsonl.files()));
+        files
+            .reads("--model", &self.labelers.model)
+            .reads("--template", [&self.template])
+            .writes("--report", &self.report)
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
+    args.files().check()?;
     let mut labelers = Labelers::new(&args.labelers);
     let template = Template::load(&args.template)?;
     let mut judges = Vec::new();
@@ -120,24 +135,22 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     args.jsonl.process_until(parse, |records| {
         let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
         let (said, refusal) = bench.ask(clerk, &pairs)?;
+        clerk.note_panels(&bench.panel_labels(&pairs, &said))?;
         let mut written = Vec::new();
         for ((pair, record), said) in records.iter().zip(said) {
             let Some(said) = said else { break };
             if let Some(report) = &mut report {
                 report.said(pair, human_label(pair, record).as_ref(), &said.members);
             }
-            let fate = match said.together {
+            let fate = match routing.label(&said.together, &said.label_id) {
                 Err(unscorable) => {
                     standing.failed(&unscorable);
-                    let mut record = record.clone();
-                    record.insert("unscorable".into(), json!(unscorable));
-                    written.push(record);
+                    written.push(unscorable_record(record, pair, &unscorable));
                     Fate::Unscorable
                 }
-                Ok((label, label_id)) => {
+                Ok((label, source)) => {
                     standing.judged();
-                    let (label, source) = routing.label(label, &label_id);
-                    let mut record = bench.record(record, pair, label, &label_id, &said.members);
+                    let mut record = bench.record(record, pair, label, &said);
                     record.insert("label_source".into(), json!(source));
                     let kept = routing.route(label, source, record)?;
                     let is_kept = kept.is_some();
@@ -202,30 +215,46 @@ impl Bench {
     }
 
     fn said(&self, pair: &Pair, members: Vec<Judgement<Comparison>>) -> Said {
-        let together = match (self.panel.members(), members.as_slice()) {
+        let (label_id, together) = match (self.panel.members(), members.as_slice()) {
             ([judge], [said]) => {
-                said.as_ref().map(|said| (said.label, judge.label_id(pair))).map_err(Clone::clone)
+                let label = said.as_ref().map(|said| said.label).map_err(Clone::clone);
+                (judge.label_id(pair), label)
             }
-            _ => self.panel.together(&members).map(|label| (label, self.panel.label_id(pair))),
+            _ => (self.panel.label_id(pair), self.panel.together(&members)),
         };
-        Said { together, members }
+        Said { label_id, together, members }
     }
 
-    fn record(
-        &self,
-        input: &Record,
-        pair: &Pair,
-        label: SoftLabel,
-        label_id: &LabelId,
-        members: &[Judgement<Comparison>],
-    ) -> Record {
+    /// What the ledger keeps of labels that several made together; nothing where there is one labeler.
+    fn panel_labels(&self, pairs: &[Pair], answers: &[Option<Said>]) -> Vec<PanelLabel> {
+        let judges = self.panel.members();
+        if judges.len() == 1 {
+            return Vec::new();
+        }
+        let label = |(pair, said): (&Pair, &Option<Said>)| {
+            let Said { label_id, together, .. } = said.as_ref()?;
+            Some(PanelLabel {
+                label_id: label_id.clone(),
+                rule: self.panel.rule().to_string(),
+                quorum: self.panel.quorum() as u64,
+                label: *together.as_ref().ok()?,
+                members: judges.iter().map(|judge| judge.label_id(pair)).collect(),
+            })
+        };
+        pairs.iter().zip(answers).filter_map(label).collect()
+    }
+
+    fn record(&self, input: &Record, pair: &Pair, label: SoftLabel, said: &Said) -> Record {
         let judge = &self.panel.members()[0];
         let mut record = preference_record(input, pair, label);
-        record.insert("label_id".into(), json!(label_id));
-        match (self.panel.members(), members) {
-            ([only], [Ok(comparison)]) => {
-                record.insert("order_ab".into(), json!(comparison.ab));
-                record.insert("order_ba".into(), json!(comparison.ba));
+        record.insert("label_id".into(), json!(said.label_id));
+        match (self.panel.members(), said.members.as_slice()) {
+            ([only], [said]) => {
+                // It may have failed where a person answered.
+                if let Ok(comparison) = said {
+                    record.insert("order_ab".into(), json!(comparison.ab));
+                    record.insert("order_ba".into(), json!(comparison.ba));
+                }
                 record.insert("model_hash".into(), json!(only.labeler().hash));
             }
             (judges, members) => {

@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use rlaif_ledger::{
-    Answer, Combine, Entry, Filter, Orders, Outcomes, Question, Reader, Rule, Samples,
+    Answer, Combine, Entry, Error, Filter, Orders, Outcomes, PanelLabel, Question, Reader, Rule,
+    Samples,
 };
-use rlaif_types::{Rationale, SoftLabel};
+use rlaif_types::{LabelId, Rationale, SoftLabel};
 use serde_json::json;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -31,7 +32,8 @@ pub struct Args {
 enum Action {
     /// One line for each label, oldest first.
     List(List),
-    /// All of one question: texts, verdicts, rationales, cost, and its failures.
+    /// All of one question: texts, verdicts, rationales, cost, and its failures; of a panel's label, all of
+    /// its members.
     Show(Show),
     /// What was spent on what.
     Stats(Stats),
@@ -208,11 +210,53 @@ fn list(args: List, out: &mut impl Write) -> Result<()> {
 }
 
 fn show(args: &Show, out: &mut impl Write) -> Result<()> {
-    let entries = Reader::open(&args.source.ledger)?.explain(&args.id)?;
+    let reader = Reader::open(&args.source.ledger)?;
+    if let Some(panel) = reader.panel(&args.id)? {
+        return show_panel(&reader, &panel, out);
+    }
+    let entries = reader.explain(&args.id)?;
     let Some(Entry { label_id, question, .. }) = entries.first() else {
         bail!("{:?} was asked, but nothing is on record of it", args.id);
     };
     writeln!(out, "label {label_id}")?;
+    show_question(question, out)?;
+    entries.iter().try_for_each(|entry| show_attempt(entry, out))
+}
+
+/// A label that several labelers made together, and what each of them said.
+fn show_panel(reader: &Reader, panel: &PanelLabel, out: &mut impl Write) -> Result<()> {
+    let PanelLabel { label_id, rule, quorum, label, members } = panel;
+    let said: Vec<Vec<Entry>> =
+        members.iter().map(|member| of_member(reader, member)).collect::<Result<_>>()?;
+    writeln!(out, "label {label_id}")?;
+    // All were asked about the same.
+    if let Some(Entry { question, .. }) = said.iter().flatten().next() {
+        show_question(question, out)?;
+    }
+    let (label, count) = (label.value(), members.len());
+    writeln!(
+        out,
+        "\n{label:.4} for A, the {rule} of a panel of {count}, {quorum} of which had to be able to judge"
+    )?;
+    for (member, entries) in members.iter().zip(&said) {
+        writeln!(out, "\nmember {member}")?;
+        if entries.is_empty() {
+            writeln!(out, "  not in this ledger")?;
+        }
+        entries.iter().try_for_each(|entry| show_attempt(entry, out))?;
+    }
+    Ok(())
+}
+
+/// What is on record of a member's question.
+fn of_member(reader: &Reader, member: &LabelId) -> Result<Vec<Entry>> {
+    match reader.explain(member.0.as_str()) {
+        Err(Error::Unknown { .. }) => Ok(Vec::new()),
+        entries => Ok(entries?),
+    }
+}
+
+fn show_question(question: &Question, out: &mut impl Write) -> Result<()> {
     match question {
         Question::Compare(pair) => {
             writeln!(out, "\n{}\n\nA: {}", pair.prompt.as_context(), pair.response_a)?;
@@ -222,7 +266,7 @@ fn show(args: &Show, out: &mut impl Write) -> Result<()> {
             writeln!(out, "\n{}\n\nresponse: {}", item.prompt.as_context(), item.response)?;
         }
     }
-    entries.iter().try_for_each(|entry| show_attempt(entry, out))
+    Ok(())
 }
 
 fn show_attempt(entry: &Entry, out: &mut impl Write) -> Result<()> {
@@ -302,6 +346,9 @@ fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
             "  {} labels, {} unscorable, {} paid twice",
             spending.labels, spending.unscorable, spending.repeated
         )?;
+        if spending.unsettled > 0 {
+            writeln!(out, "  {} answers kept, not yet part of a label", spending.unsettled)?;
+        }
         let usage = spending.usage;
         writeln!(
             out,

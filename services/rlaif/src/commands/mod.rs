@@ -10,6 +10,7 @@ mod doctor;
 mod download;
 mod eval;
 mod export;
+pub mod files;
 mod generate;
 mod health;
 mod jobs;

@@ -1,6 +1,7 @@
 //! `rlaif rate`: how good one response is.
 
 use super::asking::AskingArgs;
+use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, Sampling, Standing};
 use anyhow::{Result, bail};
@@ -36,7 +37,16 @@ pub struct Args {
     estimate: bool,
 }
 
+impl Args {
+    /// The files that the options name.
+    fn files(&self) -> Files {
+        let files = self.clerk.files(self.jsonl.files());
+        files.reads("--model", &self.labelers.model).reads("--template", [&self.template])
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
+    args.files().check()?;
     let [model] = args.labelers.model.as_slice() else {
         bail!("one --model rates; several judge together in `rlaif label` only");
     };
@@ -60,6 +70,10 @@ pub fn run(args: Args) -> Result<()> {
         for ((item, record), rating) in records.iter().zip(asked.answers) {
             let Some(rating) = rating else { break };
             let mut record = record.clone();
+            // What an earlier run said does not stand beside what this one says.
+            for field in ["score", "reward", "answers", "label_id", "unscorable"] {
+                record.shift_remove(field);
+            }
             match rating {
                 Ok(rating) => {
                     standing.judged();

@@ -1,13 +1,14 @@
 //! What happens to labels that a labeler is not sure of: left out, made ties, or shown to a person.
 
-use anyhow::{Context, Result};
+use super::files::Files;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use rlaif_data::{Reader, Record};
-use rlaif_types::{LabelId, SoftLabel};
+use rlaif_types::{Judgement, LabelId, SoftLabel};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,13 +23,20 @@ pub struct RoutingArgs {
     #[arg(long, value_name = "C")]
     tie_band: Option<f64>,
     /// Write the pairs below --min-confidence here, for a person: who writes "human": "a", "b" or "tie"
-    /// into a line has answered it; see --answers.
+    /// into a line has answered it; see --answers. A file with answers is not written over.
     #[arg(long, value_name = "FILE")]
     route_uncertain: Option<PathBuf>,
     /// Take the answers of people from this file, written by --route-uncertain: they stand for the
     /// labeler's, whatever its confidence.
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
+}
+
+impl RoutingArgs {
+    /// With the files that the options name.
+    pub fn files(&self, files: Files) -> Files {
+        files.reads("--answers", &self.answers).writes("--route-uncertain", &self.route_uncertain)
+    }
 }
 
 /// Who says what a label is.
@@ -57,28 +65,39 @@ struct Uncertain {
 
 impl Routing {
     /// # Errors
-    /// When a file cannot be read or made, or an answer is none.
+    /// When a file cannot be read or made, an answer is none, or the file for people has answers already.
     pub fn open(args: &RoutingArgs) -> Result<Self> {
-        let uncertain = args.route_uncertain.as_ref().map(|path| {
-            let file =
-                File::create(path).with_context(|| format!("creating {}", path.display()))?;
-            anyhow::Ok(Uncertain { path: path.clone(), out: BufWriter::new(file) })
-        });
+        // First, since making a file empties it.
         let answers = match &args.answers {
             Some(path) => read_answers(path)?,
             None => HashMap::new(),
         };
+        let uncertain = args.route_uncertain.as_ref().map(|path| {
+            check_unanswered(path)?;
+            let file =
+                File::create(path).with_context(|| format!("creating {}", path.display()))?;
+            anyhow::Ok(Uncertain { path: path.clone(), out: BufWriter::new(file) })
+        });
         let (min_confidence, tie_band) = (args.min_confidence, args.tie_band);
         Ok(Self { min_confidence, tie_band, answers, uncertain: uncertain.transpose()? })
     }
 
-    /// The label that counts, and whose it is.
-    pub fn label(&self, label: SoftLabel, id: &LabelId) -> (SoftLabel, Source) {
+    /// The label that counts, and whose it is. What a person answered stands whatever the labeler `said`,
+    /// also where it could not judge.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn label(
+        &self,
+        said: &Judgement<SoftLabel>,
+        id: &LabelId,
+    ) -> Judgement<(SoftLabel, Source)> {
         if let Some(answer) = self.answers.get(id.0.as_str()) {
-            return (*answer, Source::Human);
+            return Ok((*answer, Source::Human));
         }
+        let label = said.clone()?;
         let is_tie = self.tie_band.is_some_and(|band| label.confidence() <= band);
-        (if is_tie { SoftLabel::TIE } else { label }, Source::Ai)
+        Ok((if is_tie { SoftLabel::TIE } else { label }, Source::Ai))
     }
 
     /// The record, with its confidence, unless it is left out or goes to a person.
@@ -109,6 +128,31 @@ impl Routing {
     pub fn close(self) -> Result<()> {
         let Some(Uncertain { path, mut out }) = self.uncertain else { return Ok(()) };
         out.flush().with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// # Errors
+/// When people have answered in the file, or it is of a form in which nobody can tell: it would be lost.
+fn check_unanswered(path: &Path) -> Result<()> {
+    let has_content = fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() > 0);
+    if !has_content {
+        return Ok(());
+    }
+    let is_answered = |record: Record| Ok(record.get("human").is_some_and(|said| !said.is_null()));
+    let answered = Reader::open(path).and_then(|reader| reader.read_all(is_answered));
+    let answered = answered.with_context(|| {
+        format!(
+            "--route-uncertain {} is there, and may hold answers of people: name another file",
+            path.display()
+        )
+    })?;
+    match answered.into_iter().filter(|is_answered| *is_answered).count() {
+        0 => Ok(()),
+        count => bail!(
+            "--route-uncertain {path} holds answers of people ({count}), which would be lost: give it with \
+             --answers, and another name with --route-uncertain",
+            path = path.display()
+        ),
     }
 }
 

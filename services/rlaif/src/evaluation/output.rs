@@ -28,6 +28,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// The folder at `root`, which need not be there.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// Creates it where it is not there.
     ///
     /// # Errors
@@ -36,7 +41,7 @@ impl Output {
         let responses = root.join("responses");
         fs::create_dir_all(&responses)
             .with_context(|| format!("creating {}", responses.display()))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self::at(root))
     }
 
     /// The file of an arm's responses.
@@ -47,6 +52,16 @@ impl Output {
     /// The ledger, where the command line names no other.
     pub fn ledger(&self) -> PathBuf {
         self.root.join("labels.sqlite")
+    }
+
+    /// The file of the judge's verdicts.
+    pub fn annotations_file(&self) -> PathBuf {
+        self.root.join("annotations.json")
+    }
+
+    /// The file of all numbers.
+    pub fn matrix(&self) -> PathBuf {
+        self.root.join("matrix.json")
     }
 
     /// Writes the verdicts as AlpacaEval has them: 1 where the first output is better, 2 where the
@@ -75,8 +90,7 @@ impl Output {
             })
         };
         let annotations: Vec<Value> = contests.iter().map(annotation).collect();
-        let path = self.root.join("annotations.json");
-        Ok(write_atomic(&path, &serde_json::to_vec_pretty(&annotations)?)?)
+        Ok(write_atomic(&self.annotations_file(), &serde_json::to_vec_pretty(&annotations)?)?)
     }
 
     /// Writes numbers and report, and prints the report.
@@ -85,7 +99,7 @@ impl Output {
     /// When writing fails.
     pub fn report(&self, evaluation: &Evaluation, samples: Vec<Sample>) -> Result<()> {
         let matrix = serde_json::to_vec_pretty(evaluation)?;
-        write_atomic(&self.root.join("matrix.json"), &matrix)?;
+        write_atomic(&self.matrix(), &matrix)?;
         let whole = document(evaluation, samples);
         write_atomic(&self.root.join("report.md"), whole.to_markdown().as_bytes())?;
         write_atomic(&self.root.join("report.html"), whole.to_html().as_bytes())?;

@@ -1,5 +1,6 @@
 //! Options for keeping account of what labelers are asked.
 
+use crate::commands::files::Files;
 use anyhow::{Result, bail};
 use clap::Args;
 use rlaif_clerk::{Account, Clerk};
@@ -34,6 +35,11 @@ impl ClerkArgs {
     /// Whether anybody wants to know what was spent.
     pub fn keeps_account(&self) -> bool {
         self.ledger.is_some() || self.budget.max_cost.is_some() || self.budget.max_tokens.is_some()
+    }
+
+    /// With the files that the options name.
+    pub fn files(&self, files: Files) -> Files {
+        files.reads("--prices", &self.budget.prices).writes("--ledger", &self.ledger)
     }
 
     /// The clerk that the options ask for.

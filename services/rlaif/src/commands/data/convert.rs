@@ -1,6 +1,7 @@
 //! `rlaif data convert`: one dataset into another format or container, or a part of it.
 
 use super::options::PipelineArgs;
+use crate::commands::files::Files;
 use anyhow::Result;
 use rlaif_data::{Reader, Writer};
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    let files = Files::default().reads("--in", [&args.input]).writes("--out", [&args.output]);
+    args.pipeline.files(files).check()?;
     let pipeline = args.pipeline.build()?;
     let reader = Reader::open(&args.input)?;
     let writer = Writer::create(&args.output, pipeline.to)?;

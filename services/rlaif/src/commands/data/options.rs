@@ -1,5 +1,6 @@
 //! Options for what is done to each record.
 
+use crate::commands::files::Files;
 use anyhow::Result;
 use rlaif_data::{Filter, OutputFormat, Pipeline, PromptSet, Reader};
 use rlaif_types::Confidence;
@@ -62,6 +63,11 @@ impl FromStr for Place {
 }
 
 impl PipelineArgs {
+    /// With the files that the options name.
+    pub fn files(&self, files: Files) -> Files {
+        files.reads("--not-in", &self.not_in)
+    }
+
     /// The pipeline; reads the dataset whose prompts are left out.
     pub fn build(self) -> Result<Pipeline> {
         let excluded = self.not_in.map(|path| PromptSet::read(Reader::open(&path)?)).transpose()?;

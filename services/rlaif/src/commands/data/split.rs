@@ -1,6 +1,7 @@
 //! `rlaif data split`: a dataset into parts that share no prompt.
 
 use super::options::PipelineArgs;
+use crate::commands::files::Files;
 use anyhow::Result;
 use rlaif_data::{GroupKey, Reader, Split, Writer};
 use std::path::PathBuf;
@@ -50,6 +51,9 @@ impl FromStr for Part {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    let parts = args.parts.iter().map(|part| &part.file);
+    let files = Files::default().reads("--in", [&args.input]).writes("--part", parts);
+    args.pipeline.files(files).check()?;
     let pipeline = args.pipeline.build()?;
     let key = args.group_by.map_or(GroupKey::Prompt, GroupKey::Field);
     let weights = args.parts.iter().map(|part| part.weight).collect();

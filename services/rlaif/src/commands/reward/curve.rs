@@ -2,6 +2,7 @@
 
 use super::options::{StudyArgs, label_source};
 use super::study::Study;
+use crate::commands::files::Files;
 use crate::labeling::write;
 use anyhow::{Result, bail};
 use rlaif_audit::{CurvePoint, curve_section, reward_headline};
@@ -36,6 +37,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    let files = Files::default().reads("--in", [&args.study.input]);
+    files.writes("--out", &args.out).writes("--json", &args.json).check()?;
     let study = Study::prepare(&args.study)?;
     let mut points = Vec::new();
     // All is known to be there before the first model is trained.

@@ -43,6 +43,14 @@ pub fn run(args: Args) -> Result<()> {
         let mut rewards = model.rewards(asked.iter().flat_map(|asked| &asked.items))?.into_iter();
         let written = asked.iter().map(|asked| {
             let mut record = asked.record.clone();
+            // What an earlier run said does not stand beside what this one says.
+            let of_a_score: &[&str] = match asked.items.len() {
+                1 => &["reward", "unscorable"],
+                _ => &["reward_a", "reward_b", "prefers_a", "unscorable"],
+            };
+            for field in of_a_score {
+                record.shift_remove(*field);
+            }
             let judged: Judgement<Vec<f64>> =
                 rewards.by_ref().take(asked.items.len()).collect::<Vec<_>>().into_iter().collect();
             match judged.as_deref() {

@@ -370,7 +370,7 @@ class ModelIdentity(_message.Message):
     name: _builtins.str
     """Name for people."""
     hash: _builtins.str
-    """SHA-256 of weights, configuration and tokenizer, in lower-case hex."""
+    """SHA-256 of weights, configuration, tokenizer and chat template, in lower-case hex."""
     def __init__(
         self,
         *,
