@@ -13,8 +13,12 @@ pub enum UnscorableReason {
     NoVerdict,
     /// The item itself cannot be judged, for example an empty response.
     BadItem,
-    /// The engine failed on this item.
+    /// The engine failed on this item, and would again.
     EngineFailed,
+    /// The engine gave no answer this time: an endpoint that is away, overloaded or slow. It may another time.
+    EngineUnavailable,
+    /// The endpoint refuses whatever it is asked: its description, the key or the account must be mended.
+    EngineRefused,
 }
 
 impl fmt::Display for UnscorableReason {

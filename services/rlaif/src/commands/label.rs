@@ -5,7 +5,7 @@ use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use super::routing::{Routing, RoutingArgs, Source};
 use crate::labeling::{
-    ClerkArgs, Fate, Labelers, LabelersArgs, RunReport, Sampling, describe_spent,
+    ClerkArgs, Fate, Labelers, LabelersArgs, RunReport, Sampling, Standing, describe_spent,
 };
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
@@ -24,7 +24,8 @@ use std::thread;
 /// {"prompt", "response_a", "response_b"} in (a prompt is a string or messages), or any other format
 /// with two responses, such as TRL pairs {"prompt", "chosen", "rejected"}, of which the chosen one is A.
 /// Out comes a TRL preference with "soft_label" (probability that A is better), "label_id" and both
-/// orders' log-probabilities. A pair that cannot be judged comes out with "unscorable" and no label.
+/// orders' log-probabilities. A pair that cannot be judged comes out with "unscorable" and no label. A run ends with
+/// an error where the labeler refuses to answer, or could judge none of the first pairs.
 /// Several models are a panel.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -129,7 +130,7 @@ fn estimate(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
 fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let mut routing = Routing::open(&args.routing)?;
     let mut report = args.report.as_ref().map(|_| RunReport::of(bench.panel.members()));
-    let (mut unscorable_count, mut refused) = (0, None);
+    let (mut standing, mut refused) = (Standing::new("pairs"), None);
     let parse = |_, record| Ok((pair_of(&record)?, record));
     args.jsonl.process_until(parse, |records| {
         let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
@@ -143,11 +144,12 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
             }
             let fate = match routing.label(&said.together, &said.label_id) {
                 Err(unscorable) => {
-                    unscorable_count += 1;
+                    standing.failed(&unscorable);
                     written.push(unscorable_record(record, pair, &unscorable));
                     Fate::Unscorable
                 }
                 Ok((label, source)) => {
+                    standing.judged();
                     let mut record = bench.record(record, pair, label, &said);
                     record.insert("label_source".into(), json!(source));
                     let kept = routing.route(label, source, record)?;
@@ -164,24 +166,22 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
             }
         }
         refused = refusal;
-        Ok(match refused {
-            Some(_) => Step::Break(written),
-            None => Step::Continue(written),
+        Ok(match refused.is_some() || standing.is_hopeless() {
+            true => Step::Break(written),
+            false => Step::Continue(written),
         })
     })?;
     routing.close()?;
     if let (Some(report), Some(path)) = (report, &args.report) {
         report.write(path, args.asking.asking().seed, &describe_spent(clerk))?;
     }
-    if unscorable_count > 0 {
-        tracing::warn!("pairs that could not be judged: {unscorable_count}; see \"unscorable\"");
-    }
+    standing.warn();
     if args.clerk.keeps_account() {
         eprintln!("spent, with earlier runs of this ledger: {}", describe_spent(clerk));
     }
     match refused {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
-        None => Ok(()),
+        None => standing.conclude(),
     }
 }
 

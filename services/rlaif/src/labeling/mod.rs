@@ -7,9 +7,11 @@ mod labelers;
 mod observed;
 mod questions;
 mod run_report;
+mod standing;
 
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
 pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, identity, observation};
 pub use run_report::{Fate, RunReport, write};
+pub use standing::Standing;
