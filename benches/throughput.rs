@@ -121,7 +121,7 @@ fn generate(engine: &Engine, path: &str) {
         .iter()
         .enumerate()
         .map(|(i, row)| {
-            let prompt = engine.tokenizer().encode_plain(&text(row, "prompt"));
+            let prompt = engine.tokenizer().encode_text(&text(row, "prompt"));
             let sampling = Sampling {
                 max_new_tokens: NEW_TOKENS,
                 min_new_tokens: NEW_TOKENS,

@@ -70,6 +70,35 @@ fn lines_that_are_not_records_are_named() {
 }
 
 #[test]
+fn what_a_dataset_cannot_become() {
+    let convert = |args: &[&str], input: &str, complaint: &str| {
+        refuses(&[&["data", "convert"][..], args].concat(), input, complaint);
+    };
+    let post = "{\"post\": \"I lost my keys.\"}\n";
+    convert(&["--shuffle-sides", "1"], post, "--shuffle-sides: ");
+    convert(&["--to", "sft"], post, "<stdin>:1: this record has a prompt and no response");
+    convert(&["--to", "trl"], post, "<stdin>:1: this record has not two responses");
+}
+
+#[test]
+fn what_is_said_of_exemplars_that_are_not_shown() {
+    let model = tiny();
+    let model = model.to_str().unwrap();
+    for option in ["--random-exemplars", "--exemplar-rationales"] {
+        refuses(&["label", "--model", model, option], "", "shots = 0 shows none");
+    }
+}
+
+#[test]
+fn names_that_promise_another_container() {
+    for name in ["out.parquet", "out.jsonl.gz"] {
+        for tool in ["label", "rate", "generate"] {
+            refuses(&[tool, "--model", "none", "--out", name], "", "`rlaif data convert`");
+        }
+    }
+}
+
+#[test]
 fn prompts_longer_than_the_context() {
     let model = tiny();
     let long = format!("{{\"text\": \"{}\", \"prompt\": \"{0}\"}}\n", "z".repeat(2000));

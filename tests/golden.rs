@@ -76,7 +76,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 fn check(path: &Path, golden: &Golden) {
     let (_, engine) = load(path);
     let sequences: Vec<Vec<u32>> =
-        golden.texts.iter().map(|t| engine.tokenizer().encode_plain(&t.text)).collect();
+        golden.texts.iter().map(|t| engine.tokenizer().encode_text(&t.text)).collect();
     for ((text, tokens), logprobs) in
         golden.texts.iter().zip(&sequences).zip(logprobs(&engine, &sequences))
     {
@@ -84,7 +84,7 @@ fn check(path: &Path, golden: &Golden) {
         let difference = largest_difference(&logprobs, &text.logprobs);
         assert!(difference <= 1e-3, "{path:?}: {:?} differs by {difference}", text.text);
     }
-    let prompt = engine.tokenizer().encode_plain(&golden.prompt);
+    let prompt = engine.tokenizer().encode_text(&golden.prompt);
     let request = GenerateRequest::new(prompt, sampling(48, 0.0, 0));
     assert_eq!(engine.generate(vec![request]).unwrap()[0].tokens, golden.greedy, "{path:?}");
 }
@@ -99,7 +99,7 @@ fn tiny_random_models_equal_transformers() {
 #[test]
 fn a_stop_text_ends_a_generation_even_when_several_tokens_spell_it() {
     let (_, engine) = load(&folder().join(TINY[0]));
-    let prompt = engine.tokenizer().encode_plain("The answer is");
+    let prompt = engine.tokenizer().encode_text("The answer is");
     let generate = |stop_texts, min_new_tokens| {
         let sampling = Sampling { stop_texts, min_new_tokens, ..sampling(32, 1.0, 7) };
         let request = GenerateRequest::new(prompt.clone(), sampling);
@@ -321,9 +321,8 @@ fn a_reward_model_of_transformers_has_the_same_scores_here_and_after_an_export()
     let tokenizer = engine.tokenizer();
     let end = tokenizer.eos_ids()[0];
     let encode = |golden: &GoldenScore| {
-        let [prompt, response] =
-            [&golden.prompt, &golden.response].map(|text| tokenizer.encode_plain(text));
-        [prompt, response, vec![end]].concat()
+        let response = tokenizer.encode_continuation(&golden.response);
+        [tokenizer.encode_text(&golden.prompt), response, vec![end]].concat()
     };
     let sequences: Vec<Vec<u32>> = golden.iter().map(encode).collect();
     let token_ids: Vec<_> = golden.iter().map(|golden| golden.token_ids.clone()).collect();

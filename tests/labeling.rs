@@ -361,6 +361,69 @@ fn a_person_decides_what_the_labeler_is_unsure_of() {
 }
 
 #[test]
+fn what_was_generated_is_rated_whatever_its_prompts_came_in() {
+    let work = Work::with(0);
+    let prompts = [
+        json!({"prompt": "Say something."}),
+        json!({"id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys."}),
+        json!({"instruction": "Greet", "input": "Ann", "output": "Hello"}),
+    ];
+    let lines: String = prompts.iter().map(|record| format!("{record}\n")).collect();
+    std::fs::write(work.path("prompts.jsonl"), lines).unwrap();
+    let run = |args: &[&str]| {
+        let output = work.rlaif(&[args, &["--model", MODEL]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    let generate = ["generate", "--in", "prompts.jsonl", "--out", "new.jsonl"];
+    run(&[&generate[..], &["--max-new-tokens", "4", "--ignore-eos"]].concat());
+    let new = records(&work.path("new.jsonl"));
+    assert_eq!(new.len(), 3);
+    for (record, prompt) in new.iter().zip(["Say something.", "POST: I lost my keys.", "Greet"]) {
+        assert!(record["prompt"].as_str().unwrap().contains(prompt), "{record}");
+    }
+    run(&["rate", "--in", "new.jsonl", "--out", "rated.jsonl", "--template", "sentiment/rubric"]);
+    let rated = records(&work.path("rated.jsonl"));
+    assert_eq!(rated.len(), 3);
+    for (rated, new) in rated.iter().zip(&new) {
+        assert_eq!(rated["completion"], new["completion"]);
+        assert!(rated["score"].is_f64() || rated["unscorable"].is_object(), "{rated}");
+    }
+}
+
+/// An audit of two pairs with people's labels that says `complaint` and asks nothing.
+#[track_caller]
+fn audit_refused(task: &str, options: &str, complaint: &str) {
+    let work = Work::with(0);
+    let pair = |i: usize| json!({"prompt": "Say something.", "chosen": format!("{i} cats"), "rejected": "No"});
+    std::fs::write(work.path("pairs.jsonl"), format!("{}\n{}\n", pair(1), pair(2))).unwrap();
+    let task = format!("{task}=pairs.jsonl");
+    let audit = ["align", "--task", &task, "--model", MODEL, "--ledger", "l.sqlite"];
+    let options: Vec<&str> = options.split_whitespace().collect();
+    let output = work.rlaif(&[&audit[..], &options].concat());
+    assert!(!output.status.success(), "{options:?} succeeded");
+    assert!(stderr(&output).contains(complaint), "{options:?}: {}", stderr(&output));
+    assert!(!work.path("l.sqlite").exists(), "{options:?}: the ledger was opened to ask");
+}
+
+#[test]
+fn an_audit_whose_report_could_not_be_written_asks_nothing() {
+    for (options, complaint) in [
+        ("--mass-floor 2", "mass floor is 2"),
+        ("--out nodir/a.html", "nodir/a.html"),
+        ("--json nodir/a.json", "nodir/a.json"),
+        ("--out .", "directory"),
+        ("--random-exemplars", "--shots"),
+    ] {
+        audit_refused("sentiment", &format!("--template compare {options}"), complaint);
+    }
+}
+
+#[test]
+fn an_audit_of_a_task_of_ones_own_says_that_it_needs_a_template() {
+    audit_refused("hunger", "", "--template FILE.toml");
+}
+
+#[test]
 fn answers_of_people_are_never_written_over() {
     let work = Work::with(4);
     let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", "ask.jsonl"];

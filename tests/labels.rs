@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 
@@ -18,6 +20,37 @@ fn label(records: &[Value]) -> Vec<Value> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// `rlaif` with these arguments, in `folder`.
+fn rlaif(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rlaif")).args(args).current_dir(folder).output().unwrap()
+}
+
+/// A folder in which `l.sqlite` has what a command (`label`, `rate`) with these arguments says of `records`; its
+/// output is in `out.jsonl`.
+fn ledger_of(args: &[&str], records: &[Value]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    std::fs::write(folder.path().join("in.jsonl"), lines).unwrap();
+    add_to_ledger(folder.path(), args);
+    folder
+}
+
+fn add_to_ledger(folder: &Path, args: &[&str]) {
+    let files = ["--in", "in.jsonl", "--out", "out.jsonl", "--ledger", "l.sqlite"];
+    let output = rlaif(folder, &[args, &["--model", MODEL], &files].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", stderr(output));
+    let text = String::from_utf8_lossy(&output.stdout);
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -64,4 +97,75 @@ fn a_pair_that_cannot_be_judged_has_a_reason_and_no_label() {
         assert_eq!(record["unscorable"]["reason"], reason);
         assert!(record.get("soft_label").is_none());
     }
+}
+
+#[test]
+fn labels_made_again_are_of_one_way_of_asking_and_say_which() {
+    let compare = ["label", "--template", "sentiment/compare"];
+    let work = ledger_of(&compare, &[pair("fine", "good"), pair("bad", "worse")]);
+    let reaggregate = |choice: &[&str]| {
+        let vote = ["labels", "reaggregate", "--ledger", "l.sqlite", "--combine", "vote"];
+        rlaif(work.path(), &[&vote[..], choice].concat())
+    };
+    let only = lines(&reaggregate(&[]));
+    assert_eq!(only.len(), 2);
+    assert!(only.iter().all(|label| label["template"] == "sentiment/compare"), "{only:?}");
+    assert!(only.iter().all(|label| label["model_hash"].is_string()), "{only:?}");
+
+    // The same pairs asked about otherwise.
+    add_to_ledger(work.path(), &[&compare[..], &["--min-verdict-mass", "0.000001"]].concat());
+    let mixed = reaggregate(&[]);
+    assert!(!mixed.status.success() && mixed.stdout.is_empty());
+    assert!(stderr(&mixed).contains("2 ways"), "{}", stderr(&mixed));
+    assert!(stderr(&mixed).contains("--asking plain"), "{}", stderr(&mixed));
+    assert_eq!(lines(&reaggregate(&["--asking", "plain"])), only);
+    let labelled = std::fs::read_to_string(work.path().join("out.jsonl")).unwrap();
+    let labelled: Value = serde_json::from_str(labelled.lines().next().unwrap()).unwrap();
+    let hash = labelled["asking_hash"].as_str().unwrap();
+    let other = lines(&reaggregate(&["--asking", &hash[..12]]));
+    assert_eq!(other.len(), 2);
+    assert_eq!(other[0]["asking"], labelled["asking"]);
+    assert!(other.iter().all(|label| label["asking_hash"] == hash), "{other:?}");
+}
+
+#[test]
+fn what_cannot_be_made_again_is_refused_with_its_reason() {
+    let item = json!({"prompt": "Say something.", "response": "A fine day."});
+    let work = ledger_of(&["rate", "--template", "sentiment/rubric"], &[item]);
+    for (choice, complaint) in [
+        ("--temperature 0", "above 0"),
+        ("--temperature=-1", "above 0"),
+        ("", "1 ratings"),
+        ("--template nothing", "no label is selected"),
+    ] {
+        let command = format!("labels reaggregate --ledger l.sqlite {choice}");
+        let output = rlaif(work.path(), &command.split_whitespace().collect::<Vec<_>>());
+        assert!(!output.status.success(), "{choice:?} succeeded");
+        assert!(stderr(&output).contains(complaint), "{choice:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_warning_in_a_file_has_no_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = json!({"prompt": "Say something.", "response": "long ".repeat(600)});
+    std::fs::write(folder.path().join("in.jsonl"), format!("{item}\n")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rlaif"))
+        .args(["rate", "--in", "in.jsonl", "--template", "sentiment/rubric", "--model", MODEL])
+        .current_dir(folder.path())
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
+    let warning = stderr(&output);
+    assert!(warning.contains("could not be judged"), "{warning}");
+    assert!(!warning.contains('\u{1b}'), "{warning:?}");
+}
+
+#[test]
+fn a_failure_is_called_alike_in_files_and_on_the_screen() {
+    let records = [pair("bad", &"long ".repeat(600))];
+    let work = ledger_of(&["label", "--template", "sentiment/compare"], &records);
+    let list = rlaif(work.path(), &["labels", "list", "--unscorable", "--ledger", "l.sqlite"]);
+    let text = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(text.contains("unscorable: prompt_too_long"), "{text}");
 }

@@ -4,7 +4,7 @@
 use rlaif_testkit::{Act, Faults, Oracle, ScriptedHttp};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -52,14 +52,30 @@ impl Scene {
 
     /// What `rlaif` with these arguments makes of the records.
     fn done(&self, args: &str) -> Vec<Value> {
+        let output = self.output(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        written(&output)
+    }
+
+    /// The same of a run that ends with an error, and what it says.
+    fn failed(&self, args: &str) -> (Vec<Value>, String) {
+        let output = self.output(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        (written(&output), said)
+    }
+
+    fn output(&self, args: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
         command.current_dir(self.folder.path()).args(args.split(' '));
-        let output =
-            command.args(["--in", "in.jsonl", "--model", "labeler.toml"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        command.args(["--in", "in.jsonl", "--model", "labeler.toml"]).output().unwrap()
     }
+}
+
+/// The records that came out.
+fn written(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn pair(i: usize) -> Value {
@@ -130,12 +146,14 @@ fn one_failed_item_loses_no_label_that_was_paid_for() {
 fn a_labeler_that_does_not_answer_in_time_gives_no_reward_and_no_label() {
     let item = json!({"prompt": "Why?", "response": "So."});
     let (scene, _server) = Scene::with_script(&[item], vec![Act::Silence]);
-    let rated = &scene.done("rate --template helpful/rating")[0];
-    assert_eq!(rated["unscorable"]["reason"], "engine_failed");
+    let (rated, _) = scene.failed("rate --template helpful/rating");
+    let rated = &rated[0];
+    assert_eq!(rated["unscorable"]["reason"], "engine_unavailable");
     assert!(rated.get("reward").is_none() && rated.get("score").is_none(), "{rated}");
     let (scene, _server) = Scene::with_script(&pairs(1), vec![Act::Silence]);
-    let labelled = &scene.done("label --template helpful/base")[0];
-    assert_eq!(labelled["unscorable"]["reason"], "engine_failed");
+    let (labelled, _) = scene.failed("label --template helpful/base");
+    let labelled = &labelled[0];
+    assert_eq!(labelled["unscorable"]["reason"], "engine_unavailable");
     assert!(labelled.get("soft_label").is_none() && labelled.get("chosen").is_none(), "{labelled}");
 }
 
@@ -147,8 +165,8 @@ fn a_verdict_is_not_looked_for_where_none_was_asked_for() {
         &[("1", 0.9), ("2", 0.1)],
     ]);
     let (scene, _server) = Scene::with_script(&pairs(1), vec![chatty]);
-    let labelled = &scene.done("label --template helpful/base")[0];
-    assert_eq!(labelled["unscorable"]["reason"], "no_verdict");
+    let (labelled, _) = scene.failed("label --template helpful/base");
+    assert_eq!(labelled[0]["unscorable"]["reason"], "no_verdict");
 }
 
 #[test]
@@ -157,11 +175,47 @@ fn a_failure_is_not_remembered_as_an_answer() {
     let script = vec![Act::status(400, "no"), Act::status(400, "no"), sure()];
     let (scene, server) = Scene::with_script(&pairs(1), script);
     let run = "label --template helpful/base --ledger l.sqlite";
-    assert!(scene.done(run)[0].get("unscorable").is_some());
+    assert!(scene.failed(run).0[0].get("unscorable").is_some());
     assert_eq!(scene.done(run)[0]["soft_label"], 0.5, "sure of the first in both orders");
     let asked = server.requests().len();
     assert_eq!(scene.done(run)[0]["soft_label"], 0.5);
     assert_eq!(server.requests().len(), asked, "an answer is remembered");
+}
+
+/// A key that is wrong, found out by as many calls as there are records, in a run that counts as done.
+#[test]
+fn a_key_that_is_refused_ends_the_run_at_the_first_call() {
+    let refusal = Act::status(401, r#"{"error": {"message": "no such key"}}"#);
+    let (scene, server) = Scene::with_script(&pairs(200), vec![refusal]);
+    let (records, said) = scene.failed("label --template helpful/base");
+    assert!(said.contains("refuses to answer") && said.contains("no such key"), "{said}");
+    assert!(records.iter().all(|record| record["unscorable"]["reason"] == "engine_refused"));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_labeler_that_can_judge_nothing_is_not_asked_about_everything() {
+    let mute = json!({"model": "m", "choices": [{"message": {"content": "1"}}]});
+    let (scene, server) = Scene::with_script(&pairs(200), vec![Act::ok(mute.to_string())]);
+    let (records, said) = scene.failed("label --template helpful/base");
+    assert!(said.contains("none of the first 64 pairs"), "{said}");
+    assert!(said.contains("no log-probabilities"), "{said}");
+    // Both orders of those that are asked about together.
+    assert_eq!((records.len(), server.requests().len()), (64, 128));
+}
+
+/// Answers that are paid for and no good, which an account does not see.
+#[test]
+fn a_ceiling_counts_answers_that_gave_no_label() {
+    let mute = json!({"model": "m", "choices": [{"message": {"content": "1"}}],
+        "usage": {"prompt_tokens": 300, "completion_tokens": 1}});
+    let script = vec![sure(), sure(), Act::ok(mute.to_string())];
+    let (scene, server) = Scene::with_script(&pairs(40), script);
+    let (_, said) = scene.failed("label --template helpful/base --max-tokens 12000");
+    assert!(said.contains("stopped at the ceiling"), "{said}");
+    let asked = server.requests().len();
+    // Both orders of 40 pairs would be 80.
+    assert!((3..=12_000 / 301).contains(&asked), "{asked} calls of 301 tokens");
 }
 
 #[test]

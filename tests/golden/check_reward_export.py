@@ -8,8 +8,8 @@
 Loads the folder by AutoModelForSequenceClassification and PreTrainedTokenizerFast, scores the first RECORDS
 (20) pairs or responses in padded batches as their users do, and compares with what `rlaif reward score` wrote. The
 largest difference may be 1e-3: sums are taken in another order. (AutoTokenizer gives Qwen2 models a splitting of words
-of its own, whatever their tokenizer.json says; in real ones it is the same.) Needs: pip install torch transformers
-safetensors.
+of its own, whatever their tokenizer.json says; in real ones it is the same. A tokenizer of SentencePiece's kind is not for
+this: it would put a space before the response.) Needs: pip install torch transformers safetensors.
 """
 import json
 import pathlib
@@ -33,7 +33,9 @@ def responses(record):
 
 
 def encoded(tokenizer, chat, prompt, response):
-    """Prompt, response, and the token that ends a text; what looks like a special token is text."""
+    """What the tokenizer puts before a text, once; prompt, response, and the token that ends a text. What looks like a
+    special token is text."""
+    start = tokenizer("").input_ids
     plain = lambda text: tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     if chat:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -41,6 +43,8 @@ def encoded(tokenizer, chat, prompt, response):
         ids = tokenizer(text, add_special_tokens=False).input_ids
     else:
         ids = plain(prompt)
+    if ids[:len(start)] != start:
+        ids = start + ids
     return ids + plain(response) + [tokenizer.eos_token_id]
 
 

@@ -21,6 +21,17 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// # Errors
+    /// When the floor of verdict mass is no probability.
+    pub fn check(&self) -> Result<(), Error> {
+        match (0.0..=1.0).contains(&self.mass_floor) {
+            true => Ok(()),
+            false => Err(Error::MassFloor(self.mass_floor)),
+        }
+    }
+}
+
 /// One or several arms, audited: the comparison grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
@@ -67,9 +78,7 @@ impl Audit {
     /// When a pair is there twice in an arm, or a mass, a price or the floor is not what it stands
     /// for.
     pub fn of(arms: &[Arm], options: Options) -> Result<Self, Error> {
-        if !(0.0..=1.0).contains(&options.mass_floor) {
-            return Err(Error::MassFloor(options.mass_floor));
-        }
+        options.check()?;
         arms.iter().try_for_each(Arm::check)?;
         Ok(Self {
             options,

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::atomic::AtomicFile;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Appends records to a file and puts them on disk with [`JsonlAppender::sync`].
@@ -90,6 +90,18 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write().map_err(Error::io(path))
 }
 
+/// Whether [`write_atomic`] could replace `path`, for whoever works long for what is to be written there. Nothing is
+/// changed.
+///
+/// # Errors
+/// Those of [`write_atomic`].
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Err(Error::io(path)(ErrorKind::IsADirectory.into()));
+    }
+    AtomicFile::create(path).map(drop).map_err(Error::io(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +127,20 @@ mod tests {
         write_jsonl_atomic(&path, &[3]).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn trying_a_place_changes_nothing_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("old.html"), "old").unwrap();
+        check_writable(&path("old.html")).unwrap();
+        check_writable(&path("new.html")).unwrap();
+        assert_eq!(std::fs::read_to_string(path("old.html")).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        for nowhere in [path("nodir/new.html"), folder.path().to_owned()] {
+            let error = check_writable(&nowhere).unwrap_err().to_string();
+            assert!(error.contains(&nowhere.display().to_string()), "{error}");
+        }
     }
 }

@@ -11,10 +11,11 @@ mod reader;
 mod records;
 mod writer;
 
-pub use appender::{JsonlAppender, write_atomic, write_jsonl_atomic};
+pub use appender::{JsonlAppender, check_writable, write_atomic, write_jsonl_atomic};
 pub use error::Error;
 pub use formats::{
-    Example, Format, OutputFormat, Unwritable, demonstration_of, examples_of, preferences_of,
+    Example, Format, OutputFormat, Unwritable, any_prompt_of, demonstration_of, examples_of,
+    item_of, preferences_of,
 };
 pub use operations::{
     Counts, Filter, GroupKey, Inspection, Pipeline, PromptSet, Quantiles, Reason, Split, convert,
@@ -22,6 +23,6 @@ pub use operations::{
 };
 pub use reader::{Reader, Record};
 pub use records::{
-    human_label_of, pair_of, preference_record, prompt_of, response_of, text_of, unscorable_record,
+    human_label_of, pair_of, preference_record, prompt_of, text_of, unscorable_record,
 };
 pub use writer::Writer;

@@ -33,14 +33,6 @@ pub fn text_of(record: &Record) -> Result<String, String> {
     formats::text(record, "text")
 }
 
-/// The `response` of a record.
-///
-/// # Errors
-/// When it has none.
-pub fn response_of(record: &Record) -> Result<String, String> {
-    formats::text(record, "response")
-}
-
 /// The `prompt` of a record: a string, or a list of messages.
 ///
 /// # Errors

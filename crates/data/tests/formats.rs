@@ -1,10 +1,12 @@
 //! Rows as they stand in published datasets, and what each of them says.
 
 use rlaif_data::{
-    Example, Format, Record, demonstration_of, examples_of, pair_of, preference_record,
-    preferences_of, unscorable_record,
+    Example, Format, Record, any_prompt_of, demonstration_of, examples_of, item_of, pair_of,
+    preference_record, preferences_of, unscorable_record,
 };
-use rlaif_types::{Message, Pair, Preference, Prompt, SoftLabel, Unscorable, UnscorableReason};
+use rlaif_types::{
+    Item, Message, Pair, Preference, Prompt, SoftLabel, Unscorable, UnscorableReason,
+};
 use serde_json::{Value, json};
 
 fn record(json: Value) -> Record {
@@ -188,6 +190,47 @@ fn demonstrations_and_prompts() {
     assert!(error(json!({"messages": [said("user", "Hi")]})).contains("assistant"));
     let prompt = examples_of(&record(json!({"prompt": "Hi", "completion": null}))).unwrap();
     assert_eq!(prompt, [Example::Prompt(Prompt::Text("Hi".into()))]);
+}
+
+#[test]
+fn one_response_and_its_prompt_are_read_from_every_format_that_has_one() {
+    let post = json!({"post": "I lost my keys.", "summary": "Lost keys."});
+    for (row, response) in [
+        (json!({"prompt": "Hi", "response": "Yo"}), "Yo"),
+        (json!({"prompt": "Hi", "completion": "Yo"}), "Yo"),
+        (json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]}), "Yo"),
+        (json!({"instruction": "Greet", "input": "Ann", "output": "Yo"}), "Yo"),
+        (post, "Lost keys."),
+    ] {
+        let row = record(row);
+        let Item { prompt, response: read } = item_of(&row).unwrap();
+        assert_eq!(read, response);
+        assert_eq!(any_prompt_of(&row).unwrap(), prompt);
+    }
+    let none = |json| item_of(&record(json)).unwrap_err();
+    assert!(none(json!({"prompt": "Hi"})).contains("no response"));
+    let two = json!({"prompt": "Hi", "response_a": "Yo", "response_b": "No"});
+    assert_eq!(any_prompt_of(&record(two.clone())), Ok(Prompt::Text("Hi".into())));
+    assert!(none(two).contains("several responses"));
+}
+
+#[test]
+fn what_was_generated_comes_before_the_responses_of_its_source() {
+    let generated = |source: Value| {
+        let mut generated = record(source);
+        generated.insert("prompt".into(), json!("Hi"));
+        generated.insert("completion".into(), json!("new"));
+        item_of(&generated).unwrap()
+    };
+    for source in [
+        json!({"chosen": "Yo", "rejected": "No"}),
+        json!({"instruction": "Hi", "output": "Yo"}),
+        json!({"post": "Hi", "summary": "Yo"}),
+        json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]}),
+    ] {
+        let expected = Item { prompt: Prompt::Text("Hi".into()), response: "new".into() };
+        assert_eq!(generated(source), expected);
+    }
 }
 
 #[test]

@@ -393,7 +393,7 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
         ],
     ];
     let reason =
-        |(reason, count): (_, usize)| vec![format!("unscorable: {reason:?}"), count.to_string()];
+        |(reason, count): (_, usize)| vec![format!("unscorable: {reason}"), count.to_string()];
     rows.extend(unscorable.into_iter().map(reason));
     let columns = vec!["Labels".to_owned(), String::new()];
     Ok(Some(Section {

@@ -471,7 +471,7 @@ impl WorkResult {
 pub struct CheckedModel {
     /// Name for people.
     pub name: String,
-    /// Hash of weights, configuration and tokenizer.
+    /// Hash of weights, configuration, tokenizer and chat template.
     pub hash: ContentHash,
 }
 

@@ -1,23 +1,21 @@
 //! Questions to an OpenAI-compatible endpoint. Tokens are the server's, so verdicts are told by their
 //! texts; what the server does not say is never guessed.
 
+use crate::descent::{Descent, NEGLIGIBLE};
 use crate::engine::{Accounted, Effort, Engine, Identity, News, Question, Reading, Thought};
 use crate::judge::no_verdict;
-use crate::spelling::{Branch, Spellings};
+use crate::spelling::Spellings;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use futures_util::stream;
-use rlaif_openai::{Api, Client, Endpoint, Error, Generation, Prefill, Prompt, Provenance};
+use rlaif_openai::{Api, Client, Endpoint, Error, Generation, Lost, Prefill, Prompt, Provenance};
 use rlaif_types::{
     Distinct, Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json,
     estimated_tokens,
 };
+use std::cell::OnceCell;
 use std::path::Path;
 use tokio::runtime::Handle;
 
-/// A verdict that is not among the tokens a server names could have up to the probability of the last
-/// one named. Where that is less than this share of the others, it makes no difference.
-const NEGLIGIBLE: f64 = 0.01;
 /// Answers that are told of at a time: few, since a kill before that loses them.
 const TOLD_TOGETHER: usize = 8;
 /// Seeds are numbers of 31 bits on some servers.
@@ -51,7 +49,14 @@ impl EndpointEngine {
         let endpoint = client.endpoint();
         let mut hasher = Hasher::new();
         hasher.field("endpoint").field(&endpoint.base_url).field(&endpoint.model);
-        let how = serde_json::json!([endpoint.api, endpoint.prefill, endpoint.extra]);
+        // What is not among the tokens named decides which questions have an answer.
+        let how = serde_json::json!([
+            endpoint.api,
+            endpoint.prefill,
+            endpoint.extra,
+            endpoint.top_logprobs,
+            endpoint.revision
+        ]);
         hasher.field(canonical_json(&how));
         let (name, hash) = (endpoint.model.clone(), hasher.finish());
         let identity = Identity { name, hash, parameters: None, place: endpoint.base_url.clone() };
@@ -108,82 +113,28 @@ impl Asking<'_> {
 
     /// Log-probabilities of the verdicts after the answer has begun so.
     async fn verdicts(&mut self, begun: String) -> Judgement<Vec<f64>> {
-        let after_space = begun.ends_with(char::is_whitespace);
-        let spellings = Spellings::new(&self.question.verdicts, after_space);
-        let mut mass = vec![0.0; self.question.verdicts.len()];
-        self.descend(&spellings, begun, String::new(), 1.0, &mut mass).await?;
-        Ok(mass.into_iter().map(f64::ln).collect())
-    }
-
-    /// Adds up what verdicts have after `begun` and `prefix`, the beginning of one, which has `reached`.
-    fn descend<'a>(
-        &'a mut self,
-        spellings: &'a Spellings,
-        begun: String,
-        prefix: String,
-        reached: f64,
-        mass: &'a mut [f64],
-    ) -> BoxFuture<'a, Judgement<()>> {
-        Box::pin(async move {
-            let answer = begun.clone() + &prefix;
-            let next = self.engine.client.next_token(&self.prompt(&answer)).await;
-            let next = next.map_err(|error| self.failed(&error))?;
-            self.took(&next.provenance, answer.len(), 0);
-            let branch = spellings.branch(&prefix, &next.candidates);
-            // What is not named is at most as likely as the last that is.
-            let least =
-                next.candidates.iter().map(|(_, logprob)| logprob.exp()).fold(1.0, f64::min);
-            let Branch { ends, longer } = branch;
-            let known: f64 = ends.iter().map(|(_, p)| p).chain(longer.iter().map(|(_, p)| p)).sum();
-            if prefix.is_empty() {
-                self.check_unnamed(spellings, &ends, &longer, least, known)?;
+        let verdicts = &self.question.verdicts;
+        let spellings = Spellings::new(verdicts, begun.ends_with(char::is_whitespace));
+        let mut descent = Descent::new(spellings, verdicts.len());
+        while let Some(open) = descent.pop() {
+            let answer = format!("{begun}{}", open.text);
+            if open.text.is_empty() || self.engine.continues(&answer) {
+                let next = self.engine.client.next_token(&self.prompt(&answer)).await;
+                let next = next.map_err(|error| self.failed(&error))?;
+                self.took(&next.provenance, answer.len(), 0);
+                descent.follow(&open, &next.candidates);
+            } else if open.share > NEGLIGIBLE {
+                let what = format!(
+                    "the answer begins with {:?}, and this endpoint cannot be asked what comes after it: use \
+                     api = \"completions\"",
+                    open.text
+                );
+                return Err(no_verdict(what));
+            } else {
+                descent.leave(&open);
             }
-            for (verdict, probability) in ends {
-                mass[verdict] += reached * probability;
-            }
-            for (longer, probability) in longer {
-                if self.engine.continues(&(begun.clone() + &longer)) {
-                    let reached = reached * probability;
-                    self.descend(spellings, begun.clone(), longer, reached, mass).await?;
-                } else if probability > NEGLIGIBLE * known {
-                    let what = format!(
-                        "the answer begins with {longer:?}, and this endpoint cannot be asked what \
-                         comes after it: use api = \"completions\""
-                    );
-                    return Err(no_verdict(what));
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// # Errors
-    /// When a verdict that the server did not name could make a difference.
-    fn check_unnamed(
-        &self,
-        spellings: &Spellings,
-        ends: &[(usize, f64)],
-        longer: &[(String, f64)],
-        least: f64,
-        known: f64,
-    ) -> Judgement<()> {
-        let named = |verdict: usize| {
-            ends.iter().any(|(v, _)| *v == verdict)
-                || longer.iter().any(|(prefix, _)| spellings.leads(prefix, verdict))
-        };
-        let Some(unnamed) = (0..self.question.verdicts.len()).find(|v| !named(*v)) else {
-            return Ok(());
-        };
-        if least <= NEGLIGIBLE * known {
-            return Ok(());
         }
-        let verdict = &self.question.verdicts[unnamed];
-        let detail = format!(
-            "the verdict {verdict:?} is not among the tokens that the endpoint names, and could have \
-             up to {least:.1e} where those named have {known:.1e}: raise top_logprobs, or let the \
-             template ask more plainly"
-        );
-        Err(no_verdict(detail))
+        descent.finish(verdicts).map_err(no_verdict)
     }
 
     fn prompt(&self, begun: &str) -> Prompt {
@@ -210,15 +161,33 @@ impl Asking<'_> {
             completion_tokens: wrote.unwrap_or_else(|| guess(written).max(1)),
             attempts: provenance.attempts,
         };
+        self.lost(provenance.lost);
+    }
+
+    /// Attempts without an answer are paid for, too.
+    fn lost(&mut self, lost: Lost) {
+        let count = |tokens: u64| usize::try_from(tokens).unwrap_or(usize::MAX);
+        self.effort += Effort {
+            prompt_tokens: count(lost.prompt_tokens),
+            cached_tokens: count(lost.cached_tokens),
+            completion_tokens: count(lost.completion_tokens),
+            ..Effort::default()
+        };
     }
 
     fn failed(&mut self, error: &Error) -> Unscorable {
-        if let Error::Failed { attempts, .. } = error {
-            self.effort.attempts += attempts;
+        if let Error::Failed(call) = error {
+            self.effort.attempts += call.attempts;
+            self.lost(call.lost);
         }
-        let reason = match error.is_prompt_too_long() {
-            true => UnscorableReason::PromptTooLong,
-            false => UnscorableReason::EngineFailed,
+        let reason = if error.is_prompt_too_long() {
+            UnscorableReason::PromptTooLong
+        } else if error.is_transient() {
+            UnscorableReason::EngineUnavailable
+        } else if error.is_refusal() {
+            UnscorableReason::EngineRefused
+        } else {
+            UnscorableReason::EngineFailed
         };
         Unscorable::new(reason, error.to_string())
     }
@@ -252,9 +221,22 @@ impl Engine for EndpointEngine {
             .collect();
         let distinct = Distinct::of(&keys);
         let firsts = distinct.firsts();
+        let refusal = OnceCell::new();
         let ask = |(number, place): (usize, &usize)| {
-            let question = &questions[*place];
-            async move { (number, self.answer(question).await) }
+            let (question, refusal) = (&questions[*place], &refusal);
+            async move {
+                // Who refuses everybody need not be asked by each.
+                let answer = match refusal.get() {
+                    Some(why) => Accounted::unasked(Unscorable::clone(why)),
+                    None => self.answer(question).await,
+                };
+                if let Err(why) = &answer.outcome
+                    && why.reason == UnscorableReason::EngineRefused
+                {
+                    refusal.get_or_init(|| why.clone());
+                }
+                (number, answer)
+            }
         };
         // As many as are on their way at a time, so that one is answered before the last is begun: a verdict may
         // take several calls, and what is not whole at a kill is lost.

@@ -1,5 +1,6 @@
 //! What a judge needs of whoever answers it: a model in this process, or one behind an endpoint.
 
+use crate::spelling::Spellings;
 use rlaif_template::Layout;
 use rlaif_types::{ContentHash, Judgement, Unscorable};
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,9 @@ use std::sync::Arc;
 pub struct Identity {
     /// Name for people.
     pub name: String,
-    /// Hash of what decides the answers: weights, configuration and tokenizer; of an endpoint its
-    /// address and the name of its model, which is all that can be known.
+    /// Hash of what decides the answers: weights, configuration, tokenizer and chat template; of an endpoint its
+    /// address, the name of its model, the revision that its owner says, and how it is asked, which is all that can
+    /// be known.
     pub hash: ContentHash,
     /// Number of weights, where it is known.
     pub parameters: Option<u64>,
@@ -61,8 +63,9 @@ impl Question {
     /// The most that answering it can take: a token spells at least a byte.
     pub fn at_most(&self) -> Effort {
         let read = self.shown.len() + self.begun.len() + TURN_TOKENS;
-        // A verdict in two tokens is asked for twice, with or without a space before it.
-        let verdicts = if self.verdicts.len() > 2 { 4 } else { 2 };
+        // A verdict of several tokens is asked for in as many calls.
+        let after_space = self.ending().ends_with(char::is_whitespace);
+        let verdicts = Spellings::new(&self.verdicts, after_space).most_calls();
         let (thought, ending) = match &self.thought {
             Some(thought) => (thought.max_tokens, thought.ending.len()),
             None => (0, 0),

@@ -5,6 +5,7 @@
 //! text. What cannot be judged comes back as `Unscorable`.
 
 mod compare;
+mod descent;
 mod endpoint;
 mod engine;
 mod error;

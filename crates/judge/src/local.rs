@@ -85,7 +85,7 @@ impl LocalEngine {
             stop_texts: thought.stop.clone(),
             seed: thought.seed,
         };
-        Thinking { sampling, ending: tokenizer.encode_plain(&thought.ending) }
+        Thinking { sampling, ending: tokenizer.encode_continuation(&thought.ending) }
     }
 
     /// A user's turn where the model chats, with what is begun as the first words of its own turn; else
@@ -97,10 +97,10 @@ impl LocalEngine {
             Layout::Text => None,
         };
         let Some(chat) = chat else {
-            return Ok(tokenizer.encode_plain(&(question.shown.clone() + &question.begun)));
+            return Ok(tokenizer.encode_text(&(question.shown.clone() + &question.begun)));
         };
         let mut tokens = chat.encode(tokenizer, &[Message::user(question.shown.as_str())], true)?;
-        tokens.extend(tokenizer.encode_plain(&question.begun));
+        tokens.extend(tokenizer.encode_continuation(&question.begun));
         Ok(tokens)
     }
 

@@ -3,6 +3,8 @@
 //! As in a [`VerdictTrie`](crate::verdict::VerdictTrie) a verdict may be spelled with or without a
 //! leading space, and one may begin another: "1" begins "10" (paper section 4).
 
+use std::collections::BTreeSet;
+
 /// The texts that stand for verdicts.
 pub(crate) struct Spellings {
     /// Text and verdict.
@@ -69,6 +71,33 @@ impl Spellings {
         self.texts.iter().any(|(text, v)| *v == verdict && text.starts_with(prefix))
     }
 
+    /// The verdicts that could come after `prefix` by a token that is none of `candidates`: one for each spelling that
+    /// goes on there and that none of them begins to go on with.
+    pub(crate) fn unnamed<'a>(
+        &'a self,
+        prefix: &'a str,
+        candidates: &'a [(String, f64)],
+    ) -> impl Iterator<Item = usize> + 'a {
+        let is_named = move |rest: &str| {
+            candidates
+                .iter()
+                .any(|(token, _)| !token.is_empty() && rest.starts_with(token.as_str()))
+        };
+        self.texts.iter().filter_map(move |(text, verdict)| {
+            let rest = text.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+            (!is_named(rest)).then_some(*verdict)
+        })
+    }
+
+    /// The most calls that reading the verdicts can take: one for each text that one of them begins with, and one
+    /// for the beginning.
+    pub(crate) fn most_calls(&self) -> usize {
+        let beginnings = |(text, _): &(String, usize)| -> Vec<String> {
+            text.char_indices().map(|(end, _)| text[..end].to_owned()).collect()
+        };
+        self.texts.iter().flat_map(beginnings).collect::<BTreeSet<String>>().len()
+    }
+
     fn goes_on(&self, text: &str) -> bool {
         self.longer_than(text).next().is_some()
     }
@@ -119,6 +148,22 @@ mod tests {
         let (ends, _) =
             rounded(spellings(&["1", "2"]).branch(" ", &tokens(&[("1", 0.9), ("x", 0.1)])));
         assert_eq!(ends, [(0, 90)]);
+    }
+
+    #[test]
+    fn beginnings_bound_the_calls() {
+        let verdicts = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+        let calls = |texts: &[&str], after_space| {
+            Spellings::new(&verdicts(texts), after_space).most_calls()
+        };
+        // The beginning, and the blank.
+        assert_eq!(calls(&["1", "2"], false), 2);
+        assert_eq!(calls(&["1", "2"], true), 1);
+        assert_eq!(calls(&["1", "2", "10"], false), 4);
+        // Also Y, Ye and N, with and without a blank.
+        assert_eq!(calls(&["Yes", "No"], false), 8);
     }
 
     #[test]

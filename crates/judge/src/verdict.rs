@@ -36,9 +36,10 @@ impl VerdictTrie {
         let mut trie = Self { nodes: vec![Node::default()], num_verdicts: verdicts.len() };
         for (index, verdict) in verdicts.iter().enumerate() {
             let verdict = verdict.as_ref();
-            trie.insert(&tokenizer.encode_plain(verdict), index, verdict)?;
+            trie.insert(&tokenizer.encode_continuation(verdict), index, verdict)?;
             if !after_space {
-                trie.insert(&tokenizer.encode_plain(&format!(" {verdict}")), index, verdict)?;
+                let spaced = tokenizer.encode_continuation(&format!(" {verdict}"));
+                trie.insert(&spaced, index, verdict)?;
             }
         }
         Ok(trie)

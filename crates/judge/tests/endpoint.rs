@@ -1,12 +1,12 @@
 //! Judging with a model behind an endpoint: verdicts from the tokens that it names, and never a label
 //! that it did not give.
 
-use rlaif_judge::{Accounted, EndpointEngine, Forgetful, Judge};
+use rlaif_judge::{Accounted, EndpointEngine, Engine, Forgetful, Judge, Question};
 use rlaif_openai::{Api, Client, Endpoint, Prefill};
-use rlaif_template::{Asking, Reasoning, Template};
+use rlaif_template::{Asking, Layout, Reasoning, Template};
 use rlaif_testkit::{Act, ScriptedHttp};
 use rlaif_types::{Comparison, Item, Pair, Prompt, Rating, UnscorableReason};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -37,10 +37,14 @@ impl Scene {
         Self { runtime, server, endpoint }
     }
 
-    fn judge(&self, template: &str, asking: Asking) -> Judge {
+    fn engine(&self) -> EndpointEngine {
         let client = Client::new(self.endpoint.clone()).unwrap();
-        let engine = EndpointEngine::new(client, self.runtime.handle().clone());
-        Judge::new(Arc::new(engine), Template::load(template).unwrap(), asking).unwrap()
+        EndpointEngine::new(client, self.runtime.handle().clone())
+    }
+
+    fn judge(&self, template: &str, asking: Asking) -> Judge {
+        let template = Template::load(template).unwrap();
+        Judge::new(Arc::new(self.engine()), template, asking).unwrap()
     }
 
     fn compare(&self, asking: Asking) -> Accounted<Comparison> {
@@ -82,6 +86,18 @@ fn answer(text: &str, logprobs: Value) -> Act {
     Act::ok(body.to_string()).header("content-type", "application/json")
 }
 
+/// An answer of the other interface, which does not say what it took.
+fn next_of_text(tokens: &[(&str, f64)]) -> Act {
+    let named: Map<String, Value> =
+        tokens.iter().map(|(token, p)| ((*token).to_owned(), json!(p.ln()))).collect();
+    let (token, p) = tokens[0];
+    let logprobs = json!({"tokens": [token], "token_logprobs": [p.ln()],
+        "top_logprobs": [named], "text_offset": [0]});
+    let choice =
+        json!({"index": 0, "text": token, "finish_reason": "length", "logprobs": logprobs});
+    Act::ok(json!({"model": "small-1", "choices": [choice]}).to_string())
+}
+
 fn failure(scene: &Scene) -> (UnscorableReason, String) {
     let unscorable = scene.compare(Asking::default()).outcome.unwrap_err();
     (unscorable.reason, unscorable.detail)
@@ -121,22 +137,26 @@ fn equal_responses_are_a_tie_that_is_paid_for_once() {
 }
 
 #[test]
-fn what_goes_wrong_for_a_while_costs_attempts_and_nothing_else() {
+fn what_goes_wrong_for_a_while_costs_attempts_and_what_a_server_may_charge_for_them() {
     let fine = next(&[("1", 0.9), ("2", 0.1)]);
     let limit = Act::status(429, "{}").header("retry-after", "0");
     let torn = Act::CutOff(b"{\"choices\":".to_vec());
-    for trouble in [limit, Act::status(500, "oops"), Act::Reset, torn] {
+    for (trouble, is_charged) in
+        [(limit, false), (Act::status(500, "oops"), false), (Act::Reset, true), (torn, true)]
+    {
         let scene = Scene::new(vec![trouble.clone(), fine.clone()]);
         let Accounted { outcome, effort } = scene.compare(Asking::default());
         assert_eq!(outcome.unwrap().label.value(), 0.5, "it names the first in both orders");
         assert_eq!(effort.attempts, 3, "{trouble:?}");
+        // Two answers of 50 tokens.
+        assert_eq!(effort.prompt_tokens > 100, is_charged, "{trouble:?}: {effort:?}");
     }
 }
 
 #[test]
 fn what_stays_wrong_is_unscorable_and_says_why() {
     let (reason, detail) = failure(&Scene::new(vec![Act::status(503, "down for repairs")]));
-    assert_eq!(reason, UnscorableReason::EngineFailed);
+    assert_eq!(reason, UnscorableReason::EngineUnavailable);
     assert!(detail.contains("503") && detail.contains("attempt 3"), "{detail}");
     let (reason, detail) = failure(&Scene::new(vec![answer("1", Value::Null)]));
     assert_eq!(reason, UnscorableReason::EngineFailed);
@@ -144,14 +164,89 @@ fn what_stays_wrong_is_unscorable_and_says_why() {
     let mut scene = Scene::new(vec![Act::Silence]);
     scene.endpoint.timeout = Duration::from_millis(20);
     let (reason, detail) = failure(&scene);
-    assert_eq!(reason, UnscorableReason::EngineFailed, "{detail}");
+    assert_eq!(reason, UnscorableReason::EngineUnavailable, "{detail}");
+}
+
+/// A ceiling that does not see them is passed without bound.
+#[test]
+fn an_answer_that_is_no_good_is_paid_for_like_a_good_one() {
+    let scene = Scene::new(vec![answer("1", Value::Null)]);
+    let Accounted { outcome, effort } = scene.compare(Asking::default());
+    assert_eq!(outcome.unwrap_err().reason, UnscorableReason::EngineFailed);
+    assert_eq!((effort.prompt_tokens, effort.completion_tokens, effort.attempts), (100, 2, 2));
+}
+
+#[test]
+fn who_refuses_everybody_is_asked_once() {
+    let scene = Scene::new(vec![Act::status(401, r#"{"error": {"message": "wrong key"}}"#)]);
+    let pair = |i: usize| Pair {
+        prompt: Prompt::Text(format!("{i}+2?")),
+        response_a: "4".into(),
+        response_b: "5".into(),
+    };
+    let pairs: Vec<Pair> = (0..3).map(pair).collect();
+    let judge = scene.judge("helpful/base", Asking::default());
+    for said in judge.compare(&pairs).unwrap() {
+        let why = said.unwrap_err();
+        assert_eq!(why.reason, UnscorableReason::EngineRefused);
+        assert!(why.detail.contains("wrong key"), "{why}");
+    }
+    assert_eq!(scene.server.requests().len(), 1);
+}
+
+#[test]
+fn a_question_takes_no_more_calls_than_are_set_aside_for_it() {
+    // Each beginning of Yes and No leads on, with and without a blank; the shortest are asked about first.
+    let script = vec![
+        next_of_text(&[(" ", 0.4), ("Y", 0.3), ("N", 0.3)]),
+        next_of_text(&[("Y", 0.5), ("N", 0.5)]),
+        next_of_text(&[("o", 1.0)]),
+        next_of_text(&[("e", 1.0)]),
+        next_of_text(&[("o", 1.0)]),
+        next_of_text(&[("e", 1.0)]),
+        next_of_text(&[("s", 1.0)]),
+        next_of_text(&[("s", 1.0)]),
+    ];
+    let mut scene = Scene::new(script);
+    scene.endpoint.api = Api::Completions;
+    let question = Question {
+        shown: "Is four right?".into(),
+        fixed: 0,
+        begun: " Answer:".into(),
+        layout: Layout::Text,
+        verdicts: ["Yes".to_owned(), "No".to_owned()].into(),
+        thought: None,
+    };
+    let most = question.at_most();
+    let Accounted { outcome, effort } = scene.engine().read(&[question]).remove(0);
+    let probabilities: Vec<f64> =
+        outcome.unwrap().verdict_logprobs.into_iter().map(f64::exp).collect();
+    assert!(probabilities.iter().all(|p| (p - 0.5).abs() < 1e-9), "{probabilities:?}");
+    assert_eq!(effort.attempts, 8);
+    assert!(effort.completion_tokens <= most.completion_tokens, "{effort:?} of {most:?}");
+    assert!(effort.prompt_tokens <= most.prompt_tokens, "{effort:?} of {most:?}");
+}
+
+#[test]
+fn what_changes_the_answers_changes_the_labelers_identity() {
+    let hash = |change: fn(&mut Endpoint)| {
+        let mut scene = Scene::new(vec![Act::status(503, "")]);
+        // The server has another port each time.
+        scene.endpoint.base_url = "http://127.0.0.1:1/v1".into();
+        change(&mut scene.endpoint);
+        scene.engine().identity().hash.clone()
+    };
+    let plain = hash(|_| {});
+    assert_eq!(plain, hash(|endpoint| endpoint.max_concurrency = 3));
+    assert_ne!(plain, hash(|endpoint| endpoint.top_logprobs = 5));
+    assert_ne!(plain, hash(|endpoint| endpoint.revision = Some("2026-11".into())));
 }
 
 /// Another peer's bug: the second verdict is not among the tokens named, and the wrong place is read.
 #[test]
 fn a_verdict_that_is_not_named_is_no_zero_unless_it_must_be_next_to_nothing() {
     let (reason, detail) =
-        failure(&Scene::new(vec![next(&[("1", 0.5), ("The", 0.3), ("A", 0.2)])]));
+        failure(&Scene::new(vec![next(&[("1", 0.5), ("The", 0.3), ("A", 0.1)])]));
     assert_eq!(reason, UnscorableReason::NoVerdict);
     assert!(detail.contains("\"2\" is not among"), "{detail}");
     // The last token named has a thousandth, so the verdict has less.
@@ -196,15 +291,10 @@ fn a_rationale_is_written_first_and_stands_before_the_verdict() {
 
 #[test]
 fn the_other_interface_goes_on_with_a_text() {
-    let logprobs = json!({"tokens": ["1"], "token_logprobs": [-0.1],
-        "top_logprobs": [{"1": -0.1, " 2": -2.5}], "text_offset": [0]});
-    let choice = json!({"index": 0, "text": "1", "finish_reason": "length", "logprobs": logprobs});
-    let body = json!({"model": "small-1", "choices": [choice]}).to_string();
-    let mut scene = Scene::new(vec![Act::ok(body)]);
+    let mut scene = Scene::new(vec![next_of_text(&[("1", 0.9), (" 2", 0.1)])]);
     scene.endpoint.api = Api::Completions;
     let Accounted { outcome, effort } = scene.compare(Asking::default());
-    let expected = (-0.1_f64).exp() / ((-0.1_f64).exp() + (-2.5_f64).exp());
-    assert!((outcome.unwrap().ab.prefers_first.value() - expected).abs() < 1e-9);
+    assert!((outcome.unwrap().ab.prefers_first.value() - 0.9).abs() < 1e-9);
     // It does not say what it read; English has some four bytes a token.
     assert!((40..400).contains(&effort.prompt_tokens), "{effort:?}");
     assert!(scene.server.requests()[0].path.ends_with("/v1/completions"));

@@ -66,6 +66,18 @@ pub enum Error {
         /// The ledger.
         path: PathBuf,
     },
+    /// It lies where nothing can be written, with a log that can only be read where something can.
+    #[error(
+        "{path}: the folder cannot be written to, and the last labels are still in the log beside the \
+         ledger; copy both, {log} too, to a folder of your own, and read them there",
+        path = path.display(), log = log.display()
+    )]
+    LogOutOfReach {
+        /// The ledger.
+        path: PathBuf,
+        /// The log.
+        log: PathBuf,
+    },
     /// There is no room. Nothing of the batch was recorded; what was recorded before stays.
     #[error(
         "{path}: the disk is full or the file may grow no further, and the last batch is not \
@@ -127,6 +139,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file that SQLite needs beside the ledger could not be made.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        matches!(source.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+    }
+
     /// What an error of SQLite means for the ledger at `path`.
     pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
         let path = path.to_owned();

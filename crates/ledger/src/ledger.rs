@@ -106,18 +106,24 @@ impl Ledger {
 }
 
 impl Reader {
-    /// Opens the ledger at `path` for queries.
+    /// Opens the ledger at `path` for queries, also where nothing can be written beside it.
     ///
     /// # Errors
-    /// When there is none, or it is of another version.
+    /// When there is none, it is of another version, or a log is beside it that cannot be read where nothing can
+    /// be written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         if !path.exists() {
             return Err(Error::Missing { path: path.to_owned() });
         }
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let known = schema::MIGRATIONS.len();
-        let found = schema::format(&connection, path, known)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut format = schema::format(&connection, path, known);
+        if format.as_ref().is_err_and(Error::is_unwritable) {
+            connection = connect_immutable(path)?;
+            format = schema::format(&connection, path, known);
+        }
+        let found = format?;
         if found < known {
             return Err(Error::Older { path: path.to_owned(), found, known });
         }
@@ -133,6 +139,35 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
         Ok(connection)
     };
     open().map_err(Error::sqlite(path))
+}
+
+/// Opens a ledger beside which nothing can be written: SQLite keeps there what readers and a writer share about
+/// the log. Without a log there is nothing to share, and the file is read as one that never changes.
+fn connect_immutable(path: &Path) -> Result<Connection, Error> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    if log.metadata().is_ok_and(|log| log.len() > 0) {
+        return Err(Error::LogOutOfReach { path: path.to_owned(), log });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(immutable_uri(path), flags).map_err(Error::sqlite(path))
+}
+
+/// The URI by which SQLite takes the file at `path` for one that never changes.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from(if path.is_absolute() { "file://" } else { "file:" });
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(byte));
+            }
+            _ => uri += &format!("%{byte:02X}"),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// Locks the file beside the ledger. The ledger itself must not be opened by anything but SQLite:
@@ -151,7 +186,26 @@ fn lock(ledger: &Path) -> Result<File, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Filter;
     use crate::write::tests::entries;
+
+    #[test]
+    fn a_ledger_without_a_log_is_read_without_a_file_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // Characters that mean something else in a URI.
+        let path = folder.path().join("my labels #1?.db");
+        Ledger::open(&path).unwrap().record(&entries(0..3)).unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let before = files();
+        let connection = connect_immutable(&path).unwrap();
+        let reader = Reader { connection, path: path.clone() };
+        assert_eq!(reader.count(&Filter::default()).unwrap(), 3);
+        assert_eq!(files(), before);
+        // What is only in a log would be missed.
+        std::fs::write(folder.path().join("my labels #1?.db-wal"), "a log").unwrap();
+        let error = connect_immutable(&path).unwrap_err();
+        assert!(matches!(error, Error::LogOutOfReach { .. }), "{error}");
+    }
 
     #[test]
     fn a_full_disk_loses_the_batch_in_hand_and_nothing_before_it() {

@@ -28,7 +28,7 @@ impl Setup {
     }
 
     /// Identity of the options; none for a plain verdict.
-    fn asking(&self) -> Option<ContentHash> {
+    pub fn asking(&self) -> Option<ContentHash> {
         let is_plain = match &self.options {
             Value::Object(options) => options.is_empty(),
             other => other.is_null(),

@@ -251,6 +251,28 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     Ledger::open(&path).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_ledger_is_read_in_a_folder_that_cannot_be_written_to() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, mut ledger) = ledger();
+    ledger.record(&[comparison(0)]).unwrap();
+    drop(ledger);
+    let set_mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path(), permissions).unwrap();
+    };
+    set_mode(0o555);
+    let is_writable = std::fs::write(folder.path().join("try"), "").is_ok();
+    let count = Reader::open(folder.path().join("labels.db"))
+        .and_then(|reader| reader.count(&Filter::default()));
+    set_mode(0o755);
+    assert_eq!(count.unwrap(), 1);
+    if is_writable {
+        eprintln!("skipped: this user may write everywhere, as root may");
+    }
+}
+
 #[test]
 fn what_is_no_ledger_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -101,14 +101,12 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<u32>, Error> {
-        let segments = self.render(messages, add_generation_prompt)?;
-        Ok(segments
-            .iter()
-            .flat_map(|segment| match segment.trusted {
-                true => tokenizer.encode_with_specials(&segment.text),
-                false => tokenizer.encode_plain(&segment.text),
-            })
-            .collect())
+        Ok(tokenizer.encode_segments(&self.render(messages, add_generation_prompt)?))
+    }
+
+    /// Adds to `hasher` all that decides what it renders.
+    pub(crate) fn hash_into(&self, hasher: &mut rlaif_types::Hasher) {
+        hasher.field("chat template").field(self.source()).field(&self.bos).field(&self.eos);
     }
 }
 

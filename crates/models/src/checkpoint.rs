@@ -35,7 +35,7 @@ pub struct Checkpoint {
     pub chat_template: Option<ChatTemplate>,
     /// Its weights.
     pub tensors: Box<dyn TensorSource>,
-    /// Hash of weights, configuration and tokenizer.
+    /// Hash of weights, configuration, tokenizer and chat template: of all that decides an answer.
     pub hash: ContentHash,
 }
 
@@ -162,12 +162,15 @@ impl TensorSource for GgufSource {
 fn open_gguf(path: &Path) -> Result<Checkpoint, Error> {
     let file = Gguf::open(path)?;
     let config = gguf_model::config(&file)?;
-    let inner = gguf_tokenizer::build(&file)?;
-    let tokenizer = Tokenizer::new(inner, config.bos_token_id, config.eos_token_ids.clone());
+    let (inner, adds_bos) = (gguf_tokenizer::build(&file)?, gguf_tokenizer::adds_bos(&file));
+    let eos_ids = config.eos_token_ids.clone();
+    let tokenizer = Tokenizer::new(inner, config.bos_token_id, eos_ids, Some(adds_bos));
     let template = file.metadata.get("tokenizer.chat_template").and_then(Value::as_str);
     let chat_template = template.map(|t| chat_template(t, &tokenizer)).transpose()?;
+    // The template is in the file.
     let mut hasher = Hasher::new();
     hasher.bytes(file.bytes());
+    tokenizer.hash_start(&mut hasher);
     Ok(Checkpoint {
         name: name_of(path),
         hash: hasher.finish(),
@@ -201,6 +204,7 @@ fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
         &path.join("tokenizer.json"),
         config.bos_token_id,
         config.eos_token_ids.clone(),
+        tokenizer_config(path)?["add_bos_token"].as_bool(),
     )?;
     let chat_template =
         folder_template(path)?.map(|source| chat_template(&source, &tokenizer)).transpose()?;
@@ -210,6 +214,11 @@ fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
     }
     hasher.field(serde_json::to_vec(&config).expect("plain numbers serialise"));
     hasher.field(tokenizer.to_json());
+    tokenizer.hash_start(&mut hasher);
+    // A model without a template keeps the hash that it had when templates were no part of it.
+    if let Some(template) = &chat_template {
+        template.hash_into(&mut hasher);
+    }
     Ok(Checkpoint {
         name: name_of(path),
         hash: hasher.finish(),
@@ -242,16 +251,21 @@ fn open_adapter(
     adapter.check(base.tensors.as_ref())?;
     let own_template = folder_template(folder)?;
     let own_template = own_template.map(|source| chat_template(&source, &base.tokenizer));
+    let own_template = own_template.transpose()?;
     let mut hasher = Hasher::new();
     hasher.field(base.hash.to_string());
     hasher.field(adapter.scale().to_le_bytes());
     for bytes in adapter.bytes() {
         hasher.field(bytes);
     }
+    // The base's is in the base's hash.
+    if let Some(template) = &own_template {
+        template.hash_into(&mut hasher);
+    }
     Ok(Checkpoint {
         name: name_of(folder),
         hash: hasher.finish(),
-        chat_template: own_template.transpose()?.or(base.chat_template),
+        chat_template: own_template.or(base.chat_template),
         tensors: Box::new(Adapted { base: base.tensors, adapter }),
         ..base
     })
@@ -263,12 +277,15 @@ fn folder_template(folder: &Path) -> Result<Option<String>, Error> {
     if file.exists() {
         return std::fs::read_to_string(&file).map(Some).map_err(Error::io(&file));
     }
+    Ok(tokenizer_config(folder)?["chat_template"].as_str().map(str::to_owned))
+}
+
+/// What `tokenizer_config.json` says; null where there is none.
+fn tokenizer_config(folder: &Path) -> Result<serde_json::Value, Error> {
     let file = folder.join("tokenizer_config.json");
     if !file.exists() {
-        return Ok(None);
+        return Ok(serde_json::Value::Null);
     }
     let text = std::fs::read(&file).map_err(Error::io(&file))?;
-    let json: serde_json::Value = serde_json::from_slice(&text)
-        .map_err(|e| Error::malformed(&file, format!("not JSON: {e}")))?;
-    Ok(json["chat_template"].as_str().map(str::to_owned))
+    serde_json::from_slice(&text).map_err(|e| Error::malformed(&file, format!("not JSON: {e}")))
 }

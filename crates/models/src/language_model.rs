@@ -143,7 +143,7 @@ pub struct Generation {
 pub struct ModelInfo {
     /// Name for people.
     pub name: String,
-    /// Hash of weights, configuration and tokenizer.
+    /// Hash of weights, configuration, tokenizer and chat template.
     pub hash: ContentHash,
     /// Longest sequence, in tokens.
     pub context_length: usize,

@@ -24,6 +24,7 @@ mod parameters;
 mod recompute;
 mod rope;
 mod scalar_model;
+mod text_start;
 mod tokenizer;
 mod transformer;
 

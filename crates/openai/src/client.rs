@@ -2,10 +2,10 @@
 //! or runs out of time.
 
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Failure, GivenUp};
+use crate::error::{Error, FailedCall, Failure, GivenUp};
 use crate::key::{Key, Secret};
 use crate::pace::Pace;
-use crate::reply::{Completion, NextToken, Provenance, Reply, Usage};
+use crate::reply::{Completion, Lost, NextToken, Provenance, Reply, Usage};
 use crate::request::{Generation, Prompt, Request};
 use crate::retry::backoff;
 use crate::transport::Transport;
@@ -87,39 +87,50 @@ impl Client {
         read: impl Fn(&mut Reply) -> Result<T, Failure>,
     ) -> Result<(T, Provenance), Error> {
         let _slot = self.0.slots.acquire().await.expect("the semaphore is never closed");
-        self.0.pace.turn(request.tokens).await;
+        self.0.pace.turn(request.tokens()).await;
         let began = Instant::now();
         let deadline = began + self.0.endpoint.deadline;
-        let mut attempts = 0;
+        let (mut attempts, mut lost) = (0, Lost::default());
         loop {
             attempts += 1;
             let failure = match self.attempt(request, &read, deadline).await {
                 Ok((value, provenance)) => {
-                    return Ok((value, Provenance { attempts, ..provenance }));
+                    return Ok((value, Provenance { attempts, lost, ..provenance }));
                 }
-                Err(failure) => failure.presentable(self.0.key.as_ref()),
+                Err((failure, took)) => {
+                    lost += took;
+                    failure.presentable(self.0.key.as_ref())
+                }
             };
-            if let Err(given_up) = self.pause(&failure, attempts, deadline, request.tokens).await {
+            let tokens = request.tokens();
+            if let Err(given_up) = self.pause(&failure, attempts, deadline, tokens).await {
                 let url = self.0.transport.url().to_string();
                 let elapsed = began.elapsed();
-                return Err(Error::Failed { url, attempts, elapsed, failure, given_up });
+                let call = FailedCall { url, attempts, lost, elapsed, failure, given_up };
+                return Err(Error::Failed(Box::new(call)));
             }
         }
     }
 
+    /// # Errors
+    /// When there is no answer, with what that took.
     async fn attempt<T>(
         &self,
         request: &Request,
         read: impl Fn(&mut Reply) -> Result<T, Failure>,
         deadline: Instant,
-    ) -> Result<(T, Provenance), Failure> {
-        let answer = self.0.transport.send(&request.body, deadline).await?;
-        let mut reply = Reply::parse(&answer.body)?;
+    ) -> Result<(T, Provenance), (Failure, Lost)> {
+        let unread = |failure: Failure| match failure.may_be_charged() {
+            true => (failure, request.lost(None)),
+            false => (failure, Lost::default()),
+        };
+        let answer = self.0.transport.send(&request.body, deadline).await.map_err(unread)?;
+        let mut reply = Reply::parse(&answer.body).map_err(unread)?;
         let usage = reply.usage();
         if let Some(used) = usage.as_ref().and_then(Usage::total) {
-            self.0.pace.correct(request.tokens, used);
+            self.0.pace.correct(request.tokens(), used);
         }
-        let value = read(&mut reply)?;
+        let value = read(&mut reply).map_err(|failure| (failure, request.lost(usage)))?;
         let provenance = Provenance {
             model: reply.model,
             system_fingerprint: reply.system_fingerprint,
@@ -127,6 +138,7 @@ impl Client {
             usage,
             latency: answer.latency,
             attempts: 1,
+            lost: Lost::default(),
         };
         Ok((value, provenance))
     }

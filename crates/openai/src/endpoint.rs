@@ -41,6 +41,10 @@ pub struct Endpoint {
     pub base_url: String,
     /// The model's name there.
     pub model: String,
+    /// Which of its states the model is in, in its owner's words: labels of another revision are another labeler's.
+    /// For a model that changes behind its name. It is not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Which of the two interfaces is called.
     pub api: Api,
     /// How the first words of the model's own turn are given. Chat only.
@@ -155,6 +159,7 @@ impl Default for Endpoint {
         Self {
             base_url: String::new(),
             model: String::new(),
+            revision: None,
             api: Api::default(),
             prefill: Prefill::default(),
             token_limit: TokenLimit::default(),

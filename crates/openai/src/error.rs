@@ -1,6 +1,7 @@
 //! What can go wrong: before anything is sent, in one attempt, and in a call as a whole.
 
 use crate::key::Secret;
+use crate::reply::Lost;
 use rlaif_types::Problems;
 use std::fmt;
 use std::io;
@@ -55,30 +56,52 @@ pub enum Error {
     #[error("cannot ask this: {0}")]
     Question(&'static str),
     /// All attempts failed, or one did that is not worth repeating.
-    #[error("{url}: {failure} (attempt {attempts}, {elapsed:.1?}{given_up})")]
-    Failed {
-        /// Where requests went.
-        url: String,
-        /// How often it was tried.
-        attempts: u32,
-        /// Since the first attempt began.
-        elapsed: Duration,
-        /// What was wrong with the last attempt.
-        failure: Failure,
-        /// Why there was not another one.
-        given_up: GivenUp,
-    },
+    #[error("{0}")]
+    Failed(Box<FailedCall>),
+}
+
+/// A call that was not answered.
+#[derive(Debug)]
+pub struct FailedCall {
+    /// Where requests went.
+    pub url: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What the attempts took.
+    pub lost: Lost,
+    /// Since the first attempt began.
+    pub elapsed: Duration,
+    /// What was wrong with the last attempt.
+    pub failure: Failure,
+    /// Why there was not another one.
+    pub given_up: GivenUp,
+}
+
+impl fmt::Display for FailedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, attempts, elapsed, failure, given_up, .. } = self;
+        write!(f, "{url}: {failure} (attempt {attempts}, {elapsed:.1?}{given_up})")
+    }
 }
 
 impl Error {
     /// Whether the same call may succeed later: the server was away, overloaded or slow.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Failed { failure, .. } if failure.is_transient())
+        matches!(self, Self::Failed(call) if call.failure.is_transient())
+    }
+
+    /// Whether every other question would be refused alike until somebody mends the description, the key or the
+    /// account.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Failed(call) => call.failure.is_refusal(),
+            _ => true,
+        }
     }
 
     /// Whether the prompt does not fit the model's context, as far as the server says so.
     pub fn is_prompt_too_long(&self) -> bool {
-        matches!(self, Self::Failed { failure, .. } if failure.is_prompt_too_long())
+        matches!(self, Self::Failed(call) if call.failure.is_prompt_too_long())
     }
 }
 
@@ -183,12 +206,41 @@ impl Failure {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) | Self::Broken(_) => true,
             // A quota that is used up is told with the status of a rate that is too high.
-            Self::Status { code: Some(code), .. } if code == "insufficient_quota" => false,
+            Self::Status { .. } if self.is_refusal() => false,
+            // Those from 520 are a content network's, of the server behind it.
             Self::Status { status, .. } => {
-                matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 529)
+                matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524 | 529)
             }
             _ => false,
         }
+    }
+
+    /// Whether it has nothing to do with what was asked: the address, the key, the account or the model's name is
+    /// wrong.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Status { code: Some(code), .. } if code == "insufficient_quota" => true,
+            // Some gateways say so of a text that their moderation does not let through.
+            Self::Status { status: 403, message, .. } => {
+                !["flagged", "moderation"].iter().any(|word| message.contains(*word))
+            }
+            Self::Status { status, .. } => {
+                matches!(status, 300..=399 | 401 | 402 | 404 | 405 | 407 | 410)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the server may have worked for it, and charge it. Who answers that something is wrong does not.
+    pub(crate) fn may_be_charged(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unreachable(_)
+                | Self::Tls(_)
+                | Self::TimedOut(Phase::Connecting)
+                | Self::Status { .. }
+        )
     }
 
     /// Whether the prompt does not fit the model's context. OpenAI and llama.cpp have a code for it,

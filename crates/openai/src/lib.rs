@@ -50,7 +50,7 @@ mod transport;
 
 pub use client::Client;
 pub use endpoint::{Api, Endpoint, Prefill, TokenLimit};
-pub use error::{Error, Failure, GivenUp, Phase};
+pub use error::{Error, FailedCall, Failure, GivenUp, Phase};
 pub use key::Key;
-pub use reply::{Completion, Finish, NextToken, Provenance, Usage};
+pub use reply::{Completion, Finish, Lost, NextToken, Provenance, Usage};
 pub use request::{Generation, Prompt};

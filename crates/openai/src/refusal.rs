@@ -32,12 +32,30 @@ impl Refusal {
         let status = error.get("code").and_then(Value::as_u64);
         let status =
             status.filter(|status| (400..600).contains(status)).map(|status| status as u16);
+        let status = status.or_else(|| code.as_deref().and_then(status_of));
         Self { message, code, status }
     }
 
     fn said(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: None, status: None }
     }
+}
+
+/// The status that goes with a code, for errors that come without one, within an answer of status 200: a number in
+/// quotes, or one of the words that OpenAI, vLLM, llama.cpp and gateways have.
+fn status_of(code: &str) -> Option<u16> {
+    let number = code.parse::<u16>().ok().filter(|status| (400..600).contains(status));
+    number.or(match code {
+        "context_length_exceeded" | "exceed_context_size_error" => Some(400),
+        "invalid_api_key" | "authentication_error" => Some(401),
+        "model_not_found" | "not_found_error" => Some(404),
+        "timeout" | "timeout_error" | "request_timeout" => Some(408),
+        "rate_limit_exceeded" | "rate_limit_error" | "insufficient_quota" => Some(429),
+        "server_error" | "internal_error" | "internal_server_error" | "api_error" => Some(500),
+        "service_unavailable" | "unavailable_error" => Some(503),
+        "overloaded" | "overloaded_error" => Some(529),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -51,8 +69,15 @@ mod tests {
                 r#"{"error":{"message":"no quota","type":"t","code":"insufficient_quota"}}"#,
                 "no quota",
                 Some("insufficient_quota"),
-                None,
+                Some(429),
             ),
+            (
+                r#"{"error":{"message":"slower","code":"rate_limit_exceeded"}}"#,
+                "slower",
+                Some("rate_limit_exceeded"),
+                Some(429),
+            ),
+            (r#"{"error":{"message":"away","code":"502"}}"#, "away", Some("502"), Some(502)),
             (
                 r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
                 "Loading model",

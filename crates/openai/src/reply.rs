@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::logprobs::Logprobs;
 use crate::refusal::Refusal;
 use serde::Deserialize;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 /// The most likely next tokens.
@@ -57,6 +58,8 @@ pub struct Provenance {
     pub latency: Duration,
     /// Requests sent, with those that failed.
     pub attempts: u32,
+    /// What those that failed took.
+    pub lost: Lost,
 }
 
 /// Tokens that the server says it used.
@@ -68,6 +71,26 @@ pub struct Usage {
     pub completion_tokens: Option<u64>,
     /// Of the prompt, those found in a cache.
     pub cached_tokens: Option<u64>,
+}
+
+/// Tokens of attempts without an answer: as the server says, and an estimate where it may have worked and does not
+/// say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// Of prompts.
+    pub prompt_tokens: u64,
+    /// Generated.
+    pub completion_tokens: u64,
+    /// Of prompts, those found in a cache.
+    pub cached_tokens: u64,
+}
+
+impl AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.saturating_add(other.completion_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
+    }
 }
 
 impl Usage {

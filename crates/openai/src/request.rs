@@ -2,6 +2,7 @@
 
 use crate::endpoint::{Api, Endpoint, Prefill, TokenLimit};
 use crate::error::Error;
+use crate::reply::{Lost, Usage};
 use rlaif_types::{Message, Role, estimated_tokens};
 use serde_json::{Map, Value, json};
 
@@ -56,11 +57,28 @@ impl Default for Generation {
 pub(crate) struct Request {
     /// JSON.
     pub body: Vec<u8>,
-    /// About how many tokens it will use.
-    pub tokens: u64,
+    /// About how many tokens its prompt has.
+    prompt_tokens: u64,
+    /// The most that are generated.
+    max_tokens: u64,
 }
 
 impl Request {
+    /// About how many tokens it will use.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.prompt_tokens + self.max_tokens
+    }
+
+    /// What an attempt took that ended without an answer, by what the server says of it.
+    pub(crate) fn lost(&self, usage: Option<Usage>) -> Lost {
+        let usage = usage.unwrap_or_default();
+        Lost {
+            prompt_tokens: usage.prompt_tokens.unwrap_or(self.prompt_tokens),
+            completion_tokens: usage.completion_tokens.unwrap_or(self.max_tokens),
+            cached_tokens: usage.cached_tokens.unwrap_or(0),
+        }
+    }
+
     /// Asks for the log-probabilities of one token.
     ///
     /// Greedily, so that the token that is generated, though nobody reads it, is not left to chance:
@@ -189,8 +207,11 @@ impl<'a> Body<'a> {
 
     fn finish(mut self, max_tokens: u32) -> Request {
         self.fields.extend(self.endpoint.extra.clone());
-        let tokens = estimated_tokens(self.prompt_bytes) as u64 + u64::from(max_tokens);
-        Request { body: Value::Object(self.fields).to_string().into_bytes(), tokens }
+        Request {
+            body: Value::Object(self.fields).to_string().into_bytes(),
+            prompt_tokens: estimated_tokens(self.prompt_bytes) as u64,
+            max_tokens: u64::from(max_tokens),
+        }
     }
 }
 
@@ -252,7 +273,7 @@ mod tests {
         let prompt = Prompt::Text("Once".to_owned());
         let options = Generation { top_k: Some(40), seed: Some(7), ..Generation::default() };
         let request = Request::generation(&endpoint, &prompt, &options).unwrap();
-        assert_eq!(request.tokens, 1 + 512);
+        assert_eq!(request.tokens(), 1 + 512);
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         assert_eq!((&body["top_k"], &body["seed"]), (&json!(40), &json!(7)));
         assert_eq!(body["top_p"], 0.5);

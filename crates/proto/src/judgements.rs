@@ -34,6 +34,8 @@ impl From<UnscorableReason> for wire::UnscorableReason {
             UnscorableReason::NoVerdict => Self::NoVerdict,
             UnscorableReason::BadItem => Self::BadItem,
             UnscorableReason::EngineFailed => Self::EngineFailed,
+            UnscorableReason::EngineUnavailable => Self::EngineUnavailable,
+            UnscorableReason::EngineRefused => Self::EngineRefused,
         }
     }
 }
@@ -56,6 +58,8 @@ impl TryFrom<wire::Unscorable> for Unscorable {
             Wire::NoVerdict => Some(UnscorableReason::NoVerdict),
             Wire::BadItem => Some(UnscorableReason::BadItem),
             Wire::EngineFailed => Some(UnscorableReason::EngineFailed),
+            Wire::EngineUnavailable => Some(UnscorableReason::EngineUnavailable),
+            Wire::EngineRefused => Some(UnscorableReason::EngineRefused),
         })?;
         Ok(Self { reason, detail: unscorable.detail })
     }

@@ -69,8 +69,14 @@ fn order() -> impl Strategy<Value = OrderScores> {
 
 fn unscorable() -> impl Strategy<Value = Unscorable> {
     use UnscorableReason::*;
-    let reason =
-        prop_oneof![Just(PromptTooLong), Just(NoVerdict), Just(BadItem), Just(EngineFailed)];
+    let reason = prop_oneof![
+        Just(PromptTooLong),
+        Just(NoVerdict),
+        Just(BadItem),
+        Just(EngineFailed),
+        Just(EngineUnavailable),
+        Just(EngineRefused)
+    ];
     (reason, ".*").prop_map(|(reason, detail)| Unscorable { reason, detail })
 }
 

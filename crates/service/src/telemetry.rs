@@ -20,6 +20,7 @@ use opentelemetry_sdk::trace::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, Subscriber};
@@ -291,6 +292,11 @@ where
         _ => EnvFilter::try_new(&config.filter)?,
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for terminals that want them (NO_COLOR), and noise in a file.
+    let lines = match std::io::stderr().is_terminal() {
+        true => lines,
+        false => lines.with_ansi(false),
+    };
     Ok(match config.format {
         Format::Human => lines.with_filter(filter).boxed(),
         Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),

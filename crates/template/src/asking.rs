@@ -124,6 +124,17 @@ impl Asking {
         let field = if self.exemplar_rationales { "exemplar_with_rationale" } else { "exemplar" };
         let what = format!("needs the text `{field}`, which template {} lacks", template.name);
         problems.check(shots == 0 || !text.is_empty(), "shots", what);
+        let unseen = "is about exemplars, of which shots = 0 shows none";
+        problems.check(shots > 0 || self.exemplars == Choice::First, "exemplars", unseen);
+        problems.check(shots > 0 || !self.exemplar_rationales, "exemplar_rationales", unseen);
+        if self.exemplar_rationales {
+            let mut exemplars = self.pool(template).iter().zip(1..);
+            let silent = exemplars.find(|(exemplar, _)| exemplar.rationale.trim().is_empty());
+            if let Some((_, number)) = silent {
+                let what = format!("needs a rationale in exemplar {number} of {}", template.name);
+                problems.check(false, "exemplar_rationales", what);
+            }
+        }
         let mass = (0.0..=1.0).contains(&self.min_verdict_mass);
         problems.check(mass, "min_verdict_mass", "must be a probability");
         if let Some(reasoning) = &self.reasoning {
@@ -136,11 +147,19 @@ impl Asking {
         problems
     }
 
+    /// The exemplars that may be shown.
+    fn pool<'a>(&self, template: &'a Template) -> &'a [Exemplar] {
+        match self.exemplars {
+            Choice::First => &template.exemplars[..self.shots.min(template.exemplars.len())],
+            Choice::Random => &template.exemplars,
+        }
+    }
+
     /// The exemplars to show for a question, whose `identity` is the same whichever candidate is called A.
     pub fn choose<'a>(&self, template: &'a Template, identity: &ContentHash) -> Vec<&'a Exemplar> {
-        let pool = &template.exemplars;
+        let pool = self.pool(template);
         match self.exemplars {
-            Choice::First => pool.iter().take(self.shots).collect(),
+            Choice::First => pool.iter().collect(),
             Choice::Random => {
                 let mut rng = ChaCha8Rng::seed_from_u64(self.seed_for(identity, 0));
                 let drawn = sample(&mut rng, pool.len(), self.shots.min(pool.len()));
@@ -251,6 +270,30 @@ mod tests {
         assert_ne!(everyone, template.exemplars, "an order of its own");
         everyone.sort_by_key(|e| template.exemplars.iter().position(|other| other == e));
         assert_eq!(everyone, template.exemplars);
+    }
+
+    #[test]
+    fn what_is_said_of_exemplars_needs_some() {
+        let asking =
+            Asking { exemplars: Choice::Random, exemplar_rationales: true, ..Asking::default() };
+        let complaints = asking.problems(&few_shot()).to_string();
+        assert!(complaints.contains("exemplars is about exemplars"), "{complaints}");
+        assert!(complaints.contains("exemplar_rationales is about exemplars"), "{complaints}");
+        assert!(Asking { shots: 2, ..asking }.problems(&few_shot()).is_empty());
+    }
+
+    #[test]
+    fn exemplars_show_rationales_only_where_each_has_one() {
+        let mut template = few_shot();
+        template.exemplars[1].rationale.clear();
+        let one = Asking { shots: 1, exemplar_rationales: true, ..Asking::default() };
+        assert!(one.problems(&template).is_empty());
+        let two = Asking { shots: 2, ..one.clone() };
+        let drawn = Asking { exemplars: Choice::Random, ..one };
+        for asking in [two, drawn] {
+            let complaints = asking.problems(&template).to_string();
+            assert!(complaints.contains("needs a rationale in exemplar 2"), "{complaints}");
+        }
     }
 
     #[test]

@@ -28,6 +28,17 @@ pub fn placeholders(template: &str) -> Vec<&str> {
     names
 }
 
+/// Names after a brace that nothing closes, in order.
+pub fn unclosed(template: &str) -> Vec<&str> {
+    let after_brace = template.match_indices('{').map(|(open, _)| &template[open + 1..]);
+    let unclosed = after_brace.filter_map(|after| {
+        let name = &after[..after.find(|c: char| !is_of_name(c)).unwrap_or(after.len())];
+        let is_closed = after[name.len()..].starts_with('}');
+        (!name.is_empty() && !is_closed).then_some(name)
+    });
+    unclosed.collect()
+}
+
 /// The first `{name}`: what stands before it, the name, what stands after.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
@@ -35,12 +46,15 @@ fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
         let open = from + text[from..].find('{')?;
         let close = open + text[open..].find('}')?;
         let name = &text[open + 1..close];
-        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if !name.is_empty() && name.chars().all(is_name) {
+        if !name.is_empty() && name.chars().all(is_of_name) {
             return Some((&text[..open], name, &text[close + 1..]));
         }
         from = open + 1;
     }
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
 }
 
 #[cfg(test)]
@@ -52,5 +66,13 @@ mod tests {
         let text = fill("{a} and {b} in {{json}}", &[("a", "{b}"), ("b", "2")]);
         assert_eq!(text, "{b} and 2 in {{json}}");
         assert_eq!(placeholders("{x} {not a name} {y_1}"), ["x", "y_1"]);
+    }
+
+    #[test]
+    fn a_brace_that_nothing_closes_is_seen() {
+        assert_eq!(
+            unclosed("{x {y_1} {z_2\n{\"json\": 1} {} {not a name} {w"),
+            ["x", "z_2", "not", "w"]
+        );
     }
 }

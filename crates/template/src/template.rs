@@ -6,7 +6,7 @@
 //! of them.
 
 use crate::Error;
-use crate::fill::{fill, placeholders};
+use crate::fill::{fill, placeholders, unclosed};
 use rlaif_types::ContentHash;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -259,6 +259,7 @@ impl Template {
         if let Some(odd) = used.iter().find(|n| !known.contains(n) && !responses.contains(n)) {
             return Err(format!("sample has an unknown placeholder {{{odd}}}"));
         }
+        self.check_lines()?;
         match (self.kind, self.verdicts.len()) {
             (Kind::Compare, 2) | (Kind::Rate, 10) => self.check_verdicts(&self.verdicts),
             (Kind::Compare, n) => Err(format!("a comparison has two verdicts, not {n}")),
@@ -305,6 +306,50 @@ impl Template {
                 "an exemplar's verdict {:?} is none of the template's",
                 odd.verdict
             ));
+        }
+        self.check_exemplars_are_whole()
+    }
+
+    fn check_exemplars_are_whole(&self) -> Result<(), String> {
+        for (exemplar, number) in self.exemplars.iter().zip(1..) {
+            let mut responses = vec![("response_1", &exemplar.response_1)];
+            if self.kind == Kind::Compare {
+                responses.push(("response_2", &exemplar.response_2));
+            }
+            if let Some((missing, _)) = responses.iter().find(|(_, text)| text.trim().is_empty()) {
+                return Err(format!("exemplar {number} has no {missing}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Blanks, braces and line breaks that are easily written where they change what is asked.
+    fn check_lines(&self) -> Result<(), String> {
+        if self.name.trim().is_empty() || self.name.contains(char::is_control) {
+            return Err(format!("name is {:?}, and must be a text on one line", self.name));
+        }
+        let endings = self.questions.iter().map(|question| &question.ending);
+        for ending in std::iter::once(&self.ending).chain(endings) {
+            if ending.trim_end() != ending {
+                return Err(format!(
+                    "ending {ending:?} must not end in a blank: verdicts are read with and without one"
+                ));
+            }
+        }
+        let known =
+            ["context", "fence", "response", "response_1", "response_2", "rationale", "verdict"];
+        for (field, text) in [
+            ("sample", &self.sample),
+            ("exemplar", &self.exemplar),
+            ("exemplar_with_rationale", &self.exemplar_with_rationale),
+        ] {
+            if let Some(name) = unclosed(text).into_iter().find(|name| known.contains(name)) {
+                return Err(format!("{field} has {{{name} without its closing brace"));
+            }
+        }
+        let mut stops = self.rationale.iter().flat_map(|rationale| &rationale.stop);
+        if stops.any(String::is_empty) {
+            return Err("a text of rationale.stop is empty, and would end every rationale".into());
         }
         Ok(())
     }
@@ -380,6 +425,30 @@ mod tests {
     fn the_harmless_templates_ask_the_inverted_question() {
         for name in ["harmless/base", "harmless/detailed"] {
             assert_eq!(Template::load(name).unwrap().names, Names::Rejected);
+        }
+    }
+
+    #[test]
+    fn what_is_easily_mistyped_is_refused() {
+        let valid = "name='t'\nkind='compare'\npreamble='p'\nsample='{context}{response_1}{response_2}'\n\
+                     ending='e'\nverdicts=['1','2']\nexemplar='{response_1}{verdict}'\n\
+                     [[exemplars]]\ncontext='c'\nresponse_1='x'\nresponse_2='y'\nverdict='1'\n\
+                     [rationale]\nrequest='r'\nbegin='b'\nstop=['s']\n";
+        assert!(Template::parse("t", valid).is_ok());
+        for (from, to, complaint) in [
+            ("name='t'", "name=''", "name is \"\""),
+            ("name='t'", "name=\"t\\nu\"", "on one line"),
+            ("ending='e'", "ending='Better: '", "must not end in a blank"),
+            ("ending='e'", "ending=\"Better:\\n\"", "must not end in a blank"),
+            ("{context}", "{context", "{context without its closing brace"),
+            ("'{response_1}{verdict}'", "'{response_1{verdict}'", "{response_1 without"),
+            ("response_2='y'\n", "", "exemplar 1 has no response_2"),
+            ("response_1='x'", "response_1=' '", "exemplar 1 has no response_1"),
+            ("stop=['s']", "stop=['s','']", "rationale.stop is empty"),
+        ] {
+            assert!(valid.contains(from), "{from}");
+            let error = Template::parse("t", &valid.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{to}: {error}");
         }
     }
 

@@ -13,8 +13,19 @@ pub enum UnscorableReason {
     NoVerdict,
     /// The item itself cannot be judged, for example an empty response.
     BadItem,
-    /// The engine failed on this item.
+    /// The engine failed on this item, and would again.
     EngineFailed,
+    /// The engine gave no answer this time: an endpoint that is away, overloaded or slow. It may another time.
+    EngineUnavailable,
+    /// The endpoint refuses whatever it is asked: its description, the key or the account must be mended.
+    EngineRefused,
+}
+
+impl fmt::Display for UnscorableReason {
+    /// The word that files have for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// A failure, with the detail a person needs to mend it.
@@ -35,7 +46,7 @@ impl Unscorable {
 
 impl fmt::Display for Unscorable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.reason, self.detail)
+        write!(f, "{}: {}", self.reason, self.detail)
     }
 }
 
@@ -43,3 +54,16 @@ impl fmt::Display for Unscorable {
 /// baseline. There is deliberately no default value and no conversion to a number: a failed
 /// judge never becomes a reward of 0 or a label of 0.5.
 pub type Judgement<T> = Result<T, Unscorable>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_called_alike_in_files_and_for_people() {
+        use UnscorableReason::{BadItem, EngineFailed, NoVerdict, PromptTooLong};
+        for reason in [PromptTooLong, NoVerdict, BadItem, EngineFailed] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.to_string());
+        }
+    }
+}

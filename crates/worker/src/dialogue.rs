@@ -103,7 +103,7 @@ impl Dialogue {
                 let tokens = chat.encode(&self.tokenizer, &messages, true);
                 tokens.map_err(|e| PromptError::Refused(e.to_string()))?
             }
-            (None, Prompt::Text(text)) => self.tokenizer.encode_plain(text),
+            (None, Prompt::Text(text)) => self.tokenizer.encode_text(text),
             (None, Prompt::Messages(_)) => return Err(PromptError::Conversation),
         };
         if tokens.is_empty() {
@@ -119,9 +119,9 @@ impl Dialogue {
         Ok(tokens)
     }
 
-    /// Tokens of a given response, with the token that ends a text.
+    /// Tokens of a given response, which goes on from its prompt, with the token that ends a text.
     pub fn response(&self, text: &str) -> Vec<u32> {
-        let mut tokens = self.tokenizer.encode_plain(text);
+        let mut tokens = self.tokenizer.encode_continuation(text);
         tokens.extend(self.tokenizer.eos_ids().first());
         tokens
     }

@@ -2,11 +2,16 @@
 
 use rlaif_clerk::Asked;
 use rlaif_job::Tokens;
-use rlaif_judge::Judge;
+use rlaif_judge::{Identity, Judge};
 use rlaif_service::telemetry;
-use rlaif_types::{Comparison, Item, Judgement, Pair, Rating, UnscorableReason};
+use rlaif_types::{Comparison, Item, Judgement, Pair, Rating, Unscorable, UnscorableReason};
 use rlaif_worker::{Failure, JobResources};
 use tracing::Span;
+
+/// How often more an endpoint is asked at once for what it had no answer to, where it answers others.
+const MORE_ROUNDS: usize = 2;
+/// So many answers that are all no good are no chance: the endpoint cannot answer such questions.
+const NO_CHANCE: usize = 8;
 
 /// Labels pairs, and says what that took.
 pub(crate) fn compare(
@@ -15,7 +20,9 @@ pub(crate) fn compare(
     pairs: &[Pair],
 ) -> Result<(Vec<Judgement<Comparison>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    said(judge, job.clerk().compare(judge, pairs, trace_id.as_deref())?)
+    answers(judge.labeler(), pairs, |pairs| {
+        Ok(job.clerk().compare(judge, pairs, trace_id.as_deref())?)
+    })
 }
 
 /// Rates items, and says what that took.
@@ -25,10 +32,37 @@ pub(crate) fn rate(
     items: &[Item],
 ) -> Result<(Vec<Judgement<Rating>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    said(judge, job.clerk().rate(judge, items, trace_id.as_deref())?)
+    answers(judge.labeler(), items, |items| {
+        Ok(job.clerk().rate(judge, items, trace_id.as_deref())?)
+    })
 }
 
-fn said<T>(judge: &Judge, asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
+/// The answers to `questions`. Those that an endpoint gives no answer to while it answers others are asked again: what
+/// goes back into a job stays unscorable there.
+fn answers<Q: Clone, T>(
+    labeler: &Identity,
+    questions: &[Q],
+    mut ask: impl FnMut(&[Q]) -> Result<Asked<T>, Failure>,
+) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
+    let (mut answers, mut tokens) = said(ask(questions)?)?;
+    for _ in 0..MORE_ROUNDS {
+        let is_away = |place: &usize| is(&answers[*place], UnscorableReason::EngineUnavailable);
+        let away: Vec<usize> = (0..answers.len()).filter(is_away).collect();
+        if away.is_empty() || !answers.iter().any(Result::is_ok) {
+            break;
+        }
+        let again: Vec<Q> = away.iter().map(|place| questions[*place].clone()).collect();
+        let (said, more) = said(ask(&again)?)?;
+        tokens += more;
+        for (place, said) in away.into_iter().zip(said) {
+            answers[place] = said;
+        }
+    }
+    check(labeler, &answers)?;
+    Ok((answers, tokens))
+}
+
+fn said<T>(asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
     if let Some(refused) = asked.refused {
         return Err(Failure::impossible(format!(
             "the labeler stopped at its ceiling (labeler.max_cost and max_tokens of the job, --max-cost and \
@@ -36,17 +70,120 @@ fn said<T>(judge: &Judge, asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens)
         )));
     }
     let answers: Vec<Judgement<T>> = asked.answers.into_iter().flatten().collect();
-    // An endpoint that answers nothing at all is down: another time it may be up.
-    let failure = |answer: &Judgement<T>| answer.as_ref().err().cloned();
-    let failures: Vec<_> = answers.iter().filter_map(failure).collect();
-    let is_down = failures.iter().all(|why| why.reason == UnscorableReason::EngineFailed);
-    if let Some(first) = failures.first()
-        && is_down
-        && failures.len() == answers.len()
-        && !judge.labeler().is_local()
-    {
-        let labeler = judge.labeler();
-        return Err(Failure::Retry(format!("{} at {}: {first}", labeler.name, labeler.place)));
-    }
     Ok((answers, Tokens::new(asked.effort.prompt_tokens, asked.effort.completion_tokens)))
+}
+
+/// # Errors
+/// When it is the endpoint that is at fault, and not single questions.
+fn check<T>(labeler: &Identity, answers: &[Judgement<T>]) -> Result<(), Failure> {
+    if labeler.is_local() {
+        return Ok(());
+    }
+    let first = |reason| answers.iter().find(|answer| is(answer, reason))?.as_ref().err();
+    let told = |why: &Unscorable| format!("{} at {}: {why}", labeler.name, labeler.place);
+    if let Some(why) = first(UnscorableReason::EngineRefused) {
+        return Err(Failure::impossible(format!(
+            "{}; mend the endpoint's file, its key or the account, start the labeler again, then resume the job",
+            told(why)
+        )));
+    }
+    if answers.iter().any(Result::is_ok) {
+        return Ok(());
+    }
+    // An endpoint that answers nothing at all is down: another time it may be up.
+    if let Some(why) = first(UnscorableReason::EngineUnavailable) {
+        return Err(Failure::Retry(told(why)));
+    }
+    let failed = answers.iter().filter(|answer| is(answer, UnscorableReason::EngineFailed)).count();
+    match first(UnscorableReason::EngineFailed) {
+        Some(why) if failed >= NO_CHANCE && failed == answers.len() => Err(Failure::impossible(
+            format!("none of {failed} questions could be answered: {}", told(why)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is<T>(answer: &Judgement<T>, reason: UnscorableReason) -> bool {
+    answer.as_ref().is_err_and(|why| why.reason == reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif_judge::Effort;
+    use rlaif_types::ContentHash;
+
+    fn endpoint() -> Identity {
+        Identity {
+            name: "m".into(),
+            hash: ContentHash::of("m"),
+            parameters: None,
+            place: "http://judge/v1".into(),
+        }
+    }
+
+    fn fails(reason: UnscorableReason) -> Judgement<u32> {
+        Err(Unscorable::new(reason, "said the server"))
+    }
+
+    /// An answer to each question, for a token.
+    fn asked(answers: Vec<Judgement<u32>>) -> Result<Asked<u32>, Failure> {
+        let effort = Effort { prompt_tokens: answers.len(), ..Effort::default() };
+        Ok(Asked { answers: answers.into_iter().map(Some).collect(), effort, refused: None })
+    }
+
+    #[test]
+    fn what_had_no_answer_is_asked_again_alone_while_others_have_theirs() {
+        let mut batches = Vec::new();
+        let questions = [1, 2, 3];
+        let (answered, tokens) = answers(&endpoint(), &questions, |questions: &[u32]| {
+            batches.push(questions.to_vec());
+            let is_first = batches.len() == 1;
+            let answer = |question: &u32| match (is_first, question) {
+                (true, 2) => fails(UnscorableReason::EngineUnavailable),
+                (_, 3) => fails(UnscorableReason::EngineFailed),
+                (_, question) => Ok(*question),
+            };
+            asked(questions.iter().map(answer).collect())
+        })
+        .unwrap();
+        assert_eq!(answered, [Ok(1), Ok(2), fails(UnscorableReason::EngineFailed)]);
+        assert_eq!(batches, [vec![1, 2, 3], vec![2]]);
+        assert_eq!(tokens, Tokens::new(4, 0));
+    }
+
+    #[test]
+    fn one_that_never_has_an_answer_does_not_hold_the_others_up_for_good() {
+        let mut rounds = 0;
+        let (answered, _) = answers(&endpoint(), &[1, 2], |questions: &[u32]| {
+            rounds += 1;
+            let answer = |question: &u32| match question {
+                2 => fails(UnscorableReason::EngineUnavailable),
+                question => Ok(*question),
+            };
+            asked(questions.iter().map(answer).collect())
+        })
+        .unwrap();
+        assert_eq!(answered, [Ok(1), fails(UnscorableReason::EngineUnavailable)]);
+        assert_eq!(rounds, 1 + MORE_ROUNDS);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_down_is_tried_another_time_and_one_that_refuses_ends_the_job() {
+        use UnscorableReason::{BadItem, EngineFailed, EngineRefused, EngineUnavailable};
+        let of = |reasons: &[UnscorableReason]| {
+            let failures: Vec<Judgement<u32>> = reasons.iter().map(|r| fails(*r)).collect();
+            check(&endpoint(), &failures)
+        };
+        assert!(matches!(of(&[EngineUnavailable; 2]), Err(Failure::Retry(_))));
+        let refused = of(&[EngineUnavailable, EngineRefused]).unwrap_err();
+        assert!(matches!(&refused, Failure::Impossible(why) if why.contains("said the server")));
+        // The account may be used up in the middle.
+        let mixed = [Ok(1), fails(EngineRefused)];
+        assert!(matches!(check(&endpoint(), &mixed), Err(Failure::Impossible(_))));
+        // Some have what cannot be answered; all of many have not.
+        assert_eq!(of(&[EngineFailed]), Ok(()));
+        assert_eq!(of(&[BadItem; NO_CHANCE]), Ok(()));
+        assert!(matches!(of(&[EngineFailed; NO_CHANCE]), Err(Failure::Impossible(_))));
+    }
 }

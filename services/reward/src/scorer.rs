@@ -3,7 +3,7 @@
 use crate::normalisation::Normalisation;
 use crate::score::{judge, sequence};
 use rlaif_job::ModelRef;
-use rlaif_models::{LanguageModel, ModelInfo};
+use rlaif_models::{LanguageModel, ModelInfo, Segment};
 use rlaif_types::{ContentHash, Item, Judgement, Unscorable, UnscorableReason};
 use rlaif_worker::{Dialogue, DirectModel, Failure, JobResources, Located};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -92,7 +92,8 @@ impl Scorer {
                         true => &without_end(engine, prompt),
                         false => prompt,
                     };
-                    let mut tokens = engine.tokenizer().encode_with_specials(prompt);
+                    let rendered = Segment { text: prompt.clone(), trusted: true };
+                    let mut tokens = engine.tokenizer().encode_segments(&[rendered]);
                     tokens.extend(dialogue.response(&without_end(engine, response)));
                     checked(engine, &tokens)
                 }

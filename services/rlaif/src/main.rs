@@ -8,6 +8,7 @@ mod memory;
 mod one_process;
 
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -21,10 +22,14 @@ fn main() -> ExitCode {
     if !cli.is_a_service() {
         // As other tools, `rlaif ... | head` ends quietly where nobody reads any more.
         sigpipe::reset();
-        tracing_subscriber::fmt()
+        let log = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::try_from_env("RLAIF_LOG").unwrap_or_else(|_| "warn".into()))
-            .with_writer(std::io::stderr)
-            .init();
+            .with_writer(std::io::stderr);
+        // Colours are for terminals that want them (NO_COLOR), and noise in a file.
+        match std::io::stderr().is_terminal() {
+            true => log.init(),
+            false => log.with_ansi(false).init(),
+        }
     }
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,8 +23,12 @@ class UnscorableReason(StrEnum):
     NO_VERDICT = "no verdict"
     #: The item itself cannot be judged, for example an empty response.
     BAD_ITEM = "bad item"
-    #: The engine failed on this item.
+    #: The engine failed on this item, and would again.
     ENGINE_FAILED = "engine failed"
+    #: The engine gave no answer this time. It may another time.
+    ENGINE_UNAVAILABLE = "engine unavailable"
+    #: The endpoint behind the labeler refuses whatever it is asked.
+    ENGINE_REFUSED = "engine refused"
 
 
 _REASONS: dict[int, UnscorableReason] = {
@@ -32,6 +36,8 @@ _REASONS: dict[int, UnscorableReason] = {
     common_pb2.UNSCORABLE_REASON_NO_VERDICT: UnscorableReason.NO_VERDICT,
     common_pb2.UNSCORABLE_REASON_BAD_ITEM: UnscorableReason.BAD_ITEM,
     common_pb2.UNSCORABLE_REASON_ENGINE_FAILED: UnscorableReason.ENGINE_FAILED,
+    common_pb2.UNSCORABLE_REASON_ENGINE_UNAVAILABLE: UnscorableReason.ENGINE_UNAVAILABLE,
+    common_pb2.UNSCORABLE_REASON_ENGINE_REFUSED: UnscorableReason.ENGINE_REFUSED,
 }
 
 
@@ -54,7 +60,8 @@ class Identity:
     """Which model or template it was."""
 
     name: str
-    #: SHA-256 in lower-case hex: of weights, configuration and tokenizer, or of what a template asks.
+    #: SHA-256 in lower-case hex: of weights, configuration, tokenizer and chat template, or of what a template
+    #: asks.
     hash: str
 
     @classmethod

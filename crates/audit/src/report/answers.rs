@@ -69,7 +69,7 @@ fn failures(audit: &Audit) -> Option<Block> {
     let all = |census: &Census| census.unscorable_by_reason.keys().copied().collect::<Vec<_>>();
     let reasons: BTreeSet<UnscorableReason> =
         audit.arms.iter().flat_map(|arm| all(&arm.census)).collect();
-    let columns: Vec<String> = reasons.iter().map(|reason| format!("{reason:?}")).collect();
+    let columns: Vec<String> = reasons.iter().map(ToString::to_string).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     (!reasons.is_empty()).then(|| {
         by_arm(audit, &columns, |arm| {

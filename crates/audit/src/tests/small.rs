@@ -183,7 +183,7 @@ fn the_report_holds_the_numbers() {
         "| 1. summary: tiny, base, 0-shot | 4 | 50.0 [15.0, 85.0] | 100.0 [34.2, 100.0] | 0.500 |",
         "| colon | 2 | 0 | 50.0 [9.5, 90.5] | n/a | n/a |",
         "| 1. summary: tiny, base, 0-shot | 5 | 5 | 5 | 5 | 20.0 [3.6, 62.4] | 0.900 |",
-        "| arm | PromptTooLong |",
+        "| arm | prompt_too_long |",
     ];
     for row in expected {
         assert!(markdown.contains(row), "{row} is not in\n{markdown}");

@@ -17,7 +17,7 @@ pub use output::{OutputFormat, Unwritable};
 
 use crate::Record;
 use fields::has;
-use rlaif_types::{Preference, Prompt};
+use rlaif_types::{Item, Preference, Prompt};
 use std::fmt;
 
 /// A format that records come in. It is told from the fields of each record, so a file may mix them.
@@ -183,6 +183,43 @@ pub fn preferences_of(record: &Record) -> Result<Vec<Preference>, String> {
             .to_owned()),
     };
     examples_of(record)?.into_iter().map(only_preferences).collect()
+}
+
+/// The prompt of `record`, whatever its format: its `prompt`, or what its responses answer.
+///
+/// # Errors
+/// When it is of no known format, or not what its format asks for.
+pub fn any_prompt_of(record: &Record) -> Result<Prompt, String> {
+    if has(record, "prompt") {
+        return prompt(record, "prompt");
+    }
+    let examples = examples_of(record)?;
+    let first = examples.first().ok_or("all \"completions\" are of one rank")?;
+    Ok(first.prompt().clone())
+}
+
+/// The one response that `record` states, and what it answers.
+///
+/// A `completion` or a `response` beside the `prompt` comes first: what was generated keeps the fields of its
+/// input, which may hold other responses.
+///
+/// # Errors
+/// When it states none, or two.
+pub fn item_of(record: &Record) -> Result<Item, String> {
+    let has_answer = has(record, "completion") || has(record, "response");
+    let example = match has(record, "prompt") && has_answer {
+        true => Some(sft::read_completion(record)?),
+        false => examples_of(record)?.pop(),
+    };
+    match example {
+        Some(Example::Demonstration { prompt, response, .. }) => Ok(Item { prompt, response }),
+        Some(Example::Prompt(_)) => Err("there is no response: expected \"prompt\" with \
+             \"completion\" or \"response\", or \"messages\""
+            .to_owned()),
+        Some(Example::Preference(_)) | None => {
+            Err("there are several responses, and one is asked for".to_owned())
+        }
+    }
 }
 
 /// The demonstration that `record` states: a prompt, and how it is to be answered.

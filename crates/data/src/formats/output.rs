@@ -79,7 +79,6 @@ impl OutputFormat {
     /// # Errors
     /// When the format cannot hold it.
     pub fn write(self, example: &Example, generator: Option<&str>) -> Result<Record, Unwritable> {
-        let misfit = |what: &str| Err(Unwritable::Misfit(format!("{self} {what}")));
         match self {
             Self::Prompts => {
                 Ok(Record::from_iter([("prompt".to_owned(), json!(example.prompt()))]))
@@ -89,7 +88,9 @@ impl OutputFormat {
             }
             _ => match example {
                 Example::Preference(preference) => self.write_preference(preference),
-                _ => misfit("holds pairs of responses"),
+                _ => Err(Unwritable::Misfit(format!(
+                    "this record has not two responses, and {self} holds pairs of them"
+                ))),
             },
         }
     }
@@ -112,7 +113,9 @@ impl OutputFormat {
         let preferred;
         let (prompt, response, author): (&Prompt, &str, Option<&str>) = match example {
             Example::Prompt(_) => {
-                return Err(Unwritable::Misfit(format!("{self} holds responses")));
+                return Err(Unwritable::Misfit(format!(
+                    "this record has a prompt and no response, and {self} holds responses"
+                )));
             }
             Example::Demonstration { prompt, response, generator } => {
                 (prompt, response, generator.as_deref())

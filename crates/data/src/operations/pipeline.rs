@@ -30,6 +30,24 @@ pub struct Pipeline {
     pub skip_bad: bool,
 }
 
+impl Pipeline {
+    /// Whether its parts go together.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), String> {
+        let is_free = self.to.is_some_and(OutputFormat::has_free_order);
+        if self.shuffle_seed.is_some() && !is_free {
+            return Err(
+                "sides can be shuffled only where the format does not say which was chosen: \
+                        write pairs or alpaca-annotations"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+}
+
 /// What became of a dataset's records and examples.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -100,14 +118,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// Begins, for so many parts to write.
     pub(super) fn new(pipeline: &'a Pipeline, parts: usize) -> Result<Self, String> {
-        let is_free = pipeline.to.is_some_and(OutputFormat::has_free_order);
-        if pipeline.shuffle_seed.is_some() && !is_free {
-            return Err(
-                "sides can be shuffled only where the format does not say which was chosen: \
-                        write pairs or alpaca-annotations"
-                    .into(),
-            );
-        }
+        pipeline.check()?;
         let counts = Counts { written: vec![0; parts], ..Counts::default() };
         Ok(Self { pipeline, seen: HashSet::new(), counts })
     }

@@ -58,6 +58,17 @@ pub fn build(file: &Gguf) -> Result<tokenizers::Tokenizer, Error> {
     Ok(tokenizer)
 }
 
+/// Whether a BOS is before every text. llama.cpp, for which these files are made, puts one before Llama 3's also
+/// where the file does not say so.
+pub fn adds_bos(file: &Gguf) -> bool {
+    match file.metadata.get("tokenizer.ggml.add_bos_token") {
+        Some(said) => *said == Value::Int(1),
+        None => {
+            file.metadata.get("tokenizer.ggml.pre").and_then(Value::as_str) == Some("llama-bpe")
+        }
+    }
+}
+
 fn strings<'a>(file: &'a Gguf, key: &str) -> Result<Vec<&'a str>, Error> {
     let values = file.get(key)?.as_array().unwrap_or(&[]);
     let strings: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();

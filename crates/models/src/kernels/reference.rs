@@ -2,7 +2,7 @@
 //! that the CPU kernels are tested against, values and gradients.
 
 use super::AttentionPlan;
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
 /// See [`super::linear`].
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
@@ -13,7 +13,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
     let dtype = x.dtype();
     // Squares are summed in f32 whatever the weights' type: bf16 has 8 bits of mantissa.
-    let x = x.cast(burn::tensor::DType::F32);
+    let x = x.cast(DType::F32);
     let mean_square = (x.clone() * x.clone()).mean_dim(1);
     let normalised = x / (mean_square + eps).sqrt();
     normalised.cast(dtype) * weight.unsqueeze()
@@ -81,9 +81,18 @@ pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, plan: &AttentionPlan)
     );
     // A finite fill keeps the rows of padding, which see no key at all, free of NaN.
     let scores = scores.mask_fill(mask.expand([spans, h, t, l]), -1e9);
-    let weights = activation::softmax(scores, 3);
+    let weights = softmax(scores);
     let out = weights.matmul(keys(v)).swap_dims(1, 2).reshape([spans * t, h * d]);
     out.select(0, indices(back))
+}
+
+/// Over the keys of `[spans, heads, queries, keys]`. In f32 whatever the queries' type, as in transformers'
+/// eager attention: the sum over some hundred keys has no place in 8 bits of mantissa.
+fn softmax(scores: Tensor<4>) -> Tensor<4> {
+    match scores.dtype() {
+        DType::F32 => activation::softmax(scores, 3),
+        dtype => activation::softmax(scores.cast(DType::F32), 3).cast(dtype),
+    }
 }
 
 /// See [`super::token_logprobs`].
@@ -97,6 +106,6 @@ pub fn token_logprobs(
     let targets: Vec<i32> = targets.iter().map(|t| *t as i32).collect();
     let rows = targets.len();
     let index = Tensor::<2, Int>::from_data(TensorData::new(targets, [rows, 1]), &device);
-    let logits = linear(hidden, weight).cast(burn::tensor::DType::F32) * inverse_temperature;
+    let logits = linear(hidden, weight).cast(DType::F32) * inverse_temperature;
     activation::log_softmax(logits, 1).gather(1, index).reshape([rows])
 }

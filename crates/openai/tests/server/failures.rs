@@ -1,7 +1,7 @@
 //! Failures: which are tried again, which are not, and what is said of them.
 
 use crate::{ANSWER, client, endpoint, failed, prompt};
-use rlaif_openai::{Client, Endpoint, Failure, GivenUp, Key, Phase};
+use rlaif_openai::{Client, Endpoint, Error, Failure, GivenUp, Key, Lost, Phase};
 use rlaif_testkit::{Act, ScriptedHttp};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,69 @@ async fn what_may_pass_is_tried_again_and_attempts_are_counted() {
         assert_eq!(requests.len(), 3, "{act:?}");
         assert_eq!(requests[0].body, requests[2].body);
     }
+}
+
+#[tokio::test]
+async fn trouble_behind_a_content_network_or_told_in_words_may_pass() {
+    let told = |code: &str| Act::ok(format!(r#"{{"error": {{"message": "x", "code": {code}}}}}"#));
+    for act in [
+        Act::status(520, "<html>"),
+        Act::status(524, ""),
+        told("\"rate_limit_exceeded\""),
+        told("\"server_error\""),
+        told("\"503\""),
+    ] {
+        let server = ScriptedHttp::start([act.clone(), Act::ok(ANSWER)]).await;
+        let answered = client(&server).next_token(&prompt()).await;
+        assert_eq!(answered.unwrap().provenance.attempts, 2, "{act:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_refuses_everybody_is_told_from_what_refuses_one_question() {
+    let quota = r#"{"error": {"message": "no credit", "code": "insufficient_quota"}}"#;
+    let flagged = r#"{"error": {"message": "your input was flagged", "code": 403}}"#;
+    for (act, refuses_all) in [
+        (Act::status(401, ""), true),
+        (Act::status(402, ""), true),
+        (Act::status(403, r#"{"detail": "not yours"}"#), true),
+        (Act::status(403, flagged), false),
+        (Act::status(404, ""), true),
+        (Act::status(429, quota), true),
+        (Act::ok(quota), true),
+        (Act::status(429, OVERLOADED), false),
+        (Act::status(503, ""), false),
+        (Act::status(400, ""), false),
+        (Act::ok("{}"), false),
+    ] {
+        let server = ScriptedHttp::start([act.clone()]).await;
+        let error = client(&server).next_token(&prompt()).await.unwrap_err();
+        assert_eq!(error.is_refusal(), refuses_all, "{act:?}");
+    }
+}
+
+#[tokio::test]
+async fn attempts_without_an_answer_are_charged_where_the_server_may_have_worked() {
+    let lost = |error: Error| match error {
+        Error::Failed(call) => call.lost,
+        other => panic!("{other}"),
+    };
+    // An answer that is no good, whose price is known.
+    let mute = ANSWER.replace("\"logprobs\": {\"content\"", "\"unasked\": {\"content\"");
+    let server = ScriptedHttp::start([Act::ok(mute)]).await;
+    let error = client(&server).next_token(&prompt()).await.unwrap_err();
+    let told = Lost { prompt_tokens: 40, completion_tokens: 1, cached_tokens: 32 };
+    assert_eq!(lost(error), told);
+    // Two answers of unknown price, before a good one: the prompt's 17 bytes are about five tokens.
+    let torn = Act::CutOff(ANSWER.as_bytes()[..40].to_vec());
+    let server = ScriptedHttp::start([torn.clone(), torn, Act::ok(ANSWER)]).await;
+    let answered = client(&server).next_token(&prompt()).await.unwrap();
+    let guessed = Lost { prompt_tokens: 2 * 5, completion_tokens: 2, cached_tokens: 0 };
+    assert_eq!(answered.provenance.lost, guessed);
+    // Who answers that something is wrong has not worked.
+    let server = ScriptedHttp::start([Act::status(503, OVERLOADED)]).await;
+    let error = client(&server).next_token(&prompt()).await.unwrap_err();
+    assert_eq!(lost(error), Lost::default());
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ fn prompt() -> Prompt {
 /// How a call failed: after how many attempts, why, and why there was no further one.
 fn failed(error: Error) -> (u32, Failure, GivenUp) {
     match error {
-        Error::Failed { attempts, failure, given_up, .. } => (attempts, failure, given_up),
+        Error::Failed(call) => (call.attempts, call.failure, call.given_up),
         other => panic!("{other}"),
     }
 }

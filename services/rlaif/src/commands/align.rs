@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
 use rlaif_audit::{self as audit, Answer, Arm, Audit, Options, document};
 use rlaif_clerk::Clerk;
-use rlaif_data::{Reader, preferences_of, shuffle_sides, write_atomic};
+use rlaif_data::{Reader, check_writable, preferences_of, shuffle_sides, write_atomic};
 use rlaif_judge::{Engine, Judge};
 use rlaif_template::{Asking, Choice, Kind, Reasoning, Template};
 use rlaif_types::{Comparison, ContentHash, Judgement, Money, Pair, Preference, Price};
@@ -132,6 +132,15 @@ pub fn run(args: Args) -> Result<()> {
              or --shots 2 --random-exemplars"
         );
     }
+    if args.random_exemplars && args.shots.iter().all(|shots| *shots == 0) {
+        bail!("--random-exemplars draws none with --shots 0: add --shots 2");
+    }
+    // What would be found out only after everything was asked.
+    let options = Options { seed: args.seed, mass_floor: args.mass_floor };
+    options.check()?;
+    for path in [&args.out, &args.json].into_iter().flatten() {
+        check_writable(path)?;
+    }
     let tasks = args.tasks.iter().map(|task| args.pairs(task)).collect::<Result<Vec<_>>>()?;
     let cells = args.cells()?;
     let mut labelers = Labelers::new(&args.labelers);
@@ -145,7 +154,7 @@ pub fn run(args: Args) -> Result<()> {
             arms.push(arm.with_context(|| format!("{name}, {}", cell.template.name))?);
         }
     }
-    let audit = Audit::of(&arms, Options { seed: args.seed, mass_floor: args.mass_floor })?;
+    let audit = Audit::of(&arms, options)?;
     args.report(&audit)
 }
 
@@ -191,6 +200,14 @@ impl Args {
         for (index, task) in self.tasks.iter().enumerate() {
             for name in &self.templates {
                 let Some(name) = fitting(name, &task.name) else { continue };
+                let is_known = Template::built_in_names().any(|known| known == name);
+                if !is_known && !name.ends_with(".toml") {
+                    let task = &task.name;
+                    bail!(
+                        "there is no template {name:?} for the task {task:?}: give it one by --template \
+                         FILE.toml, or call the task as the templates of `rlaif templates list` begin"
+                    );
+                }
                 let template = Template::load(&name)?;
                 if template.kind != Kind::Compare {
                     bail!("template {name} is for {}, not for comparing", template.kind.describe());
@@ -223,7 +240,10 @@ impl Args {
         };
         let way = |shots: usize, reasoning: &Option<Reasoning>| Asking {
             shots,
-            exemplars: if self.random_exemplars { Choice::Random } else { Choice::First },
+            exemplars: match self.random_exemplars && shots > 0 {
+                true => Choice::Random,
+                false => Choice::First,
+            },
             // Exemplars show what is to be written.
             exemplar_rationales: reasoning.is_some() && shots > 0,
             reasoning: reasoning.clone(),

@@ -9,28 +9,28 @@ pub struct AskingArgs {
     /// Exemplars shown first; the built-in templates for comparisons have eight.
     #[arg(long, default_value_t = 0)]
     shots: usize,
-    /// Draw the exemplars anew for every question, instead of the template's first ones.
+    /// With --shots: draw the exemplars anew for every question, instead of the template's first ones.
     #[arg(long)]
     random_exemplars: bool,
-    /// Show the exemplars' rationales, too.
+    /// With --shots: show the exemplars' rationales, too.
     #[arg(long)]
     exemplar_rationales: bool,
     /// Ask for a rationale before the verdict (chain of thought).
     #[arg(long)]
     cot: bool,
-    /// Longest rationale, in tokens.
+    /// With --cot: longest rationale, in tokens.
     #[arg(long, default_value_t = Reasoning::default().max_tokens, requires = "cot")]
     max_rationale_tokens: usize,
-    /// Rationales for each order, over which the verdict is averaged (self-consistency).
+    /// With --cot: rationales for each order, over which the verdict is averaged (self-consistency).
     #[arg(long, default_value_t = Reasoning::default().samples, requires = "cot")]
     samples: usize,
-    /// Temperature of the rationales; 0 takes the most likely token.
+    /// With --cot: temperature of the rationales; 0 takes the most likely token.
     #[arg(long, default_value_t = Reasoning::default().temperature, requires = "cot")]
     temperature: f32,
-    /// Draw rationales from the k most likely tokens only; 0 from all.
+    /// With --cot: draw rationales from the k most likely tokens only; 0 from all.
     #[arg(long, default_value_t = Reasoning::default().top_k, requires = "cot")]
     top_k: usize,
-    /// Keep each order's probability within [CLAMP, 1 - CLAMP] (Constitutional AI: 0.4).
+    /// With --cot: keep each order's probability within [CLAMP, 1 - CLAMP] (Constitutional AI: 0.4).
     #[arg(long, requires = "cot")]
     clamp: Option<f64>,
     /// Less probability than this for all verdicts together makes a judgement unscorable.
@@ -58,6 +58,25 @@ impl AskingArgs {
             reasoning: self.cot.then_some(reasoning),
             min_verdict_mass: self.min_verdict_mass,
             seed: self.seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command;
+
+    #[test]
+    fn an_option_that_needs_a_rationale_says_so() {
+        let command = AskingArgs::augment_args(Command::new("asking"));
+        let options = command.get_arguments().filter(|option| option.get_action().takes_values());
+        for option in options {
+            let name = format!("--{}", option.get_long().unwrap());
+            let alone = ["asking".to_owned(), format!("{name}=1")];
+            let needs_more = command.clone().try_get_matches_from(alone).is_err();
+            let help = option.get_help().unwrap().to_string();
+            assert_eq!(needs_more, help.starts_with("With --cot"), "{name}: {help}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::jsonl::JsonlArgs;
 use super::model::ModelArgs;
 use anyhow::{Context, Result, bail};
-use rlaif_data::{Record, prompt_of};
+use rlaif_data::{Record, any_prompt_of};
 use rlaif_models::{GenerateRequest, LanguageModel, Sampling};
 use rlaif_types::{Message, Prompt, Role};
 use serde_json::json;
@@ -11,10 +11,10 @@ use serde_json::json;
 /// Draw pairs whose better response is known: RLCD, reinforcement learning from contrastive distillation
 /// (Yang et al. 2023, 2307.12950).
 ///
-/// A chat model answers each prompt twice, once asked to answer well and once to answer badly. {"prompt"} in;
-/// {"prompt", "chosen", "rejected"} out, which `rlaif data` reads and a job learns from as given preferences
-/// (data.preferences). What was added to the prompts is in "contrast", not in "prompt". A prompt to which
-/// both answers are equal, or one is empty, is left out.
+/// A chat model answers each prompt twice, once asked to answer well and once to answer badly. {"prompt"} in,
+/// or any other format; {"prompt", "chosen", "rejected"} out, which `rlaif data` reads and a job learns from
+/// as given preferences (data.preferences). What was added to the prompts is in "contrast", not in "prompt".
+/// A prompt to which both answers are equal, or one is empty, is left out.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     rlaif contrast --model smollm2-135m-instruct --in prompts.jsonl --out pairs.jsonl --max-new-tokens 48")]
@@ -55,7 +55,7 @@ pub fn run(args: Args) -> Result<()> {
     let template = template
         .context("this model has no chat template: it cannot be asked to answer well or badly")?;
     let parse = |index, record: Record| {
-        let prompt = prompt_of(&record)?;
+        let prompt = any_prompt_of(&record)?;
         let sampling = Sampling {
             max_new_tokens: args.max_new_tokens,
             min_new_tokens: 1,

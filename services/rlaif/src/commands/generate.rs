@@ -3,15 +3,15 @@
 use super::jsonl::JsonlArgs;
 use super::model::ModelArgs;
 use anyhow::{Context, Result, bail};
-use rlaif_data::{Record, prompt_of};
+use rlaif_data::{Record, any_prompt_of};
 use rlaif_models::{GenerateRequest, LanguageModel, Sampling};
 use rlaif_types::{Message, Prompt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Continue prompts and report each token with its log-probability.
 ///
-/// {"prompt"} in (a string, or messages with --chat), the same with "completion", "token_ids" and
-/// "logprobs" out.
+/// {"prompt"} in (a string, or messages with --chat), or any other format, whose prompt is then written as
+/// "prompt"; the same with "completion", "token_ids" and "logprobs" out. `rlaif rate` reads it.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     echo '{\"prompt\":\"Once upon a time\"}' | rlaif generate --model model.gguf --max-new-tokens 48 --temperature 0")]
@@ -54,10 +54,15 @@ pub fn run(args: Args) -> Result<()> {
         bail!("--stop needs a text: an empty one would stop every completion at once");
     }
     let engine = args.model.start()?;
-    let parse = |index, record: Record| {
-        let prompt = encode(&engine, &prompt_of(&record)?, args.chat).map_err(|e| e.to_string())?;
-        if prompt.is_empty() {
+    let parse = |index, mut record: Record| {
+        let prompt = any_prompt_of(&record)?;
+        let tokens = encode(&engine, &prompt, args.chat).map_err(|e| e.to_string())?;
+        if tokens.is_empty() {
             return Err("\"prompt\" is empty".into());
+        }
+        // Whoever reads the completion finds beside it what it continues.
+        if record.get("prompt").is_none_or(Value::is_null) {
+            record.insert("prompt".into(), json!(prompt));
         }
         let sampling = Sampling {
             max_new_tokens: args.max_new_tokens,
@@ -72,7 +77,7 @@ pub fn run(args: Args) -> Result<()> {
             stop_texts: args.stop.clone(),
             seed: args.seed + index as u64,
         };
-        Ok((record, GenerateRequest::new(prompt, sampling)))
+        Ok((record, GenerateRequest::new(tokens, sampling)))
     };
     args.jsonl.process(parse, |records| {
         let requests = records.iter().map(|(_, request)| request.clone()).collect();
@@ -92,7 +97,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn encode(engine: &dyn LanguageModel, prompt: &Prompt, chat: bool) -> Result<Vec<u32>> {
     match prompt {
-        Prompt::Text(text) if !chat => Ok(engine.tokenizer().encode_plain(text)),
+        Prompt::Text(text) if !chat => Ok(engine.tokenizer().encode_text(text)),
         prompt => {
             let template = engine.chat_template().context(
                 "this model has no chat template: give the prompt as a string, without --chat",

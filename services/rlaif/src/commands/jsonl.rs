@@ -3,6 +3,7 @@
 use super::files::Files;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use rlaif_data::{Reader, Record};
 use std::fs::File;
@@ -22,8 +23,21 @@ pub struct JsonlArgs {
     pub input: PathBuf,
 
     /// Output, one JSON object a line; - is standard output.
-    #[arg(long = "out", value_name = "FILE", default_value = "-")]
+    #[arg(long = "out", value_name = "FILE", default_value = "-",
+        value_parser = PathBufValueParser::new().try_map(not_a_container))]
     pub output: PathBuf,
+}
+
+/// A name under which lines of JSON are no surprise.
+fn not_a_container(path: PathBuf) -> Result<PathBuf, String> {
+    match path.extension().is_some_and(|e| e == "parquet" || e == "gz") {
+        false => Ok(path),
+        true => {
+            Err("this command writes JSON lines: name a .jsonl, and make the other of it with \
+                     `rlaif data convert`"
+                .to_owned())
+        }
+    }
 }
 
 /// Records to write, and whether the next ones are to be worked on.

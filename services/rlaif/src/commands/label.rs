@@ -5,7 +5,7 @@ use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use super::routing::{Routing, RoutingArgs, Source};
 use crate::labeling::{
-    ClerkArgs, Fate, Fates, Labelers, LabelersArgs, RunReport, Sampling, describe_spent,
+    ClerkArgs, Fate, Fates, Labelers, LabelersArgs, RunReport, Sampling, Standing, describe_spent,
 };
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
@@ -25,7 +25,8 @@ use std::thread;
 /// with two responses, such as TRL pairs {"prompt", "chosen", "rejected"}, of which the chosen one is A.
 /// Out comes a TRL preference with "soft_label" (probability that A is better), "label_id" and both
 /// orders' log-probabilities. What people chose is kept as "human_label". A pair that cannot be judged comes
-/// out with "unscorable" and no verdict. Several models are a panel.
+/// out with "unscorable" and no verdict. A run ends with an error where the labeler refuses to answer, or could
+/// judge none of the first pairs. Several models are a panel.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     echo '{\"prompt\":\"What is 2+2?\",\"response_a\":\"4\",\"response_b\":\"5\"}' | \
@@ -129,7 +130,7 @@ fn estimate(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
 fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let mut routing = Routing::open(&args.routing)?;
     let mut report = args.report.as_ref().map(|_| RunReport::of(bench.panel.members()));
-    let (mut fates, mut refused) = (Fates::default(), None);
+    let (mut fates, mut standing, mut refused) = (Fates::default(), Standing::new("pairs"), None);
     let parse = |_, record| Ok((pair_of(&record)?, record));
     args.jsonl.process_until(parse, |records| {
         let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
@@ -143,10 +144,12 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
             }
             let fate = match routing.label(&said.together, &said.label_id) {
                 Err(unscorable) => {
+                    standing.failed(&unscorable);
                     written.push(unscorable_record(record, pair, &unscorable));
                     Fate::Unscorable
                 }
                 Ok((label, source)) => {
+                    standing.judged();
                     let mut record = bench.record(record, pair, label, &said);
                     record.insert("label_source".into(), json!(source));
                     let kept = routing.route(label, source, record)?;
@@ -164,12 +167,12 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
             }
         }
         refused = refusal;
-        Ok(match refused {
-            Some(_) => Step::Break(written),
-            None => Step::Continue(written),
+        Ok(match refused.is_some() || standing.is_hopeless() {
+            true => Step::Break(written),
+            false => Step::Continue(written),
         })
     })?;
-    if refused.is_none() {
+    if refused.is_none() && !standing.is_hopeless() {
         routing.warn_of_unused_answers();
     }
     routing.close()?;
@@ -177,15 +180,13 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
         report.write(path, &fates, args.asking.asking().seed, &describe_spent(clerk))?;
     }
     eprintln!("{fates}");
-    if fates.unscorable > 0 {
-        tracing::warn!("pairs that could not be judged: {}; see \"unscorable\"", fates.unscorable);
-    }
+    standing.warn();
     if args.clerk.keeps_account() {
         eprintln!("spent, with earlier runs of this ledger: {}", describe_spent(clerk));
     }
     match refused {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
-        None => Ok(()),
+        None => standing.conclude(),
     }
 }
 

@@ -7,7 +7,7 @@ use rlaif_data::text_of;
 use rlaif_models::{Answer, Ask, LanguageModel, ScoreRequest};
 use serde_json::json;
 
-/// Log-probabilities of a text's tokens, from the second on; no special tokens are added.
+/// Log-probabilities of a text's tokens, from the second on; a BOS is the first where the model has one.
 ///
 /// {"text"} in, the same with "token_ids" and "logprobs" out.
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ pub fn run(args: Args) -> Result<()> {
     let engine = args.model.start()?;
     let tokenizer = engine.tokenizer().clone();
     let parse = |_, record| {
-        let tokens = tokenizer.encode_plain(&text_of(&record)?);
+        let tokens = tokenizer.encode_text(&text_of(&record)?);
         if tokens.is_empty() { Err("\"text\" is empty".into()) } else { Ok((record, tokens)) }
     };
     args.jsonl.process(parse, |records| {

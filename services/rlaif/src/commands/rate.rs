@@ -3,9 +3,9 @@
 use super::asking::AskingArgs;
 use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
-use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, Sampling};
+use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, Sampling, Standing};
 use anyhow::{Result, bail};
-use rlaif_data::{Record, prompt_of, response_of};
+use rlaif_data::{Record, item_of};
 use rlaif_judge::Judge;
 use rlaif_template::Template;
 use rlaif_types::Item;
@@ -13,9 +13,9 @@ use serde_json::json;
 
 /// Rate responses: expected score from 1 to 10, or the weighted answers to a rubric's questions.
 ///
-/// {"prompt", "response"} in; out the same with "score", "reward" (the score rescaled to [-1, 1])
-/// and "answers" (log-probabilities and distribution of the verdicts). A response that cannot be
-/// judged comes out with "unscorable" and no score.
+/// {"prompt", "response"} in, or any other format with one response, such as what `rlaif generate` writes;
+/// out the same with "score", "reward" (the score rescaled to [-1, 1]) and "answers" (log-probabilities and
+/// distribution of the verdicts). A response that cannot be judged comes out with "unscorable" and no score.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     echo '{\"prompt\":\"Say hello\",\"response\":\"Hello!\"}' | \
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     let parse = |_, record: Record| Ok((item_of(&record)?, record));
-    let (mut unscorable_count, mut refused) = (0, None);
+    let (mut standing, mut refused) = (Standing::new("responses"), None);
     args.jsonl.process_until(parse, |records| {
         let items: Vec<Item> = records.iter().map(|(item, _)| item.clone()).collect();
         let asked = clerk.rate(&judge, &items, None)?;
@@ -76,13 +76,14 @@ pub fn run(args: Args) -> Result<()> {
             }
             match rating {
                 Ok(rating) => {
+                    standing.judged();
                     record.insert("score".into(), json!(rating.score));
                     record.insert("reward".into(), json!(rating.reward));
                     record.insert("answers".into(), json!(rating.answers));
                     record.insert("label_id".into(), json!(judge.rating_id(item)));
                 }
                 Err(unscorable) => {
-                    unscorable_count += 1;
+                    standing.failed(&unscorable);
                     record.insert("unscorable".into(), json!(unscorable));
                 }
             }
@@ -92,22 +93,14 @@ pub fn run(args: Args) -> Result<()> {
             written.push(record);
         }
         refused = asked.refused;
-        Ok(match refused {
-            Some(_) => Step::Break(written),
-            None => Step::Continue(written),
+        Ok(match refused.is_some() || standing.is_hopeless() {
+            true => Step::Break(written),
+            false => Step::Continue(written),
         })
     })?;
-    if unscorable_count > 0 {
-        tracing::warn!(
-            "responses that could not be judged: {unscorable_count}; see \"unscorable\""
-        );
-    }
+    standing.warn();
     match refused {
         Some(refused) => bail!("stopped at the ceiling: {refused}"),
-        None => Ok(()),
+        None => standing.conclude(),
     }
-}
-
-fn item_of(record: &Record) -> Result<Item, String> {
-    Ok(Item { prompt: prompt_of(record)?, response: response_of(record)? })
 }

@@ -8,6 +8,7 @@ mod labelers;
 mod observed;
 mod questions;
 mod run_report;
+mod standing;
 
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
@@ -15,3 +16,4 @@ pub use fates::{Fate, Fates};
 pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, identity, observation};
 pub use run_report::{RunReport, write};
+pub use standing::Standing;

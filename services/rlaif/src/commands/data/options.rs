@@ -1,7 +1,7 @@
 //! Options for what is done to each record.
 
 use crate::commands::files::Files;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use rlaif_data::{Filter, OutputFormat, Pipeline, PromptSet, Reader};
 use rlaif_types::Confidence;
 use std::collections::BTreeSet;
@@ -78,7 +78,7 @@ impl PipelineArgs {
             response_chars: self.min_response_chars..=most(self.max_response_chars),
             confidence: (!places.is_empty()).then_some(places),
         };
-        Ok(Pipeline {
+        let pipeline = Pipeline {
             to: self.to,
             filter,
             excluded: excluded.unwrap_or_default(),
@@ -86,6 +86,9 @@ impl PipelineArgs {
             shuffle_seed: self.shuffle_sides,
             generator: self.generator,
             skip_bad: self.skip_bad,
-        })
+        };
+        // It is the only part that can contradict another.
+        pipeline.check().map_err(|what| anyhow!("--shuffle-sides: {what} (--to)"))?;
+        Ok(pipeline)
     }
 }

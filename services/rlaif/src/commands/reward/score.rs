@@ -4,18 +4,18 @@ use super::trained::Trained;
 use crate::commands::jsonl::JsonlArgs;
 use crate::commands::model::ModelArgs;
 use anyhow::Result;
-use rlaif_data::{Record, pair_of, prompt_of, response_of};
+use rlaif_data::{Record, item_of, pair_of};
 use rlaif_types::{Item, Judgement};
 use serde_json::json;
 
 /// Score responses, or both responses of pairs, with a reward model.
 ///
-/// {"prompt", "response"} in; out the same with "reward". Pairs in any format that `rlaif data` reads; out
-/// the same with "reward_a", "reward_b" and "prefers_a", the model's probability that A is better. A is the
-/// first response, where one is named the chosen one. Rewards have mean 0 and variance 1 over the responses
-/// that the model was trained on, where its folder holds a normalisation.json, as the service's have; the
-/// probability is of the outputs before that. What cannot be scored comes out with "unscorable" and no
-/// reward.
+/// {"prompt", "response"} in, or any other format with one response; out the same with "reward". Pairs in any
+/// format that `rlaif data` reads; out the same with "reward_a", "reward_b" and "prefers_a", the model's
+/// probability that A is better. A is the first response, where one is named the chosen one. Rewards have
+/// mean 0 and variance 1 over the responses that the model was trained on, where its folder holds a
+/// normalisation.json, as the service's have; the probability is of the outputs before that. What cannot be
+/// scored comes out with "unscorable" and no reward.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     rlaif reward score --model rm --in pairs.jsonl --out scored.jsonl")]
@@ -85,10 +85,10 @@ fn parse(_: usize, record: Record) -> Result<Asked, String> {
         Ok(pair) => [pair.response_a, pair.response_b]
             .map(|response| Item { prompt: pair.prompt.clone(), response })
             .to_vec(),
-        Err(_) if record.contains_key("response") => {
-            vec![Item { prompt: prompt_of(&record)?, response: response_of(&record)? }]
-        }
-        Err(why) => return Err(why + ", or \"response\""),
+        Err(why) => match item_of(&record) {
+            Ok(item) => vec![item],
+            Err(other) => return Err(format!("no pair ({why}), and no response ({other})")),
+        },
     };
     Ok(Asked { record, items })
 }

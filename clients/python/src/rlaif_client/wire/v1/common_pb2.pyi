@@ -62,7 +62,11 @@ class _UnscorableReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unsc
     UNSCORABLE_REASON_BAD_ITEM: _UnscorableReason.ValueType  # 3
     """The item itself cannot be judged, for example an empty response."""
     UNSCORABLE_REASON_ENGINE_FAILED: _UnscorableReason.ValueType  # 4
-    """The engine failed on this item."""
+    """The engine failed on this item, and would again."""
+    UNSCORABLE_REASON_ENGINE_UNAVAILABLE: _UnscorableReason.ValueType  # 5
+    """The engine gave no answer this time: an endpoint that is away, overloaded or slow. It may another time."""
+    UNSCORABLE_REASON_ENGINE_REFUSED: _UnscorableReason.ValueType  # 6
+    """The endpoint refuses whatever it is asked: its description, the key or the account must be mended."""
 
 class UnscorableReason(_UnscorableReason, metaclass=_UnscorableReasonEnumTypeWrapper):
     """Why a judgement has no value."""
@@ -76,7 +80,11 @@ UNSCORABLE_REASON_NO_VERDICT: UnscorableReason.ValueType  # 2
 UNSCORABLE_REASON_BAD_ITEM: UnscorableReason.ValueType  # 3
 """The item itself cannot be judged, for example an empty response."""
 UNSCORABLE_REASON_ENGINE_FAILED: UnscorableReason.ValueType  # 4
-"""The engine failed on this item."""
+"""The engine failed on this item, and would again."""
+UNSCORABLE_REASON_ENGINE_UNAVAILABLE: UnscorableReason.ValueType  # 5
+"""The engine gave no answer this time: an endpoint that is away, overloaded or slow. It may another time."""
+UNSCORABLE_REASON_ENGINE_REFUSED: UnscorableReason.ValueType  # 6
+"""The endpoint refuses whatever it is asked: its description, the key or the account must be mended."""
 Global___UnscorableReason: _TypeAlias = UnscorableReason  # noqa: Y015
 
 class _DataType:
@@ -362,7 +370,7 @@ class ModelIdentity(_message.Message):
     name: _builtins.str
     """Name for people."""
     hash: _builtins.str
-    """SHA-256 of weights, configuration and tokenizer, in lower-case hex."""
+    """SHA-256 of weights, configuration, tokenizer and chat template, in lower-case hex."""
     def __init__(
         self,
         *,

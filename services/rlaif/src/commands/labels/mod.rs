@@ -1,19 +1,19 @@
 //! `rlaif labels`: what a ledger of labels holds.
 
+mod reaggregate;
+
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
-use rlaif_ledger::{
-    Answer, Combine, Entry, Error, Filter, Orders, Outcomes, PanelLabel, Question, Reader, Rule,
-    Samples,
-};
+use rlaif_ledger::{Answer, Entry, Error, Filter, Outcomes, PanelLabel, Question, Reader, Setup};
 use rlaif_types::{LabelId, Rationale, SoftLabel};
-use serde_json::json;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Characters of an id that are shown.
 const ID_WIDTH: usize = 12;
+
+/// How the way of asking is called that asks for the verdict straight away, without anything besides.
+const PLAIN: &str = "plain";
 
 /// List the labels of a ledger, show all of one, add up what they cost, or make them again by another
 /// rule without asking again. Reading is possible while a run writes.
@@ -22,7 +22,7 @@ const ID_WIDTH: usize = 12;
     rlaif labels list --ledger labels.db --margin 0.05\n  \
     rlaif labels show 3f9a61 --ledger labels.db\n  \
     rlaif labels stats --ledger labels.db\n  \
-    rlaif labels reaggregate --ledger labels.db --combine vote > votes.jsonl")]
+    rlaif labels reaggregate --ledger labels.db --asking plain --combine vote > votes.jsonl")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -37,8 +37,9 @@ enum Action {
     Show(Show),
     /// What was spent on what.
     Stats(Stats),
-    /// Labels by another rule, from the verdicts on record: one JSON object a line.
-    Reaggregate(Reaggregate),
+    /// Labels by another rule, from the verdicts on record: one JSON object a line. They are of one model, one
+    /// template and one way of asking: choose where the ledger has several.
+    Reaggregate(reaggregate::Args),
 }
 
 #[derive(clap::Args)]
@@ -56,6 +57,10 @@ struct Selection {
     /// By this template: its name, or how its hash begins.
     #[arg(long)]
     template: Option<String>,
+    /// Asked in this way: "plain" for the verdict straight away, else how the hash of exemplars, rationales and all
+    /// else begins ("asking_hash" of a label).
+    #[arg(long, value_name = "WAY")]
+    asking: Option<String>,
     /// Recorded within this time: 30m, 2h, 7d.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
@@ -68,7 +73,27 @@ struct Selection {
 }
 
 impl Selection {
-    fn filter(self, outcomes: Outcomes) -> Filter {
+    /// The selected entries, oldest first.
+    fn entries<'a>(
+        &'a self,
+        reader: &'a Reader,
+        outcomes: Outcomes,
+    ) -> impl Iterator<Item = Result<Entry, Error>> + 'a {
+        reader.entries(self.filter(outcomes)).filter(move |entry| match entry {
+            Ok(entry) => self.is_asked_so(&entry.setup),
+            Err(_) => true,
+        })
+    }
+
+    fn is_asked_so(&self, setup: &Setup) -> bool {
+        match (self.asking.as_deref(), setup.asking()) {
+            (None, _) => true,
+            (Some(way), None) => way == PLAIN,
+            (Some(way), Some(hash)) => hash.as_str().starts_with(way),
+        }
+    }
+
+    fn filter(&self, outcomes: Outcomes) -> Filter {
         let since_ms = self.since.map(|since| {
             let at = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
             let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -76,8 +101,8 @@ impl Selection {
         });
         Filter {
             outcomes,
-            model: self.model,
-            template: self.template,
+            model: self.model.clone(),
+            template: self.template.clone(),
             since_ms,
             verdict_mass_below: self.verdict_mass_below,
             margin: self.margin,
@@ -116,80 +141,21 @@ struct Stats {
     json: bool,
 }
 
-#[derive(clap::Args)]
-struct Reaggregate {
-    #[command(flatten)]
-    source: Source,
-    #[command(flatten)]
-    selection: Selection,
-    /// How probabilities become one.
-    #[arg(long, value_enum, default_value = "mean")]
-    combine: CombineArg,
-    /// The order that counts.
-    #[arg(long, value_enum, default_value = "both")]
-    order: OrderArg,
-    /// The first sample of each order alone.
-    #[arg(long)]
-    first_sample: bool,
-    /// Divides the log-odds of each verdict: above 1 labels are softer.
-    #[arg(long, default_value_t = 1.0)]
-    temperature: f64,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum CombineArg {
-    /// Mean of the distributions.
-    Mean,
-    /// Mean of the log-odds.
-    LogOdds,
-    /// Each verdict is a vote.
-    Vote,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum OrderArg {
-    /// Both, with equal weight.
-    Both,
-    /// A shown first.
-    Ab,
-    /// B shown first.
-    Ba,
-}
-
-impl Reaggregate {
-    fn rule(&self) -> Rule {
-        Rule {
-            combine: match self.combine {
-                CombineArg::Mean => Combine::Mean,
-                CombineArg::LogOdds => Combine::LogOdds,
-                CombineArg::Vote => Combine::Vote,
-            },
-            orders: match self.order {
-                OrderArg::Both => Orders::Both,
-                OrderArg::Ab => Orders::Ab,
-                OrderArg::Ba => Orders::Ba,
-            },
-            samples: if self.first_sample { Samples::First } else { Samples::All },
-            temperature: self.temperature,
-        }
-    }
-}
-
 pub fn run(args: Args) -> Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     match args.action {
-        Action::List(args) => list(args, &mut out)?,
+        Action::List(args) => list(&args, &mut out)?,
         Action::Show(args) => show(&args, &mut out)?,
         Action::Stats(args) => stats(&args, &mut out)?,
-        Action::Reaggregate(args) => reaggregate(args, &mut out)?,
+        Action::Reaggregate(args) => reaggregate::run(&args, &mut out)?,
     }
     out.flush().context("writing output")
 }
 
-fn list(args: List, out: &mut impl Write) -> Result<()> {
+fn list(args: &List, out: &mut impl Write) -> Result<()> {
     let reader = Reader::open(&args.source.ledger)?;
     let outcomes = if args.unscorable { Outcomes::Unscorable } else { Outcomes::Labels };
-    for entry in reader.entries(args.selection.filter(outcomes)) {
+    for entry in args.selection.entries(&reader, outcomes) {
         let entry = entry?;
         if args.json {
             write_json(out, &entry)?;
@@ -199,10 +165,11 @@ fn list(args: List, out: &mut impl Write) -> Result<()> {
         let Entry { setup, .. } = &entry;
         writeln!(
             out,
-            "{id}  {}  {:<24} {:<24} {}",
+            "{id}  {}  {:<24} {:<24} {:<12}  {}",
             time(entry.created_at_ms),
             setup.model,
             setup.template,
+            asking(setup),
             outcome(&entry)
         )?;
     }
@@ -275,7 +242,7 @@ fn show_attempt(entry: &Entry, out: &mut impl Write) -> Result<()> {
     let (model, template) = (setup.model_hash.short(), setup.template_hash.short());
     writeln!(out, "  labeler   {} ({model}) at {}", setup.model, setup.engine)?;
     writeln!(out, "  template  {} ({template})", setup.template)?;
-    writeln!(out, "  options   {}", setup.options)?;
+    writeln!(out, "  asking    {}, {}", asking(setup), setup.options)?;
     writeln!(
         out,
         "  cost      {}: {} tokens read ({} cached), {} written, {} ms, {} tries",
@@ -359,31 +326,9 @@ fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn reaggregate(args: Reaggregate, out: &mut impl Write) -> Result<()> {
-    let rule = args.rule();
-    let reader = Reader::open(&args.source.ledger)?;
-    for entry in reader.entries(args.selection.filter(Outcomes::Labels)) {
-        let entry = entry?;
-        let (Question::Compare(pair), Ok(Answer::Comparison(comparison))) =
-            (&entry.question, &entry.outcome)
-        else {
-            continue;
-        };
-        let mut record = json!({
-            "label_id": entry.label_id,
-            "prompt": pair.prompt,
-            "response_a": pair.response_a,
-            "response_b": pair.response_b,
-            "recorded_soft_label": comparison.label,
-        });
-        // What a rule cannot combine has no label, rather than a neutral one.
-        match rule.label(comparison) {
-            Ok(label) => record["soft_label"] = json!(label),
-            Err(why) => record["unscorable"] = json!(why),
-        }
-        write_json(out, &record)?;
-    }
-    Ok(())
+/// How the way of asking is called: as `--asking` takes it.
+fn asking(setup: &Setup) -> String {
+    setup.asking().map_or(PLAIN.to_owned(), |hash| hash.short().to_owned())
 }
 
 fn outcome(entry: &Entry) -> String {
