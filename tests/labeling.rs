@@ -529,6 +529,17 @@ fn a_run_says_where_its_pairs_went_and_a_confidence_that_is_none_is_refused() {
 }
 
 #[test]
+fn labels_whose_report_could_not_be_written_are_not_asked_for() {
+    let work = Work::with(2);
+    for place in ["nodir/r.html", "."] {
+        let args = ["--model", MODEL, "--ledger", "l.sqlite", "--report", place];
+        let output = work.label("out.jsonl", &args);
+        assert!(!output.status.success() && stderr(&output).contains(place), "{}", stderr(&output));
+        assert!(!work.path("l.sqlite").exists() && !work.path("out.jsonl").exists());
+    }
+}
+
+#[test]
 fn labels_within_the_tie_band_are_ties() {
     let work = Work::with(4);
     let ties = work.labelled("ties.jsonl", &["--model", MODEL, "--tie-band", "1"]);

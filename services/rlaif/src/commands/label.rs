@@ -9,7 +9,9 @@ use crate::labeling::{
 };
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
-use rlaif_data::{Record, human_label_of, pair_of, preference_record, unscorable_record};
+use rlaif_data::{
+    Record, check_writable, human_label_of, pair_of, preference_record, unscorable_record,
+};
 use rlaif_judge::{Judge, Panel, Rule};
 use rlaif_ledger::{PanelLabel, Refused};
 use rlaif_template::Template;
@@ -93,6 +95,10 @@ impl Args {
 
 pub fn run(args: Args) -> Result<()> {
     args.files().check()?;
+    if let Some(path) = &args.report {
+        // Or it would be found out only after everything was asked.
+        check_writable(path)?;
+    }
     let mut labelers = Labelers::new(&args.labelers);
     let template = Template::load(&args.template)?;
     let mut judges = Vec::new();
