@@ -26,9 +26,10 @@ impl Preference {
         }
     }
 
-    /// The probability that A is preferred: of people where they were asked, else of the model.
+    /// The probability that A is preferred, where nobody says whose word counts: the model's where it was asked,
+    /// else people's. So the chosen side of a labelled record is the one that it names.
     pub fn prefers_a(&self) -> Option<SoftLabel> {
-        self.human.as_ref().map(|human| human.prefers_a).or(self.ai)
+        self.ai.or(self.human.as_ref().map(|human| human.prefers_a))
     }
 }
 
@@ -122,7 +123,9 @@ mod tests {
         };
         let swapped = preference.swapped();
         assert_eq!(swapped.pair.response_a, "5");
-        assert_eq!(swapped.prefers_a().unwrap().value(), 0.0);
+        assert_eq!(swapped.prefers_a().unwrap().value(), 0.25);
+        let people_alone = Preference { ai: None, ..swapped.clone() };
+        assert_eq!(people_alone.prefers_a().unwrap().value(), 0.0);
         assert_eq!(swapped.ai.unwrap().value(), 0.25);
         let human = swapped.human.as_ref().unwrap();
         assert_eq!((human.confidence.unwrap().value(), human.margin), (8, Some(-1.5)));
