@@ -163,7 +163,7 @@ fn a_warning_in_a_file_has_no_colours() {
 
 #[test]
 fn a_failure_is_called_alike_in_files_and_on_the_screen() {
-    let records = [pair("bad", &"long ".repeat(600))];
+    let records = [pair("good", "short"), pair("bad", &"long ".repeat(600))];
     let work = ledger_of(&["label", "--template", "sentiment/compare"], &records);
     let list = rlaif(work.path(), &["labels", "list", "--unscorable", "--ledger", "l.sqlite"]);
     let text = String::from_utf8_lossy(&list.stdout).into_owned();

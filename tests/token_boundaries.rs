@@ -84,8 +84,9 @@ impl LanguageModel for Listener {
         Ok(answers)
     }
 
-    fn generate(&self, _requests: Vec<GenerateRequest>) -> Result<Vec<Generation>, Error> {
-        panic!("no rationale is asked for")
+    fn generate(&self, requests: Vec<GenerateRequest>) -> Result<Vec<Generation>, Error> {
+        assert!(requests.is_empty(), "no rationale is asked for");
+        Ok(Vec::new())
     }
 
     fn tokenizer(&self) -> &Tokenizer {

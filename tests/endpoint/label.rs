@@ -119,7 +119,9 @@ fn killed_and_resumed_it_leaves_what_it_leaves_undisturbed_and_pays_once() {
     }
     watched(&scene, label(&scene, "killed"), items);
     let killed: Vec<Value> = lines(&scene.path("killed.jsonl")).into_iter().map(essence).collect();
-    assert!(whole == killed, "a killed run leaves other labels");
+    assert_eq!(killed.len(), whole.len());
+    let other = whole.iter().zip(&killed).find(|(whole, killed)| whole != killed);
+    assert_eq!(other, None, "a killed run leaves other labels");
     // What was in hand at a kill. An answer that is there is kept, also while the other order of its pair
     // cannot be had.
     let expected = KILLS * IN_HAND;

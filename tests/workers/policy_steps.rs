@@ -275,7 +275,7 @@ fn a_step_in_which_nothing_could_be_judged_says_why() {
     let why = process.refusal(TaskId::Step(1), Work::PolicyStep(step(&training, 1, 0)));
     assert_eq!(
         why,
-        "policy step 1: not one rollout is fit to learn from; the first: PromptTooLong: 3000 tokens"
+        "policy step 1: not one rollout is fit to learn from; the first: prompt_too_long: 3000 tokens"
     );
 }
 

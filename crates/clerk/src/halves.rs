@@ -105,6 +105,11 @@ fn recalled(kept: Kept) -> Option<Recalled> {
         completion_tokens: count(kept.usage.completion_tokens),
         attempts: kept.attempts,
     };
+    if (reading.prompt_tokens, reading.completion_tokens) == (0, 0) {
+        // The oldest do not say it themselves.
+        reading.prompt_tokens = took.prompt_tokens;
+        reading.completion_tokens = took.completion_tokens;
+    }
     Some(Recalled { reading, took, accounted: kept.accounted })
 }
 
@@ -134,6 +139,8 @@ mod tests {
                 f64::from_bits(0xbff0_0000_0000_0001),
             ],
             rationale: Some("since\n\"it\" is".into()),
+            prompt_tokens: 5,
+            completion_tokens: 2,
         };
         let took = Effort { prompt_tokens: 7, cached_tokens: 0, completion_tokens: 3, attempts: 4 };
         let [known, unknown] = ["known", "unknown"].map(ContentHash::of);

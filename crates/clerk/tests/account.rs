@@ -50,6 +50,8 @@ impl Paid {
         let reading = Reading {
             verdict_logprobs: probabilities.map(f64::ln).to_vec(),
             rationale: question.thought.as_ref().map(|_| " It has stripes.".into()),
+            prompt_tokens: TOKENS as usize - 1,
+            completion_tokens: 1,
         };
         let effort = Effort {
             prompt_tokens: TOKENS as usize - 1,

@@ -96,10 +96,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// Those of [`write_atomic`].
 pub fn check_writable(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Err(Error::io(path)(ErrorKind::IsADirectory.into()));
+    match path.metadata() {
+        Ok(there) if there.is_dir() => Err(Error::io(path)(ErrorKind::IsADirectory.into())),
+        // A pipe that is opened and closed has ended for whoever reads it.
+        Ok(there) if !there.is_file() => Ok(()),
+        _ => AtomicFile::create(path).map(drop).map_err(Error::io(path)),
     }
-    AtomicFile::create(path).map(drop).map_err(Error::io(path))
 }
 
 #[cfg(test)]

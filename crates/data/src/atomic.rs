@@ -1,4 +1,5 @@
-//! A file that has its name only once it is whole.
+//! A file that has its name only once it is whole. What is no file, such as a pipe or `/dev/null`, is written to as it
+//! is: it has no place of its own to be replaced.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,28 +7,41 @@ use std::path::{Path, PathBuf};
 
 /// Written beside its place, put on disk, renamed. Dropped before [`commit`](Self::commit), it is
 /// removed, and what was at its place stays.
-pub(crate) struct AtomicFile {
+pub struct AtomicFile {
     file: File,
-    partial: PathBuf,
-    path: PathBuf,
-    is_committed: bool,
+    /// Where it is written, and its place; none where it is written at its place.
+    partial: Option<(PathBuf, PathBuf)>,
 }
 
 impl AtomicFile {
     /// Begins to replace `path`.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When no file can be made beside it.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+            let file = File::options().write(true).open(path)?;
+            return Ok(Self { file, partial: None });
+        }
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(".partial");
         let partial = path.with_file_name(name);
         let file = File::create(&partial)?;
-        Ok(Self { file, partial, path: path.to_owned(), is_committed: false })
+        Ok(Self { file, partial: Some((partial, path.to_owned())) })
     }
 
     /// Puts what was written on disk and in its place.
-    pub(crate) fn commit(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        std::fs::rename(&self.partial, &self.path)?;
-        self.is_committed = true;
+    ///
+    /// # Errors
+    /// When the disk is full or gone; what was at its place stays.
+    pub fn commit(mut self) -> io::Result<()> {
+        if let Some((partial, path)) = self.partial.take() {
+            let renamed = self.file.sync_all().and_then(|()| std::fs::rename(&partial, path));
+            if renamed.is_err() {
+                let _ = std::fs::remove_file(&partial);
+            }
+            renamed?;
+        }
         Ok(())
     }
 }
@@ -44,9 +58,42 @@ impl Write for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if !self.is_committed {
+        if let Some((partial, _)) = &self.partial {
             // Nothing depends on it: the next try begins the same file anew.
-            let _ = std::fs::remove_file(&self.partial);
+            let _ = std::fs::remove_file(partial);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::process::Command;
+
+    /// A pipe stands for all that is no file: a test run by root must not be able to replace the real `/dev/null`.
+    #[test]
+    fn what_is_no_file_is_written_to_and_stays_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut said = String::new();
+                File::open(pipe).unwrap().read_to_string(&mut said).unwrap();
+                said
+            }
+        });
+        let mut file = AtomicFile::create(&pipe).unwrap();
+        file.write_all(b"hello").unwrap();
+        file.commit().unwrap();
+        assert_eq!(reader.join().unwrap(), "hello");
+        assert!(!std::fs::metadata(&pipe).unwrap().is_file());
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 }

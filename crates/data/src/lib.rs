@@ -12,6 +12,7 @@ mod records;
 mod writer;
 
 pub use appender::{JsonlAppender, check_writable, write_atomic, write_jsonl_atomic};
+pub use atomic::AtomicFile;
 pub use error::Error;
 pub use formats::{
     Example, Format, OutputFormat, Unwritable, any_prompt_of, demonstration_of, examples_of,

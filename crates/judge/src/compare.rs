@@ -83,8 +83,8 @@ impl Judge {
         Ok(OrderScores {
             verdict_logprobs: [verdict.logprobs[0], verdict.logprobs[1]],
             prefers_first: self.prefers_first(verdict.distribution[0])?,
-            prompt_tokens: verdict.effort.prompt_tokens,
-            completion_tokens: verdict.effort.completion_tokens,
+            prompt_tokens: verdict.tokens[0],
+            completion_tokens: verdict.tokens[1],
             rationales,
         })
     }

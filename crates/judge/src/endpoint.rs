@@ -32,7 +32,11 @@ pub struct EndpointEngine {
 struct Asking<'a> {
     engine: &'a EndpointEngine,
     question: &'a Question,
+    /// Of all calls.
     effort: Effort,
+    /// Tokens read and written by the calls that gave an answer.
+    read: usize,
+    wrote: usize,
 }
 
 impl EndpointEngine {
@@ -64,7 +68,8 @@ impl EndpointEngine {
     }
 
     async fn answer(&self, question: &Question) -> Accounted<Reading> {
-        let mut asking = Asking { engine: self, question, effort: Effort::default() };
+        let mut asking =
+            Asking { engine: self, question, effort: Effort::default(), read: 0, wrote: 0 };
         let outcome = asking.reading().await;
         Accounted { outcome, effort: asking.effort }
     }
@@ -86,12 +91,17 @@ impl Asking<'_> {
     async fn reading(&mut self) -> Judgement<Reading> {
         let Some(thought) = &self.question.thought else {
             let verdict_logprobs = self.verdicts(self.question.begun.clone()).await?;
-            return Ok(Reading { verdict_logprobs, rationale: None });
+            return Ok(self.came_to(verdict_logprobs, None));
         };
         let rationale = self.rationale(thought).await?;
         let begun = format!("{}{rationale}{}", self.question.begun, thought.ending);
         let verdict_logprobs = self.verdicts(begun).await?;
-        Ok(Reading { verdict_logprobs, rationale: Some(rationale) })
+        Ok(self.came_to(verdict_logprobs, Some(rationale)))
+    }
+
+    fn came_to(&self, verdict_logprobs: Vec<f64>, rationale: Option<String>) -> Reading {
+        let (prompt_tokens, completion_tokens) = (self.read, self.wrote);
+        Reading { verdict_logprobs, rationale, prompt_tokens, completion_tokens }
     }
 
     async fn rationale(&mut self, thought: &Thought) -> Judgement<String> {
@@ -155,10 +165,13 @@ impl Asking<'_> {
         let usage = provenance.usage.as_ref();
         let read = usage.and_then(|usage| said(usage.prompt_tokens));
         let wrote = usage.and_then(|usage| said(usage.completion_tokens));
+        let read = read.unwrap_or_else(|| guess(self.question.shown.len() + begun));
+        let wrote = wrote.unwrap_or_else(|| guess(written).max(1));
+        (self.read, self.wrote) = (self.read + read, self.wrote + wrote);
         self.effort += Effort {
-            prompt_tokens: read.unwrap_or_else(|| guess(self.question.shown.len() + begun)),
+            prompt_tokens: read,
             cached_tokens: usage.and_then(|usage| said(usage.cached_tokens)).unwrap_or(0),
-            completion_tokens: wrote.unwrap_or_else(|| guess(written).max(1)),
+            completion_tokens: wrote,
             attempts: provenance.attempts,
         };
         self.lost(provenance.lost);

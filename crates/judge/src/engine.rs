@@ -104,6 +104,13 @@ pub struct Reading {
     pub verdict_logprobs: Vec<f64>,
     /// The rationale, where one was wanted.
     pub rationale: Option<String>,
+    /// Tokens read by the calls that gave it. What calls took that came to nothing is part of the effort alone: a
+    /// label's numbers do not depend on how often its endpoint was away.
+    #[serde(default)]
+    pub prompt_tokens: usize,
+    /// Tokens written by those.
+    #[serde(default)]
+    pub completion_tokens: usize,
 }
 
 /// What an answer took, or the attempt at one.

@@ -41,18 +41,9 @@ pub(crate) type Groups = Vec<Vec<Question>>;
 pub(crate) struct Verdict {
     pub(crate) logprobs: Vec<f64>,
     pub(crate) distribution: Vec<f64>,
-    /// What its answers took, whenever they were asked for.
-    pub(crate) effort: Effort,
+    /// Tokens read and written for its answers, whenever they were asked for.
+    pub(crate) tokens: [usize; 2],
     pub(crate) rationales: Vec<Rationale>,
-}
-
-/// What came of one question of several that make a verdict.
-struct Answer {
-    outcome: Judgement<Reading>,
-    /// What it took, as far as nobody has accounted for it.
-    effort: Effort,
-    /// What it took, whenever it was asked for.
-    took: Effort,
 }
 
 impl Judge {
@@ -270,17 +261,21 @@ impl Judge {
     }
 
     /// Answers from memory, else from the engine.
-    fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Answer> {
+    fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Accounted<Reading>> {
         if !memory.remembers() {
-            return self.engine.read(&questions).into_iter().map(Answer::asked).collect();
+            return self.engine.read(&questions);
         }
         let identity = self.engine.identity();
         let ids: Vec<ContentHash> = questions.iter().map(|q| q.id(identity)).collect();
         // Of equal questions the first has the effort, as where an engine is asked.
         let mut seen = HashSet::new();
-        let mut answer = |recalled, id| Answer::recalled(recalled, seen.insert(id));
+        let mut answer = |recalled: Recalled, id| {
+            let is_due = seen.insert(id) && !recalled.accounted;
+            let effort = if is_due { recalled.took } else { Effort::default() };
+            Accounted { outcome: Ok(recalled.reading), effort }
+        };
         let recalled = memory.recall(&ids).into_iter().zip(&ids);
-        let mut answers: Vec<Option<Answer>> =
+        let mut answers: Vec<Option<Accounted<Reading>>> =
             recalled.map(|(recalled, id)| Some(answer(recalled?, id))).collect();
         let (places, unknown): (Vec<usize>, Vec<Question>) = questions
             .into_iter()
@@ -296,7 +291,7 @@ impl Judge {
             memory.keep(&kept);
         });
         for (place, answer) in places.into_iter().zip(asked) {
-            answers[place] = Some(Answer::asked(answer));
+            answers[place] = Some(answer);
         }
         answers.into_iter().map(|answer| answer.expect("recalled or asked")).collect()
     }
@@ -311,24 +306,23 @@ impl Judge {
     fn verdicts(
         &self,
         lengths: &[usize],
-        answers: &mut impl Iterator<Item = Answer>,
+        answers: &mut impl Iterator<Item = Accounted<Reading>>,
     ) -> Accounted<Vec<Verdict>> {
         let (mut effort, mut verdicts) = (Effort::default(), Vec::new());
         for length in lengths {
-            let (mut took, mut outcomes) = (Effort::default(), Vec::new());
+            let mut outcomes = Vec::new();
             for answer in answers.take(*length) {
                 effort += answer.effort;
-                took += answer.took;
                 outcomes.push(answer.outcome);
             }
             let outcome: Judgement<Vec<Reading>> = outcomes.into_iter().collect();
-            verdicts.push(outcome.and_then(|read| self.verdict(read, took)));
+            verdicts.push(outcome.and_then(|read| self.verdict(read)));
         }
         Accounted { outcome: verdicts.into_iter().collect(), effort }
     }
 
     /// The mean of the distributions (paper section 1, self-consistency).
-    fn verdict(&self, readings: Vec<Reading>, effort: Effort) -> Judgement<Verdict> {
+    fn verdict(&self, readings: Vec<Reading>) -> Judgement<Verdict> {
         let mut distributions = Vec::new();
         for reading in &readings {
             distributions.push(normalise(&reading.verdict_logprobs).map_err(no_verdict)?);
@@ -351,23 +345,12 @@ impl Judge {
         Ok(Verdict {
             logprobs: logprobs.into_iter().map(finite).collect(),
             distribution: mean(distributions.into_iter()),
-            effort,
+            tokens: [
+                readings.iter().map(|reading| reading.prompt_tokens).sum(),
+                readings.iter().map(|reading| reading.completion_tokens).sum(),
+            ],
             rationales: readings.into_iter().filter_map(rationale).collect(),
         })
-    }
-}
-
-impl Answer {
-    fn asked(answer: Accounted<Reading>) -> Self {
-        let Accounted { outcome, effort } = answer;
-        Self { outcome, effort, took: effort }
-    }
-
-    fn recalled(answer: Recalled, is_first: bool) -> Self {
-        let Recalled { reading, took, accounted } = answer;
-        let took = if is_first { took } else { Effort::default() };
-        let effort = if accounted { Effort::default() } else { took };
-        Self { outcome: Ok(reading), effort, took }
     }
 }
 

@@ -132,7 +132,7 @@ impl LocalEngine {
             let (mine, others) = rest.split_at(length);
             rest = others;
             let verdict_logprobs = prepared.verdicts.logprobs_of(mine);
-            accounted(prepared, 0, Reading { verdict_logprobs, rationale: None })
+            accounted(prepared, 0, verdict_logprobs, None)
         });
         Ok(readings.collect())
     }
@@ -155,7 +155,7 @@ impl LocalEngine {
             let content = how.sampling.content_len(&tokens, tokenizer);
             let verdict_logprobs = prepared.verdicts.logprobs(&then);
             let rationale = Some(tokenizer.decode(&tokens[..content]));
-            accounted(prepared, tokens.len(), Reading { verdict_logprobs, rationale })
+            accounted(prepared, tokens.len(), verdict_logprobs, rationale)
         });
         Ok(readings.collect())
     }
@@ -200,13 +200,15 @@ impl Engine for LocalEngine {
 
 const ONE_EACH: &str = "one reading for each question asked";
 
-fn accounted(asked: &Prepared, written: usize, reading: Reading) -> Accounted<Reading> {
-    let effort = Effort {
-        prompt_tokens: asked.prompt.len(),
-        completion_tokens: written,
-        attempts: 1,
-        ..Effort::default()
-    };
+fn accounted(
+    asked: &Prepared,
+    completion_tokens: usize,
+    verdict_logprobs: Vec<f64>,
+    rationale: Option<String>,
+) -> Accounted<Reading> {
+    let prompt_tokens = asked.prompt.len();
+    let effort = Effort { prompt_tokens, completion_tokens, attempts: 1, ..Effort::default() };
+    let reading = Reading { verdict_logprobs, rationale, prompt_tokens, completion_tokens };
     Accounted { outcome: Ok(reading), effort }
 }
 

@@ -80,8 +80,8 @@ fn answered(verdict: Verdict) -> Answered {
     Answered {
         verdict_logprobs: verdict.logprobs,
         distribution: verdict.distribution,
-        prompt_tokens: verdict.effort.prompt_tokens,
-        completion_tokens: verdict.effort.completion_tokens,
+        prompt_tokens: verdict.tokens[0],
+        completion_tokens: verdict.tokens[1],
         rationales: verdict.rationales,
     }
 }

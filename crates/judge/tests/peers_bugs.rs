@@ -36,6 +36,8 @@ impl Engine for Told {
             let outcome = (self.answer)(question).map(|probabilities| Reading {
                 verdict_logprobs: probabilities.into_iter().map(f64::ln).collect(),
                 rationale: question.thought.as_ref().map(|thought| format!("{}", thought.seed)),
+                prompt_tokens: 0,
+                completion_tokens: 0,
             });
             Accounted { outcome, effort: Effort::default() }
         };

@@ -2,8 +2,8 @@
 
 use super::super::remote::{Remote, Server};
 use anyhow::{Context, Result};
+use rlaif_data::AtomicFile;
 use rlaif_proto::coordinator::v1::{ExportPreferencesRequest, ExportPreferencesResponse};
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use tonic::{Request, Streaming};
@@ -19,11 +19,10 @@ pub fn fetch(job_id: String, out: Option<&Path>, server: &Server) -> Result<()> 
     let Some(path) = out else {
         return copy(&remote, &mut records, std::io::stdout().lock());
     };
-    // The file has its name only once it is whole.
-    let partial = path.with_added_extension("partial");
-    let file = File::create(&partial).with_context(|| format!("creating {}", partial.display()))?;
-    copy(&remote, &mut records, file)?;
-    std::fs::rename(&partial, path).with_context(|| format!("writing {}", path.display()))
+    let writing = || format!("writing {}", path.display());
+    let mut file = AtomicFile::create(path).with_context(writing)?;
+    copy(&remote, &mut records, &mut file)?;
+    file.commit().with_context(writing)
 }
 
 fn copy(
