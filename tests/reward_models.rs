@@ -127,7 +127,7 @@ fn pairs_and_responses_are_scored_alike_and_what_cannot_be_says_why() {
         let both = [&response["reward"], &scored[0][field]].map(|r| r.as_f64().unwrap());
         assert!((both[0] - both[1]).abs() < 1e-3, "{both:?}");
     }
-    assert_eq!(responses[2]["unscorable"]["reason"], "prompt_too_long");
+    assert_eq!(responses[2]["unscored"]["reason"], "prompt_too_long");
     assert!(responses[2]["reward"].is_null());
     let error = work.refused(&["score", "--model", MODEL, "--in", "pairs.jsonl"]);
     assert!(error.contains("is no reward model"), "{error}");

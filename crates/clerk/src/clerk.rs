@@ -7,7 +7,8 @@ use crate::kind::{Comparisons, Kind, Ratings};
 use rlaif_judge::{Accounted, Effort, Judge};
 use rlaif_ledger::{Entry, Ledger, Meter, Refused, Reservation, Setup, Spending};
 use rlaif_types::{
-    Comparison, Distinct, Item, Judgement, LabelId, Pair, Price, Prices, Rating, Spend, Usage,
+    Comparison, Distinct, Item, Judgement, LabelId, Pair, Price, Prices, Rating, Spend,
+    UnscorableReason, Usage,
 };
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -201,7 +202,13 @@ impl Clerk {
                 let fresh = usage(said.effort.without(recalled), device_ms);
                 reservation.settle(Spend::of(&asking.price, &fresh));
                 answers[*i] = Some(said.outcome.clone());
-                if self.ledger.is_some() {
+                // What a refusal left unasked is no failure of anybody.
+                let is_unasked = said.effort.attempts == 0
+                    && said
+                        .outcome
+                        .as_ref()
+                        .is_err_and(|why| why.reason == UnscorableReason::EngineRefused);
+                if self.ledger.is_some() && !is_unasked {
                     let (label_id, question) = (ids[*i].clone(), K::question(question));
                     let usage = usage(said.effort, device_ms);
                     let outcome = said.outcome.map(K::answer);

@@ -23,11 +23,16 @@ impl AtomicFile {
             let file = File::options().write(true).open(path)?;
             return Ok(Self { file, partial: None });
         }
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".partial");
-        let partial = path.with_file_name(name);
+        let partial = Self::partial_of(path);
         let file = File::create(&partial)?;
         Ok(Self { file, partial: Some((partial, path.to_owned())) })
+    }
+
+    /// Where what is to replace `path` is written.
+    pub(crate) fn partial_of(path: &Path) -> PathBuf {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(".partial");
+        path.with_file_name(name)
     }
 
     /// Puts what was written on disk and in its place.

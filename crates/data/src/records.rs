@@ -25,6 +25,9 @@ const OF_A_LABEL: [&str; 15] = [
     UNSCORABLE,
 ];
 
+/// Those of them that any preference has.
+const OF_A_PREFERENCE: [&str; 3] = ["chosen", "rejected", "soft_label"];
+
 /// The `text` of a record.
 ///
 /// # Errors
@@ -80,7 +83,7 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
         Prompt::Text(_) => json!(response),
         Prompt::Messages(_) => json!([{"role": "assistant", "content": response}]),
     };
-    let mut record = without(input, &OF_A_LABEL);
+    let mut record = without_label(input);
     record.insert("prompt".into(), json!(pair.prompt));
     record.insert("chosen".into(), side(chosen));
     record.insert("rejected".into(), side(rejected));
@@ -95,7 +98,7 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
 /// that the input had; what people said is there as `human_label`. Both candidates are there by name, so that
 /// they can be asked about again; all other fields are kept.
 pub fn unscorable_record(input: &Record, pair: &Pair, why: &Unscorable) -> Record {
-    let mut record = without(input, &OF_A_LABEL);
+    let mut record = without_label(input);
     record.insert("prompt".into(), json!(pair.prompt));
     record.insert("response_a".into(), json!(pair.response_a));
     record.insert("response_b".into(), json!(pair.response_b));
@@ -119,6 +122,12 @@ fn add_human_label(record: &mut Record, input: &Record, pair: &Pair) {
             record.insert(field.into(), value);
         }
     }
+}
+
+/// The record without what a labeler said of it before; what others call alike stays.
+fn without_label(record: &Record) -> Record {
+    let is_ours = ["label_id", UNSCORABLE].iter().any(|field| record.contains_key(*field));
+    without(record, if is_ours { &OF_A_LABEL } else { &OF_A_PREFERENCE })
 }
 
 fn without(record: &Record, fields: &[&str]) -> Record {

@@ -79,15 +79,18 @@ impl Descent {
     /// Takes in the server's `candidates`, tokens with their log-probabilities, for what comes after `open`.
     pub(crate) fn follow(&mut self, open: &Open, candidates: &[(String, f64)]) {
         let Reached { probability: reached, beside } = open.reached;
-        let probabilities = candidates.iter().map(|(_, logprob)| logprob.exp());
-        let least = probabilities.clone().fold(1.0, f64::min);
-        // A token that is not named has at most what the last one named has, and what all of those leave.
-        let one = least.min((1.0 - probabilities.sum::<f64>()).max(0.0));
-        let beside = beside + reached * one;
-        for verdict in self.spellings.unnamed(&open.text, candidates) {
-            self.unnamed[verdict] += beside;
-        }
+        // A token that is not named has at most what the last one named has. What all of those leave of 1 says
+        // nothing: some servers give probabilities of the named ones alone, which leave nothing.
+        let least = candidates.iter().map(|(_, logprob)| logprob.exp()).fold(1.0, f64::min);
+        let beside = beside + reached * least;
         let Branch { ends, longer } = self.spellings.branch(&open.text, candidates);
+        let is_named = |verdict: usize| ends.iter().any(|(named, _)| *named == verdict);
+        for verdict in self.spellings.unnamed(&open.text, candidates) {
+            // Who says "1" hardly says " 1" at the same place.
+            if !is_named(verdict) {
+                self.unnamed[verdict] += beside;
+            }
+        }
         for (verdict, probability) in ends {
             self.known[verdict] += reached * probability;
         }
@@ -190,6 +193,27 @@ mod tests {
         });
         assert!((found.unwrap()[0] - 0.5).abs() < 1e-9);
         assert_eq!(asked.len(), Spellings::new(&texts(&["Yes", "No"]), false).most_calls());
+    }
+
+    #[test]
+    fn five_candidates_are_enough_where_both_verdicts_are_among_them() {
+        for named in [
+            &[("1", 0.45), ("2", 0.30), ("The", 0.10), ("Response", 0.07), ("**", 0.05)][..],
+            &[("1", 0.6), ("2", 0.39)],
+        ] {
+            let (asked, found) = descend(&["1", "2"], |_| named);
+            assert_eq!(asked, [""]);
+            let found = found.unwrap();
+            assert!((found[0] - named[0].1).abs() < 1e-9 && (found[1] - named[1].1).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn probabilities_of_the_named_alone_do_not_hide_what_is_not_named() {
+        let (_, found) = descend(&["1", "2"], |_| {
+            &[("1", 0.5), ("The", 0.2), ("A", 0.1), ("I", 0.1), ("**", 0.1)]
+        });
+        assert!(found.unwrap_err().contains("\"2\" is not among"));
     }
 
     #[test]

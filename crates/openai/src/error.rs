@@ -215,19 +215,13 @@ impl Failure {
         }
     }
 
-    /// Whether it has nothing to do with what was asked: the address, the key, the account or the model's name is
-    /// wrong.
+    /// Whether it has nothing to do with what was asked: the key or the account is wrong. 403 and 404 may be about
+    /// one text, which a gateway blocks, or one request, that met a node without the model.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Tls(_) => true,
             Self::Status { code: Some(code), .. } if code == "insufficient_quota" => true,
-            // Some gateways say so of a text that their moderation does not let through.
-            Self::Status { status: 403, message, .. } => {
-                !["flagged", "moderation"].iter().any(|word| message.contains(*word))
-            }
-            Self::Status { status, .. } => {
-                matches!(status, 300..=399 | 401 | 402 | 404 | 405 | 407 | 410)
-            }
+            Self::Status { status, .. } => matches!(status, 401 | 402 | 407),
             _ => false,
         }
     }

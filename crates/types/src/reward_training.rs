@@ -13,7 +13,7 @@ pub enum LabelSource {
     Ai,
     /// People's.
     Human,
-    /// People's where they were asked, else the model's.
+    /// The model's where it was asked, else people's, as [`Preference::prefers_a`].
     Mixed,
 }
 
@@ -37,7 +37,7 @@ impl LabelSource {
         match self {
             Self::Ai => ai(),
             Self::Human => human(),
-            Self::Mixed => human().or_else(ai),
+            Self::Mixed => ai().or_else(human),
         }
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     use crate::{HumanLabel, Pair, Prompt};
 
     #[test]
-    fn people_are_heard_before_models_and_only_where_they_are_asked() {
+    fn each_is_heard_where_it_was_asked_and_the_model_first_where_both_were() {
         let label = |p| SoftLabel::new(p).unwrap();
         let pair = Pair {
             prompt: Prompt::Text("2+2?".into()),
@@ -157,7 +157,7 @@ mod tests {
         let ai_alone = Preference { human: None, ..both.clone() };
         let heard = |preference| LabelSource::ALL.map(|source| source.of(preference));
         let (by_human, by_ai) = ((label(1.0), LabelSource::Human), (label(0.25), LabelSource::Ai));
-        assert_eq!(heard(&both), [Some(by_ai), Some(by_human), Some(by_human)]);
+        assert_eq!(heard(&both), [Some(by_ai), Some(by_human), Some(by_ai)]);
         assert_eq!(heard(&ai_alone), [Some(by_ai), None, Some(by_ai)]);
     }
 

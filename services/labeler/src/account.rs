@@ -94,11 +94,18 @@ fn check<T>(labeler: &Identity, answers: &[Judgement<T>]) -> Result<(), Failure>
     if let Some(why) = first(UnscorableReason::EngineUnavailable) {
         return Err(Failure::Retry(told(why)));
     }
-    let failed = answers.iter().filter(|answer| is(answer, UnscorableReason::EngineFailed)).count();
-    match first(UnscorableReason::EngineFailed) {
-        Some(why) if failed >= NO_CHANCE && failed == answers.len() => Err(Failure::impossible(
-            format!("none of {failed} questions could be answered: {}", told(why)),
-        )),
+    // What the endpoint said, or could not say, of what it was asked; not what could not be asked.
+    let is_vain = |answer: &&Judgement<T>| {
+        [UnscorableReason::EngineFailed, UnscorableReason::NoVerdict]
+            .iter()
+            .any(|reason| is(answer, *reason))
+    };
+    let vain: Vec<&Judgement<T>> = answers.iter().filter(is_vain).collect();
+    match vain.first() {
+        Some(Err(why)) if vain.len() >= NO_CHANCE && vain.len() == answers.len() => {
+            let (count, why) = (vain.len(), told(why));
+            Err(Failure::impossible(format!("none of {count} questions could be answered: {why}")))
+        }
         _ => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 /// probability that A is better. A is the first response, where one is named the chosen one. Rewards have
 /// mean 0 and variance 1 over the responses that the model was trained on, where its folder holds a
 /// normalisation.json, as the service's have; the probability is of the outputs before that. What cannot be
-/// scored comes out with "unscorable" and no reward.
+/// scored comes out with "unscored" and no reward.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
     rlaif reward score --model rm --in pairs.jsonl --out scored.jsonl")]
@@ -45,8 +45,8 @@ pub fn run(args: Args) -> Result<()> {
             let mut record = asked.record.clone();
             // What an earlier run said does not stand beside what this one says.
             let of_a_score: &[&str] = match asked.items.len() {
-                1 => &["reward", "unscorable"],
-                _ => &["reward_a", "reward_b", "prefers_a", "unscorable"],
+                1 => &["reward", "unscored"],
+                _ => &["reward_a", "reward_b", "prefers_a", "unscored"],
             };
             for field in of_a_score {
                 record.shift_remove(*field);
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
                 }
                 Err(why) => {
                     unscorable += 1;
-                    record.insert("unscorable".into(), json!(why));
+                    record.insert("unscored".into(), json!(why));
                 }
             }
             record.insert("model_hash".into(), json!(model.info().hash));
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<()> {
         Ok(written.collect())
     })?;
     if unscorable > 0 {
-        tracing::warn!("records that could not be scored: {unscorable}; see \"unscorable\"");
+        tracing::warn!("records that could not be scored: {unscorable}; see \"unscored\"");
     }
     Ok(())
 }
