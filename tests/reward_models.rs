@@ -95,7 +95,7 @@ fn a_reward_model_learns_what_is_better_and_says_how_sure_that_is() {
     for number in ["ece", "brier", "temperature", "calibrated_ece"] {
         assert!(!record["heldout"]["human"][number].is_null(), "{number}");
     }
-    assert_eq!(record["learned_by_source"]["human"], *learned, "people were asked about all");
+    assert_eq!(record["learned_by_source"]["ai"], *learned, "the labeler was asked about all");
     let report = std::fs::read_to_string(work.path("rm/report.html")).unwrap();
     assert!(report.contains("Reliability") && report.contains("McNemar"));
     let metrics = std::fs::read_to_string(work.path("rm/metrics.jsonl")).unwrap();

@@ -242,10 +242,16 @@ mod tests {
     #[test]
     fn what_another_way_of_asking_said_before_does_not_stand_beside_a_new_label() {
         let input = record(json!({"prompt": "Hi", "response_a": "Yo", "response_b": "No",
-            "panel": [{"label_id": "x"}], "asking": {"shots": 2}, "source": "mine"}));
+            "label_id": "y", "panel": [{"label_id": "x"}], "asking": {"shots": 2}, "source": "mine"}));
         let output = preference_record(&input, &pair_of(&input).unwrap(), SoftLabel::TIE);
         assert!(!output.contains_key("panel") && !output.contains_key("asking"), "{output:?}");
         assert_eq!(output["source"], "mine");
+
+        // What nobody here wrote is the user's own, whatever it is called.
+        let others = record(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No",
+            "panel": "A7", "asking": "price"}));
+        let output = preference_record(&others, &pair_of(&others).unwrap(), SoftLabel::TIE);
+        assert_eq!((&output["panel"], &output["asking"]), (&json!("A7"), &json!("price")));
     }
 
     #[test]

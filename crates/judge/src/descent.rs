@@ -84,7 +84,13 @@ impl Descent {
         let least = candidates.iter().map(|(_, logprob)| logprob.exp()).fold(1.0, f64::min);
         let beside = beside + reached * least;
         let Branch { ends, longer } = self.spellings.branch(&open.text, candidates);
-        let is_named = |verdict: usize| ends.iter().any(|(named, _)| *named == verdict);
+        // A blank alone leads to every verdict, and so names none.
+        let leads =
+            |text: &str, verdict| !text.trim().is_empty() && self.spellings.leads(text, verdict);
+        let is_named = |verdict: usize| {
+            ends.iter().any(|(named, _)| *named == verdict)
+                || longer.iter().any(|(text, _)| leads(text, verdict))
+        };
         for verdict in self.spellings.unnamed(&open.text, candidates) {
             // Who says "1" hardly says " 1" at the same place.
             if !is_named(verdict) {
