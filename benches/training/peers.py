@@ -61,7 +61,15 @@ def trl(a, pairs):
     torch.set_num_threads(os.cpu_count())
     at = dict(pretrained_model_name_or_path=os.path.dirname(a.model) or ".", gguf_file=os.path.basename(a.model))
     tokenizer = AutoTokenizer.from_pretrained(**at)
-    load = lambda: AutoModelForCausalLM.from_pretrained(**at, dtype=torch.float32)
+
+    def load():
+        model = AutoModelForCausalLM.from_pretrained(**at, dtype=torch.float32)
+        # Its weights are f32 now; transformers goes on to take what came from a GGUF file for quantised.
+        model.is_quantized, model.hf_quantizer = False, None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        return model
+
     model = load()
     targets = ["q_proj", "v_proj"]
     lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules=targets) if a.lora else None
