@@ -130,7 +130,8 @@ fn without_label(record: &Record) -> Record {
     without(record, if is_ours { &OF_A_LABEL } else { &OF_A_PREFERENCE })
 }
 
-fn without(record: &Record, fields: &[&str]) -> Record {
+/// The record without these fields: what an earlier run said does not stand beside what this one says.
+pub fn without(record: &Record, fields: &[&str]) -> Record {
     let others = record.iter().filter(|(field, _)| !fields.contains(&field.as_str()));
     others.map(|(field, value)| (field.clone(), value.clone())).collect()
 }

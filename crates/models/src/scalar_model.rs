@@ -119,8 +119,7 @@ impl ScalarModel {
 /// One value for each hidden row. In the head's own type: a value in bf16 would have two to three digits.
 pub(crate) fn score_of(hidden: Tensor<2>, head: &Tensor<2>) -> Tensor<1> {
     let [rows, _] = hidden.dims();
-    let hidden = if hidden.dtype() == head.dtype() { hidden } else { hidden.cast(head.dtype()) };
-    kernels::linear(hidden, head.clone()).reshape([rows])
+    kernels::linear(kernels::in_type(hidden, head.dtype()), head.clone()).reshape([rows])
 }
 
 impl Parameters for ScalarModel {

@@ -160,7 +160,7 @@ impl CausalLm {
     /// Embedding rows of the tokens, `[tokens, hidden]`.
     fn embed(&self, tokens: &[u32]) -> Tensor<2> {
         let x = self.embedding.clone().select(0, self.indices(tokens.iter().map(|t| *t as usize)));
-        let x = if x.dtype() == self.activations { x } else { x.cast(self.activations) };
+        let x = kernels::in_type(x, self.activations);
         if self.taped && !x.device().is_autodiff() { Tensor::from_inner(x) } else { x }
     }
 
@@ -263,9 +263,8 @@ impl CausalLm {
         let mut model = self.frozen();
         let dtype = self.activations;
         model.for_each_mut(&mut |_, param| match param {
-            ParamMut::Matrix(m) if m.dtype() != dtype => *m = m.clone().cast(dtype),
-            ParamMut::Vector(v) if v.dtype() != dtype => *v = v.clone().cast(dtype),
-            _ => {}
+            ParamMut::Matrix(m) => *m = kernels::in_type(m.clone(), dtype),
+            ParamMut::Vector(v) => *v = kernels::in_type(v.clone(), dtype),
         });
         model
     }

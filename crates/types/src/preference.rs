@@ -1,6 +1,6 @@
 //! A pair and what is known of which of its responses is better, as datasets state it.
 
-use crate::{Pair, SoftLabel};
+use crate::{LabelSource, Pair, SoftLabel};
 
 /// A pair, and who preferred which of its candidates.
 ///
@@ -29,7 +29,7 @@ impl Preference {
     /// The probability that A is preferred, where nobody says whose word counts: the model's where it was asked,
     /// else people's. So the chosen side of a labelled record is the one that it names.
     pub fn prefers_a(&self) -> Option<SoftLabel> {
-        self.ai.or(self.human.as_ref().map(|human| human.prefers_a))
+        LabelSource::Mixed.of(self).map(|(label, _)| label)
     }
 }
 

@@ -62,7 +62,7 @@ impl From<CausalLm> for EngineModel {
 
 impl From<ScalarModel> for EngineModel {
     fn from(model: ScalarModel) -> Self {
-        Self { backbone: model.backbone.for_inference(), score: Some(model.frozen().score) }
+        Self { backbone: model.backbone.for_inference(), score: Some(model.score.no_grad()) }
     }
 }
 

@@ -75,19 +75,20 @@ fn lift<const D: usize, const E: usize>(tensor: Tensor<D>, like: &Tensor<E>) -> 
     }
 }
 
-/// `tensor` in the type of `like`. So weights may be finer than what is computed with them: their gradients come back
-/// in their own type (Micikevicius et al. 2018, arXiv 1710.03740, section 3.1).
-fn typed<const D: usize, const E: usize>(tensor: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
-    if tensor.dtype() == like.dtype() { tensor } else { tensor.cast(like.dtype()) }
+/// `tensor` in the type `dtype`, which costs nothing where it has it.
+pub(crate) fn in_type<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
 }
 
-/// `weight` as it can be applied to `x`, and `x`: both on the tape or both off it, in the type of `x`.
+/// `weight` as it can be applied to `x`, and `x`: both on the tape or both off it, in the type of `x`. So weights may
+/// be finer than what is computed with them: their gradients come back in their own type (Micikevicius et al. 2018,
+/// arXiv 1710.03740, section 3.1).
 pub(crate) fn meet<const D: usize, const E: usize>(
     weight: Tensor<D>,
     x: Tensor<E>,
 ) -> (Tensor<D>, Tensor<E>) {
     let (weight, x) = both(weight, x);
-    (typed(weight, &x), x)
+    (in_type(weight, x.dtype()), x)
 }
 
 /// `x · weightᵀ`.

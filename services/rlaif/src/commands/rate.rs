@@ -5,7 +5,7 @@ use super::files::Files;
 use super::jsonl::{JsonlArgs, Step};
 use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, Sampling, Standing};
 use anyhow::{Result, bail};
-use rlaif_data::{Record, item_of};
+use rlaif_data::{Record, item_of, without};
 use rlaif_judge::Judge;
 use rlaif_template::Template;
 use rlaif_types::Item;
@@ -69,11 +69,8 @@ pub fn run(args: Args) -> Result<()> {
         let mut written = Vec::new();
         for ((item, record), rating) in records.iter().zip(asked.answers) {
             let Some(rating) = rating else { break };
-            let mut record = record.clone();
-            // What an earlier run said does not stand beside what this one says.
-            for field in ["score", "reward", "answers", "label_id", "unscorable"] {
-                record.shift_remove(field);
-            }
+            let mut record =
+                without(record, &["score", "reward", "answers", "label_id", "unscorable"]);
             match rating {
                 Ok(rating) => {
                     standing.judged();

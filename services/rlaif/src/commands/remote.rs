@@ -70,8 +70,8 @@ impl Server {
         let problems = Problems::of(&config);
         if !problems.is_empty() {
             bail!(
-                "--server: {problems} (--ca-file gives tls.ca; for a public certificate it is the system's bundle, on Debian \
-                 /etc/ssl/certs/ca-certificates.crt)"
+                "--server: {problems} (--ca-file gives tls.ca; for a public certificate it is the system's \
+                 bundle, on Debian /etc/ssl/certs/ca-certificates.crt)"
             );
         }
         let channel = {

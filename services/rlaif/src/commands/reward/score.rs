@@ -4,7 +4,7 @@ use super::trained::Trained;
 use crate::commands::jsonl::JsonlArgs;
 use crate::commands::model::ModelArgs;
 use anyhow::Result;
-use rlaif_data::{Record, item_of, pair_of};
+use rlaif_data::{Record, item_of, pair_of, without};
 use rlaif_types::{Item, Judgement};
 use serde_json::json;
 
@@ -38,19 +38,15 @@ struct Asked {
 
 pub fn run(args: Args) -> Result<()> {
     let model = Trained::open(&args.model.model, args.model.device, |_| args.chat)?;
-    let mut unscorable = 0;
+    let mut unscored = 0;
     args.jsonl.process(parse, |asked| {
         let mut rewards = model.rewards(asked.iter().flat_map(|asked| &asked.items))?.into_iter();
         let written = asked.iter().map(|asked| {
-            let mut record = asked.record.clone();
-            // What an earlier run said does not stand beside what this one says.
             let of_a_score: &[&str] = match asked.items.len() {
                 1 => &["reward", "unscored"],
                 _ => &["reward_a", "reward_b", "prefers_a", "unscored"],
             };
-            for field in of_a_score {
-                record.shift_remove(*field);
-            }
+            let mut record = without(&asked.record, of_a_score);
             let judged: Judgement<Vec<f64>> =
                 rewards.by_ref().take(asked.items.len()).collect::<Vec<_>>().into_iter().collect();
             match judged.as_deref() {
@@ -65,7 +61,7 @@ pub fn run(args: Args) -> Result<()> {
                     record.insert("reward".into(), json!(rewards[0]));
                 }
                 Err(why) => {
-                    unscorable += 1;
+                    unscored += 1;
                     record.insert("unscored".into(), json!(why));
                 }
             }
@@ -74,8 +70,8 @@ pub fn run(args: Args) -> Result<()> {
         });
         Ok(written.collect())
     })?;
-    if unscorable > 0 {
-        tracing::warn!("records that could not be scored: {unscorable}; see \"unscored\"");
+    if unscored > 0 {
+        tracing::warn!("records that could not be scored: {unscored}; see \"unscored\"");
     }
     Ok(())
 }
