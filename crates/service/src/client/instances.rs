@@ -208,6 +208,7 @@ impl Instance {
 mod tests {
     use super::*;
     use crate::client::{Attempt, CallPolicy, Channel, retry};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinHandle;
     use tokio_stream::wrappers::TcpListenerStream;
     use tokio_util::sync::CancellationToken;
@@ -295,6 +296,37 @@ mod tests {
         tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
     }
 
+    /// Where somebody answers every call with a goodbye, as a server does that ends just then: GOAWAY, no error, and
+    /// no call was taken.
+    async fn goodbye() -> SocketAddr {
+        const PREFACE: usize = 24;
+        const FRAME_HEADER: usize = 9;
+        const HEADERS: u8 = 1;
+        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        async fn answer(mut stream: TcpStream) -> io::Result<()> {
+            stream.write_all(&SETTINGS).await?;
+            stream.read_exact(&mut [0_u8; PREFACE]).await?;
+            loop {
+                let mut header = [0; FRAME_HEADER];
+                stream.read_exact(&mut header).await?;
+                let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+                stream.read_exact(&mut vec![0_u8; length as usize]).await?;
+                if header[3] == HEADERS {
+                    stream.write_all(&GOAWAY).await?;
+                }
+            }
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream));
+            }
+        });
+        address
+    }
+
     #[tokio::test]
     async fn calls_take_the_instances_in_turn() {
         let servers = [Server::start().await, Server::start().await, Server::start().await];
@@ -331,6 +363,26 @@ mod tests {
             retry(&CallPolicy::default(), again).await.unwrap();
         }
         assert_eq!((stays.calls(), ends.calls()), (11, 1));
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_under_a_call_costs_a_repetition_and_no_error() {
+        let leaves = goodbye().await;
+        let status = call(&client(&name([leaves]))).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+        assert!(status.message().contains("closed the connection"), "{status}");
+
+        let stays = Server::start().await;
+        let client = client(&name([leaves, stays.address]));
+        for _ in 0..10 {
+            let again = |attempt: Attempt| {
+                let (mut client, request) =
+                    (client.clone(), attempt.request(HealthCheckRequest::default()));
+                async move { client.check(request).await }
+            };
+            retry(&CallPolicy::default(), again).await.unwrap();
+        }
+        assert_eq!(stays.calls(), 10);
     }
 
     #[tokio::test]

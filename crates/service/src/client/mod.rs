@@ -222,26 +222,29 @@ async fn call(
 /// mend it: tonic's own says "transport error".
 fn unreached(endpoint: &str, error: transport::Error) -> Status {
     let (cause, mend) = cause(&error);
-    let is_lost = is_lost(&error);
+    let peer_left = peer_left(&error);
     let status = Status::from_error(Box::new(error));
     match status.code() {
         Code::Unavailable => Status::unavailable(format!("cannot reach {endpoint}: {cause}{mend}")),
-        _ if is_lost => Status::unavailable(format!("{endpoint} closed the connection: {cause}")),
+        _ if peer_left => Status::unavailable(format!("{endpoint} closed the connection: {cause}")),
         _ => status,
     }
 }
 
-/// Whether the connection ended under a call, as under one that was made while the server's goodbye was on its
-/// way. tonic tells of it as CANCELLED or UNKNOWN, as if the caller had changed its mind.
-fn is_lost(error: &transport::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+/// Whether an error comes of it that the other side went away under a call: it said goodbye, which is a GOAWAY
+/// without an error, or the connection ended. A call that is made while the goodbye is on its way meets either.
+/// tonic tells of them as CANCELLED, INTERNAL or UNKNOWN, as if somebody had made a mistake.
+fn peer_left(error: &(dyn StdError + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        if let Some(error) = cause.downcast_ref::<hyper::Error>() {
             return error.is_canceled() || error.is_closed() || error.is_incomplete_message();
         }
-        cause = error.source();
-    }
-    false
+        cause.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let without_error = error.reason() == Some(h2::Reason::NO_ERROR);
+            error.is_io() || (error.is_go_away() && error.is_remote() && without_error)
+        })
+    })
 }
 
 /// The innermost cause of an error, and how to mend it where that is known.
@@ -333,8 +336,8 @@ impl Attempt {
     }
 }
 
-/// Makes a call under `policy`: repeats it while the server is UNAVAILABLE or RESOURCE_EXHAUSTED,
-/// after the pause that the server asks for or a longer one of ours.
+/// Makes a call under `policy`: repeats it while the server is UNAVAILABLE or RESOURCE_EXHAUSTED, or went away
+/// under it, after the pause that the server asks for or a longer one of ours.
 ///
 /// Only for calls that may be done twice: an answer can be lost after the work was done.
 ///
@@ -379,7 +382,8 @@ fn time_is_up(policy: &CallPolicy) -> Status {
 }
 
 fn is_transient(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+    // An answer that had begun is read by generated code, which tells of a server that left as tonic does.
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) || peer_left(status)
 }
 
 /// Exponential, and at random between half and all of it, so that clients which failed together do
