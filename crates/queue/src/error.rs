@@ -55,6 +55,15 @@ pub enum Error {
         /// The last failure.
         source: redis::RedisError,
     },
+    /// Redis answered, and for longer than [`Options::patience`](crate::Options::patience) took nothing that
+    /// is written: its disk or its memory is full, or it lacks replicas. The operation was not done.
+    #[error("redis has taken no writes for {patience:?}: {answer}")]
+    Unwritable {
+        /// How long was tried.
+        patience: Duration,
+        /// Its last answer.
+        answer: redis::RedisError,
+    },
     /// Redis answered with an error that trying again does not mend.
     #[error("redis refused {operation}: {answer}")]
     Refused {

@@ -185,6 +185,8 @@ pub struct Depth {
     pub oldest_age: Option<Duration>,
     /// Items that were given up and are kept.
     pub dead_letters: u64,
+    /// The next item would be refused.
+    pub is_full: bool,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// A queue; clones are the same queue.
 ///
 /// Every method may be called again when its answer was lost. Over Redis each tries for
-/// [`Options::patience`] before it fails with [`Error::Unavailable`].
+/// [`Options::patience`] before it fails with [`Error::Unavailable`] or [`Error::Unwritable`].
 #[derive(Clone)]
 pub struct Queue {
     pub(crate) store: Arc<dyn Store>,
@@ -56,8 +56,9 @@ impl Queue {
     /// Adds items in order; an id that the queue knows is a duplicate, whatever its payload.
     ///
     /// # Errors
-    /// [`Error::Full`] tells how many of the batch were taken. An item over the limits refuses the
-    /// whole batch.
+    /// [`Error::Full`] tells how many of the batch were taken: it holds [`Options::max_outstanding`], four
+    /// fifths of Redis's `maxmemory` are taken, or Redis writes nothing. An item over the limits refuses
+    /// the whole batch.
     pub async fn enqueue(&self, items: Vec<Item>) -> Result<Vec<Enqueued>, Error> {
         items.iter().try_for_each(|item| item.check(&self.options))?;
         let answers = self.store.enqueue(&items).await?;
@@ -118,10 +119,11 @@ impl Queue {
         self.store.outstanding().await
     }
 
-    /// How much it holds, and for how long already.
+    /// How much it holds, for how long already, and whether it takes more. Answered where writes are
+    /// taken: as good as a write to tell whether Redis does what is asked of it.
     ///
     /// # Errors
-    /// When Redis stays away.
+    /// When Redis stays away, or takes no writes.
     pub async fn depth(&self) -> Result<Depth, Error> {
         self.store.depth().await
     }

@@ -45,7 +45,7 @@ type RawStreams = Option<Vec<(String, Vec<Raw>)>>;
 
 pub(crate) struct RedisStreams {
     connections: Connections,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
     options: Arc<Options>,
 }
 
@@ -55,12 +55,10 @@ impl RedisStreams {
         address: &Address,
         options: Arc<Options>,
     ) -> Result<Self, Error> {
-        let scripts = Scripts::for_queue(name)?;
-        let work = scripts.keys().work.clone();
-        let connections = Connections::open(address, work, options.patience)?;
-        let store = Self { connections, scripts, options };
-        store.connections.create_group().await?;
-        Ok(store)
+        let scripts = Arc::new(Scripts::for_queue(name)?);
+        let connections = Connections::open(address, scripts.clone(), options.patience)?;
+        connections.open_queue().await?;
+        Ok(Self { connections, scripts, options })
     }
 
     fn lease_ms(&self) -> u64 {
@@ -98,7 +96,15 @@ impl Store for RedisStreams {
         let mut rest = items;
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(enqueue_together(rest));
-            answers.extend(self.enqueue_chunk(chunk).await?);
+            match self.enqueue_chunk(chunk).await {
+                Ok(more) => answers.extend(more),
+                // What was taken before counts; for the rest it is as good as full.
+                Err(Error::Unwritable { answer, .. }) => {
+                    tracing::warn!(error = %answer, "redis takes no items");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
             rest = later;
             if answers.len() + rest.len() < items.len() {
                 break; // The queue is full.
@@ -248,10 +254,12 @@ impl Store for RedisStreams {
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
-        let (outstanding, oldest_ms, dead_letters): (u64, i64, u64) =
-            self.run("DEPTH", self.scripts.depth()).await?;
+        let mut call = self.scripts.depth();
+        call.arg(self.options.max_outstanding);
+        let (outstanding, oldest_ms, dead_letters, is_full): (u64, i64, u64, bool) =
+            self.run("DEPTH", call).await?;
         let oldest_age = u64::try_from(oldest_ms).ok().map(Duration::from_millis);
-        Ok(Depth { outstanding, oldest_age, dead_letters })
+        Ok(Depth { outstanding, oldest_age, dead_letters, is_full })
     }
 
     async fn workers(&self, max: usize) -> Result<Vec<Worker>, Error> {

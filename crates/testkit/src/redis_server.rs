@@ -95,6 +95,16 @@ impl RedisServer {
         client.get_connection().expect("the server answers")
     }
 
+    /// Changes a setting while it runs; a restart has it as it was.
+    ///
+    /// # Panics
+    /// When it is away, or has no such setting.
+    pub fn configure(&self, setting: &str, value: &str) {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg(setting).arg(value);
+        command.exec(&mut self.connection()).expect("the server has the setting");
+    }
+
     /// Every command that changed its data, in order, since it was first started: what its
     /// append-only file holds. Scripts stand there as the commands that they made.
     ///

@@ -84,7 +84,7 @@ impl Machine {
         for item in items {
             if self.items.contains_key(&item.id) {
                 answers.push(Enqueued::Duplicate);
-            } else if self.items.len() as u64 >= self.options.max_outstanding {
+            } else if self.is_full() {
                 break;
             } else {
                 self.add(item.clone(), now);
@@ -92,6 +92,10 @@ impl Machine {
             }
         }
         answers
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() as u64 >= self.options.max_outstanding
     }
 
     fn add(&mut self, item: Item, now: u64) {
@@ -334,6 +338,7 @@ impl Machine {
             outstanding: self.outstanding(),
             oldest_age: oldest.map(|(_, work)| age(work)),
             dead_letters: self.dead.len() as u64,
+            is_full: self.is_full(),
         }
     }
 

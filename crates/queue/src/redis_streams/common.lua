@@ -1,4 +1,7 @@
--- Stands in front of every script. All scripts take the same KEYS, which share one hash slot:
+#!lua flags=allow-oom
+-- Stands in front of every script. Redis refuses none of them for want of memory: settling is what makes
+-- room, so it must be possible when there is none. The scripts that add look at its memory themselves.
+-- All take the same KEYS, which share one hash slot:
 --   work      stream: i(tem), h(eaders), p(ayload); one consumer group
 --   results   stream: i, h, k(ind), then by kind: n (start) t(oken) p | a(ttempts) | p
 --   dead      stream: i, h, a, p
@@ -15,6 +18,23 @@ local GROUP = 'workers'
 local NOBODY = 'nobody'
 -- Idle time of a released entry, thirty days: more than any lease.
 local RELEASED_MS = 2592000000
+
+-- Share of maxmemory up to which items and progress are taken; the rest is room for what settles them.
+local SHARE_TO_FILL = 0.8
+
+-- How much of maxmemory is taken; 0 where there is no bound, or Redis does not tell.
+local function memory_taken()
+  local info = redis.call('INFO', 'memory')
+  local max = tonumber(info:match('maxmemory:(%d+)') or 0)
+  if max == 0 then return 0 end
+  return tonumber(info:match('used_memory:(%d+)')) / max
+end
+
+-- How many items more are taken.
+local function room(max_outstanding)
+  if memory_taken() >= SHARE_TO_FILL then return 0 end
+  return math.max(0, max_outstanding - redis.call('HLEN', items))
+end
 
 local function owner_of(entry)
   local pending = redis.call('XPENDING', work, GROUP, entry, entry, 1)[1]

@@ -2,13 +2,14 @@
 //! which would hold up what is sent behind them.
 
 use super::Address;
+use super::scripts::Scripts;
 use crate::Error;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
     ServerErrorKind, Value,
 };
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -43,16 +44,20 @@ pub(super) struct Connections {
     commands: ConnectionManager,
     /// Blocking connections that nobody reads from now: at most as many as ever read at once.
     idle: Mutex<Vec<ConnectionManager>>,
-    work_key: String,
+    scripts: Arc<Scripts>,
     patience: Duration,
 }
 
 impl Connections {
     /// Opens no socket yet.
-    pub fn open(address: &Address, work_key: String, patience: Duration) -> Result<Self, Error> {
+    pub fn open(
+        address: &Address,
+        scripts: Arc<Scripts>,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let client = address.client()?;
         let commands = manager(&client, RESPONSE_TIMEOUT)?;
-        Ok(Self { client, commands, idle: Mutex::default(), work_key, patience })
+        Ok(Self { client, commands, idle: Mutex::default(), scripts, patience })
     }
 
     /// Sends a request until it is answered, or `patience` is over.
@@ -85,14 +90,9 @@ impl Connections {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates the consumer group unless it exists.
-    pub async fn create_group(&self) -> Result<(), Error> {
-        let mut command = redis::cmd("XGROUP");
-        command.arg("CREATE").arg(&self.work_key).arg(GROUP).arg("0").arg("MKSTREAM");
-        match self.ask("XGROUP CREATE", &Request::Command(command)).await {
-            Err(Error::Refused { answer, .. }) if answer.code() == Some("BUSYGROUP") => Ok(()),
-            answer => answer,
-        }
+    /// Makes the work stream and its consumer group where they are missing.
+    pub async fn open_queue(&self) -> Result<(), Error> {
+        self.ask("OPEN", &Request::Script(self.scripts.open())).await
     }
 
     async fn insist<T: FromRedisValue>(
@@ -114,12 +114,16 @@ impl Connections {
             };
             if error.code() == Some("NOGROUP") {
                 // The data was wiped under us. Boxed because it asks, too.
-                Box::pin(self.create_group()).await?;
+                Box::pin(self.open_queue()).await?;
             } else if !passes_by_itself(&error) {
                 return Err(Error::Refused { operation, answer: error });
             }
             if Instant::now() + pause >= deadline {
-                return Err(Error::Unavailable { patience: self.patience, source: error });
+                let patience = self.patience;
+                return Err(match takes_no_writes(&error) {
+                    true => Error::Unwritable { patience, answer: error },
+                    false => Error::Unavailable { patience, source: error },
+                });
             }
             tracing::debug!(operation, %error, "asking redis again");
             sleep(pause).await;
@@ -152,9 +156,10 @@ fn timed_out() -> RedisError {
     std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
-/// Redis is away, starting, or handing over.
+/// Redis is away, starting, or handing over, or writes nothing for now.
 fn passes_by_itself(error: &RedisError) -> bool {
     error.is_io_error()
+        || takes_no_writes(error)
         || matches!(
             error.kind(),
             ErrorKind::Server(
@@ -166,4 +171,9 @@ fn passes_by_itself(error: &RedisError) -> bool {
                     | ServerErrorKind::NoScript
             )
         )
+}
+
+/// Redis is there and writes nothing: its memory is full, its disk is, or it lacks replicas.
+fn takes_no_writes(error: &RedisError) -> bool {
+    matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS"))
 }

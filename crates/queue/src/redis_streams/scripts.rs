@@ -54,6 +54,7 @@ macro_rules! scripts {
 }
 
 scripts!(
+    open,
     enqueue,
     take,
     start,

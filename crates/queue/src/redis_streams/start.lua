@@ -12,6 +12,11 @@ if owner ~= consumer then return { 'fenced', '' } end
 local token = redis.call('HGET', tokens, entry)
 if token and token:match(':(.*)$') == nonce then return { token, '' } end
 
+-- A result may be larger than its item. Where memory is full, those there are must be taken in first.
+if redis.call('XLEN', results) > 0 and memory_taken() >= 1 then
+  return redis.error_reply('OOM results wait to be taken in')
+end
+
 local start = redis.call('HINCRBY', starts, entry, 1)
 if start > max_starts then
   bury(entry)

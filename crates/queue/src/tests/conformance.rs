@@ -121,6 +121,8 @@ fn a_full_queue_refuses_and_says_how_much_it_took(site: &Site) {
         Err(Error::Full { accepted: 3, retry_after }) => assert!(!retry_after.is_zero()),
         other => panic!("{other:?}"),
     }
+    let is_full = || process.run(|queue| async move { queue.depth().await }).unwrap().is_full;
+    assert!(is_full());
     // What it holds is answered even now; that a result waits to be read frees nothing.
     assert_eq!(offer(&["c"]).unwrap(), [Enqueued::Duplicate]);
     let mut consumer = process.consumer("w");
@@ -128,6 +130,7 @@ fn a_full_queue_refuses_and_says_how_much_it_took(site: &Site) {
     commit(&process, lease, "done");
     assert!(matches!(offer(&["d"]), Err(Error::Full { accepted: 0, .. })));
     acknowledge_all(&process);
+    assert!(!is_full());
     assert_eq!(offer(&["d"]).unwrap(), [Enqueued::Added]);
 }
 
@@ -516,8 +519,8 @@ fn its_depth_is_what_waits_since_when_and_what_was_given_up(site: &Site) {
     let waited = Duration::from_millis(30);
     std::thread::sleep(waited);
     process.enqueue(&["young"]);
-    let Depth { outstanding, oldest_age, dead_letters } = depth();
-    assert_eq!((outstanding, dead_letters), (2, 1));
+    let Depth { outstanding, oldest_age, dead_letters, is_full } = depth();
+    assert_eq!((outstanding, dead_letters, is_full), (2, 1, false));
     // The queue's clock is another than that of the pause, and counts milliseconds.
     assert!(oldest_age.unwrap() + Duration::from_millis(2) >= waited, "{oldest_age:?}");
 }

@@ -2,9 +2,11 @@
 
 use super::site::{PATIENCE, Process, Site, quick, unhurried};
 use crate::redis_streams::Address;
-use crate::{Error, Item, Position, Queue, Settlement, Warning};
+use crate::{Enqueued, Error, Item, Options, Position, Queue, Settlement, Warning};
 use redis::Value;
 use rlaif_testkit::{RedisServer, eventually, free_port};
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -70,7 +72,7 @@ fn an_outage_longer_than_the_lease_takes_no_lease_from_the_living() {
 
 #[test]
 fn redis_that_stays_away_is_an_error_and_not_a_hang() {
-    let mut site = Site::redis(crate::Options { patience: Duration::from_millis(200), ..quick() });
+    let mut site = Site::redis(Options { patience: Duration::from_millis(200), ..quick() });
     let process = site.process();
     let mut consumer = process.consumer("worker");
     server(&mut site).kill();
@@ -78,6 +80,93 @@ fn redis_that_stays_away_is_an_error_and_not_a_hang() {
     assert!(matches!(leased, Err(Error::Unavailable { .. })));
     let asked = process.run(|queue| async move { queue.outstanding().await });
     assert!(matches!(asked, Err(Error::Unavailable { .. })));
+}
+
+fn acknowledge_all(process: &Process) {
+    let last = process.results().last().expect("a result").position;
+    process.run(|queue| async move { queue.acknowledge(last).await }).unwrap();
+}
+
+fn is_full(process: &Process) -> bool {
+    process.run(|queue| async move { queue.depth().await }).unwrap().is_full
+}
+
+/// Redis then refuses what may grow. Settling is what makes room, so that would be for good.
+#[test]
+fn a_full_redis_takes_no_items_and_lets_those_it_has_be_settled() {
+    let patience = Duration::from_secs(2);
+    let mut site = Site::redis(Options { patience, ..unhurried() });
+    server(&mut site).configure("maxmemory", "16mb");
+    let producer = site.process();
+    let offer = |which: Range<usize>| {
+        let items = which.map(|i| Item::new(format!("item {i}"), vec![b'x'; 60_000])).collect();
+        producer.run(|queue| async move { queue.enqueue(items).await })
+    };
+    let Err(Error::Full { accepted, .. }) = offer(0..400) else {
+        panic!("24 MB fit into four fifths of 16")
+    };
+    assert!((100..300).contains(&accepted), "{accepted}");
+    assert!(is_full(&producer));
+    assert_eq!(offer(0..1).unwrap(), [Enqueued::Duplicate]);
+
+    // Others take what room is left.
+    let mut others = server(&mut site).connection();
+    redis::cmd("SETRANGE").arg("filler").arg(6_000_000).arg("x").exec(&mut others).unwrap();
+    let refused = redis::cmd("SET").arg("more").arg("x").exec(&mut others).unwrap_err();
+    assert_eq!(refused.code(), Some("OOM"));
+
+    // A worker that starts only now finds its queue, and what it does counts.
+    let worker = site.process();
+    let mut consumer = worker.consumer("worker");
+    let lease = worker.start_next(&mut consumer);
+    assert!(!worker.run(|_| lease.progress(b"half")).unwrap(), "progress can wait");
+    let result = vec![b'y'; 60_000];
+    assert_eq!(worker.run(|_| lease.commit(result)).unwrap(), Settlement::Accepted);
+    // Results could outgrow memory where nobody takes them in.
+    let delivery = worker.next(&mut consumer);
+    assert!(matches!(worker.run(|_| delivery.start()), Err(Error::Unwritable { .. })));
+    acknowledge_all(&producer);
+    let lease = worker.start_next(&mut consumer);
+    assert_eq!(worker.run(|_| lease.fail("broken")).unwrap(), Settlement::Accepted);
+
+    while producer.outstanding() > 0 {
+        let lease = worker.start_next(&mut consumer);
+        assert_eq!(worker.run(|_| lease.commit(Vec::new())).unwrap(), Settlement::Accepted);
+        acknowledge_all(&producer);
+    }
+    assert!(!is_full(&producer));
+    assert_eq!(offer(0..1).unwrap(), [Enqueued::Added]);
+}
+
+#[test]
+fn a_redis_that_cannot_write_to_its_disk_is_waited_for() {
+    let patience = Duration::from_millis(500);
+    let mut site = Site::redis(Options { patience, ..unhurried() });
+    let process = site.process();
+    let offer = || {
+        let items = vec![Item::new("x", "")];
+        process.run(|queue| async move { queue.enqueue(items).await })
+    };
+    let mut operator = server(&mut site).connection();
+    let folder: Vec<String> =
+        redis::cmd("CONFIG").arg("GET").arg("dir").query(&mut operator).unwrap();
+    // A snapshot cannot take the name of a folder that is not empty.
+    std::fs::create_dir_all(Path::new(&folder[1]).join("dump.rdb").join("in the way")).unwrap();
+    server(&mut site).configure("save", "3600 1");
+    redis::cmd("BGSAVE").exec(&mut operator).unwrap();
+    let mut failed = || {
+        let info: String = redis::cmd("INFO").arg("persistence").query(&mut operator).unwrap();
+        info.contains("rdb_last_bgsave_status:err").then_some(())
+    };
+    Runtime::new().unwrap().block_on(eventually("the snapshot fails", async || failed()));
+
+    assert!(matches!(offer(), Err(Error::Full { accepted: 0, .. })));
+    let depth = process.run(|queue| async move { queue.depth().await });
+    assert!(matches!(depth, Err(Error::Unwritable { .. })), "{depth:?}");
+    // What is read is answered.
+    assert_eq!(process.outstanding(), 0);
+    server(&mut site).configure("stop-writes-on-bgsave-error", "no");
+    assert_eq!(offer().unwrap(), [Enqueued::Added]);
 }
 
 /// Deleting an undelivered entry makes the group's lag unknown, which autoscalers read as no work.
@@ -306,7 +395,7 @@ fn tls_is_spoken_and_an_unknown_server_refused() {
     let url = format!("rediss://localhost:{port}/");
     one_item_there_and_back(&Address { url: url.clone(), ca_file: Some(certificate) }).unwrap();
 
-    let impatient = crate::Options { patience: Duration::from_millis(500), ..quick() };
+    let impatient = Options { patience: Duration::from_millis(500), ..quick() };
     let stranger = Runtime::new()
         .unwrap()
         .block_on(async { Queue::redis("test", &Address::new(url), impatient).await.err() });
