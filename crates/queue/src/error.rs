@@ -76,3 +76,10 @@ pub enum Error {
     #[error("an entry of the queue is unreadable ({0}): do other programs write to its keys?")]
     Unreadable(String),
 }
+
+impl Error {
+    /// Whether it passes by itself: Redis is away, or takes no writes for now.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unwritable { .. })
+    }
+}

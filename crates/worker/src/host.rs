@@ -65,9 +65,9 @@ impl<S: Service> Host<S> {
         self.endpoint.address()
     }
 
-    /// Loads what the worker needs and works until `shutdown`: the item in hand is given back at
-    /// once, calls in progress are drained. It is ready for as long as its queue answers; a Redis
-    /// that is away is waited for.
+    /// Loads what the worker needs, is ready then, and works until `shutdown`: the item in hand is given
+    /// back at once, calls in progress are drained. A Redis that is away is waited for; callers are
+    /// answered meanwhile.
     ///
     /// # Errors
     /// See [`Error`].
@@ -92,6 +92,8 @@ impl<S: Service> Host<S> {
         let Parts { executor, api, engines, tasks: further } =
             parts.map_err(|panic| Error::Load(panic.to_string()))?.map_err(Error::Load)?;
 
+        // Before the server, whose drain is the last to say whether it is ready.
+        health.set_started().await;
         let stop = tasks.shutdown();
         tasks.spawn("server", async move {
             let _drained = drained.drop_guard();
@@ -102,11 +104,10 @@ impl<S: Service> Host<S> {
         for (name, task) in further {
             tasks.spawn(name, task(tasks.shutdown()));
         }
-        health.set_loaded().await;
         let worker = config.worker.name();
         tracing::info!("{} {worker} answers on {address}", S::NAME);
         let (config, kind) = (config.queue, S::KIND);
-        let work = QueueWork { config, kind, worker, executor, store, health };
+        let work = QueueWork { config, kind, worker, executor, store };
         tasks.spawn("queue", work.run(tasks.shutdown()));
         Ok(tasks.join().await?)
     }

@@ -1,5 +1,5 @@
-//! The queue's side of a worker's process: waits for Redis however long it is away, serves the queue,
-//! and keeps readiness up to date.
+//! The queue's side of a worker's process: waits for Redis however long it is away, serves the queue, and
+//! shows whether it answers.
 
 use crate::{Bench, Executor};
 use opentelemetry::KeyValue;
@@ -8,8 +8,8 @@ use rlaif_cluster::QueueConfig;
 use rlaif_job::WorkerKind;
 use rlaif_queue::{Error, Options, Queue};
 use rlaif_service::metrics::{self, definitions, names};
-use rlaif_service::server::Health;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,6 @@ pub(crate) struct QueueWork {
     pub(crate) worker: String,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) store: ArtifactStore,
-    pub(crate) health: Health,
 }
 
 impl QueueWork {
@@ -39,13 +38,16 @@ impl QueueWork {
     /// When the queue cannot be used as configured. That Redis is away, at the start or later, is
     /// none: it is waited for.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        // Until it has answered.
+        let away = Arc::new(AtomicBool::new(true));
+        self.show_trouble(&away);
         let impatient = Options { patience: WATCH_PATIENCE, ..self.config.options.clone() };
         let Some(watched) = self.reach(impatient, &shutdown).await? else { return Ok(()) };
         let Some(queue) = self.reach(self.config.options.clone(), &shutdown).await? else {
             return Ok(());
         };
         self.show_takeovers(&queue);
-        tokio::join!(self.watch(&watched, &shutdown), self.serve(&queue, &shutdown));
+        tokio::join!(self.watch(&watched, &away, &shutdown), self.serve(&queue, &shutdown));
         Ok(())
     }
 
@@ -63,7 +65,7 @@ impl QueueWork {
             };
             match reached {
                 Ok(queue) => return Ok(Some(queue)),
-                Err(error @ Error::Unavailable { .. }) => {
+                Err(error) if error.is_passing() => {
                     tracing::warn!("waiting for Redis at {address:?}: {error}");
                 }
                 Err(error) => return Err(error),
@@ -80,31 +82,33 @@ impl QueueWork {
         });
     }
 
-    /// Sets readiness by what the queue answers.
-    async fn watch(&self, queue: &Queue, shutdown: &CancellationToken) {
+    /// Callers of this worker need no queue, so it is ready without one; that it is away is told here.
+    fn show_trouble(&self, away: &Arc<AtomicBool>) {
+        let attributes = [
+            KeyValue::new(names::MESSAGING_DESTINATION_NAME, self.kind.queue()),
+            KeyValue::new(names::REASON, "away"),
+        ];
+        let away = away.clone();
+        metrics::observed(&definitions::QUEUE_TROUBLE, move |trouble| {
+            trouble.observe(f64::from(u8::from(away.load(Ordering::Relaxed))), &attributes);
+        });
+    }
+
+    /// Looks whether the queue answers, and takes what is written.
+    async fn watch(&self, queue: &Queue, away: &AtomicBool, shutdown: &CancellationToken) {
         warn_of_promises(queue).await;
         while !shutdown.is_cancelled() {
-            let answer = queue.outstanding().await;
-            self.set_ready(answer).await;
+            let answer = queue.depth().await;
+            let was_away = away.swap(answer.is_err(), Ordering::Relaxed);
+            match answer {
+                Ok(_) if was_away => tracing::info!("the queue answers"),
+                Err(error) if !was_away => tracing::warn!("the queue is away: {error}"),
+                _ => {}
+            }
             tokio::select! {
                 () = tokio::time::sleep(WATCH_INTERVAL) => {}
                 () = shutdown.cancelled() => {}
             }
-        }
-        self.health.set_ready(false).await;
-    }
-
-    async fn set_ready(&self, answer: Result<u64, Error>) {
-        match (answer, self.health.is_ready()) {
-            (Ok(_), false) => {
-                tracing::info!("ready: the queue answers");
-                self.health.set_ready(true).await;
-            }
-            (Err(error), true) => {
-                tracing::warn!("not ready: {error}");
-                self.health.set_ready(false).await;
-            }
-            _ => {}
         }
     }
 

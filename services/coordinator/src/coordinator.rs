@@ -4,7 +4,7 @@ use crate::active_job::ActiveJob;
 use crate::board::Board;
 use crate::crew::Tally;
 use crate::metrics::CoordinatorMetrics;
-use crate::queues::{Standing, Trouble, Troubles};
+use crate::queues::{Standing, Trouble};
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_job::{RunFolder, StageProgress, Submission, WorkerKind};
@@ -13,7 +13,7 @@ use rlaif_types::{Ceiling, ContentHash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{Mutex, Notify, broadcast, watch};
+use tokio::sync::{Mutex, Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 /// Bounds of a coordinator.
@@ -83,7 +83,7 @@ impl Coordinator {
             places,
             journal,
             queues,
-            standing: Standing::new(),
+            standing: Standing::default(),
             artifacts,
             limits,
             board,
@@ -183,11 +183,6 @@ impl Coordinator {
         self.shared.board.sequence()
     }
 
-    /// Which queues have troubles, now and from now on.
-    pub fn troubles(&self) -> watch::Receiver<Troubles> {
-        self.shared.standing.subscribe()
-    }
-
     /// Stops handing out a job's tasks and takes back those nobody has begun.
     ///
     /// # Errors
@@ -252,7 +247,7 @@ impl Coordinator {
     }
 
     /// Hands out tasks and takes in results until `shutdown`. A queue that is away is tried again
-    /// until it is back; see [`Coordinator::troubles`].
+    /// until it is back.
     ///
     /// # Errors
     /// When the journal fails.

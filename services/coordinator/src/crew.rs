@@ -153,7 +153,7 @@ impl Coordinator {
 
 impl Shared {
     async fn crew(&self, kind: WorkerKind) -> Crew {
-        let trouble = self.standing.subscribe().borrow().get(&kind).copied();
+        let trouble = self.standing.of(kind);
         let at_queue = match trouble {
             Some(Trouble::Away) => Err("the queue does not answer".to_owned()),
             _ => match tokio::time::timeout(WATCHERS_PATIENCE, self.at_queue(kind)).await {

@@ -146,6 +146,9 @@ impl Shared {
                     self.fail_seated(&id, seat, &error.to_string()).await?;
                 }
             }
+            if anew {
+                self.standing.round_ended();
+            }
         }
     }
 
@@ -170,7 +173,7 @@ impl Shared {
             match self.queue_item(item).await {
                 Ok(item) => by_kind.entry(kind).or_default().push(item),
                 Err(error) if error.is_passing() => {
-                    tracing::warn!(%error, "an item waits for the artifact store");
+                    self.standing.cannot_offer(kind, &error);
                     job.forget_handed_out();
                     return Ok(());
                 }
@@ -197,7 +200,7 @@ impl Shared {
                     error @ (rlaif_queue::Error::TooLarge { .. } | rlaif_queue::Error::ItemId(_)),
                 ) => return Err(error.into()),
                 Err(error) => {
-                    self.standing.away(kind, &error);
+                    self.standing.cannot_offer(kind, &error.into());
                     job.forget_handed_out();
                 }
             }

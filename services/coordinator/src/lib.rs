@@ -30,4 +30,4 @@ pub use error::Error;
 pub use event::{JobEvent, What};
 pub use journal::{JobRecord, JobState, Journal};
 pub use places::Places;
-pub use queues::{Queues, Trouble, Troubles};
+pub use queues::{Queues, Trouble};

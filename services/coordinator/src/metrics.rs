@@ -96,6 +96,9 @@ impl Shared {
             loop {
                 for (kind, queue) in self.queues.each() {
                     let depth = queue.depth().await;
+                    if let Ok(depth) = &depth {
+                        self.standing.looked_at(kind, depth.is_full);
+                    }
                     let mut depths = self.metrics.depths();
                     match depth {
                         Ok(depth) => depths.insert(kind, depth),
@@ -125,10 +128,14 @@ impl Shared {
             shared.each_depth(|kind, depth| tell(depth.dead_letters as f64, &[destination(kind)]));
         });
         self.observe(&definitions::QUEUE_TROUBLE, |shared, tell| {
-            let troubles = shared.standing.subscribe().borrow().clone();
             for kind in WorkerKind::ALL {
-                for (trouble, reason) in [(Trouble::Away, "away"), (Trouble::Full, "full")] {
-                    let is = troubles.get(&kind) == Some(&trouble);
+                let worst = shared.standing.of(kind);
+                for (trouble, reason) in [
+                    (Trouble::Away, "away"),
+                    (Trouble::StoreAway, "store_away"),
+                    (Trouble::Full, "full"),
+                ] {
+                    let is = worst == Some(trouble);
                     let attributes = [destination(kind), KeyValue::new(names::REASON, reason)];
                     tell(f64::from(u8::from(is)), &attributes);
                 }

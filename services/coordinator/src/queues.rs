@@ -1,9 +1,10 @@
 //! One queue for each kind of worker, and how they stand.
 
+use crate::Error;
 use rlaif_job::WorkerKind;
-use rlaif_queue::{Address, Error, Options, Queue};
-use std::collections::BTreeMap;
-use tokio::sync::watch;
+use rlaif_queue::{Address, Options, Queue};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One queue for each kind of worker.
 #[derive(Clone)]
@@ -23,7 +24,7 @@ impl Queues {
     ///
     /// # Errors
     /// When address or options make no sense, or Redis cannot be reached.
-    pub async fn connect(address: &Address, options: &Options) -> Result<Self, Error> {
+    pub async fn connect(address: &Address, options: &Options) -> Result<Self, rlaif_queue::Error> {
         let mut queues = BTreeMap::new();
         for kind in WorkerKind::ALL {
             queues.insert(kind, Queue::redis(kind.queue(), address, options.clone()).await?);
@@ -42,75 +43,202 @@ impl Queues {
     }
 }
 
-/// What is wrong with a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is wrong with a queue, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// It, or the artifact store behind it, does not answer.
+    /// It does not answer, or takes nothing that is written.
     Away,
+    /// The artifact store behind it does not answer.
+    StoreAway,
     /// It takes no more items for now.
     Full,
 }
 
-/// Queues with troubles; those not in it are well.
-pub type Troubles = BTreeMap<WorkerKind, Trouble>;
+impl Trouble {
+    /// What an error that passes by itself comes of.
+    fn behind(error: &Error) -> Self {
+        match error {
+            Error::Artifacts(_) => Self::StoreAway,
+            _ => Self::Away,
+        }
+    }
+}
 
-/// Keeps the troubles, tells who watches, and logs each change once.
-pub struct Standing(watch::Sender<Troubles>);
+/// A way through a queue. How it stands on one says nothing about the other: a Redis that cannot write still
+/// answers who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    /// Items to workers.
+    HandOut,
+    /// Results back.
+    TakeIn,
+}
+
+/// Keeps the troubles of queues, and logs each change once. A trouble that was met on one way is over when
+/// somebody gets through on that way.
+#[derive(Default)]
+pub struct Standing(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    troubles: BTreeMap<(WorkerKind, Way), Trouble>,
+    /// Queues that were offered something in this round.
+    offered: BTreeSet<WorkerKind>,
+}
 
 impl Standing {
-    /// All queues are well.
-    pub fn new() -> Self {
-        Self(watch::Sender::new(Troubles::new()))
+    /// No code under the guard waits or panics.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The troubles, now and from now on.
-    pub fn subscribe(&self) -> watch::Receiver<Troubles> {
-        self.0.subscribe()
+    /// The worst that is wrong with a queue; none where it is well.
+    pub fn of(&self, kind: WorkerKind) -> Option<Trouble> {
+        self.known().worst(kind)
     }
 
     /// Whether any queue has `trouble`.
     pub fn any(&self, trouble: Trouble) -> bool {
-        self.0.borrow().values().any(|known| *known == trouble)
+        self.known().troubles.values().any(|known| *known == trouble)
     }
 
     /// Whether all queues are well.
     pub fn is_well(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.known().troubles.is_empty()
     }
 
-    /// The queue, or the artifact store behind it, did not answer.
-    pub fn away(&self, kind: WorkerKind, error: &dyn std::fmt::Display) {
-        if self.set(kind, Some(Trouble::Away)) {
-            tracing::error!(queue = kind.queue(), %error, "the queue is away; trying again");
-        }
+    /// All results there are were taken in and acknowledged.
+    pub fn took_in(&self, kind: WorkerKind) {
+        self.known().end(kind, Way::TakeIn);
     }
 
-    /// The queue answered; whether it is full is not known by that.
-    pub fn answered(&self, kind: WorkerKind) {
-        if self.0.borrow().get(&kind) == Some(&Trouble::Away) {
-            self.took_all(kind);
-        }
+    /// Results could not be read, taken in or acknowledged.
+    pub fn cannot_take_in(&self, kind: WorkerKind, error: &Error) {
+        self.known().begin(kind, Way::TakeIn, Trouble::behind(error), Some(error));
     }
 
-    /// The queue took all that it was given.
+    /// The queue took all that it was offered.
     pub fn took_all(&self, kind: WorkerKind) {
-        if self.set(kind, None) {
-            tracing::info!(queue = kind.queue(), "the queue is well again");
-        }
+        let mut known = self.known();
+        known.offered.insert(kind);
+        known.end(kind, Way::HandOut);
+    }
+
+    /// Items could not be offered.
+    pub fn cannot_offer(&self, kind: WorkerKind, error: &Error) {
+        let mut known = self.known();
+        known.offered.insert(kind);
+        known.begin(kind, Way::HandOut, Trouble::behind(error), Some(error));
     }
 
     /// The queue refused items.
     pub fn full(&self, kind: WorkerKind) {
-        if self.set(kind, Some(Trouble::Full)) {
-            tracing::warn!(queue = kind.queue(), "the queue is full; offering again later");
+        let mut known = self.known();
+        known.offered.insert(kind);
+        known.begin(kind, Way::HandOut, Trouble::Full, None);
+    }
+
+    /// Somebody without items saw whether the queue would refuse one. That it would not ends nothing but
+    /// its being full: to look is not to get through.
+    pub fn looked_at(&self, kind: WorkerKind, is_full: bool) {
+        let mut known = self.known();
+        match (known.troubles.get(&(kind, Way::HandOut)).copied(), is_full) {
+            (None, true) => known.begin(kind, Way::HandOut, Trouble::Full, None),
+            (Some(Trouble::Full), false) => known.end(kind, Way::HandOut),
+            _ => {}
         }
     }
 
-    /// True where it changes something.
-    fn set(&self, kind: WorkerKind, trouble: Option<Trouble>) -> bool {
-        self.0.send_if_modified(|troubles| match trouble {
-            Some(trouble) => troubles.insert(kind, trouble) != Some(trouble),
-            None => troubles.remove(&kind).is_some(),
-        })
+    /// All that is unanswered was offered. Where that was nothing, nobody waits any more to get through.
+    pub fn round_ended(&self) {
+        let mut known = self.known();
+        let offered = std::mem::take(&mut known.offered);
+        for kind in WorkerKind::ALL.into_iter().filter(|kind| !offered.contains(kind)) {
+            // Whether it is full is looked at without anybody who waits.
+            if known.troubles.get(&(kind, Way::HandOut)) != Some(&Trouble::Full) {
+                known.end(kind, Way::HandOut);
+            }
+        }
+    }
+}
+
+impl Known {
+    fn worst(&self, kind: WorkerKind) -> Option<Trouble> {
+        let on = |way| self.troubles.get(&(kind, way)).copied();
+        [Way::HandOut, Way::TakeIn].into_iter().filter_map(on).min()
+    }
+
+    fn begin(&mut self, kind: WorkerKind, way: Way, trouble: Trouble, error: Option<&Error>) {
+        if self.troubles.insert((kind, way), trouble) == Some(trouble) {
+            return;
+        }
+        let (queue, error) = (kind.queue(), error.map(tracing::field::display));
+        match trouble {
+            Trouble::Away => tracing::error!(queue, error, "the queue is away; trying again"),
+            Trouble::StoreAway => {
+                tracing::error!(queue, error, "the artifact store is away; trying again");
+            }
+            Trouble::Full => tracing::warn!(queue, "the queue is full; offering again later"),
+        }
+    }
+
+    fn end(&mut self, kind: WorkerKind, way: Way) {
+        if self.troubles.remove(&(kind, way)).is_some() && self.worst(kind).is_none() {
+            tracing::info!(queue = kind.queue(), "the queue is well again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: WorkerKind = WorkerKind::Labeler;
+
+    fn store_error() -> Error {
+        Error::Artifacts(rlaif_artifacts::Error::NotFound { name: "payload".to_owned() })
+    }
+
+    /// As with a Redis whose disk is full: empty results can be read from it every second.
+    #[test]
+    fn who_reads_does_not_end_what_keeps_others_from_writing() {
+        let standing = Standing::default();
+        standing.cannot_offer(KIND, &Error::QueueAway);
+        standing.took_in(KIND);
+        standing.looked_at(KIND, false);
+        assert_eq!(standing.of(KIND), Some(Trouble::Away));
+        assert_eq!(standing.of(WorkerKind::Learner), None);
+        standing.took_all(KIND);
+        assert_eq!(standing.of(KIND), None);
+
+        standing.cannot_take_in(KIND, &Error::QueueAway);
+        standing.took_all(KIND);
+        assert!(standing.any(Trouble::Away));
+        standing.took_in(KIND);
+        assert!(standing.is_well());
+    }
+
+    #[test]
+    fn a_trouble_that_nobody_meets_any_more_is_over() {
+        let standing = Standing::default();
+        standing.cannot_offer(KIND, &store_error());
+        standing.round_ended();
+        assert_eq!(standing.of(KIND), Some(Trouble::StoreAway), "its job offered in this round");
+        // The job was cancelled.
+        standing.round_ended();
+        assert_eq!(standing.of(KIND), None);
+    }
+
+    #[test]
+    fn a_full_queue_is_seen_without_an_item_and_has_room_again_without_one() {
+        let standing = Standing::default();
+        standing.looked_at(KIND, true);
+        standing.round_ended();
+        assert_eq!(standing.of(KIND), Some(Trouble::Full));
+        standing.looked_at(KIND, false);
+        assert_eq!(standing.of(KIND), None);
+        standing.full(KIND);
+        standing.cannot_take_in(KIND, &Error::QueueAway);
+        assert_eq!(standing.of(KIND), Some(Trouble::Away), "the worst is shown");
     }
 }

@@ -45,9 +45,9 @@ impl Shared {
                 taken = self.take_in_some(kind, &mut after) => taken,
             };
             match taken {
-                Ok(()) => self.standing.answered(kind),
+                Ok(()) => self.standing.took_in(kind),
                 Err(error) if error.is_passing() => {
-                    self.standing.away(kind, &error);
+                    self.standing.cannot_take_in(kind, &error);
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
                 Err(error) => return Err(error),

@@ -172,8 +172,9 @@ pub const QUEUE_TROUBLE: Definition = gauge(
     "rlaif.queue.trouble",
     "",
     &[MESSAGING_DESTINATION_NAME, REASON],
-    "1 while the queue, or the artifact store behind it, does not answer (`away`), or it takes no more \
-     items (`full`); else 0.",
+    "1 while the queue does not answer or takes nothing that is written (`away`), and of a coordinator also \
+     while the artifact store behind it does not answer (`store_away`) or it takes no more items (`full`); \
+     else 0.",
 );
 /// Jobs of a coordinator.
 pub const JOBS: Definition = gauge(
@@ -267,13 +268,23 @@ pub const GROUPS: &[Group] = &[
         metrics: &[&PROCESS_UPTIME, &RPC_SERVER_CALL_DURATION, &SERVER_SHED, &SERVER_ACTIVE],
     },
     Group {
+        title: "Every service: its queues",
+        services: &[
+            "rlaif-coordinator",
+            "rlaif-labeler",
+            "rlaif-rollout",
+            "rlaif-reward",
+            "rlaif-learner",
+        ],
+        metrics: &[&QUEUE_TROUBLE],
+    },
+    Group {
         title: "Coordinator: queues",
         services: &["rlaif-coordinator"],
         metrics: &[
             &QUEUE_OUTSTANDING,
             &QUEUE_OLDEST_AGE,
             &QUEUE_DEAD_LETTERS,
-            &QUEUE_TROUBLE,
             &MESSAGING_SENT,
             &ITEMS_SETTLED,
             &JOURNAL_COMMIT_DURATION,

@@ -15,8 +15,9 @@ pub const LIVENESS: &str = "liveness";
 
 /// A server's health; clones share it.
 ///
-/// Startup: the service has loaded what it needs. Readiness: it can do its work now, which depends
-/// on what it depends on. Liveness: the process is not stuck; it depends on nothing else, for a
+/// Startup: the service has loaded what it needs. Readiness: it answers its callers. What it can tell them
+/// without Redis or a store counts: an orchestrator leads no call to who is not ready, and replaces no
+/// instance by one that is not. Liveness: the process is not stuck; it depends on nothing else, for a
 /// restart does not bring Redis back.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -41,12 +42,12 @@ impl Health {
         self.set_ready(true).await;
     }
 
-    /// The service has loaded what it needs; whether it is ready depends on others.
+    /// The service has loaded what it needs; before it is ready it waits for others.
     pub async fn set_loaded(&self) {
         self.reporter.set_service_status(STARTUP, ServingStatus::Serving).await;
     }
 
-    /// Whether the service can do its work now.
+    /// Whether the service answers its callers.
     pub async fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };

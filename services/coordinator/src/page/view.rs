@@ -171,7 +171,12 @@ impl From<Crew> for Workers {
             Ok(known) => (Some(known.outstanding), known.workers, None),
             Err(why) => (None, Default::default(), Some(why)),
         };
-        let full = (crew.trouble == Some(Trouble::Full)).then(|| "full".to_owned());
+        let trouble = crew.trouble.and_then(|trouble| match trouble {
+            // Why nothing is known of it.
+            Trouble::Away => None,
+            Trouble::StoreAway => Some("the artifact store does not answer".to_owned()),
+            Trouble::Full => Some("full".to_owned()),
+        });
         let mut done = crew.done;
         let names: BTreeSet<String> = seen.keys().chain(done.keys()).cloned().collect();
         let worker = |name: String| {
@@ -181,7 +186,7 @@ impl From<Crew> for Workers {
         Self {
             kind: crew.kind,
             lease_ms: ms(crew.lease),
-            trouble: why.or(full),
+            trouble: why.or(trouble),
             outstanding,
             workers: names.into_iter().map(worker).collect(),
         }

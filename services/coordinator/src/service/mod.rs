@@ -1,7 +1,7 @@
 //! The coordinator as a network service: `JobService` over gRPC, queues in Redis.
 //!
-//! It answers from the start, that it waits, and is ready once its queues answer. A Redis that goes
-//! away later makes it unready until it is back; a journal that fails ends it.
+//! It answers from the start, that it waits, and is ready once its queues have answered. It stays so when
+//! Redis goes away later: what is asked of it is mostly in its journal. A journal that fails ends it.
 
 mod access;
 mod config;
@@ -15,7 +15,7 @@ pub use config::{Config, CoordinatorConfig};
 pub(crate) use handler::Handler;
 
 use crate::page::{self, Page};
-use crate::{Coordinator, Error as JobError, Limits, Places, Queues, Trouble};
+use crate::{Coordinator, Error as JobError, Limits, Places, Queues};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_cluster::QueueConfig;
 use rlaif_proto::coordinator::FILE_DESCRIPTOR_SET;
@@ -152,11 +152,7 @@ impl Service {
             };
             let opened = coordinator.get_or_init(|| opened);
             health.set_ready(true).await;
-            let ran = tokio::select! {
-                ran = opened.run(shutdown.child_token()) => ran,
-                () = show_readiness(opened, &health, &shutdown) => Ok(()),
-            };
-            ran
+            opened.run(shutdown.child_token()).await
         });
         drained
     }
@@ -174,12 +170,12 @@ async fn connect(config: QueueConfig) -> Result<Queues, JobError> {
                 warn_of_broken_promises(&queues).await;
                 return Ok(queues);
             }
-            Err(_) | Ok(Err(rlaif_queue::Error::Unavailable { .. })) if said => {}
-            Err(_) | Ok(Err(rlaif_queue::Error::Unavailable { .. })) => {
+            Ok(Err(error)) if !error.is_passing() => return Err(error.into()),
+            _ if said => {}
+            _ => {
                 tracing::warn!(?address, "waiting for Redis; jobs are refused until it answers");
                 said = true;
             }
-            Ok(Err(error)) => return Err(error.into()),
         }
     }
 }
@@ -209,22 +205,6 @@ async fn open(
                 tokio::time::sleep(TRY_AGAIN).await;
             }
             opened => return opened,
-        }
-    }
-}
-
-/// Shows whether all queues answer; a full one does. Returns only at shutdown, when the server says
-/// itself that it is not ready.
-async fn show_readiness(coordinator: &Coordinator, health: &Health, shutdown: &CancellationToken) {
-    let mut troubles = coordinator.troubles();
-    loop {
-        let well = !troubles.borrow_and_update().values().any(|t| *t == Trouble::Away);
-        if health.is_ready() != well {
-            health.set_ready(well).await;
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return std::future::pending().await,
-            changed = troubles.changed() => if changed.is_err() { return },
         }
     }
 }
