@@ -77,8 +77,8 @@ impl Running {
             && answer.starts_with("HTTP/1.1 200")
     }
 
-    async fn until_ready(&self, ready: bool) {
-        eventually("readiness", async || (self.is_ready() == ready).then_some(())).await;
+    async fn until_ready(&self) {
+        eventually("readiness", async || self.is_ready().then_some(())).await;
     }
 
     async fn stop(self) {

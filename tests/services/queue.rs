@@ -45,26 +45,24 @@ async fn a_worker_does_what_is_queued_and_outlives_its_redis() {
     let folder = tempfile::tempdir().unwrap();
     let mut redis = RedisServer::start();
     let url = redis.url();
-    // The worker comes first: it waits.
+    // The worker comes first. It waits for its queue, and is ready for callers, who need none.
     redis.kill();
     let config = config::<Labeler>(&url, folder.path(), |config| {
         config.queue.options.patience = Duration::from_secs(1);
     });
     let worker = start::<Labeler>(config).await;
-    assert!(!worker.is_ready());
+    worker.until_ready().await;
     redis.restart();
-    worker.until_ready(true).await;
 
     let queue = Queue::redis("label", &Address::new(&url), Options::default()).await.unwrap();
     enqueue(&queue, folder.path(), "job-1").await;
     assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
 
-    // Longer than its patience, which readiness tells: the watch waits for two seconds.
+    // Longer than the patience of each of its operations.
     redis.kill();
-    worker.until_ready(false).await;
-    assert!(!worker.ended.is_finished());
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(worker.is_ready() && !worker.ended.is_finished());
     redis.restart();
-    worker.until_ready(true).await;
     enqueue(&queue, folder.path(), "job-2").await;
     assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
     worker.stop().await;

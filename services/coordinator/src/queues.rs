@@ -164,7 +164,7 @@ impl Standing {
 
 impl Known {
     fn worst(&self, kind: WorkerKind) -> Option<Trouble> {
-        let on = |way| self.troubles.get(&(kind, way)).copied();
+        let on = |way: Way| self.troubles.get(&(kind, way)).copied();
         [Way::HandOut, Way::TakeIn].into_iter().filter_map(on).min()
     }
 
