@@ -185,7 +185,8 @@ pub struct Depth {
     pub oldest_age: Option<Duration>,
     /// Items that were given up and are kept.
     pub dead_letters: u64,
-    /// The next item would be refused.
+    /// Who has not begun to add items should not begin: as many are held as may be, or three quarters of
+    /// Redis's `maxmemory` are taken. Those who have are refused at four fifths.
     pub is_full: bool,
 }
 

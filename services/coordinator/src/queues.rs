@@ -121,7 +121,7 @@ impl Standing {
     pub fn took_all(&self, kind: WorkerKind) {
         let mut known = self.known();
         known.offered.insert(kind);
-        known.end(kind, Way::HandOut);
+        known.end_unless_full(kind);
     }
 
     /// Items could not be offered.
@@ -138,8 +138,8 @@ impl Standing {
         known.begin(kind, Way::HandOut, Trouble::Full, None);
     }
 
-    /// Somebody without items saw whether the queue would refuse one. That it would not ends nothing but
-    /// its being full: to look is not to get through.
+    /// Somebody without items saw whether the queue is full for new jobs, which it is before it refuses items
+    /// of those that run. That it is not ends nothing else: to look is not to get through.
     pub fn looked_at(&self, kind: WorkerKind, is_full: bool) {
         let mut known = self.known();
         match (known.troubles.get(&(kind, Way::HandOut)).copied(), is_full) {
@@ -154,10 +154,7 @@ impl Standing {
         let mut known = self.known();
         let offered = std::mem::take(&mut known.offered);
         for kind in WorkerKind::ALL.into_iter().filter(|kind| !offered.contains(kind)) {
-            // Whether it is full is looked at without anybody who waits.
-            if known.troubles.get(&(kind, Way::HandOut)) != Some(&Trouble::Full) {
-                known.end(kind, Way::HandOut);
-            }
+            known.end_unless_full(kind);
         }
     }
 }
@@ -179,6 +176,13 @@ impl Known {
                 tracing::error!(queue, error, "the artifact store is away; trying again");
             }
             Trouble::Full => tracing::warn!(queue, "the queue is full; offering again later"),
+        }
+    }
+
+    /// Whether a queue is still full is for who looks to say.
+    fn end_unless_full(&mut self, kind: WorkerKind) {
+        if self.troubles.get(&(kind, Way::HandOut)) != Some(&Trouble::Full) {
+            self.end(kind, Way::HandOut);
         }
     }
 
@@ -233,8 +237,9 @@ mod tests {
     fn a_full_queue_is_seen_without_an_item_and_has_room_again_without_one() {
         let standing = Standing::default();
         standing.looked_at(KIND, true);
+        standing.took_all(KIND);
         standing.round_ended();
-        assert_eq!(standing.of(KIND), Some(Trouble::Full));
+        assert_eq!(standing.of(KIND), Some(Trouble::Full), "for new jobs");
         standing.looked_at(KIND, false);
         assert_eq!(standing.of(KIND), None);
         standing.full(KIND);

@@ -21,6 +21,9 @@ local RELEASED_MS = 2592000000
 
 -- Share of maxmemory up to which items and progress are taken; the rest is room for what settles them.
 local SHARE_TO_FILL = 0.8
+-- Share at which who only looks is told that it is full, so that nothing new is begun while what has begun
+-- still gets in. The distance also hides what the arguments of a call take while it runs.
+local SHARE_TO_BEGIN = 0.75
 
 -- How much of maxmemory is taken; 0 where there is no bound, or Redis does not tell.
 local function memory_taken()
@@ -30,9 +33,9 @@ local function memory_taken()
   return tonumber(info:match('used_memory:(%d+)')) / max
 end
 
--- How many items more are taken.
-local function room(max_outstanding)
-  if memory_taken() >= SHARE_TO_FILL then return 0 end
+-- How many items more are taken while no more than this share of memory is.
+local function room(max_outstanding, share)
+  if memory_taken() >= share then return 0 end
   return math.max(0, max_outstanding - redis.call('HLEN', items))
 end
 
