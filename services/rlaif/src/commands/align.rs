@@ -2,7 +2,9 @@
 
 use super::files::Files;
 use super::jsonl::progress_bar;
-use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, arm, identity, observation, write};
+use crate::labeling::{
+    ClerkArgs, Labelers, LabelersArgs, Standing, arm, identity, observation, write,
+};
 use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
 use rlaif_audit::{self as audit, Answer, Arm, Audit, Options, document};
@@ -25,7 +27,8 @@ const CHUNK: usize = 32;
 /// the paper's section 1. A task is a name and a file of preferences in any format that `rlaif data`
 /// reads; a template fits the task that its name begins with, or all where it is a file of your own.
 /// The sides of pairs are shuffled, so that the preferred one is not always first. With --ledger a grid
-/// that was interrupted goes on where it was.
+/// that was interrupted goes on where it was. It ends with an error, and without a report, where a labeler refuses
+/// to answer, or could judge none of the first pairs.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     rlaif align --task summary=tldr.jsonl --model smollm2-135m-instruct --template base --template \
@@ -264,19 +267,20 @@ impl Args {
         arm.price = per_1k(clerk.price(&judge)?);
         eprintln!("{}", arm.describe());
         let pairs: Vec<Pair> = preferences.iter().map(|p| p.pair.clone()).collect();
-        let said = compare_all(clerk, &judge, &pairs)?;
+        let mut standing = Standing::new("pairs");
+        let said = compare_all(clerk, &judge, &pairs, &mut standing)?;
         for (Preference { pair, human, .. }, said) in preferences.iter().zip(&said) {
             arm.observations.push(observation(pair, human.as_ref(), said));
         }
         for repeat in 1..=self.repeats {
             let again = Judge::new(engine.clone(), cell.template.clone(), cell.repeated(repeat))?;
-            let said = compare_all(clerk, &again, &pairs)?;
+            let said = compare_all(clerk, &again, &pairs, &mut standing)?;
             for (observation, said) in arm.observations.iter_mut().zip(&said) {
                 observation.repeats.push(said.as_ref().map(Answer::of).map_err(Clone::clone));
             }
         }
         for probe in PROBES.iter().filter(|_| self.probes > 0) {
-            let tried = self.try_probe(clerk, &judge, probe, &pairs, &said)?;
+            let tried = self.try_probe(clerk, &judge, probe, &pairs, &said, &mut standing)?;
             arm.probes.extend(tried);
         }
         Ok(arm)
@@ -290,6 +294,7 @@ impl Args {
         probe: &Probe,
         pairs: &[Pair],
         said: &[Judgement<Comparison>],
+        standing: &mut Standing,
     ) -> Result<Vec<ProbeAnswer>> {
         let judged =
             pairs.iter().zip(said).filter_map(|(pair, said)| Some((pair, said.as_ref().ok()?)));
@@ -299,7 +304,7 @@ impl Args {
         });
         let losing: Vec<_> = losing.collect();
         let probed: Vec<Pair> = losing.iter().map(|(.., pair)| pair.clone()).collect();
-        let after = compare_all(clerk, judge, &probed)?;
+        let after = compare_all(clerk, judge, &probed, standing)?;
         let answers = losing.into_iter().zip(after).map(|((side, before, _), after)| ProbeAnswer {
             probe: probe.name.to_owned(),
             side,
@@ -341,7 +346,14 @@ fn fitting(name: &str, task: &str) -> Option<String> {
     }
 }
 
-fn compare_all(clerk: &Clerk, judge: &Judge, pairs: &[Pair]) -> Result<Vec<Judgement<Comparison>>> {
+/// # Errors
+/// When the labeler cannot be asked, refuses to answer or can judge nothing, or a ceiling is reached.
+fn compare_all(
+    clerk: &Clerk,
+    judge: &Judge,
+    pairs: &[Pair],
+    standing: &mut Standing,
+) -> Result<Vec<Judgement<Comparison>>> {
     let bar = progress_bar(Some(pairs.len()));
     let mut said = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(CHUNK) {
@@ -349,7 +361,11 @@ fn compare_all(clerk: &Clerk, judge: &Judge, pairs: &[Pair]) -> Result<Vec<Judge
         if let Some(refused) = asked.refused {
             bail!("{refused}; what was labelled is in the ledger, if there is one");
         }
-        said.extend(asked.answers.into_iter().flatten());
+        for answer in asked.answers.into_iter().flatten() {
+            standing.said(&answer);
+            said.push(answer);
+        }
+        standing.check()?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
