@@ -493,6 +493,42 @@ fn answers_of_people_are_never_written_over() {
 }
 
 #[test]
+fn a_run_that_was_killed_while_it_wrote_for_people_is_begun_again_by_the_same_command() {
+    let work = Work::with(4);
+    let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", "ask.jsonl"];
+    work.labelled("sure.jsonl", &routed);
+    let whole = std::fs::read_to_string(work.path("ask.jsonl")).unwrap();
+    let torn = &whole[..whole.len() - 20];
+    std::fs::write(work.path("ask.jsonl"), torn).unwrap();
+    work.labelled("sure.jsonl", &routed);
+    assert_eq!(records(&work.path("ask.jsonl")).len(), 4);
+    // What somebody has answered in a line before stays, and counts.
+    let answered = torn.replacen("\"human\":null", "\"human\":\"a\"", 1);
+    std::fs::write(work.path("ask.jsonl"), &answered).unwrap();
+    let refused = work.label("sure.jsonl", &routed);
+    assert!(stderr(&refused).contains("answers of people (1)"), "{}", stderr(&refused));
+    let answers = ["--model", MODEL, "--answers", "ask.jsonl"];
+    let labels = work.labelled("all.jsonl", &answers);
+    assert_eq!(labels.iter().filter(|label| label["label_source"] == "human").count(), 1);
+    // Elsewhere a line that is no record is a mistake.
+    let broken = format!("{torn}\n{answered}");
+    std::fs::write(work.path("ask.jsonl"), broken).unwrap();
+    assert!(!work.label("all.jsonl", &answers).status.success());
+}
+
+#[test]
+fn lines_of_json_are_not_written_under_another_containers_name() {
+    let work = Work::with(1);
+    for name in ["q.jsonl.gz", "q.GZ", "q.Parquet"] {
+        let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", name];
+        for output in [work.label("out.jsonl", &routed), work.label(name, &["--model", MODEL])] {
+            assert!(!output.status.success() && !work.path(name).exists(), "{name} is written");
+            assert!(stderr(&output).contains("data convert"), "{}", stderr(&output));
+        }
+    }
+}
+
+#[test]
 fn answers_that_fit_no_pair_are_counted_and_contradictions_refused() {
     let work = Work::with(4);
     work.labelled(

@@ -181,7 +181,6 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     if refused.is_none() && !standing.is_hopeless() {
         routing.warn_of_unused_answers();
     }
-    routing.close()?;
     if let (Some(report), Some(path)) = (report, &args.report) {
         report.write(path, &fates, args.asking.asking().seed, &describe_spent(clerk))?;
     }
