@@ -12,6 +12,7 @@ use rlaif_types::{
     Distinct, Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json,
     estimated_tokens,
 };
+use serde_json::json;
 use std::cell::OnceCell;
 use std::path::Path;
 use tokio::runtime::Handle;
@@ -53,15 +54,14 @@ impl EndpointEngine {
         let endpoint = client.endpoint();
         let mut hasher = Hasher::new();
         hasher.field("endpoint").field(&endpoint.base_url).field(&endpoint.model);
-        // What is not among the tokens named decides which questions have an answer.
-        let how = serde_json::json!([
-            endpoint.api,
-            endpoint.prefill,
-            endpoint.extra,
-            endpoint.top_logprobs,
-            endpoint.revision
-        ]);
-        hasher.field(canonical_json(&how));
+        let mut how = vec![json!(endpoint.api), json!(endpoint.prefill), json!(endpoint.extra)];
+        // What is not among the tokens named decides which questions have an answer. Who says nothing of either keeps
+        // the labels of the time before they counted.
+        let usual = Endpoint::default();
+        if (endpoint.top_logprobs, &endpoint.revision) != (usual.top_logprobs, &usual.revision) {
+            how.extend([json!(endpoint.top_logprobs), json!(endpoint.revision)]);
+        }
+        hasher.field(canonical_json(&json!(how)));
         let (name, hash) = (endpoint.model.clone(), hasher.finish());
         let identity = Identity { name, hash, parameters: None, place: endpoint.base_url.clone() };
         Self { client, runtime, identity }

@@ -264,6 +264,9 @@ fn what_changes_the_answers_changes_the_labelers_identity() {
         scene.engine().identity().hash.clone()
     };
     let plain = hash(|_| {});
+    // By which ledgers know their labels.
+    let known = "e303b47bab158e6d4cc2ace5a4c8f0678b76918bc14175965a8ad32a6cc44ccf";
+    assert_eq!(plain.as_str(), known);
     assert_eq!(plain, hash(|endpoint| endpoint.max_concurrency = 3));
     assert_ne!(plain, hash(|endpoint| endpoint.top_logprobs = 5));
     assert_ne!(plain, hash(|endpoint| endpoint.revision = Some("2026-11".into())));
