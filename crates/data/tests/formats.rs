@@ -187,7 +187,16 @@ fn demonstrations_and_prompts() {
     ] {
         assert_eq!(examples_of(&record(row)).unwrap(), std::slice::from_ref(&expected));
     }
-    assert!(error(json!({"messages": [said("user", "Hi")]})).contains("assistant"));
+    assert!(error(json!({"messages": [said("system", "Hi")]})).contains("assistant"));
+    assert!(error(json!({"messages": [said("assistant", "Hi")]})).contains("without a prompt"));
+    let asked = record(json!({"messages": [said("user", "Hi")]}));
+    assert_eq!(examples_of(&asked).unwrap(), [Example::Prompt(user("Hi"))]);
+    assert_eq!(any_prompt_of(&asked), Ok(user("Hi")));
+    assert!(item_of(&asked).unwrap_err().contains("no response"));
+    let mut answered = asked;
+    answered.insert("prompt".into(), json!([said("user", "Hi")]));
+    answered.insert("completion".into(), json!("Yo"));
+    assert_eq!(examples_of(&answered).unwrap(), std::slice::from_ref(&expected));
     let prompt = examples_of(&record(json!({"prompt": "Hi", "completion": null}))).unwrap();
     assert_eq!(prompt, [Example::Prompt(Prompt::Text("Hi".into()))]);
 }
