@@ -11,7 +11,7 @@ use rlaif_audit::{self as audit, Answer, Arm, Audit, Options, document};
 use rlaif_clerk::Clerk;
 use rlaif_data::{Reader, check_writable, preferences_of, shuffle_sides, write_atomic};
 use rlaif_judge::{Engine, Judge};
-use rlaif_template::{Asking, Choice, Kind, Reasoning, Template};
+use rlaif_template::{Asking, Choice, Error as TemplateError, Kind, Reasoning, Template};
 use rlaif_types::{Comparison, ContentHash, Judgement, Money, Pair, Preference, Price};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -203,15 +203,14 @@ impl Args {
         for (index, task) in self.tasks.iter().enumerate() {
             for name in &self.templates {
                 let Some(name) = fitting(name, &task.name) else { continue };
-                let is_known = Template::built_in_names().any(|known| known == name);
-                if !is_known && !name.ends_with(".toml") {
-                    let task = &task.name;
-                    bail!(
-                        "there is no template {name:?} for the task {task:?}: give it one by --template \
-                         FILE.toml, or call the task as the templates of `rlaif templates list` begin"
-                    );
-                }
-                let template = Template::load(&name)?;
+                let template = match Template::load(&name) {
+                    Err(error @ TemplateError::Unknown { .. }) => bail!(
+                        "{error}; give the task {:?} one of your own by --template FILE.toml, or call it as one of \
+                         these begins",
+                        task.name
+                    ),
+                    loaded => loaded?,
+                };
                 if template.kind != Kind::Compare {
                     bail!("template {name} is for {}, not for comparing", template.kind.describe());
                 }
