@@ -91,9 +91,8 @@ impl Spellings {
 
     /// All that a verdict begins with, the empty text first: what may have to be asked about to read the verdicts.
     pub(crate) fn beginnings(&self) -> BTreeSet<&str> {
-        let of_one =
-            |(text, _): &'_ (String, usize)| text.char_indices().map(|(end, _)| &text[..end]);
-        self.texts.iter().flat_map(of_one).collect()
+        let texts = self.texts.iter().map(|(text, _)| text.as_str());
+        texts.flat_map(|text| text.char_indices().map(move |(end, _)| &text[..end])).collect()
     }
 
     fn goes_on(&self, text: &str) -> bool {
