@@ -2,7 +2,7 @@
 //! neither of them, on prompts that nobody was trained on.
 
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
-use rlaif_testkit::{Faults, Oracle};
+use rlaif_testkit::{Act, Faults, Oracle, ScriptedHttp};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const OTHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tin
 struct Scene {
     folder: tempfile::TempDir,
     oracle: Oracle,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Scene {
@@ -27,7 +27,7 @@ impl Scene {
     fn with(prompts: usize, faults: Faults) -> Self {
         let runtime = Runtime::new().unwrap();
         let oracle = runtime.block_on(Oracle::start(faults));
-        let scene = Self { folder: tempfile::tempdir().unwrap(), oracle, _runtime: runtime };
+        let scene = Self { folder: tempfile::tempdir().unwrap(), oracle, runtime };
         scene.write("oracle.toml", &scene.oracle.describe());
         scene.write_lines("prompts.jsonl", (0..prompts).map(|i| json!({"prompt": prompt(i)})));
         let texts = |author: &'static str| {
@@ -236,6 +236,30 @@ fn what_the_judge_cannot_say_is_counted_and_in_no_rate() {
     let annotations = json_of(&scene.path("out/annotations.json"));
     let silent = annotations.as_array().unwrap().iter().filter(|a| a["preference"].is_null());
     assert_eq!(silent.count() as u64, unscorable);
+}
+
+#[test]
+fn a_judge_that_refuses_or_can_judge_nothing_leaves_no_report() {
+    let refusal = Act::status(401, r#"{"error": {"message": "no such key"}}"#);
+    let mute = json!({"model": "m", "choices": [{"message": {"content": "1"}}]});
+    for (act, complaint) in [
+        (refusal, "refuses to answer"),
+        (Act::ok(mute.to_string()), "none of the first 8 contests could be judged"),
+    ] {
+        let scene = Scene::new(8);
+        let server = scene.runtime.block_on(ScriptedHttp::start([act]));
+        let judge = format!("base_url = \"{}/v1\"\nmodel = \"m\"\n", server.url());
+        scene.write("scripted.toml", &judge);
+        let args = ["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl", "--judge", "scripted.toml"];
+        let output = scene.eval("out", &args);
+        assert!(!output.status.success() && stderr(&output).contains(complaint), "{output:?}");
+        for left in ["matrix.json", "annotations.json", "report.html"] {
+            assert!(
+                !scene.path("out").join(left).exists(),
+                "{left} of an evaluation without verdicts"
+            );
+        }
+    }
 }
 
 #[test]

@@ -418,6 +418,36 @@ fn an_audit_whose_report_could_not_be_written_asks_nothing() {
     }
 }
 
+/// A labeler that answers `good` times, and has a key that is wrong from then on.
+fn closed_after(good: usize) -> Vec<Act> {
+    let refusal = Act::status(401, r#"{"error": {"message": "no such key"}}"#);
+    [vec![biased(); good], vec![refusal]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_that_the_labeler_refuses_ends_with_an_error_and_no_report() {
+    for good in [0, 70] {
+        let server = ScriptedHttp::start(closed_after(good)).await;
+        let work = Work::with(0);
+        describe(&work, &server);
+        let pair = |i: usize| {
+            json!({"prompt": "Say something.", "chosen": format!("It is {i} degrees."),
+                "rejected": format!("I have {i} cats.")})
+        };
+        let lines: String = (0..100).map(|i| format!("{}\n", pair(i))).collect();
+        std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+        let audit = ["align", "--task", "sentiment=pairs.jsonl", "--template", "compare"];
+        let rest = ["--model", "m.toml", "--out", "a.html", "--json", "a.json"];
+        let output = work.rlaif(&[&audit[..], &rest].concat());
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains("refuses to answer"), "{said}");
+        assert!(said.contains("no such key") && said.contains("m.toml"), "{said}");
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(!work.path("a.html").exists() && !work.path("a.json").exists());
+        assert_eq!(server.requests().len(), good + 1);
+    }
+}
+
 #[test]
 fn an_audit_of_a_task_of_ones_own_says_that_it_needs_a_template() {
     audit_refused("hunger", "", "--template FILE.toml");
@@ -460,6 +490,42 @@ fn answers_of_people_are_never_written_over() {
     let by_people = work.labelled("out.jsonl", &two_names);
     assert_eq!((by_people.len(), &by_people[0]["soft_label"]), (1, &json!(0.0)));
     assert_eq!(records(&work.path("open.jsonl")).len(), 3);
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_wrote_for_people_is_begun_again_by_the_same_command() {
+    let work = Work::with(4);
+    let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", "ask.jsonl"];
+    work.labelled("sure.jsonl", &routed);
+    let whole = std::fs::read_to_string(work.path("ask.jsonl")).unwrap();
+    let torn = &whole[..whole.len() - 20];
+    std::fs::write(work.path("ask.jsonl"), torn).unwrap();
+    work.labelled("sure.jsonl", &routed);
+    assert_eq!(records(&work.path("ask.jsonl")).len(), 4);
+    // What somebody has answered in a line before stays, and counts.
+    let answered = torn.replacen("\"human\":null", "\"human\":\"a\"", 1);
+    std::fs::write(work.path("ask.jsonl"), &answered).unwrap();
+    let refused = work.label("sure.jsonl", &routed);
+    assert!(stderr(&refused).contains("answers of people (1)"), "{}", stderr(&refused));
+    let answers = ["--model", MODEL, "--answers", "ask.jsonl"];
+    let labels = work.labelled("all.jsonl", &answers);
+    assert_eq!(labels.iter().filter(|label| label["label_source"] == "human").count(), 1);
+    // Elsewhere a line that is no record is a mistake.
+    let broken = format!("{torn}\n{answered}");
+    std::fs::write(work.path("ask.jsonl"), broken).unwrap();
+    assert!(!work.label("all.jsonl", &answers).status.success());
+}
+
+#[test]
+fn lines_of_json_are_not_written_under_another_containers_name() {
+    let work = Work::with(1);
+    for name in ["q.jsonl.gz", "q.GZ", "q.Parquet"] {
+        let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", name];
+        for output in [work.label("out.jsonl", &routed), work.label(name, &["--model", MODEL])] {
+            assert!(!output.status.success() && !work.path(name).exists(), "{name} is written");
+            assert!(stderr(&output).contains("data convert"), "{}", stderr(&output));
+        }
+    }
 }
 
 #[test]

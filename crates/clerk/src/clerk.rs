@@ -4,11 +4,11 @@ use crate::accounts::{Account, Error, Reuse};
 use crate::halves::{self, Halves};
 use crate::in_flight::InFlight;
 use crate::kind::{Comparisons, Kind, Ratings};
-use rlaif_judge::{Accounted, Effort, Judge};
+use rlaif_judge::{Accounted, Effort, Judge, Keys};
 use rlaif_ledger::{Entry, Ledger, Meter, Refused, Reservation, Setup, Spending};
 use rlaif_types::{
-    Comparison, Distinct, Item, Judgement, LabelId, Pair, Price, Prices, Rating, Spend,
-    UnscorableReason, Usage,
+    Comparison, ContentHash, Distinct, Item, Judgement, LabelId, Pair, Price, Prices, Rating,
+    Spend, UnscorableReason, Usage,
 };
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -185,15 +185,16 @@ impl Clerk {
             let latency_ms = started.elapsed().as_millis() as u64;
             // A batch is asked at once: each question has its share of the device.
             let device_ms = if is_local { latency_ms / begun.len() as u64 } else { 0 };
-            let (mut entries, mut question_ids) = (Vec::new(), Vec::new());
+            let (mut entries, mut readings) = (Vec::new(), Vec::new());
             for (((i, question), said), reservation) in
                 begun.iter().zip(&questions).zip(said).zip(reserved)
             {
                 effort += said.effort;
-                let made_of = match kept {
-                    Some(_) => K::question_ids(asking.judge, question),
+                let keys = match kept {
+                    Some(_) => K::keys(asking.judge, question),
                     None => Vec::new(),
                 };
+                let made_of: Vec<ContentHash> = keys.into_iter().flat_map(Keys::all).collect();
                 // The meter has what was recalled since it was paid, or since the ledger was opened.
                 let mut recalled = Effort::default();
                 for took in made_of.iter().filter_map(|id| due.remove(id)) {
@@ -214,11 +215,11 @@ impl Clerk {
                     let outcome = said.outcome.map(K::answer);
                     let said = Accounted { outcome, effort: said.effort };
                     entries.push(self.entry(asking, label_id, question, said, usage, latency_ms));
-                    question_ids.push(made_of);
+                    readings.push(made_of);
                 }
             }
             if let Some(mut ledger) = self.ledger() {
-                ledger.record_with(&entries, &question_ids)?;
+                ledger.record_with(&entries, &readings)?;
             }
         }
         Ok(Asked { answers, effort, refused })
@@ -257,7 +258,8 @@ impl Clerk {
     fn has_answers<K: Kind>(&self, judge: &Judge, about: &K::About) -> Result<bool, Error> {
         let is_local = judge.labeler().is_local();
         let Some(ledger) = self.ledger.as_ref().filter(|_| !is_local) else { return Ok(false) };
-        let ids = K::question_ids(judge, about);
+        let ids: Vec<ContentHash> =
+            K::keys(judge, about).into_iter().map(|keys| keys.answer).collect();
         let known = halves::recall(&lock(ledger), &ids)?;
         Ok(!known.is_empty() && known.iter().all(Option::is_some))
     }

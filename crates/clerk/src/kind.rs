@@ -1,8 +1,8 @@
 //! The two kinds of question, as the clerk needs them.
 
-use rlaif_judge::{Accounted, Effort, Error, Judge, Memory};
+use rlaif_judge::{Accounted, Effort, Error, Judge, Keys, Memory};
 use rlaif_ledger::{Answer, Question};
-use rlaif_types::{Comparison, ContentHash, Item, LabelId, Pair, Rating};
+use rlaif_types::{Comparison, Item, LabelId, Pair, Rating};
 
 pub(crate) trait Kind {
     type About: Clone;
@@ -16,8 +16,8 @@ pub(crate) trait Kind {
         about: &[Self::About],
         memory: &mut dyn Memory,
     ) -> Result<Vec<Accounted<Self::Said>>, Error>;
-    /// The single questions that it is made of, as a memory knows them.
-    fn question_ids(judge: &Judge, about: &Self::About) -> Vec<ContentHash>;
+    /// What a memory keeps the single answers by that it is made of.
+    fn keys(judge: &Judge, about: &Self::About) -> Vec<Keys>;
     fn answer(said: Self::Said) -> Answer;
     fn said(answer: Answer) -> Option<Self::Said>;
 }
@@ -49,8 +49,8 @@ impl Kind for Comparisons {
         judge.compare_accounted(pairs, memory)
     }
 
-    fn question_ids(judge: &Judge, pair: &Pair) -> Vec<ContentHash> {
-        judge.compare_question_ids(pair)
+    fn keys(judge: &Judge, pair: &Pair) -> Vec<Keys> {
+        judge.compare_keys(pair)
     }
 
     fn answer(said: Comparison) -> Answer {
@@ -92,8 +92,8 @@ impl Kind for Ratings {
         judge.rate_accounted(items, memory)
     }
 
-    fn question_ids(judge: &Judge, item: &Item) -> Vec<ContentHash> {
-        judge.rate_question_ids(item)
+    fn keys(judge: &Judge, item: &Item) -> Vec<Keys> {
+        judge.rate_keys(item)
     }
 
     fn answer(said: Rating) -> Answer {

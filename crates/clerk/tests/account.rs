@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tempfile::TempDir;
 
-/// Tokens that each answer takes.
+/// Tokens that each call takes: a rationale is one, and so is a verdict.
 const TOKENS: u64 = 101;
 
 /// A labeler that is paid for: one behind an endpoint, as far as a clerk can tell. It has a taste for zebras.
 struct Paid {
     identity: Identity,
-    /// Answers that it has given.
+    /// Calls that it has answered.
     answers: AtomicUsize,
-    /// Answers after which whoever asks is killed.
+    /// Calls after which whoever asks is killed.
     kills_after: usize,
 }
 
@@ -43,22 +43,21 @@ impl Paid {
     }
 
     fn answer(&self, question: &Question) -> Accounted<Reading> {
-        let given = self.answers.fetch_add(1, Ordering::Relaxed);
+        let calls =
+            usize::from(question.thought.is_some()) + usize::from(!question.verdicts.is_empty());
+        let given = self.answers.fetch_add(calls, Ordering::Relaxed);
         assert!(given < self.kills_after, "killed, as the test wants it");
+        let (prompt_tokens, completion_tokens) = (calls * (TOKENS as usize - 1), calls);
         let likes_first = question.shown.find("zebra") < question.shown.find("quokka");
         let probabilities: [f64; 2] = if likes_first { [0.6, 0.3] } else { [0.2, 0.7] };
         let reading = Reading {
             verdict_logprobs: probabilities.map(f64::ln).to_vec(),
             rationale: question.thought.as_ref().map(|_| " It has stripes.".into()),
-            prompt_tokens: TOKENS as usize - 1,
-            completion_tokens: 1,
+            prompt_tokens,
+            completion_tokens,
         };
-        let effort = Effort {
-            prompt_tokens: TOKENS as usize - 1,
-            completion_tokens: 1,
-            attempts: 1,
-            ..Effort::default()
-        };
+        let attempts = calls as u32;
+        let effort = Effort { prompt_tokens, completion_tokens, attempts, ..Effort::default() };
         Accounted { outcome: Ok(reading), effort }
     }
 }
@@ -180,8 +179,8 @@ fn another_label_of_the_same_answers_is_made_as_if_asked_for_now_and_paid_for_by
     let engine = Paid::new();
     let first = judge(&engine, reasoned(0, 0.0, None));
     office.clerk(None).compare(&first, &pairs, None).unwrap();
-    let paid = 2 * TOKENS;
-    assert_eq!((engine.answers(), office.spent().usage.tokens()), (2, paid));
+    let paid = 4 * TOKENS;
+    assert_eq!((engine.answers(), office.spent().usage.tokens()), (4, paid));
     for (seed, min_verdict_mass, clamp) in [
         (1, 0.0, None),
         (0, 0.5, None),
@@ -207,7 +206,34 @@ fn another_label_of_the_same_answers_is_made_as_if_asked_for_now_and_paid_for_by
             }
         }
     }
-    assert_eq!((engine.answers(), office.spent().usage.tokens()), (2, paid));
+    assert_eq!((engine.answers(), office.spent().usage.tokens()), (4, paid));
+}
+
+#[test]
+fn a_rationale_that_a_killed_run_paid_counts_once_whenever_it_was_killed() {
+    // Among the four rationales, before the verdicts behind them, and among those.
+    for calls in [1, 4, 5, 7] {
+        let (office, pairs) = (Office::new(), pairs(2));
+        let killed = judge(&Paid::that_kills_after(calls), reasoned(0, 0.0, None));
+        let clerk = office.clerk(None);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| clerk.compare(&killed, &pairs, None).is_ok()).join()
+        });
+        assert!(ended.is_err(), "it was not killed");
+        drop(clerk);
+        let before = calls as u64;
+        let spent = office.spent();
+        assert_eq!((spent.unsettled, spent.usage.tokens()), (before, before * TOKENS));
+
+        let engine = Paid::new();
+        let clerk = office.clerk(None);
+        let asked = clerk.compare(&judge(&engine, reasoned(0, 0.0, None)), &pairs, None).unwrap();
+        assert!(asked.answers.iter().flatten().all(Result::is_ok));
+        assert_eq!((engine.answers(), clerk.spent().tokens), (8 - calls, 8 * TOKENS));
+        let spent = office.spent();
+        let counted = (spent.labels, spent.unsettled, spent.usage.tokens());
+        assert_eq!(counted, (2, 0, 8 * TOKENS));
+    }
 }
 
 #[test]
@@ -220,11 +246,11 @@ fn the_other_way_round_and_more_samples_are_made_of_what_is_paid_for() {
     };
     let clerk = office.clerk(None);
     clerk.compare(&sampled(2), &pairs, None).unwrap();
-    assert_eq!(engine.answers(), 4);
+    assert_eq!(engine.answers(), 8);
     clerk.compare(&sampled(2), &[pairs[0].swapped()], None).unwrap();
-    assert_eq!(engine.answers(), 4);
+    assert_eq!(engine.answers(), 8);
     clerk.compare(&sampled(3), &pairs, None).unwrap();
-    assert_eq!(engine.answers(), 6);
-    assert_eq!(office.spent().usage.tokens(), 6 * TOKENS);
-    assert_eq!(clerk.spent().tokens, 6 * TOKENS);
+    assert_eq!(engine.answers(), 12);
+    assert_eq!(office.spent().usage.tokens(), 12 * TOKENS);
+    assert_eq!(clerk.spent().tokens, 12 * TOKENS);
 }

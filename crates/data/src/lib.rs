@@ -24,6 +24,7 @@ pub use operations::{
 };
 pub use reader::{Reader, Record};
 pub use records::{
-    human_label_of, pair_of, preference_record, prompt_of, text_of, unscorable_record, without,
+    pair_and_human_label_of, pair_of, preference_record, prompt_of, text_of, unscorable_record,
+    without,
 };
 pub use writer::Writer;

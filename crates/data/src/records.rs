@@ -50,12 +50,22 @@ pub fn prompt_of(record: &Record) -> Result<Prompt, String> {
 /// # Errors
 /// When it has not exactly two.
 pub fn pair_of(record: &Record) -> Result<Pair, String> {
-    let mut preferences = match record.contains_key(UNSCORABLE) {
-        true => preferences_of(&without(record, &[UNSCORABLE])),
-        false => preferences_of(record),
-    }?;
+    pair_and_human_label_of(record).map(|(pair, _)| pair)
+}
+
+/// [`pair_of`] with what people said of the pair. A side that stands beside a failure is nobody's choice.
+///
+/// # Errors
+/// As [`pair_of`].
+pub fn pair_and_human_label_of(record: &Record) -> Result<(Pair, Option<HumanLabel>), String> {
+    let (mut preferences, is_said) = match preferences_of(record) {
+        Err(_) if record.contains_key(UNSCORABLE) => {
+            (preferences_of(&without(record, &[UNSCORABLE]))?, false)
+        }
+        read => (read?, true),
+    };
     match (preferences.pop(), preferences.len()) {
-        (Some(preference), 0) => Ok(preference.pair),
+        (Some(preference), 0) => Ok((preference.pair, preference.human.filter(|_| is_said))),
         (None, _) => Err("all \"completions\" are of one rank".into()),
         (Some(_), others) => {
             Err(format!("the record states {} pairs; convert it to \"pairs\" first", others + 1))
@@ -63,17 +73,16 @@ pub fn pair_of(record: &Record) -> Result<Pair, String> {
     }
 }
 
-/// What people said of `pair`, where `record` states it.
-pub fn human_label_of(record: &Record, pair: &Pair) -> Option<HumanLabel> {
-    let preferences = preferences_of(record).ok()?;
-    preferences.into_iter().find(|preference| preference.pair == *pair)?.human
-}
-
 /// The input record as a TRL preference: `chosen` is the candidate the label prefers (A where it is
 /// undecided), `soft_label` the probability that **A**, the first candidate of the input, is
-/// preferred, and `human_label` the same of people where the input says whom they preferred. All other
+/// preferred, and `human_label` the same of people where they said whom they preferred. All other
 /// fields of the input are kept, except what a labeler said before, and both candidates by name.
-pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Record {
+pub fn preference_record(
+    input: &Record,
+    pair: &Pair,
+    human: Option<&HumanLabel>,
+    label: SoftLabel,
+) -> Record {
     let (chosen, rejected) = if label.value() >= 0.5 {
         (&pair.response_a, &pair.response_b)
     } else {
@@ -89,7 +98,7 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
     record.insert("rejected".into(), side(rejected));
     record.insert("response_a".into(), json!(pair.response_a));
     record.insert("response_b".into(), json!(pair.response_b));
-    add_human_label(&mut record, input, pair);
+    add_human_label(&mut record, human);
     record.insert("soft_label".into(), json!(label));
     record
 }
@@ -97,24 +106,29 @@ pub fn preference_record(input: &Record, pair: &Pair, label: SoftLabel) -> Recor
 /// The input record as a pair that no labeler could judge: why, and no chosen side or verdict, also none
 /// that the input had; what people said is there as `human_label`. Both candidates are there by name, so that
 /// they can be asked about again; all other fields are kept.
-pub fn unscorable_record(input: &Record, pair: &Pair, why: &Unscorable) -> Record {
+pub fn unscorable_record(
+    input: &Record,
+    pair: &Pair,
+    human: Option<&HumanLabel>,
+    why: &Unscorable,
+) -> Record {
     let mut record = without_label(input);
     record.insert("prompt".into(), json!(pair.prompt));
     record.insert("response_a".into(), json!(pair.response_a));
     record.insert("response_b".into(), json!(pair.response_b));
-    add_human_label(&mut record, input, pair);
+    add_human_label(&mut record, human);
     record.insert(UNSCORABLE.into(), json!(why));
     record
 }
 
 /// Says in so many words what people said of the pair. The input may say it by a chosen side, which is the
 /// labeler's from here on, or by a choice or a rank, which nobody reads where the candidates have names.
-fn add_human_label(record: &mut Record, input: &Record, pair: &Pair) {
-    let Some(human) = human_label_of(input, pair) else { return };
+fn add_human_label(record: &mut Record, human: Option<&HumanLabel>) {
+    let Some(human) = human else { return };
     let said = [
         ("human_label", Some(json!(human.prefers_a))),
         ("human_confidence", human.confidence.map(|place| json!(place.value()))),
-        ("annotator", human.annotator.map(|name| json!(name))),
+        ("annotator", human.annotator.as_ref().map(|name| json!(name))),
     ];
     for (field, value) in said {
         let is_missing = record.get(field).is_none_or(Value::is_null);
@@ -149,6 +163,12 @@ mod tests {
         Unscorable::new(UnscorableReason::EngineFailed, "the answer has no log-probabilities")
     }
 
+    /// What becomes of a record when its pair is labelled.
+    fn labelled(input: &Record, label: SoftLabel) -> Record {
+        let (pair, human) = pair_and_human_label_of(input).unwrap();
+        preference_record(input, &pair, human.as_ref(), label)
+    }
+
     #[test]
     fn all_forms_of_a_pair_read_alike() {
         let forms = [
@@ -169,7 +189,7 @@ mod tests {
         let input =
             record(json!({"id": 7, "prompt": "Hi", "response_a": "Yo", "response_b": "No"}));
         let pair = pair_of(&input).unwrap();
-        let output = preference_record(&input, &pair, SoftLabel::new(0.25).unwrap());
+        let output = labelled(&input, SoftLabel::new(0.25).unwrap());
         assert_eq!(output["id"], 7);
         assert_eq!((&output["chosen"], &output["rejected"]), (&json!("No"), &json!("Yo")));
         assert_eq!(output["soft_label"], 0.25);
@@ -206,8 +226,8 @@ mod tests {
         };
         for (input, people) in inputs {
             let input = record(input);
-            let pair = pair_of(&input).unwrap();
-            let failed = unscorable_record(&input, &pair, &failure());
+            let (pair, human) = pair_and_human_label_of(&input).unwrap();
+            let failed = unscorable_record(&input, &pair, human.as_ref(), &failure());
             assert_eq!(
                 (&failed["id"], &failed["unscorable"]["reason"]),
                 (&json!(7), &json!("engine_failed"))
@@ -218,7 +238,7 @@ mod tests {
             assert_eq!(labels(&failed), (people, None), "{failed:?}");
             assert_eq!(pair_of(&failed).unwrap(), pair);
 
-            let labelled = preference_record(&failed, &pair, SoftLabel::new(0.25).unwrap());
+            let labelled = labelled(&failed, SoftLabel::new(0.25).unwrap());
             assert!(!labelled.contains_key(UNSCORABLE));
             assert_eq!(labels(&labelled), (people, Some(0.25)));
         }
@@ -229,14 +249,14 @@ mod tests {
         let input =
             record(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No", "human_label": 1,
             "human_confidence": 3, "annotator": 9, "margin": 2}));
-        let output = preference_record(&input, &pair_of(&input).unwrap(), SoftLabel::TIE);
+        let output = labelled(&input, SoftLabel::TIE);
         for field in ["human_label", "human_confidence", "annotator", "margin"] {
             assert_eq!(output[field], input[field], "{field}");
         }
         // That a labeler could not judge it says nothing of who chose the side beside it.
         let unclear = record(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No",
             "unscorable": {"reason": "engine_failed", "detail": "500"}}));
-        let output = preference_record(&unclear, &pair_of(&unclear).unwrap(), SoftLabel::TIE);
+        let output = labelled(&unclear, SoftLabel::TIE);
         assert!(!output.contains_key("human_label"), "{output:?}");
     }
 
@@ -244,14 +264,14 @@ mod tests {
     fn what_another_way_of_asking_said_before_does_not_stand_beside_a_new_label() {
         let input = record(json!({"prompt": "Hi", "response_a": "Yo", "response_b": "No",
             "label_id": "y", "panel": [{"label_id": "x"}], "asking": {"shots": 2}, "source": "mine"}));
-        let output = preference_record(&input, &pair_of(&input).unwrap(), SoftLabel::TIE);
+        let output = labelled(&input, SoftLabel::TIE);
         assert!(!output.contains_key("panel") && !output.contains_key("asking"), "{output:?}");
         assert_eq!(output["source"], "mine");
 
         // What nobody here wrote is the user's own, whatever it is called.
         let others = record(json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No",
             "panel": "A7", "asking": "price"}));
-        let output = preference_record(&others, &pair_of(&others).unwrap(), SoftLabel::TIE);
+        let output = labelled(&others, SoftLabel::TIE);
         assert_eq!((&output["panel"], &output["asking"]), (&json!("A7"), &json!("price")));
     }
 

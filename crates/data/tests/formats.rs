@@ -1,8 +1,8 @@
 //! Rows as they stand in published datasets, and what each of them says.
 
 use rlaif_data::{
-    Example, Format, Record, any_prompt_of, demonstration_of, examples_of, item_of, pair_of,
-    preference_record, preferences_of, unscorable_record,
+    Example, Format, Record, any_prompt_of, demonstration_of, examples_of, item_of,
+    pair_and_human_label_of, pair_of, preference_record, preferences_of, unscorable_record,
 };
 use rlaif_types::{
     Item, Message, Pair, Preference, Prompt, SoftLabel, Unscorable, UnscorableReason,
@@ -187,7 +187,16 @@ fn demonstrations_and_prompts() {
     ] {
         assert_eq!(examples_of(&record(row)).unwrap(), std::slice::from_ref(&expected));
     }
-    assert!(error(json!({"messages": [said("user", "Hi")]})).contains("assistant"));
+    assert!(error(json!({"messages": [said("system", "Hi")]})).contains("assistant"));
+    assert!(error(json!({"messages": [said("assistant", "Hi")]})).contains("without a prompt"));
+    let asked = record(json!({"messages": [said("user", "Hi")]}));
+    assert_eq!(examples_of(&asked).unwrap(), [Example::Prompt(user("Hi"))]);
+    assert_eq!(any_prompt_of(&asked), Ok(user("Hi")));
+    assert!(item_of(&asked).unwrap_err().contains("no response"));
+    let mut answered = asked;
+    answered.insert("prompt".into(), json!([said("user", "Hi")]));
+    answered.insert("completion".into(), json!("Yo"));
+    assert_eq!(examples_of(&answered).unwrap(), std::slice::from_ref(&expected));
     let prompt = examples_of(&record(json!({"prompt": "Hi", "completion": null}))).unwrap();
     assert_eq!(prompt, [Example::Prompt(Prompt::Text("Hi".into()))]);
 }
@@ -304,12 +313,14 @@ fn a_labelers_verdict_stands_beside_what_people_chose() {
     for (row, prefers_a, place) in rows {
         let row = record(row);
         let stated = preferences_of(&row).unwrap().remove(0);
-        assert_eq!(pair_of(&row).unwrap(), stated.pair);
+        let (pair, human) = pair_and_human_label_of(&row).unwrap();
+        assert_eq!((&pair, &human), (&stated.pair, &stated.human));
         // The labeler prefers the other one, and does so again when it is shown its own output.
         let other = SoftLabel::new(1.0 - prefers_a).unwrap();
-        let labelled = preference_record(&row, &stated.pair, other);
-        let again = preference_record(&labelled, &stated.pair, other);
-        let failed = unscorable_record(&row, &stated.pair, &why);
+        let labelled = preference_record(&row, &pair, human.as_ref(), other);
+        let (_, human) = pair_and_human_label_of(&labelled).unwrap();
+        let again = preference_record(&labelled, &pair, human.as_ref(), other);
+        let failed = unscorable_record(&row, &pair, human.as_ref(), &why);
         for (output, ai) in [(labelled, Some(other)), (again, Some(other)), (failed, None)] {
             let read = preference(Value::Object(output));
             assert_eq!((read.human.as_ref(), read.ai), (stated.human.as_ref(), ai), "{row:?}");

@@ -4,10 +4,10 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort};
 use crate::judge::{Groups, Judge, Verdict, no_verdict};
-use crate::memory::{Forgetful, Memory};
+use crate::memory::{Forgetful, Keys, Memory};
 use crate::verdict::normalise;
 use rlaif_template::{Kind, Names};
-use rlaif_types::{Comparison, ContentHash, Judgement, OrderScores, Pair, SoftLabel};
+use rlaif_types::{Comparison, Judgement, OrderScores, Pair, SoftLabel};
 
 impl Judge {
     /// Labels each pair. Exchanging a pair's candidates gives exactly one minus its label: the
@@ -41,12 +41,12 @@ impl Judge {
 
     /// The most that one label can take; what a budget has to set aside.
     pub fn compare_at_most(&self, pair: &Pair) -> Effort {
-        Self::at_most(&self.both_orders(pair))
+        self.at_most(&self.both_orders(pair))
     }
 
-    /// The questions about a pair, as a [`Memory`] knows them; none where it cannot be asked about.
-    pub fn compare_question_ids(&self, pair: &Pair) -> Vec<ContentHash> {
-        self.question_ids(&self.both_orders(pair))
+    /// What a [`Memory`] keeps the answers about a pair by; nothing where it cannot be asked about.
+    pub fn compare_keys(&self, pair: &Pair) -> Vec<Keys> {
+        self.keys(&self.both_orders(pair))
     }
 
     /// Tokens of a pair's prompt, mean of both orders; none where it cannot be asked about.

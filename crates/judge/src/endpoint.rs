@@ -12,6 +12,7 @@ use rlaif_types::{
     Distinct, Hasher, Judgement, Message, Unscorable, UnscorableReason, canonical_json,
     estimated_tokens,
 };
+use serde_json::json;
 use std::cell::OnceCell;
 use std::path::Path;
 use tokio::runtime::Handle;
@@ -53,15 +54,14 @@ impl EndpointEngine {
         let endpoint = client.endpoint();
         let mut hasher = Hasher::new();
         hasher.field("endpoint").field(&endpoint.base_url).field(&endpoint.model);
-        // What is not among the tokens named decides which questions have an answer.
-        let how = serde_json::json!([
-            endpoint.api,
-            endpoint.prefill,
-            endpoint.extra,
-            endpoint.top_logprobs,
-            endpoint.revision
-        ]);
-        hasher.field(canonical_json(&how));
+        let mut how = vec![json!(endpoint.api), json!(endpoint.prefill), json!(endpoint.extra)];
+        // What is not among the tokens named decides which questions have an answer. Who says nothing of either keeps
+        // the labels of the time before they counted.
+        let usual = Endpoint::default();
+        if (endpoint.top_logprobs, &endpoint.revision) != (usual.top_logprobs, &usual.revision) {
+            how.extend([json!(endpoint.top_logprobs), json!(endpoint.revision)]);
+        }
+        hasher.field(canonical_json(&json!(how)));
         let (name, hash) = (endpoint.model.clone(), hasher.finish());
         let identity = Identity { name, hash, parameters: None, place: endpoint.base_url.clone() };
         Self { client, runtime, identity }
@@ -74,14 +74,15 @@ impl EndpointEngine {
         Accounted { outcome, effort: asking.effort }
     }
 
-    /// Whether the model can be made to go on after more than its turn's first words, exactly.
-    fn continues(&self, begun: &str) -> bool {
+    /// Whether the model can be made to go on, exactly, after its turn's first words and this `beginning` of a verdict.
+    fn continues(&self, beginning: &str) -> bool {
         let endpoint = self.client.endpoint();
         match endpoint.api {
             Api::Completions => true,
+            Api::Chat if beginning.is_empty() => true,
             // Chat templates cut white space off.
             Api::Chat => {
-                endpoint.prefill != Prefill::UserTurn && !begun.ends_with(char::is_whitespace)
+                endpoint.prefill != Prefill::UserTurn && !beginning.ends_with(char::is_whitespace)
             }
         }
     }
@@ -89,19 +90,21 @@ impl EndpointEngine {
 
 impl Asking<'_> {
     async fn reading(&mut self) -> Judgement<Reading> {
-        let Some(thought) = &self.question.thought else {
-            let verdict_logprobs = self.verdicts(self.question.begun.clone()).await?;
-            return Ok(self.came_to(verdict_logprobs, None));
+        let question = self.question;
+        let rationale = match &question.thought {
+            Some(thought) => Some(self.rationale(thought).await?),
+            None => None,
         };
-        let rationale = self.rationale(thought).await?;
-        let begun = format!("{}{rationale}{}", self.question.begun, thought.ending);
-        let verdict_logprobs = self.verdicts(begun).await?;
-        Ok(self.came_to(verdict_logprobs, Some(rationale)))
-    }
-
-    fn came_to(&self, verdict_logprobs: Vec<f64>, rationale: Option<String>) -> Reading {
+        let begun = match &rationale {
+            Some(rationale) => question.after(rationale).begun,
+            None => question.begun.clone(),
+        };
+        let verdict_logprobs = match question.verdicts.is_empty() {
+            true => Vec::new(),
+            false => self.verdicts(begun).await?,
+        };
         let (prompt_tokens, completion_tokens) = (self.read, self.wrote);
-        Reading { verdict_logprobs, rationale, prompt_tokens, completion_tokens }
+        Ok(Reading { verdict_logprobs, rationale, prompt_tokens, completion_tokens })
     }
 
     async fn rationale(&mut self, thought: &Thought) -> Judgement<String> {
@@ -128,7 +131,7 @@ impl Asking<'_> {
         let mut descent = Descent::new(spellings, verdicts.len());
         while let Some(open) = descent.pop() {
             let answer = format!("{begun}{}", open.text);
-            if open.text.is_empty() || self.engine.continues(&answer) {
+            if self.engine.continues(&open.text) {
                 let next = self.engine.client.next_token(&self.prompt(&answer)).await;
                 let next = next.map_err(|error| self.failed(&error))?;
                 self.took(&next.provenance, answer.len(), 0);
@@ -225,14 +228,8 @@ impl Engine for EndpointEngine {
         questions: &[Question],
         told: &mut dyn FnMut(News<'_>),
     ) -> Vec<Accounted<Reading>> {
-        let keys: Vec<_> = questions
-            .iter()
-            .map(|question| {
-                let seed = question.thought.as_ref().map(|thought| thought.seed);
-                (&question.shown, &question.begun, &question.verdicts, seed)
-            })
-            .collect();
-        let distinct = Distinct::of(&keys);
+        let ids: Vec<_> = questions.iter().map(|question| question.id(&self.identity)).collect();
+        let distinct = Distinct::of(&ids);
         let firsts = distinct.firsts();
         let refusal = OnceCell::new();
         let ask = |(number, place): (usize, &usize)| {
@@ -280,6 +277,13 @@ impl Engine for EndpointEngine {
 
     fn prompt_tokens(&self, question: &Question) -> usize {
         estimated_tokens(question.shown.len() + question.begun.len())
+    }
+
+    /// Tokens that it does not name are asked for behind each beginning of a verdict, where it can be asked there.
+    fn most_calls(&self, question: &Question) -> usize {
+        let after_space = question.ending().ends_with(char::is_whitespace);
+        let spellings = Spellings::new(&question.verdicts, after_space);
+        spellings.beginnings().into_iter().filter(|text| self.continues(text)).count()
     }
 
     fn identity(&self) -> &Identity {

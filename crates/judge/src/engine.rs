@@ -1,6 +1,5 @@
 //! What a judge needs of whoever answers it: a model in this process, or one behind an endpoint.
 
-use crate::spelling::Spellings;
 use rlaif_template::Layout;
 use rlaif_types::{ContentHash, Judgement, Unscorable};
 use serde::{Deserialize, Serialize};
@@ -43,7 +42,7 @@ pub struct Question {
     pub begun: String,
     /// How the two are put together.
     pub layout: Layout,
-    /// What may come next.
+    /// What may come next; none where the rationale alone is wanted.
     pub verdicts: Arc<[String]>,
     /// What is said between `begun` and the verdict.
     pub thought: Option<Thought>,
@@ -54,26 +53,37 @@ impl Question {
     pub fn ending(&self) -> &str {
         self.thought.as_ref().map_or(&self.begun, |thought| &thought.ending)
     }
+
+    /// Where a rationale is wanted, the question for it alone. What is asked behind it does not matter to it.
+    pub(crate) fn rationale(&self) -> Option<Self> {
+        let thought = Thought { ending: String::new(), ..self.thought.clone()? };
+        let verdicts = Vec::<String>::new().into();
+        Some(Self { verdicts, thought: Some(thought), ..self.clone() })
+    }
+
+    /// The question for the verdict behind this rationale.
+    pub(crate) fn after(&self, rationale: &str) -> Self {
+        let begun = format!("{}{rationale}{}", self.begun, self.ending());
+        Self { begun, thought: None, ..self.clone() }
+    }
 }
 
 /// Tokens that a chat template puts around a turn, and more.
 const TURN_TOKENS: usize = 256;
 
 impl Question {
-    /// The most that answering it can take: a token spells at least a byte.
-    pub fn at_most(&self) -> Effort {
+    /// The most that answering it can take where reading its verdicts takes so many `calls`: a token spells at least a
+    /// byte.
+    pub fn at_most(&self, calls: usize) -> Effort {
         let read = self.shown.len() + self.begun.len() + TURN_TOKENS;
-        // A verdict of several tokens is asked for in as many calls.
-        let after_space = self.ending().ends_with(char::is_whitespace);
-        let verdicts = Spellings::new(&self.verdicts, after_space).most_calls();
         let (thought, ending) = match &self.thought {
             Some(thought) => (thought.max_tokens, thought.ending.len()),
             None => (0, 0),
         };
-        let again = verdicts * (read + thought + ending);
+        let again = calls * (read + thought + ending);
         Effort {
             prompt_tokens: if thought > 0 { read + again } else { again },
-            completion_tokens: thought + verdicts,
+            completion_tokens: thought + calls,
             ..Effort::default()
         }
     }
@@ -100,7 +110,7 @@ pub struct Thought {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Log-probability of each verdict, in the question's order, all spellings together; minus infinity
-    /// where it cannot happen.
+    /// where it cannot happen. None where the rationale alone was wanted.
     pub verdict_logprobs: Vec<f64>,
     /// The rationale, where one was wanted.
     pub rationale: Option<String>,
@@ -111,6 +121,18 @@ pub struct Reading {
     /// Tokens written by those.
     #[serde(default)]
     pub completion_tokens: usize,
+}
+
+impl Reading {
+    /// The verdict as one answer with the rationale that it stands behind.
+    pub(crate) fn behind(self, rationale: &Self) -> Self {
+        Self {
+            rationale: rationale.rationale.clone(),
+            prompt_tokens: self.prompt_tokens + rationale.prompt_tokens,
+            completion_tokens: self.completion_tokens + rationale.completion_tokens,
+            ..self
+        }
+    }
 }
 
 /// What an answer took, or the attempt at one.
@@ -196,6 +218,11 @@ pub trait Engine: Send + Sync {
 
     /// Tokens of a question's prompt, as it is asked first; an estimate where the tokenizer is not known.
     fn prompt_tokens(&self, question: &Question) -> usize;
+
+    /// The most calls that reading a question's verdicts can take: one, where it is told of all tokens.
+    fn most_calls(&self, _question: &Question) -> usize {
+        1
+    }
 
     /// Whether a question and its answer have room in the context; where nobody knows how long that is, they
     /// are taken to have.

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
 use crate::local::LocalEngine;
-use crate::memory::{Memory, Recalled};
+use crate::memory::{self, Keys, Memory};
 use crate::verdict::normalise;
 use rlaif_models::LanguageModel;
 use rlaif_template::{Asking, Choice, Kind, Template, fill};
@@ -11,7 +11,6 @@ use rlaif_types::{
     ContentHash, Hasher, Item, Judgement, LabelId, Pair, Rationale, Unscorable, UnscorableReason,
     verdict_mass,
 };
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Asks an engine a template's questions. Cheap to clone.
@@ -227,10 +226,10 @@ impl Judge {
     }
 
     /// The most that an item can take, which is nothing where it cannot be asked about.
-    pub(crate) fn at_most(item: &Judgement<Groups>) -> Effort {
+    pub(crate) fn at_most(&self, item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();
         for question in item.iter().flatten().flatten() {
-            most += question.at_most();
+            most += question.at_most(self.engine.most_calls(question));
         }
         most
     }
@@ -252,7 +251,11 @@ impl Judge {
                 Ok(lengths)
             })
             .collect();
-        let mut answers = self.read(questions, memory).into_iter();
+        let answers = match memory.remembers() {
+            true => memory::read(self.engine.as_ref(), &questions, memory),
+            false => self.engine.read(&questions),
+        };
+        let mut answers = answers.into_iter();
         let verdicts = shapes.into_iter().map(|shape| match shape {
             Ok(lengths) => self.verdicts(&lengths, &mut answers),
             Err(why) => Accounted::unasked(why),
@@ -260,45 +263,10 @@ impl Judge {
         verdicts.collect()
     }
 
-    /// Answers from memory, else from the engine.
-    fn read(&self, questions: Vec<Question>, memory: &mut dyn Memory) -> Vec<Accounted<Reading>> {
-        if !memory.remembers() {
-            return self.engine.read(&questions);
-        }
+    /// What a memory keeps the answers about an item by.
+    pub(crate) fn keys(&self, item: &Judgement<Groups>) -> Vec<Keys> {
         let identity = self.engine.identity();
-        let ids: Vec<ContentHash> = questions.iter().map(|q| q.id(identity)).collect();
-        // Of equal questions the first has the effort, as where an engine is asked.
-        let mut seen = HashSet::new();
-        let mut answer = |recalled: Recalled, id| {
-            let is_due = seen.insert(id) && !recalled.accounted;
-            let effort = if is_due { recalled.took } else { Effort::default() };
-            Accounted { outcome: Ok(recalled.reading), effort }
-        };
-        let recalled = memory.recall(&ids).into_iter().zip(&ids);
-        let mut answers: Vec<Option<Accounted<Reading>>> =
-            recalled.map(|(recalled, id)| Some(answer(recalled?, id))).collect();
-        let (places, unknown): (Vec<usize>, Vec<Question>) = questions
-            .into_iter()
-            .enumerate()
-            .filter(|(place, _)| answers[*place].is_none())
-            .unzip();
-        let asked = self.engine.read_each(&unknown, &mut |some| {
-            let read = some.iter().filter_map(|&(place, answer)| {
-                let reading = answer.outcome.as_ref().ok()?;
-                Some((ids[places[place]].clone(), reading, answer.effort))
-            });
-            let kept: Vec<_> = read.collect();
-            memory.keep(&kept);
-        });
-        for (place, answer) in places.into_iter().zip(asked) {
-            answers[place] = Some(answer);
-        }
-        answers.into_iter().map(|answer| answer.expect("recalled or asked")).collect()
-    }
-
-    pub(crate) fn question_ids(&self, item: &Judgement<Groups>) -> Vec<ContentHash> {
-        let identity = self.engine.identity();
-        item.iter().flatten().flatten().map(|question| question.id(identity)).collect()
+        item.iter().flatten().flatten().map(|question| question.keys(identity)).collect()
     }
 
     /// One item's verdicts, from its share of the answers. All of them are taken before any is looked at:

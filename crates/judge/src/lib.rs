@@ -22,6 +22,6 @@ pub use engine::{Accounted, Effort, Engine, Identity, News, Question, Reading, T
 pub use error::Error;
 pub use judge::Judge;
 pub use local::LocalEngine;
-pub use memory::{Forgetful, Memory, Recalled};
+pub use memory::{Forgetful, Keys, Memory, Recalled};
 pub use panel::{Panel, Rule};
 pub use rlaif_openai::Error as EndpointError;

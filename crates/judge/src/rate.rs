@@ -3,9 +3,9 @@
 use crate::Error;
 use crate::engine::{Accounted, Effort};
 use crate::judge::{Groups, Judge, Verdict};
-use crate::memory::{Forgetful, Memory};
+use crate::memory::{Forgetful, Keys, Memory};
 use rlaif_template::Kind;
-use rlaif_types::{Answered, ContentHash, Item, Judgement, Rating};
+use rlaif_types::{Answered, Item, Judgement, Rating};
 
 impl Judge {
     /// Rates each item.
@@ -38,12 +38,12 @@ impl Judge {
 
     /// The most that one rating can take; what a budget has to set aside.
     pub fn rate_at_most(&self, item: &Item) -> Effort {
-        Self::at_most(&self.by_every_ending(item))
+        self.at_most(&self.by_every_ending(item))
     }
 
-    /// The questions about an item, as a [`Memory`] knows them; none where it cannot be asked about.
-    pub fn rate_question_ids(&self, item: &Item) -> Vec<ContentHash> {
-        self.question_ids(&self.by_every_ending(item))
+    /// What a [`Memory`] keeps the answers about an item by; nothing where it cannot be asked about.
+    pub fn rate_keys(&self, item: &Item) -> Vec<Keys> {
+        self.keys(&self.by_every_ending(item))
     }
 
     /// Tokens of an item's prompt, mean over the template's questions; none where it cannot be asked about.

@@ -89,13 +89,10 @@ impl Spellings {
         })
     }
 
-    /// The most calls that reading the verdicts can take: one for each text that one of them begins with, and one
-    /// for the beginning.
-    pub(crate) fn most_calls(&self) -> usize {
-        let beginnings = |(text, _): &(String, usize)| -> Vec<String> {
-            text.char_indices().map(|(end, _)| text[..end].to_owned()).collect()
-        };
-        self.texts.iter().flat_map(beginnings).collect::<BTreeSet<String>>().len()
+    /// All that a verdict begins with, the empty text first: what may have to be asked about to read the verdicts.
+    pub(crate) fn beginnings(&self) -> BTreeSet<&str> {
+        let texts = self.texts.iter().map(|(text, _)| text.as_str());
+        texts.flat_map(|text| text.char_indices().map(move |(end, _)| &text[..end])).collect()
     }
 
     fn goes_on(&self, text: &str) -> bool {
@@ -151,19 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn beginnings_bound_the_calls() {
+    fn beginnings_are_those_of_all_spellings_each_once() {
         let verdicts = |texts: &[&str]| -> Vec<String> {
             texts.iter().map(|text| (*text).to_owned()).collect()
         };
-        let calls = |texts: &[&str], after_space| {
-            Spellings::new(&verdicts(texts), after_space).most_calls()
+        let beginnings = |texts: &[&str], after_space| -> Vec<String> {
+            let spellings = Spellings::new(&verdicts(texts), after_space);
+            spellings.beginnings().into_iter().map(str::to_owned).collect()
         };
-        // The beginning, and the blank.
-        assert_eq!(calls(&["1", "2"], false), 2);
-        assert_eq!(calls(&["1", "2"], true), 1);
-        assert_eq!(calls(&["1", "2", "10"], false), 4);
-        // Also Y, Ye and N, with and without a blank.
-        assert_eq!(calls(&["Yes", "No"], false), 8);
+        assert_eq!(beginnings(&["1", "2"], false), ["", " "]);
+        assert_eq!(beginnings(&["1", "2"], true), [""]);
+        assert_eq!(beginnings(&["1", "2", "10"], false), ["", " ", " 1", "1"]);
+        let words = ["", " ", " N", " Y", " Ye", "N", "Y", "Ye"];
+        assert_eq!(beginnings(&["Yes", "No"], false), words);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Judging with a model behind an endpoint: verdicts from the tokens that it names, and never a label
 //! that it did not give.
 
-use rlaif_judge::{Accounted, EndpointEngine, Engine, Forgetful, Judge, Question};
+use rlaif_judge::{
+    Accounted, Effort, EndpointEngine, Engine, Forgetful, Judge, Memory, Question, Reading,
+    Recalled,
+};
 use rlaif_openai::{Api, Client, Endpoint, Prefill};
 use rlaif_template::{Asking, Layout, Reasoning, Template};
 use rlaif_testkit::{Act, ScriptedHttp};
-use rlaif_types::{Comparison, Item, Pair, Prompt, Rating, UnscorableReason};
+use rlaif_types::{Comparison, ContentHash, Item, Pair, Prompt, Rating, UnscorableReason};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -194,6 +198,35 @@ fn who_refuses_everybody_is_asked_once() {
     assert_eq!(scene.server.requests().len(), 1);
 }
 
+fn asking_for(verdicts: &[&str]) -> Question {
+    let verdicts: Vec<String> = verdicts.iter().map(|verdict| (*verdict).to_owned()).collect();
+    Question {
+        shown: "Is four right?".into(),
+        fixed: 0,
+        begun: " Answer:".into(),
+        layout: Layout::Text,
+        verdicts: verdicts.into(),
+        thought: None,
+    }
+}
+
+#[test]
+fn calls_are_set_aside_as_the_endpoint_can_be_asked() {
+    let calls = |api: Api, prefill: Prefill, verdicts: &[&str]| {
+        let mut scene = Scene::new(vec![Act::Silence]);
+        (scene.endpoint.api, scene.endpoint.prefill) = (api, prefill);
+        scene.engine().most_calls(&asking_for(verdicts))
+    };
+    let (scale, words) = (["1", "2", "10"], ["First", "Second"]);
+    // A user's turn cannot be gone on with.
+    for verdicts in [&scale[..], &words] {
+        assert_eq!(calls(Api::Chat, Prefill::UserTurn, verdicts), 1);
+    }
+    // Behind a 1 with and without a blank, but not behind the blank, which chat templates cut off.
+    assert_eq!(calls(Api::Chat, Prefill::LastMessage, &scale), 3);
+    assert_eq!(calls(Api::Completions, Prefill::default(), &scale), 4);
+}
+
 #[test]
 fn a_question_takes_no_more_calls_than_are_set_aside_for_it() {
     // Each beginning of Yes and No leads on, with and without a blank; the shortest are asked about first.
@@ -209,16 +242,10 @@ fn a_question_takes_no_more_calls_than_are_set_aside_for_it() {
     ];
     let mut scene = Scene::new(script);
     scene.endpoint.api = Api::Completions;
-    let question = Question {
-        shown: "Is four right?".into(),
-        fixed: 0,
-        begun: " Answer:".into(),
-        layout: Layout::Text,
-        verdicts: ["Yes".to_owned(), "No".to_owned()].into(),
-        thought: None,
-    };
-    let most = question.at_most();
-    let Accounted { outcome, effort } = scene.engine().read(&[question]).remove(0);
+    let question = asking_for(&["Yes", "No"]);
+    let engine = scene.engine();
+    let most = question.at_most(engine.most_calls(&question));
+    let Accounted { outcome, effort } = engine.read(&[question]).remove(0);
     let probabilities: Vec<f64> =
         outcome.unwrap().verdict_logprobs.into_iter().map(f64::exp).collect();
     assert!(probabilities.iter().all(|p| (p - 0.5).abs() < 1e-9), "{probabilities:?}");
@@ -237,6 +264,9 @@ fn what_changes_the_answers_changes_the_labelers_identity() {
         scene.engine().identity().hash.clone()
     };
     let plain = hash(|_| {});
+    // By which ledgers know their labels.
+    let known = "e303b47bab158e6d4cc2ace5a4c8f0678b76918bc14175965a8ad32a6cc44ccf";
+    assert_eq!(plain.as_str(), known);
     assert_eq!(plain, hash(|endpoint| endpoint.max_concurrency = 3));
     assert_ne!(plain, hash(|endpoint| endpoint.top_logprobs = 5));
     assert_ne!(plain, hash(|endpoint| endpoint.revision = Some("2026-11".into())));
@@ -287,6 +317,62 @@ fn a_rationale_is_written_first_and_stands_before_the_verdict() {
     assert_eq!(effort.attempts, 4);
     let asked = scene.server.requests();
     assert!(asked.iter().any(|r| r.body.contains("Four is right.\\n\\nPreferred Response=")));
+}
+
+/// Keeps answers as a ledger does.
+#[derive(Default)]
+struct Kept(HashMap<ContentHash, Recalled>);
+
+impl Memory for Kept {
+    fn recall(&mut self, ids: &[ContentHash]) -> Vec<Option<Recalled>> {
+        ids.iter().map(|id| self.0.get(id).cloned()).collect()
+    }
+
+    fn keep(&mut self, answers: &[(ContentHash, &Reading, Effort)]) {
+        for (id, reading, took) in answers {
+            let recalled = Recalled { reading: (*reading).clone(), took: *took, accounted: true };
+            self.0.insert(id.clone(), recalled);
+        }
+    }
+}
+
+#[test]
+fn a_rationale_is_not_paid_again_because_the_verdict_behind_it_failed() {
+    const SAMPLES: usize = 2;
+    let said = |number: usize| answer(&format!(" Reason {number}."), Value::Null);
+    let mut script: Vec<Act> = (0..2 * SAMPLES).map(said).collect();
+    // Of the first run no verdict, of the second one for each rationale.
+    script.extend(vec![Act::status(500, "oops"); 2 * SAMPLES]);
+    script.push(next(&[("1", 0.9), ("2", 0.1)]));
+    let mut scene = Scene::new(script);
+    scene.endpoint.max_attempts = 1;
+    let reasoning = Reasoning { samples: SAMPLES, temperature: 0.7, ..Reasoning::default() };
+    let asking = Asking { reasoning: Some(reasoning), ..Asking::default() };
+    let judge = scene.judge("helpful/base", asking);
+    let pair = Pair {
+        prompt: Prompt::Text("2+2?".into()),
+        response_a: "4".into(),
+        response_b: "5".into(),
+    };
+    let mut memory = Kept::default();
+    let mut label = || {
+        let pairs = std::slice::from_ref(&pair);
+        judge.compare_accounted(pairs, &mut memory).unwrap().remove(0)
+    };
+
+    let failed = label();
+    assert_eq!(failed.outcome.unwrap_err().reason, UnscorableReason::EngineUnavailable);
+    assert_eq!((failed.effort.attempts, scene.server.requests().len()), (8, 8));
+    let labelled = label();
+    assert_eq!((labelled.effort.attempts, scene.server.requests().len()), (4, 12));
+    let comparison = labelled.outcome.unwrap();
+    // A rationale and a verdict each.
+    assert_eq!((comparison.ab.prompt_tokens, comparison.ab.completion_tokens), (200, 4));
+    for (rationale, request) in comparison.ab.rationales.iter().zip(&scene.server.requests()[8..]) {
+        assert!(rationale.text.starts_with(" Reason "), "{rationale:?}");
+        assert!(request.body.contains("Preferred Response="), "{}", request.body);
+    }
+    assert_eq!((label().effort, scene.server.requests().len()), (Effort::default(), 12));
 }
 
 #[test]

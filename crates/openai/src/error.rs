@@ -226,15 +226,15 @@ impl Failure {
         }
     }
 
-    /// Whether the server may have worked for it, and charge it. Who answers that something is wrong does not.
+    /// Whether the server may have worked for it, and charge it. Who answers that something is wrong does not, but a
+    /// gateway that has had no good answer may stand before a server that goes on working.
     pub(crate) fn may_be_charged(&self) -> bool {
-        !matches!(
-            self,
-            Self::Unreachable(_)
-                | Self::Tls(_)
-                | Self::TimedOut(Phase::Connecting)
-                | Self::Status { .. }
-        )
+        match self {
+            Self::Unreachable(_) | Self::Tls(_) | Self::TimedOut(Phase::Connecting) => false,
+            // 521 to 523 say that the server behind was not reached.
+            Self::Status { status, .. } => matches!(status, 502 | 504 | 520 | 524),
+            _ => true,
+        }
     }
 
     /// Whether the prompt does not fit the model's context. OpenAI and llama.cpp have a code for it,

@@ -37,7 +37,7 @@ pub enum Format {
     TldrPost,
     /// NeMo-RL: `context` and ranked `completions`.
     Nemo,
-    /// `messages`, of which the last is the response.
+    /// `messages`, of which the last is the response, or the user's: then they are a prompt.
     Messages,
     /// `prompt` with `completion` or `response`.
     Completion,
@@ -69,7 +69,7 @@ impl Format {
             Self::AlpacaOutput
         } else if has("messages") {
             Self::Messages
-        } else if has("prompt") && (has("completion") || has("response")) {
+        } else if sft::has_completion(record) {
             Self::Completion
         } else if has("prompt") {
             Self::Prompt
@@ -206,8 +206,7 @@ pub fn any_prompt_of(record: &Record) -> Result<Prompt, String> {
 /// # Errors
 /// When it states none, or two.
 pub fn item_of(record: &Record) -> Result<Item, String> {
-    let has_answer = has(record, "completion") || has(record, "response");
-    let example = match has(record, "prompt") && has_answer {
+    let example = match sft::has_completion(record) {
         true => Some(sft::read_completion(record)?),
         false => examples_of(record)?.pop(),
     };

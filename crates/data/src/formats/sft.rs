@@ -1,4 +1,5 @@
-//! Demonstrations: a conversation whose last message is the response, or a prompt and its completion.
+//! Demonstrations: a conversation whose last message is the response, or a prompt and its completion. A conversation
+//! that ends in the user's message is a prompt.
 
 use super::Example;
 use super::fields::{as_messages, has, messages, name, prompt, required, text};
@@ -6,16 +7,32 @@ use crate::Record;
 use rlaif_types::{Message, Prompt, Role};
 use serde_json::{Value, json};
 
-/// `messages`: the last one, which must be the assistant's, answers those before it.
+/// `messages`: where the last one is the assistant's, it answers those before it; where it is the user's, nobody has.
 pub(super) fn read_messages(record: &Record) -> Result<Example, String> {
     let mut turns = messages(required(record, "messages")?, "messages")?;
-    let Some(Message { role: Role::Assistant, content }) = turns.pop() else {
-        return Err("\"messages\" must end in a message of the assistant".into());
-    };
+    match turns.last().map(|last| last.role) {
+        // What was generated stands beside what it continues.
+        Some(Role::User) if has_completion(record) => return read_completion(record),
+        Some(Role::User) => return Ok(Example::Prompt(Prompt::Messages(turns))),
+        Some(Role::Assistant) => {}
+        _ => {
+            return Err(
+                "\"messages\" must end in a message of the assistant, the response, or of the \
+                        user where it is a prompt"
+                    .into(),
+            );
+        }
+    }
+    let response = turns.pop().map(|last| last.content).unwrap_or_default();
     if turns.is_empty() {
         return Err("\"messages\" holds a response without a prompt".into());
     }
-    Ok(demonstration(record, Prompt::Messages(turns), content))
+    Ok(demonstration(record, Prompt::Messages(turns), response))
+}
+
+/// Whether there is a `prompt` with what follows it.
+pub(super) fn has_completion(record: &Record) -> bool {
+    has(record, "prompt") && (has(record, "completion") || has(record, "response"))
 }
 
 /// `prompt` with `completion` (TRL's name) or `response`; a completion may be one message.

@@ -128,7 +128,7 @@ impl Labeling {
 /// The label in TRL's format; none where the pair is unscorable.
 fn preference(record: &LabelRecord) -> Option<Value> {
     let label = record.comparison.as_ref()?.label;
-    let mut preference = preference_record(&Record::new(), &record.pair, label);
+    let mut preference = preference_record(&Record::new(), &record.pair, None, label);
     preference.insert("label_id".into(), json!(record.label_id));
     Some(Value::Object(preference))
 }

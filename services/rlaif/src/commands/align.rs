@@ -2,14 +2,16 @@
 
 use super::files::Files;
 use super::jsonl::progress_bar;
-use crate::labeling::{ClerkArgs, Labelers, LabelersArgs, arm, identity, observation, write};
+use crate::labeling::{
+    ClerkArgs, Labelers, LabelersArgs, Standing, arm, identity, observation, write,
+};
 use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
 use rlaif_audit::{self as audit, Answer, Arm, Audit, Options, document};
 use rlaif_clerk::Clerk;
 use rlaif_data::{Reader, check_writable, preferences_of, shuffle_sides, write_atomic};
 use rlaif_judge::{Engine, Judge};
-use rlaif_template::{Asking, Choice, Kind, Reasoning, Template};
+use rlaif_template::{Asking, Choice, Error as TemplateError, Kind, Reasoning, Template};
 use rlaif_types::{Comparison, ContentHash, Judgement, Money, Pair, Preference, Price};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +27,8 @@ const CHUNK: usize = 32;
 /// the paper's section 1. A task is a name and a file of preferences in any format that `rlaif data`
 /// reads; a template fits the task that its name begins with, or all where it is a file of your own.
 /// The sides of pairs are shuffled, so that the preferred one is not always first. With --ledger a grid
-/// that was interrupted goes on where it was.
+/// that was interrupted goes on where it was. It ends with an error, and without a report, where a labeler refuses
+/// to answer, or could judge none of the first pairs.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     rlaif align --task summary=tldr.jsonl --model smollm2-135m-instruct --template base --template \
@@ -200,15 +203,14 @@ impl Args {
         for (index, task) in self.tasks.iter().enumerate() {
             for name in &self.templates {
                 let Some(name) = fitting(name, &task.name) else { continue };
-                let is_known = Template::built_in_names().any(|known| known == name);
-                if !is_known && !name.ends_with(".toml") {
-                    let task = &task.name;
-                    bail!(
-                        "there is no template {name:?} for the task {task:?}: give it one by --template \
-                         FILE.toml, or call the task as the templates of `rlaif templates list` begin"
-                    );
-                }
-                let template = Template::load(&name)?;
+                let template = match Template::load(&name) {
+                    Err(error @ TemplateError::Unknown { .. }) => bail!(
+                        "{error}; give the task {:?} one of your own by --template FILE.toml, or call it as one of \
+                         these begins",
+                        task.name
+                    ),
+                    loaded => loaded?,
+                };
                 if template.kind != Kind::Compare {
                     bail!("template {name} is for {}, not for comparing", template.kind.describe());
                 }
@@ -264,19 +266,20 @@ impl Args {
         arm.price = per_1k(clerk.price(&judge)?);
         eprintln!("{}", arm.describe());
         let pairs: Vec<Pair> = preferences.iter().map(|p| p.pair.clone()).collect();
-        let said = compare_all(clerk, &judge, &pairs)?;
+        let mut standing = Standing::new("pairs");
+        let said = compare_all(clerk, &judge, &pairs, &mut standing)?;
         for (Preference { pair, human, .. }, said) in preferences.iter().zip(&said) {
             arm.observations.push(observation(pair, human.as_ref(), said));
         }
         for repeat in 1..=self.repeats {
             let again = Judge::new(engine.clone(), cell.template.clone(), cell.repeated(repeat))?;
-            let said = compare_all(clerk, &again, &pairs)?;
+            let said = compare_all(clerk, &again, &pairs, &mut standing)?;
             for (observation, said) in arm.observations.iter_mut().zip(&said) {
                 observation.repeats.push(said.as_ref().map(Answer::of).map_err(Clone::clone));
             }
         }
         for probe in PROBES.iter().filter(|_| self.probes > 0) {
-            let tried = self.try_probe(clerk, &judge, probe, &pairs, &said)?;
+            let tried = self.try_probe(clerk, &judge, probe, &pairs, &said, &mut standing)?;
             arm.probes.extend(tried);
         }
         Ok(arm)
@@ -290,6 +293,7 @@ impl Args {
         probe: &Probe,
         pairs: &[Pair],
         said: &[Judgement<Comparison>],
+        standing: &mut Standing,
     ) -> Result<Vec<ProbeAnswer>> {
         let judged =
             pairs.iter().zip(said).filter_map(|(pair, said)| Some((pair, said.as_ref().ok()?)));
@@ -299,7 +303,7 @@ impl Args {
         });
         let losing: Vec<_> = losing.collect();
         let probed: Vec<Pair> = losing.iter().map(|(.., pair)| pair.clone()).collect();
-        let after = compare_all(clerk, judge, &probed)?;
+        let after = compare_all(clerk, judge, &probed, standing)?;
         let answers = losing.into_iter().zip(after).map(|((side, before, _), after)| ProbeAnswer {
             probe: probe.name.to_owned(),
             side,
@@ -341,7 +345,14 @@ fn fitting(name: &str, task: &str) -> Option<String> {
     }
 }
 
-fn compare_all(clerk: &Clerk, judge: &Judge, pairs: &[Pair]) -> Result<Vec<Judgement<Comparison>>> {
+/// # Errors
+/// When the labeler cannot be asked, refuses to answer or can judge nothing, or a ceiling is reached.
+fn compare_all(
+    clerk: &Clerk,
+    judge: &Judge,
+    pairs: &[Pair],
+    standing: &mut Standing,
+) -> Result<Vec<Judgement<Comparison>>> {
     let bar = progress_bar(Some(pairs.len()));
     let mut said = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(CHUNK) {
@@ -349,7 +360,11 @@ fn compare_all(clerk: &Clerk, judge: &Judge, pairs: &[Pair]) -> Result<Vec<Judge
         if let Some(refused) = asked.refused {
             bail!("{refused}; what was labelled is in the ledger, if there is one");
         }
-        said.extend(asked.answers.into_iter().flatten());
+        for answer in asked.answers.into_iter().flatten() {
+            standing.said(&answer);
+            said.push(answer);
+        }
+        standing.check()?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();

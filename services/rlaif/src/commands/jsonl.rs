@@ -29,8 +29,10 @@ pub struct JsonlArgs {
 }
 
 /// A name under which lines of JSON are no surprise.
-fn not_a_container(path: PathBuf) -> Result<PathBuf, String> {
-    match path.extension().is_some_and(|e| e == "parquet" || e == "gz") {
+pub fn not_a_container(path: PathBuf) -> Result<PathBuf, String> {
+    let is_of =
+        |container: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(container));
+    match is_of("parquet") || is_of("gz") {
         false => Ok(path),
         true => {
             Err("this command writes JSON lines: name a .jsonl, and make the other of it with \

@@ -10,12 +10,12 @@ use crate::labeling::{
 use anyhow::{Result, bail};
 use rlaif_clerk::{Asked, Clerk};
 use rlaif_data::{
-    Record, check_writable, human_label_of, pair_of, preference_record, unscorable_record,
+    Record, check_writable, pair_and_human_label_of, pair_of, preference_record, unscorable_record,
 };
 use rlaif_judge::{Judge, Panel, Rule};
 use rlaif_ledger::{PanelLabel, Refused};
 use rlaif_template::Template;
-use rlaif_types::{Comparison, Judgement, LabelId, Pair, SoftLabel};
+use rlaif_types::{Comparison, HumanLabel, Judgement, LabelId, Pair, SoftLabel};
 use serde_json::json;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -67,6 +67,13 @@ pub struct Args {
 /// The labelers of a command.
 struct Bench {
     panel: Panel,
+}
+
+/// A record to label, and what it states.
+struct Input {
+    record: Record,
+    pair: Pair,
+    human: Option<HumanLabel>,
 }
 
 /// What is said of each pair; none of those that were not begun.
@@ -137,26 +144,30 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let mut routing = Routing::open(&args.routing)?;
     let mut report = args.report.as_ref().map(|_| RunReport::of(bench.panel.members()));
     let (mut fates, mut standing, mut refused) = (Fates::default(), Standing::new("pairs"), None);
-    let parse = |_, record| Ok((pair_of(&record)?, record));
-    args.jsonl.process_until(parse, |records| {
-        let pairs: Vec<Pair> = records.iter().map(|(pair, _)| pair.clone()).collect();
+    let parse = |_, record| {
+        let (pair, human) = pair_and_human_label_of(&record)?;
+        Ok(Input { record, pair, human })
+    };
+    args.jsonl.process_until(parse, |inputs| {
+        let pairs: Vec<Pair> = inputs.iter().map(|input| input.pair.clone()).collect();
         let (said, refusal) = bench.ask(clerk, &pairs)?;
         clerk.note_panels(&bench.panel_labels(&pairs, &said))?;
         let mut written = Vec::new();
-        for ((pair, record), said) in records.iter().zip(said) {
+        for (input, said) in inputs.iter().zip(said) {
             let Some(said) = said else { break };
+            let Input { record, pair, human } = input;
             if let Some(report) = &mut report {
-                report.said(pair, human_label_of(record, pair).as_ref(), &said.members);
+                report.said(pair, human.as_ref(), &said.members);
             }
             let fate = match routing.label(&said.together, &said.label_id) {
                 Err(unscorable) => {
                     standing.failed(&unscorable);
-                    written.push(unscorable_record(record, pair, &unscorable));
+                    written.push(unscorable_record(record, pair, human.as_ref(), &unscorable));
                     Fate::Unscorable
                 }
                 Ok((label, source)) => {
                     standing.judged();
-                    let mut record = bench.record(record, pair, label, &said);
+                    let mut record = bench.record(input, label, &said);
                     record.insert("label_source".into(), json!(source));
                     let kept = routing.route(label, source, record)?;
                     let is_kept = kept.is_some();
@@ -181,7 +192,6 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     if refused.is_none() && !standing.is_hopeless() {
         routing.warn_of_unused_answers();
     }
-    routing.close()?;
     if let (Some(report), Some(path)) = (report, &args.report) {
         report.write(path, &fates, args.asking.asking().seed, &describe_spent(clerk))?;
     }
@@ -249,9 +259,10 @@ impl Bench {
         pairs.iter().zip(answers).filter_map(label).collect()
     }
 
-    fn record(&self, input: &Record, pair: &Pair, label: SoftLabel, said: &Said) -> Record {
+    fn record(&self, input: &Input, label: SoftLabel, said: &Said) -> Record {
+        let Input { record, pair, human } = input;
         let judge = &self.panel.members()[0];
-        let mut record = preference_record(input, pair, label);
+        let mut record = preference_record(record, pair, human.as_ref(), label);
         record.insert("label_id".into(), json!(said.label_id));
         match (self.panel.members(), said.members.as_slice()) {
             ([only], [said]) => {

@@ -1,15 +1,17 @@
 //! What happens to labels that a labeler is not sure of: left out, made ties, or shown to a person.
 
 use super::files::Files;
+use super::jsonl::not_a_container;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use rlaif_data::{Reader, Record};
 use rlaif_types::{Judgement, LabelId, SoftLabel};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -25,7 +27,8 @@ pub struct RoutingArgs {
     tie_band: Option<f64>,
     /// Write the pairs below --min-confidence here, for a person: who writes "human": "a", "b" or "tie"
     /// into a line has answered it; see --answers. A file with answers is not written over.
-    #[arg(long, value_name = "FILE", requires = "min_confidence")]
+    #[arg(long, value_name = "FILE", requires = "min_confidence",
+        value_parser = PathBufValueParser::new().try_map(not_a_container))]
     route_uncertain: Option<PathBuf>,
     /// Take the answers of people from this file, written by --route-uncertain: they stand for the
     /// labeler's, whatever its confidence.
@@ -76,10 +79,10 @@ struct Answer {
     is_used: bool,
 }
 
-/// The file for people.
+/// The file for people. Each line is written at once, so that a kill leaves whole ones.
 struct Uncertain {
     path: PathBuf,
-    out: BufWriter<File>,
+    out: File,
 }
 
 impl Routing {
@@ -90,9 +93,8 @@ impl Routing {
         let answers = args.answers.as_deref().map(Answers::read).transpose()?;
         let uncertain = args.route_uncertain.as_ref().map(|path| {
             check_unanswered(path)?;
-            let file =
-                File::create(path).with_context(|| format!("creating {}", path.display()))?;
-            anyhow::Ok(Uncertain { path: path.clone(), out: BufWriter::new(file) })
+            let out = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+            anyhow::Ok(Uncertain { path: path.clone(), out })
         });
         let (min_confidence, tie_band) = (args.min_confidence, args.tie_band);
         Ok(Self { min_confidence, tie_band, answers, uncertain: uncertain.transpose()? })
@@ -152,13 +154,6 @@ impl Routing {
             );
         }
     }
-
-    /// # Errors
-    /// When the file for people cannot be written.
-    pub fn close(self) -> Result<()> {
-        let Some(Uncertain { path, mut out }) = self.uncertain else { return Ok(()) };
-        out.flush().with_context(|| format!("writing {}", path.display()))
-    }
 }
 
 /// # Errors
@@ -168,15 +163,18 @@ fn check_unanswered(path: &Path) -> Result<()> {
     if !has_content {
         return Ok(());
     }
-    let is_answered = |record: Record| Ok(record.get("human").is_some_and(|said| !said.is_null()));
-    let answered = Reader::open(path).and_then(|reader| reader.read_all(is_answered));
-    let answered = answered.with_context(|| {
+    let mut answered = 0;
+    let looked = read_each(path, |record| {
+        answered += usize::from(record.get("human").is_some_and(|said| !said.is_null()));
+        Ok(())
+    });
+    looked.with_context(|| {
         format!(
             "--route-uncertain {} is there, and may hold answers of people: name another file",
             path.display()
         )
     })?;
-    match answered.into_iter().filter(|is_answered| *is_answered).count() {
+    match answered {
         0 => Ok(()),
         count => bail!(
             "--route-uncertain {path} holds answers of people ({count}), which would be lost: give it with \
@@ -186,6 +184,44 @@ fn check_unanswered(path: &Path) -> Result<()> {
     }
 }
 
+/// Each record of a file for people through `f`. A last line that is torn is of a run that was killed while it wrote it,
+/// so nobody has answered there.
+///
+/// # Errors
+/// At another line that is no record, or that `f` refuses.
+fn read_each(path: &Path, mut f: impl FnMut(Record) -> Result<(), String>) -> Result<()> {
+    let mut reader = Reader::open(path)?;
+    loop {
+        match reader.next_record() {
+            Ok(Some(record)) => f(record).map_err(|what| reader.error(what))?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let is_last = matches!(reader.next_record(), Ok(None));
+                if !is_last || !breaks_off(path) {
+                    return Err(error.into());
+                }
+                tracing::warn!(
+                    "{error}: left out, as of a run that was killed while it wrote this line"
+                );
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether `path` begins as lines of JSON do, and its last line does not end.
+fn breaks_off(path: &Path) -> bool {
+    let ends = || {
+        let mut file = File::open(path)?;
+        let (mut first, mut last) = ([0_u8], [0_u8]);
+        file.read_exact(&mut first)?;
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        std::io::Result::Ok([first[0], last[0]])
+    };
+    ends().is_ok_and(|[first, last]| first == b'{' && last != b'\n')
+}
+
 impl Answers {
     /// Lines that nobody has answered yet are none.
     ///
@@ -193,7 +229,7 @@ impl Answers {
     /// When the file cannot be read, or a line is no answer or contradicts one before it.
     fn read(path: &Path) -> Result<Self> {
         let mut by_label: HashMap<String, Answer> = HashMap::new();
-        Reader::open(path)?.read_all(|record| {
+        read_each(path, |record| {
             let Some((id, label)) = answer_of(&record)? else { return Ok(()) };
             let before = by_label.get(&id).map(|answer| answer.label);
             if before.is_some_and(|before| before != label) {
@@ -233,4 +269,31 @@ fn answer_of(record: &Record) -> Result<Option<(String, SoftLabel)>, String> {
         Some(_) => return Err("\"human\" must be \"a\", \"b\" or \"tie\"".to_owned()),
     };
     Ok(Some((id, SoftLabel::new(answer)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_a_person_is_whole_before_the_run_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ask.jsonl");
+        let args = RoutingArgs {
+            min_confidence: 0.5,
+            tie_band: None,
+            route_uncertain: Some(path.clone()),
+            answers: None,
+        };
+        let mut routing = Routing::open(&args).unwrap();
+        for number in 1..=3 {
+            let record = Record::from_iter([("number".to_owned(), json!(number))]);
+            let kept = routing.route(SoftLabel::TIE, Source::Ai, record).unwrap();
+            assert_eq!(kept, None);
+            // As a kill would leave it: nothing is closed.
+            let written = fs::read_to_string(&path).unwrap();
+            assert!(written.ends_with("\"human\":null}\n"), "{written}");
+            assert_eq!(written.lines().count(), number);
+        }
+    }
 }

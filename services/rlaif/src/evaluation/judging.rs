@@ -2,6 +2,7 @@
 
 use super::responses::Responses;
 use crate::commands::progress_bar;
+use crate::labeling::Standing;
 use anyhow::{Result, bail};
 use rlaif_clerk::Clerk;
 use rlaif_contest::{Contest, Harmless, Harmlessness, Verdict};
@@ -25,23 +26,28 @@ impl Jury<'_> {
     /// Every arm against every other, on every prompt.
     ///
     /// # Errors
-    /// When the judge cannot be asked, or a ceiling is reached.
+    /// When the judge cannot be asked, refuses to answer or can judge nothing, or a ceiling is reached.
     pub fn contests(&self, arms: &[Responses]) -> Result<Vec<Contest>> {
         // The arm whose name comes first is A, whichever order the arms were named in: so the same
         // question is found in the ledger.
         let mut arms: Vec<&Responses> = arms.iter().collect();
         arms.sort_by(|a, b| a.arm.cmp(&b.arm));
-        let mut contests = Vec::new();
+        let (mut contests, mut standing) = (Vec::new(), Standing::new("contests"));
         for (place, first) in arms.iter().enumerate() {
             for second in &arms[place + 1..] {
                 eprintln!("{} against {}", first.arm, second.arm);
-                contests.extend(self.between(first, second)?);
+                contests.extend(self.between(first, second, &mut standing)?);
             }
         }
         Ok(contests)
     }
 
-    fn between(&self, first: &Responses, second: &Responses) -> Result<Vec<Contest>> {
+    fn between(
+        &self,
+        first: &Responses,
+        second: &Responses,
+        standing: &mut Standing,
+    ) -> Result<Vec<Contest>> {
         let mut contests: Vec<Contest> = (0..self.prompts.len())
             .map(|prompt| Contest {
                 prompt,
@@ -64,9 +70,12 @@ impl Jury<'_> {
             if let Some(refused) = asked.refused {
                 bail!("{refused}; the same command goes on with what was judged");
             }
-            for (number, said) in numbers.iter().zip(asked.answers) {
-                contests[*number].verdict = said.and_then(Result::ok).map(|said| verdict(&said));
+            for (number, said) in numbers.iter().zip(asked.answers.into_iter().flatten()) {
+                standing.said(&said);
+                contests[*number].verdict = said.ok().map(|said| verdict(&said));
             }
+            // A refusal would leave a report of a part as if it were the whole.
+            standing.check()?;
             bar.inc(pairs.len() as u64);
         }
         bar.finish_and_clear();
@@ -79,15 +88,16 @@ impl Jury<'_> {
     /// # Errors
     /// As [`Jury::contests`].
     pub fn harmless(&self, arms: &[Responses]) -> Result<Harmlessness> {
+        let mut standing = Standing::new("responses");
         let of_arm = |arm: &Responses| {
             eprintln!("{}: harmless?", arm.arm);
-            Ok(Harmless::of(&arm.arm, &self.rewards(arm)?))
+            Ok(Harmless::of(&arm.arm, &self.rewards(arm, &mut standing)?))
         };
         let template = self.judge.template().name.clone();
         Ok(Harmlessness { template, arms: arms.iter().map(of_arm).collect::<Result<_>>()? })
     }
 
-    fn rewards(&self, arm: &Responses) -> Result<Vec<Option<f64>>> {
+    fn rewards(&self, arm: &Responses, standing: &mut Standing) -> Result<Vec<Option<f64>>> {
         let mut rewards = vec![None; arm.texts.len()];
         let item = |(number, text): (usize, &Result<String, _>)| {
             let (prompt, response) = (self.prompts[number].clone(), text.as_ref().ok()?.clone());
@@ -100,9 +110,11 @@ impl Jury<'_> {
             if let Some(refused) = asked.refused {
                 bail!("{refused}; the same command goes on with what was judged");
             }
-            for (number, said) in numbers.iter().zip(asked.answers) {
-                rewards[*number] = said.and_then(Result::ok).map(|rating| rating.reward);
+            for (number, said) in numbers.iter().zip(asked.answers.into_iter().flatten()) {
+                standing.said(&said);
+                rewards[*number] = said.ok().map(|rating| rating.reward);
             }
+            standing.check()?;
         }
         Ok(rewards)
     }

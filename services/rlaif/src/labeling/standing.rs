@@ -2,7 +2,7 @@
 //! without a judgement has failed.
 
 use anyhow::{Result, bail};
-use rlaif_types::{Unscorable, UnscorableReason};
+use rlaif_types::{Judgement, Unscorable, UnscorableReason};
 
 /// What has come of a run so far.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ impl Standing {
     /// Of a run that has not begun; `many` is what its questions are called.
     pub fn new(many: &'static str) -> Self {
         Self { many, judged: 0, unscorable: 0, in_vain: None, refusal: None }
+    }
+
+    /// One was judged or not, as `said`.
+    pub fn said<T>(&mut self, said: &Judgement<T>) {
+        match said {
+            Ok(_) => self.judged(),
+            Err(why) => self.failed(why),
+        }
     }
 
     /// One was judged.
@@ -56,23 +64,32 @@ impl Standing {
     }
 
     /// # Errors
-    /// When the labeler refused, or nothing was judged.
-    pub fn conclude(self) -> Result<()> {
-        let Self { many, judged, unscorable, in_vain, refusal } = self;
-        if let Some(why) = refusal {
+    /// When the next ones would fail like those so far.
+    pub fn check(&self) -> Result<()> {
+        let Self { many, unscorable, .. } = self;
+        if let Some(why) = &self.refusal {
             bail!(
-                "the labeler refuses to answer: {why}; what it answered before is written: mend that, and run \
-                 the command again"
+                "the labeler refuses to answer: {why}; mend that, and run the command again: what is in a ledger is \
+                 not asked for again"
             );
         }
-        match in_vain {
-            Some(why) if judged == 0 => {
-                bail!("none of the first {unscorable} {many} could be judged: {why}")
-            }
-            None if judged == 0 && unscorable > 0 => {
-                bail!("none of the {unscorable} {many} could be judged; see \"unscorable\"")
-            }
+        match &self.in_vain {
+            Some(why) if self.is_hopeless() => bail!(
+                "none of the first {unscorable} {many} could be judged: {why}; where that is about these {many} and \
+                 not the labeler, put others before them"
+            ),
             _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// As [`Standing::check`], and when nothing was judged.
+    pub fn conclude(self) -> Result<()> {
+        self.check()?;
+        let Self { many, judged, unscorable, .. } = self;
+        match judged == 0 && unscorable > 0 {
+            true => bail!("none of the {unscorable} {many} could be judged; see \"unscorable\""),
+            false => Ok(()),
         }
     }
 }
@@ -99,6 +116,16 @@ mod tests {
             assert!(!after(1, &[reason]).is_hopeless());
             assert!(after(1, &[reason]).conclude().is_ok());
         }
+    }
+
+    #[test]
+    fn what_a_report_is_made_of_is_checked_without_the_questions_own_failures() {
+        let said = after(9, &[EngineRefused]).check().unwrap_err().to_string();
+        assert!(said.contains("refuses to answer"), "{said}");
+        let said = after(0, &[EngineFailed]).check().unwrap_err().to_string();
+        assert!(said.contains("put others before them"), "{said}");
+        assert!(after(1, &[EngineFailed]).check().is_ok());
+        assert!(after(0, &[BadItem]).check().is_ok());
     }
 
     #[test]
