@@ -358,6 +358,25 @@ fn the_adapters_of_each_stage_are_drawn_from_the_jobs_seed_for_that_stage_alone(
 }
 
 #[test]
+fn a_reward_model_starts_where_its_job_says() {
+    for (from, expected) in [
+        ("", ModelRef::Saved("sft".into())),
+        ("from = 'base'", ModelRef::Named("m".into())),
+        ("from = 'rm'", ModelRef::Named("rm".into())),
+    ] {
+        let machine = machine_of(&format!(
+            "[sft]\nby = 'labeler'\n[reward_model]\npairs = 2\n{from}\n\
+             [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 2\n"
+        ));
+        let starts = items(machine).into_iter().filter_map(|item| match item.work {
+            Work::TrainReward(work) => Some(work.training.start.model),
+            _ => None,
+        });
+        assert_eq!(starts.collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[test]
 fn the_responses_of_a_group_follow_each_other_and_have_seeds_of_their_own() {
     let machine = machine_of(
         "[rl]\nreward = 'labeler'\nsteps = 2\nbatch_size = 6\ngroup_size = 3\nalgorithm = 'rloo'\n",

@@ -15,7 +15,7 @@ use crate::mixture::PartSource;
 pub use data::{DataConfig, SamplingConfig};
 pub use evaluate::{EvaluateConfig, SelectionConfig};
 pub use models::{LabelerConfig, PolicyConfig};
-pub use reward_model::{RewardModelConfig, StalenessConfig};
+pub use reward_model::{RewardModelConfig, RewardStart, StalenessConfig};
 pub use rl::{RewardSource, RlConfig};
 use rlaif_types::{
     AlgorithmKind, LabelSource, LoraConfig, PolicyLearning, Precision, Problem, Problems,

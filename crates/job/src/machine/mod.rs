@@ -21,8 +21,8 @@ use crate::work::{
     Trained, Training, Work, WorkItem, WorkResult,
 };
 use crate::{
-    DemonstratedBy, Error, Job, Measure, RewardSummary, SelectionSummary, Submission, TaskId,
-    WinRate, seed_for,
+    DemonstratedBy, Error, Job, Measure, RewardStart, RewardSummary, SelectionSummary, Submission,
+    TaskId, WinRate, seed_for,
 };
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
@@ -364,8 +364,13 @@ impl Machine {
     fn train_reward(&self, start: &ModelRef) -> Work {
         let config = self.job.reward_model.clone().unwrap_or_default();
         let given = config.labels != LabelSource::Ai;
+        let start = match &config.from {
+            RewardStart::Sft => start.clone(),
+            RewardStart::Base => self.named_policy().model,
+            RewardStart::Model(name) => ModelRef::Named(name.clone()),
+        };
         Work::TrainReward(TrainReward {
-            training: self.training_of("reward", start),
+            training: self.training_of("reward", &start),
             labels: self.labeling.is_some().then(|| "labels.jsonl".into()),
             preferences: given.then(|| Submission::PREFERENCES.into()),
             config,

@@ -77,7 +77,9 @@ pub fn execute(
 }
 
 fn pull_models(job: &Job) -> Result<()> {
-    for model in [&job.policy.model, &job.labeler.model] {
+    let models = [&job.policy.model, &job.labeler.model];
+    for model in models.into_iter().chain(job.reward_model.as_ref().and_then(|rm| rm.from.model()))
+    {
         Store::from_env().resolve(model, &mut DownloadBar::new())?;
     }
     Ok(())

@@ -18,6 +18,8 @@ pub struct Models {
     pub policy: ModelConfig,
     /// The labeler's, where it runs here and is another model.
     pub labeler: Option<ModelConfig>,
+    /// The one that the reward model starts from, where that is none of these.
+    pub reward: Option<ModelConfig>,
     /// Tokens of the longest prompt, about.
     pub longest_prompt: usize,
 }
@@ -57,11 +59,11 @@ pub fn peak(job: &Job, models: &Models, place: Place) -> Stage {
 /// What `count` replicas take in memory that is theirs alone. One shares the weights that it has of the start among
 /// policy, value network and reference, as far as they are not trained.
 pub fn replicas(job: &Job, models: &Models, count: usize) -> Stage {
-    let sizes = Sizes::of(job, models);
+    let sizes = Sizes::of(job, models, &models.policy);
     let networks = if job.rl.steps > 0 { optimizers(job).len() } else { 1 };
     let parts = vec![
         ("program", PROGRAM),
-        ("models", sizes.policy),
+        ("models", sizes.weights),
         ("trained weights", networks as u64 * sizes.trained),
         ("gradients", count as u64 * sizes.trained),
         ("activations", count as u64 * sizes.activations),
@@ -71,23 +73,27 @@ pub fn replicas(job: &Job, models: &Models, count: usize) -> Stage {
 
 /// All stages, in order.
 fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
-    let sizes = Sizes::of(job, models);
+    let sizes = Sizes::of(job, models, &models.policy);
     let training = |name, loaded, optimizers: &[OptimizerConfig], beside| {
         sizes.training(name, place, loaded, optimizers, beside)
     };
     let mut stages = Vec::new();
     // What is loaded stays: the policy's start, the labeler, the reward model.
-    let mut loaded = sizes.policy;
+    let mut loaded = sizes.weights;
     if let Some(sft) = &job.sft {
         let name = "while the policy is fine-tuned";
         stages.push(training(name, loaded, &[sft.optimizer.clone()], Beside::default()));
-        loaded += sizes.policy;
+        loaded += sizes.weights;
     }
-    loaded += sizes.labeler + sizes.in_engine(sizes.labeler) + sizes.in_engine(sizes.policy);
+    loaded += sizes.labeler + sizes.in_engine(sizes.labeler) + sizes.in_engine(sizes.weights);
     if let (Some(reward), true) = (&job.reward_model, job.rl.rewards_by(PartSource::Model)) {
         let name = "while the reward model learns";
-        stages.push(training(name, loaded, &[reward.optimizer.clone()], Beside::default()));
-        loaded += sizes.policy + sizes.in_engine(sizes.policy);
+        let own = models.reward.as_ref().map(|start| Sizes::of(job, models, start));
+        loaded += own.as_ref().map_or(0, |own| own.weights);
+        let sizes = own.as_ref().unwrap_or(&sizes);
+        let optimizer = [reward.optimizer.clone()];
+        stages.push(sizes.training(name, place, loaded, &optimizer, Beside::default()));
+        loaded += sizes.weights + sizes.in_engine(sizes.weights);
     }
     if job.rl.steps > 0 {
         let beside = Beside {
@@ -101,7 +107,7 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
     }
     let parts = vec![
         ("program", PROGRAM),
-        ("models", loaded + sizes.policy),
+        ("models", loaded + sizes.weights),
         ("the last policy's weights", sizes.version),
         ("keys and values", sizes.keys_and_values),
     ];
@@ -134,7 +140,8 @@ struct Beside {
 
 /// Bytes of what stages are made of.
 struct Sizes {
-    policy: u64,
+    /// Of one network's weights.
+    weights: u64,
     labeler: u64,
     /// Of one network's trained parameters.
     trained: u64,
@@ -149,8 +156,9 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(job: &Job, models: &Models) -> Self {
-        let (policy, what) = (Footprint(&models.policy), trainable(job.lora.as_ref()));
+    /// With `trained` as the network that is trained.
+    fn of(job: &Job, models: &Models, trained: &ModelConfig) -> Self {
+        let (network, what) = (Footprint(trained), trainable(job.lora.as_ref()));
         let engine = EngineOptions::default();
         let sequences = job.chunk_size.min(engine.max_sequences);
         let length = models.longest_prompt + job.sampling.max_new_tokens;
@@ -159,16 +167,16 @@ impl Sizes {
         let asked = 2 * engine.max_batch_tokens;
         let labeler = models.labeler.as_ref();
         let tokens = job.rl.micro_batch_tokens.max(length);
-        let keys_and_values = policy.keys_and_values(drawn)
+        let keys_and_values = Footprint(&models.policy).keys_and_values(drawn)
             + Footprint(labeler.unwrap_or(&models.policy)).keys_and_values(asked);
         let per_f32 = if job.precision.is_f32() { 1 } else { 2 };
         Self {
-            policy: policy.weights(),
+            weights: network.weights(),
             labeler: labeler.map_or(0, |labeler| Footprint(labeler).weights()),
-            trained: policy.trained(&what),
-            merged: policy.merged(&what),
-            version: if per_f32 == 1 { policy.merged(&what) } else { policy.weights() / per_f32 },
-            activations: policy.activations(tokens, job.rl.gradient_checkpointing) / per_f32,
+            trained: network.trained(&what),
+            merged: network.merged(&what),
+            version: if per_f32 == 1 { network.merged(&what) } else { network.weights() / per_f32 },
+            activations: network.activations(tokens, job.rl.gradient_checkpointing) / per_f32,
             keys_and_values: keys_and_values / per_f32,
             per_f32,
         }
@@ -205,7 +213,7 @@ impl Sizes {
         // Each tensor as numbers, then all of them as a file.
         let average = if beside.average { self.trained } else { 0 };
         let state = 2 * (networks * self.trained + moments + average);
-        let model = self.merged + self.policy;
+        let model = self.merged + self.weights;
         // Its bytes, its numbers, and the weights made of them.
         let drawn_with = if beside.versions { self.version } else { 0 };
         let version = if beside.rollouts { 2 * self.trained + self.merged } else { 0 };
@@ -241,7 +249,7 @@ mod tests {
 
     fn models() -> Models {
         let policy = Checkpoint::open(Path::new(TINY_MODEL)).unwrap().config;
-        Models { policy, labeler: None, longest_prompt: 64 }
+        Models { policy, labeler: None, reward: None, longest_prompt: 64 }
     }
 
     /// A job with these settings: first those of no table, then tables.
@@ -269,14 +277,29 @@ mod tests {
     }
 
     #[test]
+    fn a_reward_model_that_starts_from_another_model_has_that_ones_size() {
+        let job =
+            job("[reward_model]\nfrom = 'rm'\n[rl]\nreward = 'model'\nsteps = 3\nbatch_size = 4\n");
+        let small = models();
+        let larger = ModelConfig { num_hidden_layers: 40, ..small.policy.clone() };
+        let large = Models { reward: Some(larger), ..models() };
+        let of = |models: &Models| {
+            let stages = stages(&job, models, HERE).into_iter();
+            let learns = |stage: &Stage| stage.name == "while the reward model learns";
+            stages.filter(learns).map(|stage| stage.bytes()).sum::<u64>()
+        };
+        assert!(of(&large) > of(&small));
+    }
+
+    #[test]
     fn bf16_takes_half_of_what_is_computed_and_an_engine_its_own_weights() {
         let rl = "[rl]\nreward = 'labeler'\nsteps = 3\nbatch_size = 4\n";
         let models = models();
-        let of = |job: &Job| Sizes::of(job, &models);
+        let of = |job: &Job| Sizes::of(job, &models, &models.policy);
         let (fine, coarse) = (of(&job(rl)), of(&job(&format!("precision = 'bf16'\n{rl}"))));
         assert_eq!(coarse.activations, fine.activations / 2);
         assert_eq!(coarse.keys_and_values, fine.keys_and_values / 2);
-        assert_eq!((coarse.policy, coarse.trained), (fine.policy, fine.trained));
+        assert_eq!((coarse.weights, coarse.trained), (fine.weights, fine.trained));
         assert_eq!((fine.in_engine(100), coarse.in_engine(100)), (0, 50));
     }
 

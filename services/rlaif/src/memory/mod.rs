@@ -124,7 +124,9 @@ fn models_of(job: &Job) -> Result<Models> {
     let prompts = submission.files.iter().filter(|(name, _)| name.contains("prompts"));
     let lines = prompts.flat_map(|(_, bytes)| bytes.split(|byte| *byte == b'\n'));
     let longest_prompt = lines.map(<[u8]>::len).max().unwrap_or(0).div_ceil(BYTES_PER_TOKEN);
-    Ok(Models { policy, labeler: labeler.map(|(_, config)| config), longest_prompt })
+    let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model()).map(|name| open(name));
+    let reward = reward.transpose()?.map(|(_, config)| config);
+    Ok(Models { policy, labeler: labeler.map(|(_, config)| config), reward, longest_prompt })
 }
 
 /// What to change of a job that takes so many bytes, each alone, with what the job takes then; the least first.
