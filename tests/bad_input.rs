@@ -148,11 +148,8 @@ fn a_demonstration_of_no_token() {
     let empty = "{\"prompt\": \"Say 1\", \"completion\": \"\"}\n";
     std::fs::write(dir.path().join("demonstrations.jsonl"), empty).unwrap();
     let run = ["run", job.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    refuses(
-        &run,
-        "",
-        "demonstrations.jsonl:1: the completion is empty, and the model has no token",
-    );
+    let complaint = "data/demonstrations.jsonl: of 1 demonstrations not one can be learned from";
+    refuses(&run, "", complaint);
 }
 
 #[test]

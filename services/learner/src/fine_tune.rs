@@ -57,11 +57,6 @@ fn demonstrations(
     let demonstrations = reader.read_all(|record| {
         let (prompt, completion) = demonstration_of(&record)?;
         let completion = dialogue.response(&completion);
-        if completion.is_empty() {
-            let what =
-                "the completion is empty, and the model has no token that a text is ended with";
-            return Err(what.to_owned());
-        }
         let prompt = dialogue.prompt(&prompt, completion.len());
         Ok(Demonstration { prompt: prompt.map_err(|e| e.to_string())?, completion })
     })?;

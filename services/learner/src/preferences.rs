@@ -37,9 +37,6 @@ fn pair(dialogue: &Dialogue, preference: &Preference) -> Option<PreferencePair> 
         return None;
     }
     let [a, b] = texts.map(|text| dialogue.response(text));
-    if a.is_empty() || b.is_empty() {
-        return None;
-    }
     let prompt = dialogue.prompt(&preference.pair.prompt, a.len().max(b.len())).ok()?;
     Some(PreferencePair { prompt, a, b, label })
 }

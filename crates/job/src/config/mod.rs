@@ -291,6 +291,22 @@ mod tests {
     }
 
     #[test]
+    fn given_preferences_are_learned_at_temperature_1_whatever_answers_are_drawn_at() {
+        let given = DIRECT
+            .replace("'labeler'\n", "'preferences'\nalgorithm = 'dpo'\n")
+            .replace("prompts = 'p.jsonl'", "prompts = 'p.jsonl'\npreferences = 'f.jsonl'");
+        for temperature in ["0.0", "0.5"] {
+            let text = format!("{given}[sampling]\ntemperature = {temperature}\n");
+            assert_eq!(load(&text).unwrap().learning().temperature, 1.0);
+        }
+        let error = load(&format!("{given}[sampling]\ntemperature = inf\n")).unwrap_err();
+        let complaint = "sampling.temperature must be 0 or positive, not inf";
+        assert!(error.to_string().contains(complaint), "{error}");
+        let drawn = format!("{DIRECT}[sampling]\ntemperature = 0.5\n");
+        assert_eq!(load(&drawn).unwrap().learning().temperature, 0.5);
+    }
+
+    #[test]
     fn senseless_jobs_are_refused_with_the_setting_named() {
         for (from, to, complaint) in [
             ("steps", "stepz", "stepz"),
@@ -378,22 +394,6 @@ mod tests {
             let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
         }
-    }
-
-    #[test]
-    fn given_preferences_are_learned_at_temperature_1_whatever_answers_are_drawn_at() {
-        let given = DIRECT
-            .replace("'labeler'\n", "'preferences'\nalgorithm = 'dpo'\n")
-            .replace("prompts = 'p.jsonl'", "prompts = 'p.jsonl'\npreferences = 'f.jsonl'");
-        for temperature in ["0.0", "0.5"] {
-            let text = format!("{given}[sampling]\ntemperature = {temperature}\n");
-            assert_eq!(load(&text).unwrap().learning().temperature, 1.0);
-        }
-        let error = load(&format!("{given}[sampling]\ntemperature = inf\n")).unwrap_err();
-        let complaint = "sampling.temperature must be 0 or positive, not inf";
-        assert!(error.to_string().contains(complaint), "{error}");
-        let drawn = format!("{DIRECT}[sampling]\ntemperature = 0.5\n");
-        assert_eq!(load(&drawn).unwrap().learning().temperature, 0.5);
     }
 
     #[test]

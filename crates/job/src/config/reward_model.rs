@@ -15,11 +15,6 @@ pub struct RewardModelConfig {
     /// (`human`: nothing is sampled or labelled), or both, with what models said there too (`mixed`).
     #[serde(skip_serializing_if = "is_default")]
     pub labels: LabelSource,
-    /// What it starts from: `sft` (the policy's start, fine-tuned where the job has `[sft]`), `base` (`policy.model` as
-    /// it is), or another model, named as `policy.model` is. A reward model goes on with its head, another model begins
-    /// with one of zeros.
-    #[serde(skip_serializing_if = "is_default")]
-    pub from: RewardStart,
     /// Pairs of responses to sample and label.
     pub pairs: usize,
     /// Share of the labelled pairs kept back to measure accuracy and calibration.
@@ -38,6 +33,11 @@ pub struct RewardModelConfig {
     /// time.
     #[serde(skip_serializing_if = "is_default")]
     pub share_prompts: bool,
+    /// What it starts from: `sft` (the policy's start, fine-tuned where the job has `[sft]`), `base` (`policy.model` as
+    /// it is), or another model, named as `policy.model` is. A reward model goes on with its head, another model begins
+    /// with one of zeros.
+    #[serde(skip_serializing_if = "is_default")]
+    pub from: RewardStart,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// What is minimised beside the labels' cross-entropy.
@@ -55,7 +55,6 @@ impl Default for RewardModelConfig {
     fn default() -> Self {
         Self {
             labels: LabelSource::default(),
-            from: RewardStart::default(),
             pairs: 1024,
             heldout_fraction: 0.1,
             epochs: 2,
@@ -64,6 +63,7 @@ impl Default for RewardModelConfig {
             weighting: PairWeighting::default(),
             // Jobs of before would make other bits.
             share_prompts: false,
+            from: RewardStart::default(),
             optimizer: OptimizerConfig::default(),
             objective: RewardObjective::default(),
             plateau: None,
@@ -76,9 +76,6 @@ impl RewardModelConfig {
     /// Settings that make no sense.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
-        let without =
-            self.from.model().is_some_and(|name| name.is_empty() || name.ends_with(".toml"));
-        problems.check(!without, "from", "needs a model whose weights are here");
         problems.check_positive("pairs", self.pairs);
         problems.check_positive("epochs", self.epochs);
         problems.check_positive("batch_size", self.batch_size);
@@ -86,6 +83,9 @@ impl RewardModelConfig {
         problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
         problems.section("optimizer", self.optimizer.problems());
         problems.section("objective", self.objective.problems());
+        let without =
+            self.from.model().is_some_and(|name| name.is_empty() || name.ends_with(".toml"));
+        problems.check(!without, "from", "needs a model whose weights are here");
         if let Some(plateau) = &self.plateau {
             problems.section("plateau", plateau.problems());
         }
