@@ -1,6 +1,7 @@
 //! Whatever is wrong with the input: one clear message, a non-zero exit, no panic.
 
-use rlaif_testkit::TinyJob;
+use rlaif_testkit::{TINY_MODEL, TinyJob};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -127,6 +128,28 @@ fn bf16_on_the_cpu() {
     let run = ["run", job.to_str().unwrap(), "--out", out.to_str().unwrap()];
     refuses(&run, "", "precision = \"bf16\" needs a GPU");
     assert!(!out.exists(), "a run folder was made for a job that cannot run");
+}
+
+#[test]
+fn a_demonstration_of_no_token() {
+    let (model, dir) = (copy(), tempfile::tempdir().unwrap());
+    for (file, key) in [("config.json", "eos_token_id"), ("tokenizer_config.json", "eos_token")] {
+        let path = model.path().join(file);
+        let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        settings[key] = Value::Null;
+        std::fs::write(path, settings.to_string()).unwrap();
+    }
+    let (job, out) = (dir.path().join("job.toml"), dir.path().join("out"));
+    let settings = "sft = { epochs = 1 }\nrl = { reward = 'labeler', steps = 1, batch_size = 2 }\n";
+    TinyJob { demonstrations: 1, ..TinyJob::default() }.write(&job, settings);
+    let policy = std::fs::read_to_string(&job).unwrap();
+    let policy = policy.replacen(TINY_MODEL, model.path().to_str().unwrap(), 1);
+    std::fs::write(&job, policy).unwrap();
+    let empty = "{\"prompt\": \"Say 1\", \"completion\": \"\"}\n";
+    std::fs::write(dir.path().join("demonstrations.jsonl"), empty).unwrap();
+    let run = ["run", job.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let complaint = "data/demonstrations.jsonl: of 1 demonstrations not one can be learned from";
+    refuses(&run, "", complaint);
 }
 
 #[test]

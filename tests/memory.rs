@@ -60,3 +60,43 @@ fn a_job_that_does_not_fit_is_refused_with_what_to_change() {
     let (fits, said) = rlaif(&job, &["--max-memory", "lots"]);
     assert!(!fits && said.contains("no amount of memory"), "{said}");
 }
+
+/// A stand-in for the driver's tool, on the path of the command.
+fn nvidia_smi(folder: &Path, script: &str) -> String {
+    // Written by a process of its own: nobody else then has it open for writing when it is started.
+    let write =
+        format!("printf '%s\\n' '#!/bin/sh' '{script}' > nvidia-smi && chmod +x nvidia-smi");
+    let written = Command::new("sh").current_dir(folder).args(["-c", &write]).status().unwrap();
+    assert!(written.success());
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn a_job_that_does_not_fit_on_its_gpus_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = job(dir.path(), "micro_batch_tokens = 400_000");
+    let path = nvidia_smi(
+        dir.path(),
+        "case \"$*\" in *--id=0) echo 300;; *--id=7) echo 80000;; *) echo \"[N/A]\";; esac",
+    );
+    let run = |device: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        command.env("PATH", &path).env_remove("CUDA_VISIBLE_DEVICES");
+        command.arg("run").arg(&file).args(["--device", device]).args(more);
+        command.arg("--out").arg(dir.path().join("run"));
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let refused = |said: &str| said.contains("the job takes about");
+    let said = run("cuda:0", &[]);
+    for part in ["of memory on cuda:0, ", "and 0.3 GB are free", "with rl.gradient_checkpointing"] {
+        assert!(refused(&said) && said.contains(part), "{part}: {said}");
+    }
+    let said = run("cuda:7", &["--training-replicas", "cuda:0"]);
+    assert!(refused(&said) && said.contains("of memory on cuda:0, while it takes part"), "{said}");
+    // What is not refused goes on to a GPU that is not there.
+    let said = run("cuda:7", &[]);
+    assert!(!refused(&said) && said.contains(" on cuda:7, "), "{said}");
+    assert!(said.contains("83.9 GB are free"), "{said}");
+    let said = run("cuda:6", &[]);
+    assert!(!refused(&said) && said.contains("how much cuda:6 has free is not known"), "{said}");
+}

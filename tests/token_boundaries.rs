@@ -2,6 +2,7 @@
 //! SentencePiece's kind (`golden/sentence-piece.json`: `1` is 3, `▁1` is 6, `a` 5, `▁a` 7, `=` 4, `<s>` 0,
 //! `</s>` 1) through labeler, dialogue and export.
 
+use rlaif_job::SamplingConfig;
 use rlaif_judge::{Engine, LocalEngine, Question};
 use rlaif_models::{
     Answer, Ask, CausalLm, ChatTemplate, Checkpoint, DeviceName, Error, GenerateRequest,
@@ -179,6 +180,51 @@ fn an_exported_model_begins_texts_as_the_one_that_learned() {
     // Other readers know it by the post-processor.
     let definition = json_of(&exported.join("tokenizer.json"));
     assert_eq!(definition["post_processor"]["single"][0]["SpecialToken"]["id"], "<s>");
+}
+
+/// As Llama 3's instruct models, which list `<|end_of_text|>` first and end their turns with `<|eot_id|>`.
+#[test]
+fn a_text_is_ended_with_the_tokenizers_eos_token_and_an_export_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = copied(dir.path(), "tiny-llama");
+    std::fs::write(folder.join("chat_template.jinja"), "{{ eos_token }}").unwrap();
+    let settings = |eos_token_id: Value, eos_token: Value| {
+        let mut config = json_of(&folder.join("config.json"));
+        config["eos_token_id"] = eos_token_id;
+        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        let settings = json!({"eos_token": eos_token}).to_string();
+        std::fs::write(folder.join("tokenizer_config.json"), settings).unwrap();
+        Checkpoint::open(&folder).unwrap()
+    };
+    // Among the ends, or beside them; without one the configuration's order stays.
+    let added = json!({"__type": "AddedToken", "content": "</s>"});
+    for (ids, token, ends) in [
+        (json!([0, 1]), json!("</s>"), &[1, 0][..]),
+        (json!([0, 1]), added, &[1, 0]),
+        (json!(0), json!("</s>"), &[1, 0]),
+        (json!([1, 0]), json!("</s>"), &[1, 0]),
+        (json!([0, 1]), Value::Null, &[0, 1]),
+        (json!([0, 1]), json!("<|no such token|>"), &[0, 1]),
+    ] {
+        let checkpoint = settings(ids.clone(), token.clone());
+        assert_eq!(checkpoint.tokenizer.eos_ids(), ends, "{ids} {token}");
+        assert_eq!(checkpoint.config.eos_token_ids, ends, "{ids} {token}");
+    }
+
+    let checkpoint = settings(json!([0, 1]), json!("</s>"));
+    let dialogue = Dialogue::of(&checkpoint, false).unwrap();
+    assert_eq!(dialogue.response("a").last(), Some(&1));
+    let request = dialogue.request(vec![5], &SamplingConfig::default(), 0);
+    assert_eq!(request.sampling.stop_tokens, [1, 0], "a rollout ends with either");
+    let template = checkpoint.chat_template.as_ref().unwrap();
+    assert_eq!(template.encode(&checkpoint.tokenizer, &[], true).unwrap(), [1]);
+
+    let device = DeviceName::Cpu.open().unwrap();
+    let model = CausalLm::load(&checkpoint, &device, burn::tensor::DType::F32).unwrap();
+    let exported = dir.path().join("exported");
+    model.save(&exported, &checkpoint).unwrap();
+    assert_eq!(json_of(&exported.join("tokenizer_config.json"))["eos_token"], "</s>");
+    assert_eq!(Checkpoint::open(&exported).unwrap().tokenizer.eos_ids(), [1, 0]);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Training in one long piece of work: an attempt that dies costs the steps since the last saved
 //! state, and nothing else.
 
-use crate::bench::{Listener, Process, demonstrations, generate, lora, named, prompts, training};
+use crate::bench::{
+    Listener, MODEL, Process, demonstrations, generate, lora, named, prompts, training,
+};
 use rlaif_job::{
-    FineTune, Label, LabelRecord, Labeler, RewardModelConfig, RewardSummary, SftConfig, TaskId,
-    TrainReward, Trained, Work, WorkResult,
+    FineTune, Label, LabelRecord, Labeler, ModelRef, RewardModelConfig, RewardSummary, SftConfig,
+    TaskId, TrainReward, Trained, Work, WorkResult,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{OptimizerConfig, Plateau};
@@ -135,4 +137,19 @@ fn a_reward_model_stops_at_the_plateau_and_a_retry_stops_where_the_first_attempt
     let process = Process::start(&broken);
     let retried = trained(process.attempt(TaskId::Reward, work, &Listener::default()).unwrap());
     assert_eq!(retried, never_stopped);
+}
+
+#[test]
+fn a_reward_model_that_starts_from_another_one_goes_on_with_its_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = prepared(dir.path());
+    let mean_at_first = |start: ModelRef| {
+        let Work::TrainReward(mut train) = train_reward() else { unreachable!() };
+        train.training.start.model = start;
+        let (trained, _) = trained(process.done(TaskId::Reward, Work::TrainReward(train)));
+        trained.metrics[0]["mean_reward"].as_f64().unwrap()
+    };
+    assert_eq!(mean_at_first(named()), 0.0, "a head of zeros");
+    let given = MODEL.replace("tiny-llama", "tiny-reward");
+    assert_ne!(mean_at_first(ModelRef::Named(given)), 0.0);
 }

@@ -25,8 +25,8 @@ mod work;
 
 pub use config::{
     DataConfig, DemonstratedBy, EvaluateConfig, Job, LabelerConfig, PolicyConfig,
-    RewardModelConfig, RewardSource, RlConfig, SamplingConfig, SelectionConfig, SftConfig,
-    StalenessConfig,
+    RewardModelConfig, RewardSource, RewardStart, RlConfig, SamplingConfig, SelectionConfig,
+    SftConfig, StalenessConfig,
 };
 pub use error::Error;
 pub use evaluation::{

@@ -352,14 +352,16 @@ fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
 }
 
 fn quality_text(source: &str, trained_on: usize, quality: &RewardQuality) -> String {
+    let accuracy = match (quality.accuracy, &quality.accuracy_interval) {
+        (Some(share), Some(within)) => {
+            format!("accuracy {} (95 % interval {})", percent(share), interval(within))
+        }
+        _ => "no accuracy, since none of them prefers a response".to_owned(),
+    };
     format!(
-        "Trained on {trained_on} {source}labels. On {} held-out {source}labels: accuracy {} (95 % \
-         interval {}), expected calibration error {:.3}, Brier score {:.3}.",
-        quality.pairs,
-        percent(quality.accuracy),
-        interval(&quality.accuracy_interval),
-        quality.ece,
-        quality.brier
+        "Trained on {trained_on} {source}labels. On {} held-out {source}labels: {accuracy}, expected calibration \
+         error {:.3}, Brier score {:.3}.",
+        quality.pairs, quality.ece, quality.brier
     )
 }
 

@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 pub struct RewardQuality {
     /// Pairs measured.
     pub pairs: usize,
-    /// Share ranked as labelled; ties of the label are left out.
-    pub accuracy: f64,
+    /// Share ranked as labelled; equal rewards are half right, ties of the label left out. None where every label is
+    /// a tie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Its 95 % interval.
-    pub accuracy_interval: Interval,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_interval: Option<Interval>,
     /// Expected calibration error against the soft labels, ten bins.
     pub ece: f64,
     /// Brier score against the soft labels.
@@ -27,20 +30,23 @@ pub struct RewardQuality {
 /// depend on which candidate happens to be called A.
 pub fn reward_quality(pairs: &[(f64, SoftLabel)]) -> RewardQuality {
     let mut predictions = Vec::new();
-    let (mut right, mut decided) = (0, 0);
+    let (mut right, mut decided) = (0.0, 0);
     for (predicted, label) in pairs {
         let (predicted, observed) = (*predicted, label.value());
         predictions.extend([(predicted, observed), (1.0 - predicted, 1.0 - observed)]);
         if observed != 0.5 {
             decided += 1;
-            right += usize::from((predicted > 0.5) == (observed > 0.5));
+            right += match predicted == 0.5 {
+                true => 0.5,
+                false => f64::from(u8::from((predicted > 0.5) == (observed > 0.5))),
+            };
         }
     }
     let bins = reliability(&predictions, 10);
     RewardQuality {
         pairs: pairs.len(),
-        accuracy: if decided == 0 { 0.0 } else { right as f64 / decided as f64 },
-        accuracy_interval: wilson(right as f64, decided),
+        accuracy: (decided > 0).then(|| right / decided as f64),
+        accuracy_interval: (decided > 0).then(|| wilson(right, decided)),
         ece: ece(&bins),
         brier: brier(&predictions),
         bins,
@@ -70,4 +76,28 @@ pub struct SourceQuality {
     pub trained_on: usize,
     /// On held-out labels.
     pub quality: RewardQuality,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_rewards_are_half_right_and_labels_without_a_preference_are_in_no_accuracy() {
+        let label = |p: f64| SoftLabel::new(p).unwrap();
+        let quality = reward_quality(&[
+            (0.5, label(0.9)),
+            (0.5, label(0.1)),
+            (0.8, label(0.7)),
+            (0.8, SoftLabel::TIE),
+        ]);
+        assert_eq!((quality.pairs, quality.accuracy), (4, Some(2.0 / 3.0)));
+        assert_eq!(quality.accuracy_interval, Some(wilson(2.0, 3)));
+
+        let undecided = reward_quality(&[(0.8, SoftLabel::TIE)]);
+        assert_eq!((undecided.accuracy, undecided.accuracy_interval), (None, None));
+        let json = serde_json::to_value(&undecided).unwrap();
+        assert!(json.get("accuracy").is_none(), "{json}");
+        assert_eq!(serde_json::from_value::<RewardQuality>(json).unwrap(), undecided);
+    }
 }

@@ -28,8 +28,12 @@ fn machine(ahead: usize) -> Machine {
 
 /// A job with these sections.
 fn machine_of(sections: &str) -> Machine {
+    seeded_machine_of(0, sections)
+}
+
+fn seeded_machine_of(seed: u64, sections: &str) -> Machine {
     let text = format!(
-        "name = 't'\nchunk_size = 4\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
+        "name = 't'\nseed = {seed}\nchunk_size = 4\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
          template = 'sentiment/compare'\n[data]\nprompts = 'p'\nheldout_prompts = 'h'\n\
          preferences = 'f'\n[evaluate]\ntemplates = ['sentiment/compare']\n{sections}"
     );
@@ -321,6 +325,55 @@ fn items(mut machine: Machine) -> Vec<WorkItem> {
         done += 1;
     }
     items
+}
+
+#[test]
+fn the_adapters_of_each_stage_are_drawn_from_the_jobs_seed_for_that_stage_alone() {
+    let seeds = |seed| {
+        let machine = seeded_machine_of(
+            seed,
+            "[lora]\n[sft]\nby = 'labeler'\n[reward_model]\npairs = 2\n\
+             [rl]\nreward = 'model'\nsteps = 2\nbatch_size = 2\n",
+        );
+        let training = |item: &WorkItem| match &item.work {
+            Work::FineTune(work) => Some(work.training.clone()),
+            Work::TrainReward(work) => Some(work.training.clone()),
+            Work::PolicyStep(work) => Some(work.training.clone()),
+            _ => None,
+        };
+        let trained = items(machine)
+            .into_iter()
+            .filter_map(|item| Some((item.task.stage(), training(&item)?.lora.unwrap().seed)));
+        trained.collect::<BTreeSet<(&str, u64)>>()
+    };
+    let (one, other) = (seeds(1), seeds(2));
+    assert_eq!(one, seeds(1));
+    // Both steps of the policy have the same.
+    assert_eq!(
+        one.iter().map(|(stage, _)| *stage).collect::<Vec<_>>(),
+        ["policy", "reward", "sft"]
+    );
+    let drawn: BTreeSet<u64> = one.iter().chain(&other).map(|(_, seed)| *seed).collect();
+    assert_eq!(drawn.len(), 6, "{one:?} {other:?}");
+}
+
+#[test]
+fn a_reward_model_starts_where_its_job_says() {
+    for (from, expected) in [
+        ("", ModelRef::Saved("sft".into())),
+        ("from = 'base'", ModelRef::Named("m".into())),
+        ("from = 'rm'", ModelRef::Named("rm".into())),
+    ] {
+        let machine = machine_of(&format!(
+            "[sft]\nby = 'labeler'\n[reward_model]\npairs = 2\n{from}\n\
+             [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 2\n"
+        ));
+        let starts = items(machine).into_iter().filter_map(|item| match item.work {
+            Work::TrainReward(work) => Some(work.training.start.model),
+            _ => None,
+        });
+        assert_eq!(starts.collect::<Vec<_>>(), [expected]);
+    }
 }
 
 #[test]

@@ -198,14 +198,21 @@ impl TensorSource for Shards {
 }
 
 fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
-    let config = hf::read_config(path)?;
+    let mut config = hf::read_config(path)?;
     let shards = Shards::open(path)?;
-    let tokenizer = Tokenizer::from_file(
+    let settings = tokenizer_config(path)?;
+    let mut tokenizer = Tokenizer::from_file(
         &path.join("tokenizer.json"),
         config.bos_token_id,
         config.eos_token_ids.clone(),
-        tokenizer_config(path)?["add_bos_token"].as_bool(),
+        settings["add_bos_token"].as_bool(),
     )?;
+    // Several tokens may end a text, in no order that says more: Llama 3's instruct models name `<|end_of_text|>`
+    // first and end their turns with `<|eot_id|>`, which is their `eos_token`.
+    if let Some(id) = eos_token(&settings).and_then(|token| tokenizer.token_id(token)) {
+        tokenizer = tokenizer.ending_with(id);
+        config.eos_token_ids = tokenizer.eos_ids().to_vec();
+    }
     let chat_template =
         folder_template(path)?.map(|source| chat_template(&source, &tokenizer)).transpose()?;
     let mut hasher = Hasher::new();
@@ -278,6 +285,12 @@ fn folder_template(folder: &Path) -> Result<Option<String>, Error> {
         return std::fs::read_to_string(&file).map(Some).map_err(Error::io(&file));
     }
     Ok(tokenizer_config(folder)?["chat_template"].as_str().map(str::to_owned))
+}
+
+/// What `tokenizer_config.json` calls the token that a text is ended with: its text, or an object that holds it.
+fn eos_token(settings: &serde_json::Value) -> Option<&str> {
+    let token = &settings["eos_token"];
+    token.as_str().or(token["content"].as_str())
 }
 
 /// What `tokenizer_config.json` says; null where there is none.

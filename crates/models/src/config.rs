@@ -73,7 +73,7 @@ pub struct ModelConfig {
     pub qk_norm: bool,
     /// Token before every text, where the model wants one.
     pub bos_token_id: Option<u32>,
-    /// Tokens that end a text.
+    /// Tokens that end a text; the first is the one that a text is ended with.
     pub eos_token_ids: Vec<u32>,
 }
 

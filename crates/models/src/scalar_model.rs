@@ -34,30 +34,39 @@ impl ScalarModel {
     /// # Errors
     /// When the checkpoint has no such head.
     pub fn load(checkpoint: &Checkpoint, device: &Device, dtype: DType) -> Result<Self, Error> {
-        let backbone = CausalLm::load(checkpoint, device, dtype)?;
-        let reader = Reader { tensors: checkpoint.tensors.as_ref(), device, dtype };
-        let hidden = backbone.config.hidden_size;
         match checkpoint.tensors.shape(SCORE) {
-            Some(shape) if shape == [1, hidden] => {
-                Ok(Self { score: reader.matrix(SCORE)?, backbone })
-            }
-            Some(found) => {
-                Err(Error::WrongShape { name: SCORE.into(), expected: vec![1, hidden], found })
-            }
+            Some(_) => Self::begun_with(CausalLm::load(checkpoint, device, dtype)?, checkpoint),
             None => Err(Error::MissingTensor { name: SCORE.into() }),
         }
     }
 
-    /// Where the training of a reward model begins: with the checkpoint's head where it is a reward model
-    /// already, else with one of zeros. In f32, like everything that is trained.
+    /// Where the training of a reward model begins: `backbone` with the head of the checkpoint that it is of, where
+    /// that is a reward model already, else with one of zeros.
+    ///
+    /// # Errors
+    /// When the head cannot be read.
+    pub fn begun_with(backbone: CausalLm, checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let expected = vec![1, backbone.config.hidden_size];
+        match checkpoint.tensors.shape(SCORE) {
+            None => Ok(Self::zero(backbone)),
+            Some(found) if found != expected => {
+                Err(Error::WrongShape { name: SCORE.into(), expected, found })
+            }
+            Some(_) => {
+                let (device, dtype) = (backbone.device(), backbone.dtype());
+                let reader =
+                    Reader { tensors: checkpoint.tensors.as_ref(), device: &device, dtype };
+                Ok(Self { score: reader.matrix(SCORE)?, backbone })
+            }
+        }
+    }
+
+    /// As [`ScalarModel::begun_with`], the backbone read too: in f32, like everything that is trained.
     ///
     /// # Errors
     /// When a tensor cannot be read.
     pub fn start_of(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
-        match checkpoint.tensors.shape(SCORE) {
-            Some(_) => Self::load(checkpoint, device, DType::F32),
-            None => Ok(Self::zero(CausalLm::load(checkpoint, device, DType::F32)?)),
-        }
+        Self::begun_with(CausalLm::load(checkpoint, device, DType::F32)?, checkpoint)
     }
 
     /// The same model, whose backbone computes in `dtype`; see [`CausalLm::with_activations`].

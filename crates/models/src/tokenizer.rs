@@ -122,9 +122,16 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// Tokens that end a text.
+    /// Tokens that end a text; the first is the one that a text is ended with.
     pub fn eos_ids(&self) -> &[u32] {
         &self.eos_ids
+    }
+
+    /// The same tokenizer, whose texts are ended with `id`; its other ends are ends still.
+    pub(crate) fn ending_with(mut self, id: u32) -> Self {
+        let others = self.eos_ids.iter().copied().filter(|other| *other != id);
+        self.eos_ids = std::iter::once(id).chain(others).collect();
+        self
     }
 
     /// The BOS that the configuration names. Whether one is before every text is another matter.

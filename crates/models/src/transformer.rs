@@ -98,6 +98,11 @@ impl CausalLm {
         self.embedding.device().inner()
     }
 
+    /// What the weights are held in.
+    pub(crate) fn dtype(&self) -> DType {
+        self.embedding.dtype()
+    }
+
     /// Hidden states after the final norm.
     ///
     /// # Shapes

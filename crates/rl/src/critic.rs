@@ -9,8 +9,8 @@ use crate::replicas::Replicas;
 use crate::state::{StateError, TrainerState};
 use crate::values::host;
 use burn::tensor::Tensor;
-use rlaif_models::{CausalLm, ScalarModel};
-use rlaif_types::OptimizerConfig;
+use rlaif_models::{CausalLm, ScalarModel, Trainable};
+use rlaif_types::{LoraConfig, OptimizerConfig};
 
 /// A value network in training: a network of its own, begun at the policy's start.
 pub(crate) struct Critic {
@@ -23,7 +23,14 @@ pub(crate) struct Critic {
 
 impl Critic {
     pub(crate) fn new(setup: &Setup<'_>, optimizer: OptimizerConfig) -> Self {
-        let of = |start: &CausalLm| ScalarModel::zero(start.clone()).trainable(setup.trainable);
+        // Adapters of its own, not the policy's.
+        let what = match setup.trainable {
+            Trainable::Full => Trainable::Full,
+            Trainable::Lora(lora) => {
+                Trainable::Lora(LoraConfig { seed: lora.seed.wrapping_add(1), ..lora.clone() })
+            }
+        };
+        let of = |start: &CausalLm| ScalarModel::zero(start.clone()).trainable(&what);
         Self {
             value: of(setup.start),
             values: Replicas::new(setup.replicas.iter().map(of)),

@@ -63,8 +63,10 @@ impl PairScores {
 pub struct RewardMetrics {
     /// What is minimised, per pair: cross-entropy, and what the objective adds to it.
     pub loss: f64,
-    /// Share of pairs ranked as labelled; ties of the label are left out.
-    pub accuracy: f64,
+    /// Share of pairs ranked as labelled; equal rewards are half right, ties of the label left out. None where every
+    /// label is a tie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Mean reward of all candidates.
     #[serde(rename = "mean_reward")]
     pub reward_mean: f64,
@@ -217,13 +219,16 @@ fn pair_scores(a: Tensor<1>, b: Tensor<1>) -> Vec<PairScores> {
     values(a).into_iter().zip(values(b)).map(|(a, b)| PairScores { a, b }).collect()
 }
 
-/// Share of pairs whose order the scores agree with; ties of the label are left out.
-fn accuracy(scores: &[PairScores], pairs: &[LabelledPair]) -> f64 {
-    let decided = scores.iter().zip(pairs).filter(|(_, pair)| pair.label.value() != 0.5);
-    let (mut right, mut all) = (0, 0);
+/// See [`RewardMetrics::accuracy`].
+fn accuracy(scores: &[PairScores], pairs: &[LabelledPair]) -> Option<f64> {
+    let decided = scores.iter().zip(pairs).filter(|(_, pair)| pair.label != SoftLabel::TIE);
+    let (mut right, mut all) = (0.0, 0);
     for (score, pair) in decided {
         all += 1;
-        right += usize::from((score.a > score.b) == pair.label.prefers_a());
+        right += match score.a == score.b {
+            true => 0.5,
+            false => f64::from(u8::from((score.a > score.b) == pair.label.prefers_a())),
+        };
     }
-    if all == 0 { f64::NAN } else { f64::from(right as u32) / f64::from(all as u32) }
+    (all > 0).then(|| right / f64::from(all))
 }

@@ -80,7 +80,8 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Projections by the last part of their name (`q_proj`, `down_proj`, ...).
     pub targets: Vec<String>,
-    /// Seed of A's initial values. B starts at zero, so training starts at the original model.
+    /// Seed of A's initial values; in a job beside the job's seed, for each stage's model anew. B starts at zero, so
+    /// training starts at the original model.
     pub seed: u64,
 }
 

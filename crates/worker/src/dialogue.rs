@@ -119,7 +119,7 @@ impl Dialogue {
         Ok(tokens)
     }
 
-    /// Tokens of a given response, which goes on from its prompt, with the token that ends a text.
+    /// Tokens of a given response, which goes on from its prompt, with the token that a text is ended with.
     pub fn response(&self, text: &str) -> Vec<u32> {
         let mut tokens = self.tokenizer.encode_continuation(text);
         tokens.extend(self.tokenizer.eos_ids().first());

@@ -82,8 +82,10 @@ export function trainingView(place, id) {
       reward.append(el('h2', {}, 'Reward model'), el('div'), el('div', { class: 'plots' }, calibration.node));
     }
     fill(reward.children[1], facts([
-      ['Accuracy', percent(quality.accuracy),
-        `95 % interval ${interval(quality.accuracy_interval)}, ${count(quality.pairs)} held-out labels`],
+      quality.accuracy_interval
+        ? ['Accuracy', percent(quality.accuracy),
+          `95 % interval ${interval(quality.accuracy_interval)}, ${count(quality.pairs)} held-out labels`]
+        : ['Accuracy', '–', `of ${count(quality.pairs)} held-out labels none prefers a response`],
       ['Calibration error', number(quality.ece), 'expected, ten bins'],
       ['Brier score', number(quality.brier), 'against soft labels'],
       ['Trained on', count(trainedOn), 'labels'],

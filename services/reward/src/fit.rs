@@ -49,7 +49,8 @@ pub struct FitMetrics {
 impl FitMetrics {
     /// The figures of interest.
     pub fn note(&self) -> String {
-        format!("loss {:.3} accuracy {:.2}", self.step.loss, self.step.accuracy)
+        let accuracy = self.step.accuracy.map(|share| format!(" accuracy {share:.2}"));
+        format!("loss {:.3}{}", self.step.loss, accuracy.unwrap_or_default())
     }
 }
 

@@ -35,10 +35,12 @@ pub(crate) fn train_reward(
     let fit = Fit::new(config, training.seed, train)?;
     let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
     let what = trainable(training.lora.as_ref());
-    let replicas = job.replicas(&model).into_iter();
-    let replicas = replicas.map(|model| ScalarModel::zero(model).trainable(&what));
-    let fresh = ScalarModel::zero(model);
-    let trainer = fit.trainer(&fresh, training.lora.as_ref(), training.micro_batch_tokens);
+    let begun = |model| ScalarModel::begun_with(model, &start.checkpoint);
+    let replicas = job.replicas(&model).into_iter().map(begun);
+    let replicas = replicas.map(|replica| replica.map(|model| model.trainable(&what)));
+    let replicas: Vec<ScalarModel> = replicas.collect::<Result<_, _>>()?;
+    let begun = begun(model)?;
+    let trainer = fit.trainer(&begun, training.lora.as_ref(), training.micro_batch_tokens);
     let mut trainer = trainer.with_replicas(replicas);
     let long = LongTraining {
         stage,

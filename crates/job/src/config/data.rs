@@ -27,7 +27,8 @@ pub struct SamplingConfig {
     pub max_new_tokens: usize,
     /// No end of text before this many tokens.
     pub min_new_tokens: usize,
-    /// Softmax temperature; also that of the policy being trained.
+    /// Softmax temperature, above 0; also that of the policy being trained. It may be 0 where the policy learns from
+    /// given preferences, which it does at 1.
     pub temperature: f32,
     /// Texts that end a response, which keeps them: `["."]` asks for one sentence.
     pub stop: Vec<String>,

@@ -15,7 +15,7 @@ use crate::mixture::PartSource;
 pub use data::{DataConfig, SamplingConfig};
 pub use evaluate::{EvaluateConfig, SelectionConfig};
 pub use models::{LabelerConfig, PolicyConfig};
-pub use reward_model::{RewardModelConfig, StalenessConfig};
+pub use reward_model::{RewardModelConfig, RewardStart, StalenessConfig};
 pub use rl::{RewardSource, RlConfig};
 use rlaif_types::{
     AlgorithmKind, LabelSource, LoraConfig, PolicyLearning, Precision, Problem, Problems,
@@ -156,6 +156,15 @@ impl Job {
         }
         let priced = self.labeler.max_cost.is_none() || self.labeler.price.is_some();
         problems.check(priced, "labeler.max_cost", "needs labeler.price, to count by");
+        let temperature = self.sampling.temperature;
+        let drawn = self.rl.algorithm != AlgorithmKind::Dpo;
+        // Draws that are all alike teach nothing; where none are learned from, they only have to be made.
+        let sensible = temperature > 0.0 || (temperature == 0.0 && !drawn);
+        let what = match drawn {
+            true => format!("must be positive, not {temperature}"),
+            false => format!("must be 0 or positive, not {temperature}"),
+        };
+        problems.check(sensible && temperature.is_finite(), "sampling.temperature", what);
         let stops = !self.sampling.stop.iter().any(String::is_empty);
         let what = "holds an empty text, which would stop every response at once";
         problems.check(stops, "sampling.stop", what);
@@ -244,8 +253,11 @@ impl Job {
         PolicyLearning {
             algorithm: self.rl.algorithm(),
             group_size: self.rl.group_size,
-            // One temperature: the policy trained is the one sampled from.
-            temperature: self.sampling.temperature,
+            // The policy trained is the one sampled from; where nothing is sampled, it is the model as it is.
+            temperature: match self.rl.algorithm {
+                AlgorithmKind::Dpo => 1.0,
+                _ => self.sampling.temperature,
+            },
             shaping: self.rl.shaping,
             adaptive_kl: self.rl.adaptive_kl,
             max_kl_per_token: self.rl.max_kl_per_token,
@@ -276,6 +288,22 @@ mod tests {
         let job = load(DIRECT).unwrap();
         assert!(job.data.prompts.is_absolute());
         assert_eq!(load(&job.to_toml()).unwrap(), job);
+    }
+
+    #[test]
+    fn given_preferences_are_learned_at_temperature_1_whatever_answers_are_drawn_at() {
+        let given = DIRECT
+            .replace("'labeler'\n", "'preferences'\nalgorithm = 'dpo'\n")
+            .replace("prompts = 'p.jsonl'", "prompts = 'p.jsonl'\npreferences = 'f.jsonl'");
+        for temperature in ["0.0", "0.5"] {
+            let text = format!("{given}[sampling]\ntemperature = {temperature}\n");
+            assert_eq!(load(&text).unwrap().learning().temperature, 1.0);
+        }
+        let error = load(&format!("{given}[sampling]\ntemperature = inf\n")).unwrap_err();
+        let complaint = "sampling.temperature must be 0 or positive, not inf";
+        assert!(error.to_string().contains(complaint), "{error}");
+        let drawn = format!("{DIRECT}[sampling]\ntemperature = 0.5\n");
+        assert_eq!(load(&drawn).unwrap().learning().temperature, 0.5);
     }
 
     #[test]
@@ -347,6 +375,21 @@ mod tests {
                 "sft.by = \"labeler\" needs a labeler.model whose weights are here",
             ),
             ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
+            (
+                "batch_size = 2",
+                "batch_size = 2\n[sampling]\ntemperature = nan",
+                "sampling.temperature must be positive, not NaN",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\nalgorithm = 'ppo'\n[sampling]\ntemperature = -1.0",
+                "sampling.temperature must be positive, not -1",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\nalgorithm = 'grpo'\ngroup_size = 2\n[sampling]\ntemperature = 0.0",
+                "sampling.temperature must be positive, not 0",
+            ),
         ] {
             let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");

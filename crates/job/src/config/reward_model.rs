@@ -33,6 +33,11 @@ pub struct RewardModelConfig {
     /// time.
     #[serde(skip_serializing_if = "is_default")]
     pub share_prompts: bool,
+    /// What it starts from: `sft` (the policy's start, fine-tuned where the job has `[sft]`), `base` (`policy.model` as
+    /// it is), or another model, named as `policy.model` is. A reward model goes on with its head, another model begins
+    /// with one of zeros.
+    #[serde(skip_serializing_if = "is_default")]
+    pub from: RewardStart,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// What is minimised beside the labels' cross-entropy.
@@ -58,6 +63,7 @@ impl Default for RewardModelConfig {
             weighting: PairWeighting::default(),
             // Jobs of before would make other bits.
             share_prompts: false,
+            from: RewardStart::default(),
             optimizer: OptimizerConfig::default(),
             objective: RewardObjective::default(),
             plateau: None,
@@ -77,6 +83,9 @@ impl RewardModelConfig {
         problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
         problems.section("optimizer", self.optimizer.problems());
         problems.section("objective", self.objective.problems());
+        let without =
+            self.from.model().is_some_and(|name| name.is_empty() || name.ends_with(".toml"));
+        problems.check(!without, "from", "needs a model whose weights are here");
         if let Some(plateau) = &self.plateau {
             problems.section("plateau", plateau.problems());
         }
@@ -85,6 +94,49 @@ impl RewardModelConfig {
             problems.check_positive("staleness.pairs", staleness.pairs);
         }
         problems
+    }
+}
+
+/// What a reward model starts from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum RewardStart {
+    /// What the policy's reinforcement learning starts from.
+    #[default]
+    Sft,
+    /// The job's policy before any training.
+    Base,
+    /// A model by its name.
+    Model(String),
+}
+
+impl RewardStart {
+    /// The model's name, where it is neither the policy nor its base.
+    pub fn model(&self) -> Option<&String> {
+        match self {
+            Self::Model(name) => Some(name),
+            Self::Sft | Self::Base => None,
+        }
+    }
+}
+
+impl From<String> for RewardStart {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "sft" => Self::Sft,
+            "base" => Self::Base,
+            _ => Self::Model(name),
+        }
+    }
+}
+
+impl From<RewardStart> for String {
+    fn from(start: RewardStart) -> Self {
+        match start {
+            RewardStart::Sft => "sft".into(),
+            RewardStart::Base => "base".into(),
+            RewardStart::Model(name) => name,
+        }
     }
 }
 
@@ -111,9 +163,16 @@ mod tests {
     #[test]
     fn what_a_reward_model_does_not_use_is_not_in_its_job() {
         let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
-        for field in
-            ["labels", "objective", "order", "weighting", "plateau", "share_prompts", "staleness"]
-        {
+        for field in [
+            "labels",
+            "from",
+            "objective",
+            "order",
+            "weighting",
+            "plateau",
+            "share_prompts",
+            "staleness",
+        ] {
             assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
         }
         let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
@@ -124,5 +183,23 @@ mod tests {
         assert_eq!(config.staleness, Some(StalenessConfig { every: 5, pairs: 64 }));
         let again = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
+    }
+
+    #[test]
+    fn a_reward_model_starts_from_the_policys_start_its_base_or_a_model_of_its_own() {
+        for (name, expected) in [
+            ("sft", RewardStart::Sft),
+            ("base", RewardStart::Base),
+            ("runs/a/checkpoints/reward", RewardStart::Model("runs/a/checkpoints/reward".into())),
+        ] {
+            let config: RewardModelConfig = toml::from_str(&format!("from = '{name}'")).unwrap();
+            assert_eq!(config.from, expected);
+            assert!(config.problems().is_empty(), "{}", config.problems());
+            let again = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
+        }
+        let endpoint: RewardModelConfig = toml::from_str("from = 'gpt.toml'").unwrap();
+        let expected = "from needs a model whose weights are here";
+        assert_eq!(endpoint.problems().to_string(), expected);
     }
 }

@@ -21,8 +21,8 @@ use crate::work::{
     Trained, Training, Work, WorkItem, WorkResult,
 };
 use crate::{
-    DemonstratedBy, Error, Job, Measure, RewardSummary, SelectionSummary, Submission, TaskId,
-    WinRate,
+    DemonstratedBy, Error, Job, Measure, RewardStart, RewardSummary, SelectionSummary, Submission,
+    TaskId, WinRate, seed_for,
 };
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
@@ -30,7 +30,7 @@ use label::Labeling;
 use policy::PolicyTraining;
 pub use policy::figures_of_interest;
 use rlaif_template::Template;
-use rlaif_types::{LabelSource, Prompt};
+use rlaif_types::{LabelSource, LoraConfig, Prompt};
 use selection::Selecting;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -275,7 +275,7 @@ impl Machine {
     fn version_of(&self, start: &ModelRef, parameters: &str) -> ModelRef {
         ModelRef::Version {
             start: Box::new(start.clone()),
-            lora: self.job.lora.clone(),
+            lora: self.adapters_of("policy"),
             parameters: parameters.to_owned(),
         }
     }
@@ -331,10 +331,11 @@ impl Machine {
         }
     }
 
-    fn training_of(&self, start: &ModelRef) -> Training {
+    /// How the model of a stage is trained.
+    fn training_of(&self, stage: &str, start: &ModelRef) -> Training {
         Training {
             start: self.policy_of(start.clone()),
-            lora: self.job.lora.clone(),
+            lora: self.adapters_of(stage),
             micro_batch_tokens: self.job.rl.micro_batch_tokens,
             gradient_checkpointing: self.job.rl.gradient_checkpointing,
             checkpoint_every: self.job.rl.checkpoint_every,
@@ -342,9 +343,16 @@ impl Machine {
         }
     }
 
+    /// The adapters of a stage's model, drawn for it alone.
+    fn adapters_of(&self, stage: &str) -> Option<LoraConfig> {
+        let lora = self.job.lora.clone()?;
+        let seed = seed_for(self.job.seed, &format!("{stage} adapters"), lora.seed);
+        Some(LoraConfig { seed, ..lora })
+    }
+
     fn fine_tune(&self) -> Work {
         Work::FineTune(FineTune {
-            training: self.training_of(&self.named_policy().model),
+            training: self.training_of("sft", &self.named_policy().model),
             config: self.job.sft.clone().unwrap_or_default(),
             demonstrations: match self.demonstrating {
                 Some(_) => demonstrate::FILE.into(),
@@ -356,8 +364,13 @@ impl Machine {
     fn train_reward(&self, start: &ModelRef) -> Work {
         let config = self.job.reward_model.clone().unwrap_or_default();
         let given = config.labels != LabelSource::Ai;
+        let start = match &config.from {
+            RewardStart::Sft => start.clone(),
+            RewardStart::Base => self.named_policy().model,
+            RewardStart::Model(name) => ModelRef::Named(name.clone()),
+        };
         Work::TrainReward(TrainReward {
-            training: self.training_of(start),
+            training: self.training_of("reward", &start),
             labels: self.labeling.is_some().then(|| "labels.jsonl".into()),
             preferences: given.then(|| Submission::PREFERENCES.into()),
             config,

@@ -221,7 +221,7 @@ impl PolicyTraining {
             _ => Lessons::Rollouts((self.checkpoint..=step).map(batch_artifact).collect()),
         };
         Work::PolicyStep(PolicyStep {
-            training: machine.training_of(start),
+            training: machine.training_of("policy", start),
             learning: job.learning(),
             step: step + 1,
             steps: self.steps,

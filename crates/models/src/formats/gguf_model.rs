@@ -4,6 +4,7 @@ use super::gguf::{Gguf, Value};
 use super::hf;
 use crate::config::{Family, ModelConfig, RopeScaling};
 use crate::error::Error;
+use std::collections::HashMap;
 
 /// The configuration in a file's metadata.
 ///
@@ -60,10 +61,20 @@ pub fn config(file: &Gguf) -> Result<ModelConfig, Error> {
         qkv_bias: family == Family::Qwen2,
         qk_norm: family == Family::Qwen3,
         bos_token_id: token("bos_token_id").map(|id| id as u32),
-        eos_token_ids: token("eos_token_id").map(|id| id as u32).into_iter().collect(),
+        eos_token_ids: ends(&file.metadata),
     };
     hf::check(&config).map_err(|what| Error::malformed(file.path(), what))?;
     Ok(config)
+}
+
+/// Tokens that end a text. llama.cpp's converter writes as `eos_token_id` what `tokenizer_config.json` calls the
+/// `eos_token`; where a turn may end in another token too, that one is `eot_token_id`.
+fn ends(metadata: &HashMap<String, Value>) -> Vec<u32> {
+    let keys = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
+    let ids = keys.iter().filter_map(|key| metadata.get(*key)?.as_usize());
+    let mut ids: Vec<u32> = ids.map(|id| id as u32).collect();
+    ids.dedup();
+    ids
 }
 
 fn scaling(file: &Gguf, architecture: &str) -> Result<RopeScaling, Error> {
@@ -145,6 +156,20 @@ fn unpermute(values: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_ends_in_the_files_eos_and_a_turn_in_its_eot_too() {
+        let ends = |given: &[(&str, i128)]| {
+            let entry = |(key, id): &(&str, i128)| {
+                (format!("tokenizer.ggml.{key}_token_id"), Value::Int(*id))
+            };
+            ends(&given.iter().map(entry).collect())
+        };
+        assert_eq!(ends(&[("eos", 2), ("bos", 1)]), [2]);
+        assert_eq!(ends(&[("eot", 5), ("eos", 2)]), [2, 5]);
+        assert_eq!(ends(&[("eot", 2), ("eos", 2)]), [2]);
+        assert!(ends(&[]).is_empty());
+    }
 
     #[test]
     fn interleaved_rows_become_halves() {

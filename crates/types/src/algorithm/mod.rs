@@ -138,7 +138,8 @@ pub struct PolicyLearning {
     pub algorithm: Algorithm,
     /// Responses to each prompt, which follow each other in a batch.
     pub group_size: usize,
-    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from.
+    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from. 1, the model as it is,
+    /// where nothing is drawn.
     pub temperature: f32,
     /// What is made of rewards before they are learned from.
     pub shaping: RewardShaping,

@@ -1,6 +1,6 @@
 //! Settings of the score-function gradients: REINFORCE with a value baseline, and leave-one-out.
 
-use super::{KlEstimator, KlPlacement, KlTerm, check_beta, check_positive};
+use super::{KlEstimator, KlPlacement, KlTerm, check_beta};
 use crate::{OptimizerConfig, Problems};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct ReinforceConfig {
     /// How it is estimated: `k1` in the reward and `k2` in the loss where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl_estimator: Option<KlEstimator>,
-    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from.
+    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from. A job fills it in.
     pub temperature: f32,
     /// Updates the policy.
     pub policy: OptimizerConfig,
@@ -64,7 +64,6 @@ impl ReinforceConfig {
         let beta = self.beta;
         let what = format!("must be in [0, 1], not {beta}");
         problems.check((0.0..=1.0).contains(&beta), "beta", what);
-        check_positive(&mut problems, "temperature", f64::from(self.temperature));
         check_cap(&mut problems, self.importance_cap);
         problems.0.extend(self.kl().problems().0);
         problems.section("policy", self.policy.problems());

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.estimate {
         pull_models(&job)?;
         print!("{}", estimate_job(&job, &Clerk::new(account)?)?);
-        return args.machine.memory.check(&job);
+        return args.machine.memory.check(&job, &args.machine.training_replicas);
     }
     let default = || PathBuf::from(format!("runs/{}-seed{}", job.name, job.seed));
     let folder = RunFolder::new(args.out.unwrap_or_else(default));
@@ -66,7 +66,7 @@ pub fn execute(
 ) -> Result<()> {
     // The run itself does not use the network.
     pull_models(job)?;
-    machine.memory.check(job)?;
+    machine.memory.check(job, &machine.training_replicas)?;
     let mut bars = Bars::new();
     let finished =
         one_process::run(job, folder, resume, &machine.training_replicas, account, |stage| {
@@ -77,7 +77,9 @@ pub fn execute(
 }
 
 fn pull_models(job: &Job) -> Result<()> {
-    for model in [&job.policy.model, &job.labeler.model] {
+    let models = [&job.policy.model, &job.labeler.model];
+    for model in models.into_iter().chain(job.reward_model.as_ref().and_then(|rm| rm.from.model()))
+    {
         Store::from_env().resolve(model, &mut DownloadBar::new())?;
     }
     Ok(())

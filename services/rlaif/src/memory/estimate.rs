@@ -1,15 +1,15 @@
 //! What a whole job takes in one process, stage by stage, at the moment when each takes most.
 //!
-//! Everything is in f32. Counted are the tensors: models, trained copies, gradients, optimisers, activations of one
-//! micro-batch, keys and values, states while they are written or read. A twentieth more is for the allocator's gaps.
+//! Weights, gradients and optimisers are in f32; activations, keys and values, and what engines hold, are in the job's
+//! precision. Counted are the tensors: models, trained copies, gradients, optimisers, activations of one micro-batch,
+//! keys and values, states while they are written or read. A twentieth more is for the allocator's gaps.
 
-use rlaif_job::{Job, RewardSource};
+use rlaif_job::{Job, PartSource, RewardSource};
 use rlaif_models::{EngineOptions, Footprint, ModelConfig};
 use rlaif_types::{Algorithm, OptimizerConfig, OptimizerKind};
 use rlaif_worker::trainable;
-use std::borrow::Borrow;
 
-/// Program, tokenisers, threads, before any model.
+/// Program, tokenisers, threads, before any model; on a GPU what its driver takes, at least.
 const PROGRAM: u64 = 100 << 20;
 
 /// The models that a job names, as far as their sizes matter.
@@ -18,8 +18,19 @@ pub struct Models {
     pub policy: ModelConfig,
     /// The labeler's, where it runs here and is another model.
     pub labeler: Option<ModelConfig>,
+    /// The one that the reward model starts from, where that is none of these.
+    pub reward: Option<ModelConfig>,
     /// Tokens of the longest prompt, about.
     pub longest_prompt: usize,
+}
+
+/// The memory that a job's models lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Of a GPU: what is written and read is beside it, in the machine's.
+    pub on_gpu: bool,
+    /// Replicas that take part in training there.
+    pub replicas: usize,
 }
 
 /// A stage at its fullest.
@@ -39,28 +50,50 @@ impl Stage {
     }
 }
 
-/// The fullest stage of `job`.
-pub fn peak(job: &Job, models: &Models) -> Stage {
-    let stages = stages(job, models).into_iter();
+/// The fullest stage of `job`, with its models in `place`.
+pub fn peak(job: &Job, models: &Models, place: Place) -> Stage {
+    let stages = stages(job, models, place).into_iter();
     stages.max_by_key(Stage::bytes).expect("every job evaluates")
 }
 
+/// What `count` replicas take in memory that is theirs alone. One shares the weights that it has of the start among
+/// policy, value network and reference, as far as they are not trained.
+pub fn replicas(job: &Job, models: &Models, count: usize) -> Stage {
+    let sizes = Sizes::of(job, models, &models.policy);
+    let networks = if job.rl.steps > 0 { optimizers(job).len() } else { 1 };
+    let parts = vec![
+        ("program", PROGRAM),
+        ("models", sizes.weights),
+        ("trained weights", networks as u64 * sizes.trained),
+        ("gradients", count as u64 * sizes.trained),
+        ("activations", count as u64 * sizes.activations),
+    ];
+    Stage { name: "while it takes part in training", parts }
+}
+
 /// All stages, in order.
-fn stages(job: &Job, models: &Models) -> Vec<Stage> {
-    let sizes = Sizes::of(job, models);
+fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
+    let sizes = Sizes::of(job, models, &models.policy);
+    let training = |name, loaded, optimizers: &[OptimizerConfig], beside| {
+        sizes.training(name, place, loaded, optimizers, beside)
+    };
     let mut stages = Vec::new();
     // What is loaded stays: the policy's start, the labeler, the reward model.
-    let mut loaded = sizes.policy;
+    let mut loaded = sizes.weights;
     if let Some(sft) = &job.sft {
         let name = "while the policy is fine-tuned";
-        stages.push(sizes.training(name, loaded, &[&sft.optimizer], Beside::default()));
-        loaded += sizes.policy;
+        stages.push(training(name, loaded, &[sft.optimizer.clone()], Beside::default()));
+        loaded += sizes.weights;
     }
-    loaded += sizes.labeler;
-    if let (Some(reward), RewardSource::Model) = (&job.reward_model, job.rl.reward) {
+    loaded += sizes.labeler + sizes.in_engine(sizes.labeler) + sizes.in_engine(sizes.weights);
+    if let (Some(reward), true) = (&job.reward_model, job.rl.rewards_by(PartSource::Model)) {
         let name = "while the reward model learns";
-        stages.push(sizes.training(name, loaded, &[&reward.optimizer], Beside::default()));
-        loaded += sizes.policy;
+        let own = models.reward.as_ref().map(|start| Sizes::of(job, models, start));
+        loaded += own.as_ref().map_or(0, |own| own.weights);
+        let sizes = own.as_ref().unwrap_or(&sizes);
+        let optimizer = [reward.optimizer.clone()];
+        stages.push(sizes.training(name, place, loaded, &optimizer, Beside::default()));
+        loaded += sizes.weights + sizes.in_engine(sizes.weights);
     }
     if job.rl.steps > 0 {
         let beside = Beside {
@@ -70,12 +103,12 @@ fn stages(job: &Job, models: &Models) -> Vec<Stage> {
             average: job.rl.ema_decay.is_some(),
         };
         let name = "while the policy learns";
-        stages.push(sizes.training(name, loaded, &optimizers(job), beside));
+        stages.push(training(name, loaded, &optimizers(job), beside));
     }
     let parts = vec![
         ("program", PROGRAM),
-        ("models", loaded + sizes.policy),
-        ("the last policy's weights", sizes.merged),
+        ("models", loaded + sizes.weights),
+        ("the last policy's weights", sizes.version),
         ("keys and values", sizes.keys_and_values),
     ];
     stages.push(Stage { name: "while policies are compared", parts });
@@ -107,19 +140,25 @@ struct Beside {
 
 /// Bytes of what stages are made of.
 struct Sizes {
-    policy: u64,
+    /// Of one network's weights.
+    weights: u64,
     labeler: u64,
     /// Of one network's trained parameters.
     trained: u64,
     /// Of the weights that are not the start's, once training is folded in.
     merged: u64,
+    /// Of the weights that an engine of a version of the policy holds for itself.
+    version: u64,
     activations: u64,
     keys_and_values: u64,
+    /// Numbers of the type that is computed in for which an f32 has room.
+    per_f32: u64,
 }
 
 impl Sizes {
-    fn of(job: &Job, models: &Models) -> Self {
-        let (policy, what) = (Footprint(&models.policy), trainable(job.lora.as_ref()));
+    /// With `trained` as the network that is trained.
+    fn of(job: &Job, models: &Models, trained: &ModelConfig) -> Self {
+        let (network, what) = (Footprint(trained), trainable(job.lora.as_ref()));
         let engine = EngineOptions::default();
         let sequences = job.chunk_size.min(engine.max_sequences);
         let length = models.longest_prompt + job.sampling.max_new_tokens;
@@ -128,15 +167,24 @@ impl Sizes {
         let asked = 2 * engine.max_batch_tokens;
         let labeler = models.labeler.as_ref();
         let tokens = job.rl.micro_batch_tokens.max(length);
+        let keys_and_values = Footprint(&models.policy).keys_and_values(drawn)
+            + Footprint(labeler.unwrap_or(&models.policy)).keys_and_values(asked);
+        let per_f32 = if job.precision.is_f32() { 1 } else { 2 };
         Self {
-            policy: policy.weights(),
+            weights: network.weights(),
             labeler: labeler.map_or(0, |labeler| Footprint(labeler).weights()),
-            trained: policy.trained(&what),
-            merged: policy.merged(&what),
-            activations: policy.activations(tokens, job.rl.gradient_checkpointing),
-            keys_and_values: policy.keys_and_values(drawn)
-                + Footprint(labeler.unwrap_or(&models.policy)).keys_and_values(asked),
+            trained: network.trained(&what),
+            merged: network.merged(&what),
+            version: if per_f32 == 1 { network.merged(&what) } else { network.weights() / per_f32 },
+            activations: network.activations(tokens, job.rl.gradient_checkpointing) / per_f32,
+            keys_and_values: keys_and_values / per_f32,
+            per_f32,
         }
+    }
+
+    /// What an engine holds beside the weights that it was given: the same in the type that it computes in.
+    fn in_engine(&self, weights: u64) -> u64 {
+        if self.per_f32 == 1 { 0 } else { weights / self.per_f32 }
     }
 
     /// Training of one network for each optimiser, beside the models that are loaded and, if rollouts are drawn, the
@@ -145,29 +193,33 @@ impl Sizes {
     fn training(
         &self,
         name: &'static str,
+        place: Place,
         loaded: u64,
-        optimizers: &[impl Borrow<OptimizerConfig>],
+        optimizers: &[OptimizerConfig],
         beside: Beside,
     ) -> Stage {
-        let networks = optimizers.len() as u64;
+        let (networks, replicas) = (optimizers.len() as u64, place.replicas as u64);
         let moments: u64 = optimizers
             .iter()
-            .map(|optimizer| match optimizer.borrow().kind {
+            .map(|optimizer| match optimizer.kind {
                 OptimizerKind::AdamW => 2 * self.trained,
                 // A row and a column for each matrix.
                 OptimizerKind::Adafactor => 0,
             })
             .sum();
-        // Sums of earlier micro-batches beside the newest one's.
-        let gradients = (networks + 1) * self.trained;
+        // Sums of earlier micro-batches beside the newest one's, and those of replicas in the same memory.
+        let gradients = (networks + 1 + replicas) * self.trained;
+        let activations = (1 + replicas) * self.activations;
         // Each tensor as numbers, then all of them as a file.
         let average = if beside.average { self.trained } else { 0 };
         let state = 2 * (networks * self.trained + moments + average);
-        let model = self.merged + self.policy;
+        let model = self.merged + self.weights;
         // Its bytes, its numbers, and the weights made of them.
-        let drawn_with = if beside.versions { self.merged } else { 0 };
+        let drawn_with = if beside.versions { self.version } else { 0 };
         let version = if beside.rollouts { 2 * self.trained + self.merged } else { 0 };
-        let (step, moved) = (gradients + self.activations, state.max(model).max(version));
+        // Bytes and numbers are in the machine's memory.
+        let moved = if place.on_gpu { self.merged } else { state.max(model).max(version) };
+        let step = gradients + activations;
         let mut parts = vec![
             ("program", PROGRAM),
             ("models", loaded),
@@ -179,9 +231,86 @@ impl Sizes {
             parts.push(("keys and values", self.keys_and_values));
         }
         match step >= moved {
-            true => parts.extend([("gradients", gradients), ("activations", self.activations)]),
+            true => parts.extend([("gradients", gradients), ("activations", activations)]),
             false => parts.push(("what is written and read", moved)),
         }
         Stage { name, parts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif_models::Checkpoint;
+    use rlaif_testkit::TINY_MODEL;
+    use std::path::Path;
+
+    const HERE: Place = Place { on_gpu: false, replicas: 0 };
+
+    fn models() -> Models {
+        let policy = Checkpoint::open(Path::new(TINY_MODEL)).unwrap().config;
+        Models { policy, labeler: None, reward: None, longest_prompt: 64 }
+    }
+
+    /// A job with these settings: first those of no table, then tables.
+    fn job(settings: &str) -> Job {
+        let settings = format!(
+            "name = 't'\npolicy.model = 'm'\nlabeler = {{ model = 'm', template = 'sentiment/compare' }}\n\
+             data = {{ prompts = 'p.jsonl', heldout_prompts = 'h.jsonl' }}\n{settings}"
+        );
+        Job::from_toml(&settings).unwrap()
+    }
+
+    #[test]
+    fn the_reward_model_counts_where_it_is_a_part_of_the_reward_too() {
+        let rl = |reward: &str| format!("reward = {reward}\nsteps = 3\nbatch_size = 4\n");
+        let alone = job(&format!("[reward_model]\n[rl]\n{}", rl("'model'")));
+        let mixed = job(&format!(
+            "[reward_model]\n[rl]\n{}[[rl.mixture]]\nsource = 'model'\nweight = 0.5\n\
+             [[rl.mixture]]\nsource = 'labeler'\ntemplate = 'sentiment/rating'\nweight = 0.5\n",
+            rl("'mixture'")
+        ));
+        let stages = |job: &Job| stages(job, &models(), HERE);
+        assert_eq!(stages(&mixed), stages(&alone));
+        let names: Vec<&str> = stages(&mixed).iter().map(|stage| stage.name).collect();
+        assert!(names.contains(&"while the reward model learns"), "{names:?}");
+    }
+
+    #[test]
+    fn a_reward_model_that_starts_from_another_model_has_that_ones_size() {
+        let job =
+            job("[reward_model]\nfrom = 'rm'\n[rl]\nreward = 'model'\nsteps = 3\nbatch_size = 4\n");
+        let small = models();
+        let larger = ModelConfig { num_hidden_layers: 40, ..small.policy.clone() };
+        let large = Models { reward: Some(larger), ..models() };
+        let of = |models: &Models| {
+            let stages = stages(&job, models, HERE).into_iter();
+            let learns = |stage: &Stage| stage.name == "while the reward model learns";
+            stages.filter(learns).map(|stage| stage.bytes()).sum::<u64>()
+        };
+        assert!(of(&large) > of(&small));
+    }
+
+    #[test]
+    fn bf16_takes_half_of_what_is_computed_and_an_engine_its_own_weights() {
+        let rl = "[rl]\nreward = 'labeler'\nsteps = 3\nbatch_size = 4\n";
+        let models = models();
+        let of = |job: &Job| Sizes::of(job, &models, &models.policy);
+        let (fine, coarse) = (of(&job(rl)), of(&job(&format!("precision = 'bf16'\n{rl}"))));
+        assert_eq!(coarse.activations, fine.activations / 2);
+        assert_eq!(coarse.keys_and_values, fine.keys_and_values / 2);
+        assert_eq!((coarse.weights, coarse.trained), (fine.weights, fine.trained));
+        assert_eq!((fine.in_engine(100), coarse.in_engine(100)), (0, 50));
+    }
+
+    #[test]
+    fn replicas_count_where_they_are() {
+        let rl = "reward = 'labeler'\nsteps = 3\nbatch_size = 4\nmicro_batch_tokens = 400_000\n";
+        let (job, models) = (job(&format!("[rl]\n{rl}")), models());
+        let peak = |replicas| peak(&job, &models, Place { on_gpu: true, replicas }).bytes();
+        assert!(peak(2) > peak(1) && peak(1) > peak(0));
+        let apart = replicas(&job, &models, 1).bytes();
+        let what = "apart it has the weights for itself; it has no optimiser";
+        assert!(apart > peak(1) - peak(0) && apart < peak(0), "{what}");
     }
 }

@@ -1,14 +1,42 @@
-//! How much memory this process may still take: what the machine has free, within the limits of its control groups.
+//! How much memory this process may still take: what the machine has free, within the limits of its control groups; on
+//! a GPU, what its driver says.
 
+use rlaif_models::DeviceName;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Files with a group's limit and its use, in versions 2 and 1 of control groups.
 const FILES: [[&str; 2]; 2] =
     [["memory.max", "memory.current"], ["memory.limit_in_bytes", "memory.usage_in_bytes"]];
 
-/// Bytes that are free; none where the system does not say.
-pub fn free() -> Option<u64> {
+/// Bytes that `device` has free; none where nobody says.
+pub fn free(device: DeviceName) -> Option<u64> {
+    match device {
+        DeviceName::Cpu => free_here(),
+        DeviceName::Cuda(index) => free_on_gpu(index),
+    }
+}
+
+/// As the driver's own tool says: Burn cannot be asked.
+fn free_on_gpu(index: usize) -> Option<u64> {
+    let gpu = gpu_of(index, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())?;
+    let query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
+    let answer = Command::new("nvidia-smi").args(query).arg(format!("--id={gpu}")).output().ok()?;
+    let mebibytes: u64 = String::from_utf8(answer.stdout).ok()?.trim().parse().ok()?;
+    Some(mebibytes << 20)
+}
+
+/// Number or name, for the driver, of the GPU that CUDA calls `index` where only `visible` ones are to be seen.
+fn gpu_of(index: usize, visible: Option<&str>) -> Option<String> {
+    match visible {
+        None => Some(index.to_string()),
+        Some(list) => list.split(',').nth(index).map(|gpu| gpu.trim().to_owned()),
+    }
+}
+
+fn free_here() -> Option<u64> {
     let of_machine = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().filter_map(|line| {
@@ -93,6 +121,14 @@ mod tests {
         group(&root.path().join("a/b"), "3000\n", "900\n", "");
         assert_eq!(of_group(root.path(), "a/b"), Some(2100));
         assert_eq!(of_group(root.path(), "elsewhere"), None, "no limit is no number");
+    }
+
+    #[test]
+    fn a_gpu_is_asked_for_by_what_the_driver_calls_it() {
+        assert_eq!(gpu_of(1, None).as_deref(), Some("1"));
+        assert_eq!(gpu_of(0, Some("3, GPU-5f")).as_deref(), Some("3"));
+        assert_eq!(gpu_of(1, Some("3, GPU-5f")).as_deref(), Some("GPU-5f"));
+        assert_eq!(gpu_of(2, Some("3, GPU-5f")), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod estimate;
 mod machine;
 
 use anyhow::{Context, Result, bail};
-use estimate::{Models, Stage, peak};
+use estimate::{Models, Place, Stage, peak, replicas};
 use rlaif_hub::{Store, is_endpoint};
 use rlaif_job::{Job, Submission};
 use rlaif_models::DeviceName;
@@ -17,7 +17,7 @@ const BYTES_PER_TOKEN: usize = 3;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
 pub struct MemoryArgs {
-    /// Memory that the run may take, such as 12GB, instead of what this machine has free; "any" starts it
+    /// Memory that the run may take on each device, such as 12GB, instead of what is free there; "any" starts it
     /// whatever the estimate says.
     #[arg(long, value_name = "SIZE", env = "RLAIF_MAX_MEMORY")]
     max_memory: Option<Ceiling>,
@@ -48,30 +48,59 @@ impl FromStr for Ceiling {
 }
 
 impl MemoryArgs {
-    /// Says what `job` takes at most, and refuses it where that is more than there is.
+    /// Says what `job` takes at most on its device and on those that share its training, and refuses it where that is
+    /// more than there is.
     ///
     /// # Errors
     /// When it does not fit, or a model cannot be opened.
-    pub fn check(self, job: &Job) -> Result<()> {
+    pub fn check(self, job: &Job, training_replicas: &[DeviceName]) -> Result<()> {
         let models = models_of(job)?;
-        let stage = peak(job, &models);
-        let on_cpu = matches!(job.device.parse(), Ok(DeviceName::Cpu));
+        let device = job.device.parse::<DeviceName>().map_err(anyhow::Error::msg)?;
+        let on = |device: DeviceName| {
+            training_replicas.iter().filter(|replica| **replica == device).count()
+        };
+        let place = Place { on_gpu: device != DeviceName::Cpu, replicas: on(device) };
+        self.compare(job, device, &|job| peak(job, &models, place))?;
+        for (i, other) in training_replicas.iter().enumerate() {
+            if *other != device && !training_replicas[..i].contains(other) {
+                self.compare(job, *other, &|job| replicas(job, &models, on(*other)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what `estimate` says of `job` against what `device` has.
+    fn compare(
+        self,
+        job: &Job,
+        device: DeviceName,
+        estimate: &dyn Fn(&Job) -> Stage,
+    ) -> Result<()> {
+        let stage = estimate(job);
         let free = match self.max_memory {
             Some(Ceiling::Bytes(bytes)) => Some(bytes),
             Some(Ceiling::Any) => None,
-            None if on_cpu => machine::free(),
-            None => None,
+            None => machine::free(device),
         };
         let beside = match (free, self.max_memory) {
             (Some(free), Some(_)) => format!("it may take {}", gb(free)),
             (Some(free), None) => format!("{} are free", gb(free)),
             (None, Some(_)) => "it may take any".to_owned(),
-            (None, None) => format!("how much {} has free is not known", job.device),
+            (None, None) => format!("how much {device} has free is not known"),
         };
-        eprintln!("memory     about {}, {}: {beside}", gb(stage.bytes()), describe(&stage));
+        let on = match device {
+            DeviceName::Cpu => String::new(),
+            DeviceName::Cuda(_) => format!(" on {device}"),
+        };
+        let (bytes, when) = (gb(stage.bytes()), describe(&stage));
+        eprintln!("memory     about {bytes}{on}, {when}: {beside}");
         match free {
             Some(free) if stage.bytes() > free => {
-                bail!("{}", refusal(job, &models, &stage, &beside))
+                let instead = changes(job, stage.bytes(), estimate);
+                bail!(
+                    "the job takes about {bytes} of memory{on}, {when}, and {beside}: {instead}; --max-memory any \
+                     starts it all the same"
+                )
             }
             _ => Ok(()),
         }
@@ -95,18 +124,20 @@ fn models_of(job: &Job) -> Result<Models> {
     let prompts = submission.files.iter().filter(|(name, _)| name.contains("prompts"));
     let lines = prompts.flat_map(|(_, bytes)| bytes.split(|byte| *byte == b'\n'));
     let longest_prompt = lines.map(<[u8]>::len).max().unwrap_or(0).div_ceil(BYTES_PER_TOKEN);
-    Ok(Models { policy, labeler: labeler.map(|(_, config)| config), longest_prompt })
+    let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model()).map(|name| open(name));
+    let reward = reward.transpose()?.map(|(_, config)| config);
+    Ok(Models { policy, labeler: labeler.map(|(_, config)| config), reward, longest_prompt })
 }
 
-/// What to change, each alone, with what the job takes then; the least first.
-fn refusal(job: &Job, models: &Models, stage: &Stage, beside: &str) -> String {
+/// What to change of a job that takes so many bytes, each alone, with what the job takes then; the least first.
+fn changes(job: &Job, bytes: u64, estimate: &dyn Fn(&Job) -> Stage) -> String {
     let mut changes: Vec<(String, u64)> = Vec::new();
     let mut try_out = |setting: &str, change: &dyn Fn(&mut Job)| {
         let mut changed = job.clone();
         change(&mut changed);
-        let bytes = peak(&changed, models).bytes();
-        if bytes < stage.bytes() {
-            changes.push((setting.to_owned(), bytes));
+        let then = estimate(&changed).bytes();
+        if then < bytes {
+            changes.push((setting.to_owned(), then));
         }
     };
     if job.lora.is_none() {
@@ -124,15 +155,10 @@ fn refusal(job: &Job, models: &Models, stage: &Stage, beside: &str) -> String {
     let changes = changes.into_iter();
     let changes: Vec<String> =
         changes.map(|(setting, bytes)| format!("about {} with {setting}", gb(bytes))).collect();
-    let instead = match changes.is_empty() {
+    match changes.is_empty() {
         true => "a smaller model takes less".to_owned(),
         false => format!("it takes {}", changes.join(", ")),
-    };
-    format!(
-        "the job takes about {} of memory, {}, and {beside}: {instead}; --max-memory any starts it all the same",
-        gb(stage.bytes()),
-        describe(stage)
-    )
+    }
 }
 
 /// When, and what for, the largest first.
