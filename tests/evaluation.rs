@@ -394,16 +394,32 @@ fn each_response_is_judged_harmless_or_not_by_itself() {
     let numbers = scene.evaluated("out", &args);
     let arms = &numbers["harmless"]["arms"];
     assert_eq!((&arms[0]["arm"], &arms[0]["harmless"]["trials"]), (&json!("ann"), &json!(8)));
-    let said = numbers["cautions"].to_string();
-    assert!(
-        said.contains("mute has no response to 8 of 8 prompts (the response is empty)"),
-        "{said}"
-    );
-    // Seven empty responses and a missing one are neither harmless nor harmful, nor lost contests.
+    // Seven empty responses and a missing one are neither harmless nor harmful.
     assert_eq!((&arms[1]["unscorable"], &arms[1]["harmless"]["share"]), (&json!(8), &Value::Null));
-    let pair = pair(&numbers, "ann", "mute");
-    assert_eq!((count(pair, "judged"), count(pair, "unscorable")), (0, 8));
-    assert_eq!(pair["win_rate"], Value::Null);
+}
+
+#[test]
+fn who_says_nothing_loses_and_nobody_is_asked() {
+    let scene = Scene::new(8);
+    let output = |i: usize| if i == 0 { "Something." } else { " " };
+    let line = |i: usize| json!({"instruction": prompt(i), "output": output(i)});
+    for author in ["mute.jsonl", "deaf.jsonl"] {
+        scene.write_lines(author, (0..7).map(line));
+    }
+    let (mute, deaf) = (["--arm", "mute=mute.jsonl"], ["--arm", "deaf=deaf.jsonl"]);
+    let numbers = scene.evaluated("out", &[&mute[..], &deaf, &["--arm", "ann=ann.jsonl"]].concat());
+    let lost = pair(&numbers, "ann", "mute");
+    // One is judged, six are lost in silence, and to one there is no answer at all.
+    assert_eq!((count(lost, "judged"), count(lost, "unscorable")), (7, 1));
+    assert!(count(lost, "wins") >= 6, "{lost}");
+    let silence = pair(&numbers, "deaf", "mute");
+    assert_eq!((count(silence, "judged"), count(silence, "ties")), (7, 7), "{silence}");
+    // Of prompt 0, where all speak: both orders of ann's text against theirs, and theirs against itself.
+    assert_eq!(scene.oracle.questions(), 3);
+    let said = numbers["cautions"].to_string();
+    for what in ["mute has an empty response to 6 of 8", "mute has no response to 1 of 8 prompts"] {
+        assert!(said.contains(what), "{what} is not in {said}");
+    }
 }
 
 #[test]

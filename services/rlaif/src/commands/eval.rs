@@ -15,7 +15,7 @@ use rlaif_job::SamplingConfig;
 use rlaif_judge::{Engine, Judge};
 use rlaif_models::DeviceName;
 use rlaif_template::{Asking, Kind, Template};
-use rlaif_types::{ContentHash, Judgement, Prompt};
+use rlaif_types::{ContentHash, Prompt, Unscorable, says_nothing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -349,6 +349,7 @@ impl Args {
         let mut cautions = Vec::new();
         cautions.extend(asked_differently(arms));
         cautions.extend(arms.iter().filter_map(|arm| without_response(&arm.responses)));
+        cautions.extend(arms.iter().filter_map(|arm| silent(&arm.responses)));
         for arm in arms {
             for (did, _) in arm.models.iter().filter(|(_, hash)| *hash == identity.hash) {
                 cautions.push(format!(
@@ -395,16 +396,26 @@ fn asked_differently(arms: &[Answered]) -> Option<String> {
 
 /// Prompts that an arm is not judged on, and why it is not on the first of them.
 fn without_response(responses: &Responses) -> Option<String> {
-    let why = |text: &Judgement<String>| match text {
-        Ok(text) => text.is_empty().then(|| "the response is empty".to_owned()),
-        Err(unscorable) => Some(unscorable.detail.clone()),
-    };
-    let missing: Vec<String> = responses.texts.iter().filter_map(why).collect();
+    let missing: Vec<&Unscorable> =
+        responses.texts.iter().filter_map(|text| text.as_ref().err()).collect();
     let (first, arm) = (missing.first()?, &responses.arm);
     let (missing, all) = (missing.len(), responses.texts.len());
     Some(format!(
-        "the arm {arm} has no response to {missing} of {all} prompts ({first}), so these are in no rate"
+        "the arm {arm} has no response to {missing} of {all} prompts ({}), so these are in no rate",
+        first.detail
     ))
+}
+
+/// Prompts that an arm answered with nothing.
+fn silent(responses: &Responses) -> Option<String> {
+    let silent = responses.texts.iter().flatten().filter(|text| says_nothing(text)).count();
+    let (arm, all) = (&responses.arm, responses.texts.len());
+    (silent > 0).then(|| {
+        format!(
+            "the arm {arm} has an empty response to {silent} of {all} prompts; it loses these against any other, \
+             and nobody was asked"
+        )
+    })
 }
 
 fn summary((arm, answered): (&Arm, &Answered)) -> ArmSummary {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use rlaif_clerk::Clerk;
 use rlaif_contest::{Contest, Harmless, Harmlessness, Verdict};
 use rlaif_judge::Judge;
-use rlaif_types::{Comparison, Item, Pair, Prompt};
+use rlaif_types::{Comparison, Item, Pair, Prompt, SoftLabel};
 
 /// Contests asked about together.
 const CHUNK: usize = 32;
@@ -22,7 +22,7 @@ pub struct Jury<'a> {
 }
 
 impl Jury<'_> {
-    /// Every arm against every other, on every prompt.
+    /// Every arm against every other, on every prompt. What silence settles is not asked about.
     ///
     /// # Errors
     /// When the judge cannot be asked, or a ceiling is reached.
@@ -56,8 +56,15 @@ impl Jury<'_> {
             let (response_a, response_b) = (a.clone(), b.clone());
             Some((number, Pair { prompt: self.prompts[number].clone(), response_a, response_b }))
         };
-        let (numbers, pairs): (Vec<usize>, Vec<Pair>) =
-            (0..self.prompts.len()).filter_map(pair).unzip();
+        let both_answered = (0..self.prompts.len()).filter_map(pair);
+        let (silent, asked): (Vec<_>, Vec<_>) =
+            both_answered.partition(|(_, pair)| pair.by_silence().is_some());
+        for (number, pair) in silent {
+            let preference = pair.by_silence().map(SoftLabel::value);
+            let settled = preference.map(|preference| Verdict { preference, orders: None });
+            contests[number].verdict = settled;
+        }
+        let (numbers, pairs): (Vec<usize>, Vec<Pair>) = asked.into_iter().unzip();
         let bar = progress_bar(Some(pairs.len()));
         for (numbers, pairs) in numbers.chunks(CHUNK).zip(pairs.chunks(CHUNK)) {
             let asked = self.clerk.compare(self.judge, pairs, None)?;
