@@ -226,6 +226,21 @@ fn another_arm_changes_no_other_pair_and_asks_only_about_itself() {
 }
 
 #[test]
+fn only_those_meet_who_are_to_be_compared() {
+    let scene = Scene::new(6);
+    let three = ["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl", "--arm", "eve=ann.jsonl"];
+    let of_two = [&three[..], &["--compare", "bob/ann"]].concat();
+    let numbers = scene.evaluated("out", &of_two);
+    assert_eq!(numbers["matrix"]["head_to_heads"].as_array().unwrap().len(), 1);
+    assert_eq!((count(pair(&numbers, "ann", "bob"), "judged"), scene.oracle.questions()), (6, 12));
+    // Who else meets changes no number of theirs.
+    let all = scene.evaluated("out", &three);
+    assert_eq!(pair(&all, "ann", "bob"), pair(&numbers, "ann", "bob"));
+    let why = scene.refused(&[&three[..], &["--compare", "ann/zoe"]].concat());
+    assert!(why.contains("--compare names \"zoe\", which is no --arm"), "{why}");
+}
+
+#[test]
 fn what_the_judge_cannot_say_is_counted_and_in_no_rate() {
     let scene = Scene::with(24, Faults { mute_one_in: 4, ..Faults::default() });
     let numbers = scene.evaluated("out", &["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"]);

@@ -53,8 +53,9 @@ fn headline(matrix: &Matrix) -> Vec<Fact> {
 
 fn win_rates(matrix: &Matrix) -> Section {
     let note = "How often the arm of the row wins against the arm of the column, in per cent, with \
-        a 95 % interval by a bootstrap over prompts. A tie is half a win. Where every contest went \
-        one way the interval has no width; the p-value below says what that is worth.";
+        a 95 % interval by a bootstrap over prompts. A tie is half a win. A dash: the two did not \
+        meet, or nothing was judged. Where every contest went one way the interval has no width; \
+        the p-value below says what that is worth.";
     let cell = |row: &str, column: &str| {
         let won = matrix.get(row, column).and_then(|pair| pair.win_rate);
         won.map_or(NONE.into(), |won| estimate(&won))

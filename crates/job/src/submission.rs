@@ -222,6 +222,23 @@ impl Submission {
         Ok(Self { job, files })
     }
 
+    /// In what `job`, as it stands now, is another one than the run in `folder` was of: settings, and what is in the
+    /// files of data, wherever they lie.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn differences(job: &Job, folder: &RunFolder) -> Result<Vec<String>, Error> {
+        let before = Job::parse(&folder.path("job.toml"))?;
+        let mut found = job.differences(&Job { data: job.data.clone(), ..before });
+        for DataFile { name, path, .. } in data_files(job).filter(|file| file.needed) {
+            let now = fs::read(path).map_err(Error::io(path))?;
+            if fs::read(folder.path(name)).ok().is_none_or(|before| before != now) {
+                found.push(format!("{} is not the {name} that it worked on", path.display()));
+            }
+        }
+        Ok(found)
+    }
+
     /// The files of a run folder whose prompts a job trains on, as far as they are there.
     pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
         let files = [PROMPTS, DEMONSTRATIONS, PREFERENCES].map(|name| folder.path(name));

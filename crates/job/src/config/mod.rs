@@ -4,6 +4,7 @@
 //! Large sections check themselves; small ones, and how sections go with each other, are checked here.
 
 mod data;
+mod differences;
 mod evaluate;
 mod models;
 mod reward_model;

@@ -3,8 +3,8 @@
 use super::asking::AskingArgs;
 use super::files::Files;
 use crate::evaluation::{
-    Annotations, Arm, Drawing, Jury, Named, Output, Policy, Responses, Run, Scoring, Source,
-    Training, given_texts, read_rankings, respond, samples,
+    Annotations, Arm, Drawing, Jury, Meeting, Named, Output, Policy, Responses, Run, Scoring,
+    Source, Training, given_texts, read_rankings, respond, samples,
 };
 use crate::labeling::{ClerkArgs, Labelers, describe_spent};
 use anyhow::{Context, Result, bail};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// Compare arms on held-out prompts: pairwise win rates, corrected for length, and harmless rates.
 ///
 /// An arm is a policy (its responses are generated), a file of texts, or the best of several draws.
-/// Every arm meets every other on every prompt, in both orders. --out keeps responses, judgements and
+/// Every arm meets every other on every prompt, or those of --compare, in both orders. --out keeps responses, judgements and
 /// the report; the same command goes on there after an interruption.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -38,6 +38,9 @@ pub struct Args {
     /// start-of:FOLDER for where it began.
     #[arg(long = "arm", value_name = "NAME=SOURCE", required_unless_present = "annotations")]
     arms: Vec<Arm>,
+    /// Two arms that meet; may be given several times. By default every arm meets every other.
+    #[arg(long, value_name = "ARM/ARM")]
+    compare: Vec<Meeting>,
     /// Prompts to answer, in any format that `rlaif data` reads, such as AlpacaEval's; each counts once.
     #[arg(long, value_name = "FILE", required_unless_present = "annotations")]
     prompts: Option<PathBuf>,
@@ -58,7 +61,7 @@ pub struct Args {
     rankings: Option<PathBuf>,
     /// Verdicts that exist already, as AlpacaEval's annotations; nobody is asked.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "arms", "prompts", "judge", "harmless", "rankings", "training_prompts", "trained_by",
+        "arms", "compare", "prompts", "judge", "harmless", "rankings", "training_prompts", "trained_by",
     ])]
     annotations: Option<PathBuf>,
     /// Prompts that arms were trained on: a file, or a run folder. A run folder that an arm lies in is
@@ -170,7 +173,7 @@ impl Args {
         let responses: Vec<Responses> = arms.into_iter().map(|arm| arm.responses).collect();
         let judge = Judge::new(engine.clone(), template, self.asking.asking())?;
         let jury = Jury { judge: &judge, clerk: &clerk, prompts: &prompts };
-        let contests = jury.contests(&responses)?;
+        let contests = jury.contests(&responses, &self.compare)?;
         let judged = Judged {
             by: judge.labeler().name.clone(),
             template: Some(judge.template().name.clone()),
@@ -240,8 +243,12 @@ impl Args {
             bail!("an evaluation compares at least two arms: give --arm several times");
         }
         let mut names = BTreeSet::new();
-        match self.arms.iter().find(|arm| !names.insert(arm.name.as_str())) {
-            Some(twice) => bail!("two arms are called {:?}", twice.name),
+        if let Some(twice) = self.arms.iter().find(|arm| !names.insert(arm.name.as_str())) {
+            bail!("two arms are called {:?}", twice.name);
+        }
+        let mut met = self.compare.iter().flat_map(Meeting::names);
+        match met.find(|name| !names.contains(name)) {
+            Some(unknown) => bail!("--compare names {unknown:?}, which is no --arm"),
             None => Ok(()),
         }
     }

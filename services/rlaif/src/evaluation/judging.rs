@@ -1,5 +1,6 @@
 //! The judge's verdicts on all arms' responses.
 
+use super::arms::Meeting;
 use super::responses::Responses;
 use crate::commands::progress_bar;
 use anyhow::{Result, bail};
@@ -22,18 +23,23 @@ pub struct Jury<'a> {
 }
 
 impl Jury<'_> {
-    /// Every arm against every other, on every prompt. What silence settles is not asked about.
+    /// Every arm against every other, or only the `meetings` where there are any, on every prompt. What silence settles
+    /// is not asked about.
     ///
     /// # Errors
     /// When the judge cannot be asked, or a ceiling is reached.
-    pub fn contests(&self, arms: &[Responses]) -> Result<Vec<Contest>> {
+    pub fn contests(&self, arms: &[Responses], meetings: &[Meeting]) -> Result<Vec<Contest>> {
         // The arm whose name comes first is A, whichever order the arms were named in: so the same
         // question is found in the ledger.
         let mut arms: Vec<&Responses> = arms.iter().collect();
         arms.sort_by(|a, b| a.arm.cmp(&b.arm));
+        let meet = |first: &Responses, second: &Responses| {
+            let between = |meeting: &Meeting| meeting.is_between(&first.arm, &second.arm);
+            meetings.is_empty() || meetings.iter().any(between)
+        };
         let mut contests = Vec::new();
         for (place, first) in arms.iter().enumerate() {
-            for second in &arms[place + 1..] {
+            for second in arms[place + 1..].iter().filter(|second| meet(first, second)) {
                 eprintln!("{} against {}", first.arm, second.arm);
                 contests.extend(self.between(first, second)?);
             }
