@@ -276,19 +276,34 @@ fn prompts_that_were_trained_on_are_refused() {
         let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
         assert!(why.contains("2 of 6"), "{source}: {why}");
     }
+    // So is one that began with what another run trained, on prompts of its own.
+    scene.write("later/job.toml", &job("run/checkpoints/policy"));
+    scene.write_lines("later/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    scene.copy_model(MODEL, "later/checkpoints/policy");
+    // And a reward model that was trained without a job.
+    scene.write("scorer/reward.json", &json!({"data": {"file": "train.jsonl"}}).to_string());
+    let scored = format!("best-of:2,{MODEL},reward=scorer");
+    for (source, file) in [("later", "run/data/prompts.jsonl"), (scored.as_str(), "train.jsonl")] {
+        let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
+        assert!(why.contains("2 of 6") && why.contains(file), "{source}: {why}");
+    }
     assert_eq!(scene.oracle.requests(), 0);
+}
+
+/// A job that trains `policy` on plain text.
+fn job(policy: &str) -> String {
+    format!(
+        "name = \"made\"\n[policy]\nmodel = {policy:?}\nchat = false\n\
+         [labeler]\nmodel = \"m\"\ntemplate = \"sentiment/rating\"\n\
+         [data]\nprompts = \"p\"\nheldout_prompts = \"h\"\n[sampling]\nmax_new_tokens = 6\n\
+         [rl]\nreward = \"labeler\"\nsteps = 1\nbatch_size = 2\n"
+    )
 }
 
 #[test]
 fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
     let scene = Scene::new(5);
-    let job = format!(
-        "name = \"made\"\n[policy]\nmodel = {MODEL:?}\nchat = false\n\
-         [labeler]\nmodel = \"m\"\ntemplate = \"sentiment/rating\"\n\
-         [data]\nprompts = \"p\"\nheldout_prompts = \"h\"\n[sampling]\nmax_new_tokens = 6\n\
-         [rl]\nreward = \"labeler\"\nsteps = 1\nbatch_size = 2\n"
-    );
-    scene.write("run/job.toml", &job);
+    scene.write("run/job.toml", &job(MODEL));
     scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
     let arms = ["--arm", "old=start-of:run", "--arm", "new=run"];
     let why = scene.refused(&arms);

@@ -281,9 +281,7 @@ impl Args {
         let mut training = Training::told(&self.training_prompts, &self.trained_by)?;
         for arm in &self.arms {
             let models = arm.source.models().with_context(|| format!("arm {}", arm.name))?;
-            for run in models.iter().filter_map(|model| model.run.as_ref()) {
-                training.of_run(run)?;
-            }
+            models.iter().try_for_each(|model| training.of_model(model))?;
         }
         Ok(training)
     }
@@ -370,6 +368,13 @@ impl Args {
                 "the judge {} also labelled what an arm was trained on: a win may show no more than that \
                  the arm learned to please it; name another --judge",
                 identity.name
+            ));
+        }
+        for file in training.missing() {
+            cautions.push(format!(
+                "a reward model that chooses was trained on {}, which is not there any more, so nobody checked that \
+                 these prompts are not in it; name it by --training-prompts",
+                file.display()
             ));
         }
         if !training.is_known() {
