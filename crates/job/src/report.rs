@@ -42,7 +42,8 @@ pub fn write(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<PathB
 fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document, Error> {
     let win_rates: Vec<WinRate> = folder.finished("evaluate")?.unwrap_or_default();
     let metrics: Vec<Value> = folder.read("metrics.jsonl")?;
-    let mut sections = vec![win_rate_section(job, &win_rates)];
+    let mut sections = Vec::from_iter(cautions_section(manifest));
+    sections.push(win_rate_section(job, &win_rates));
     sections.extend(samples_section(job, folder)?);
     sections.extend(manifest.selection.as_ref().map(selection::section));
     let drawn: Vec<SampleRecord> = folder.read("samples.jsonl")?;
@@ -142,6 +143,11 @@ fn headline(win_rates: &[WinRate], metrics: &[Value], manifest: &Manifest) -> Ve
         });
     }
     facts
+}
+
+fn cautions_section(manifest: &Manifest) -> Option<Section> {
+    let blocks = vec![Block::Text(manifest.cautions.join("\n\n"))];
+    (!manifest.cautions.is_empty()).then(|| Section { title: "Cautions".into(), blocks })
 }
 
 fn win_rate_section(job: &Job, win_rates: &[WinRate]) -> Section {
