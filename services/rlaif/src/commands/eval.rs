@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 /// Compare arms on held-out prompts: pairwise win rates, corrected for length, and harmless rates.
 ///
 /// An arm is a policy (its responses are generated), a file of texts, or the best of several draws.
-/// Every arm meets every other on every prompt, or those of --compare, in both orders. --out keeps responses, judgements and
-/// the report; the same command goes on there after an interruption.
+/// Every arm meets every other on every prompt, or those of --compare, in both orders. --out keeps
+/// responses, judgements and the report; the same command goes on there after an interruption.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     rlaif eval --prompts heldout.jsonl --arm start=start-of:runs/a --arm rlaif=runs/a --judge gpt.toml \
