@@ -90,9 +90,10 @@ fn pairs(matrix: &Matrix) -> Vec<HeadToHead> {
 fn head_to_heads(matrix: &Matrix) -> Section {
     let note = "p is the exact binomial test of as many wins as losses, ties left out. \
         Length-corrected: logistic regression of wins on the logarithm of the ratio of lengths, read \
-        where both are equally long (paper section 6, which has the ratio). Length-controlled: of preferences, whose mean stands beside it, on tanh of the \
-        scaled difference of lengths, read at 0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's \
-        difficulty). Unscorable contests are in no rate.";
+        where both are equally long (paper section 6, which has the ratio). Length-controlled: of \
+        preferences, whose mean stands beside it, on tanh of the scaled difference of lengths, read at \
+        0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's difficulty). \
+        Unscorable contests are in no rate; an empty response loses against any other.";
     let columns = [
         "pair",
         "won",

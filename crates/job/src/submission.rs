@@ -328,8 +328,8 @@ fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
     Ok(Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| prompt_of(&record))?)
 }
 
-/// Whether there are prompts to evaluate on that nothing is trained on, and that a selection leaves. Files that cannot be
-/// read are complained of elsewhere.
+/// Whether there are prompts to evaluate on that nothing is trained on, and that a selection leaves. Files that cannot
+/// be read are complained of elsewhere.
 fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
     let mut problems = Problems::default();
     let heldout = files.get(HELDOUT).and_then(|bytes| prompts(HELDOUT, bytes).ok());
@@ -352,8 +352,8 @@ fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
         let Some(first) = leaked.first() else { continue };
         let first: String = first.as_context().chars().take(SHOWN).collect();
         let what = format!(
-            "has {} prompts of {} that {} has too, which is trained on; the first of them is {first:?}; take them out of \
-             one of the files by `rlaif data convert --not-in`",
+            "has {} prompts of {} that {} has too, which is trained on; the first of them is {first:?}; take them \
+             out of one of the files by `rlaif data convert --not-in`",
             leaked.len(),
             heldout.len(),
             path.display()

@@ -1,8 +1,8 @@
 //! Win rate corrected for length (paper section 6).
 //!
 //! The paper regresses on the ratio of lengths, of which 2 is further from 1 than one half is: which arm is called A
-//! then changes the answer. Its logarithm is 0 where both are equally long, too, and only changes its sign when the arms
-//! are exchanged, so a pair of arms has one corrected win rate.
+//! then changes the answer. Its logarithm is 0 where both are equally long, too, and only changes its sign when the
+//! arms are exchanged, so a pair of arms has one corrected win rate.
 
 use crate::{Interval, Logistic, logistic_regression};
 use serde::{Deserialize, Serialize};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 impl Job {
-    /// The settings in which this job is another one than `before`: `rl.steps is 5 and was 2`. Defaults are filled in on
-    /// both sides, so a setting that came with a later version is no difference.
+    /// The settings in which this job is another one than `before`: `rl.steps is 5 and was 2`. Defaults are filled
+    /// in on both sides, so a setting that came with a later version is no difference.
     pub fn differences(&self, before: &Self) -> Vec<String> {
         let mut found = Vec::new();
         compare("", &before.settings(), &self.settings(), &mut found);

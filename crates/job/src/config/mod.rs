@@ -240,8 +240,8 @@ impl Job {
         problems
     }
 
-    /// Whether the labeler, who also judges the result, is whom the policy learns from: by its answers, its labels, or its
-    /// ratings and verdicts.
+    /// Whether the labeler, who also judges the result, is whom the policy learns from: by its answers, its labels,
+    /// or its ratings and verdicts.
     pub fn is_judged_by_its_teacher(&self) -> bool {
         let answers = self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
         let labels = self.reward_model.as_ref().is_some_and(|rm| rm.labels != LabelSource::Human);

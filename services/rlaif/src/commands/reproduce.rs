@@ -1,7 +1,7 @@
 //! `rlaif reproduce`: all arms of an experiment, and the paper's table with our numbers beside its own.
 //!
-//! It runs what a user could run: `rlaif run` for each job that is not finished, then `rlaif eval` over the pairs of arms
-//! that the table compares. What it adds is the table.
+//! It runs what a user could run: `rlaif run` for each job that is not finished, then `rlaif eval` over the pairs of
+//! arms that the table compares. What it adds is the table.
 
 use super::eval;
 use super::machine::MachineArgs;
