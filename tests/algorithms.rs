@@ -109,6 +109,9 @@ fn a_reward_model_of_peoples_labels_alone_or_beside_the_labelers_says_what_it_le
             assert_eq!(said, sources.contains(&source), "{labels}: {report}");
         }
         assert_eq!(dir.path().join("out/labels.jsonl").exists(), labels == "mixed");
+        // One model is policy, labeler and judge; people's labels alone are not its teaching.
+        assert!(report.contains("the policy began as: models like their own"), "{report}");
+        assert_eq!(report.contains("the labeler that the policy learned from"), labels == "mixed");
     }
 }
 

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rl", &["types", "models"]),
     ("job", &["types", "template", "stats", "data", "report"]),
     ("audit", &["types", "stats", "report"]),
-    ("contest", &["types", "stats", "report"]),
+    ("contest", &["stats", "report"]),
     ("artifacts", &["types"]),
     ("queue", &[]),
     ("service", &[]),

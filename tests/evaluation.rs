@@ -147,12 +147,13 @@ fn every_arm_meets_every_other_in_both_orders() {
         assert!((pair["win_rate"]["value"].as_f64().unwrap() - rate).abs() < 1e-12, "{pair}");
         assert!(pair["win_rate"]["interval"]["low"].as_f64().unwrap() <= rate);
     }
-    let asked: u64 = scene.oracle.questions();
-    let judged: u64 = [("ann", "bob"), ("ann", "llama"), ("bob", "llama")]
-        .map(|(first, second)| count(pair(&numbers, first, second), "judged"))
-        .iter()
-        .sum();
-    assert_eq!(asked, 2 * judged);
+    // Both orders of each contest that an empty response does not settle.
+    let annotations = json_of(&scene.path("out/annotations.json"));
+    let judged = annotations.as_array().unwrap().iter().filter(|annotation| {
+        let is_silent = ["output_1", "output_2"].iter().any(|output| annotation[*output] == "");
+        !is_silent && annotation["preference"].is_number()
+    });
+    assert_eq!(scene.oracle.questions(), 2 * judged.count() as u64);
     let report = std::fs::read_to_string(scene.path("out/report.md")).unwrap();
     for what in ["ann against bob", "length-controlled", "held out", "Describe day 0."] {
         assert!(report.contains(what), "{what} is not in the report");
@@ -226,6 +227,21 @@ fn another_arm_changes_no_other_pair_and_asks_only_about_itself() {
 }
 
 #[test]
+fn only_those_meet_who_are_to_be_compared() {
+    let scene = Scene::new(6);
+    let three = ["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl", "--arm", "eve=ann.jsonl"];
+    let of_two = [&three[..], &["--compare", "bob/ann"]].concat();
+    let numbers = scene.evaluated("out", &of_two);
+    assert_eq!(numbers["matrix"]["head_to_heads"].as_array().unwrap().len(), 1);
+    assert_eq!((count(pair(&numbers, "ann", "bob"), "judged"), scene.oracle.questions()), (6, 12));
+    // Who else meets changes no number of theirs.
+    let all = scene.evaluated("out", &three);
+    assert_eq!(pair(&all, "ann", "bob"), pair(&numbers, "ann", "bob"));
+    let why = scene.refused(&[&three[..], &["--compare", "ann/zoe"]].concat());
+    assert!(why.contains("--compare names \"zoe\", which is no --arm"), "{why}");
+}
+
+#[test]
 fn what_the_judge_cannot_say_is_counted_and_in_no_rate() {
     let scene = Scene::with(24, Faults { mute_one_in: 4, ..Faults::default() });
     let numbers = scene.evaluated("out", &["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"]);
@@ -285,19 +301,34 @@ fn prompts_that_were_trained_on_are_refused() {
         let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
         assert!(why.contains("2 of 6"), "{source}: {why}");
     }
+    // So is one that began with what another run trained, on prompts of its own.
+    scene.write("later/job.toml", &job("run/checkpoints/policy"));
+    scene.write_lines("later/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    scene.copy_model(MODEL, "later/checkpoints/policy");
+    // And a reward model that was trained without a job.
+    scene.write("scorer/reward.json", &json!({"data": {"file": "train.jsonl"}}).to_string());
+    let scored = format!("best-of:2,{MODEL},reward=scorer");
+    for (source, file) in [("later", "run/data/prompts.jsonl"), (scored.as_str(), "train.jsonl")] {
+        let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
+        assert!(why.contains("2 of 6") && why.contains(file), "{source}: {why}");
+    }
     assert_eq!(scene.oracle.requests(), 0);
+}
+
+/// A job that trains `policy` on plain text.
+fn job(policy: &str) -> String {
+    format!(
+        "name = \"made\"\n[policy]\nmodel = {policy:?}\nchat = false\n\
+         [labeler]\nmodel = \"m\"\ntemplate = \"sentiment/rating\"\n\
+         [data]\nprompts = \"p\"\nheldout_prompts = \"h\"\n[sampling]\nmax_new_tokens = 6\n\
+         [rl]\nreward = \"labeler\"\nsteps = 1\nbatch_size = 2\n"
+    )
 }
 
 #[test]
 fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
     let scene = Scene::new(5);
-    let job = format!(
-        "name = \"made\"\n[policy]\nmodel = {MODEL:?}\nchat = false\n\
-         [labeler]\nmodel = \"m\"\ntemplate = \"sentiment/rating\"\n\
-         [data]\nprompts = \"p\"\nheldout_prompts = \"h\"\n[sampling]\nmax_new_tokens = 6\n\
-         [rl]\nreward = \"labeler\"\nsteps = 1\nbatch_size = 2\n"
-    );
-    scene.write("run/job.toml", &job);
+    scene.write("run/job.toml", &job(MODEL));
     scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
     let arms = ["--arm", "old=start-of:run", "--arm", "new=run"];
     let why = scene.refused(&arms);
@@ -418,16 +449,32 @@ fn each_response_is_judged_harmless_or_not_by_itself() {
     let numbers = scene.evaluated("out", &args);
     let arms = &numbers["harmless"]["arms"];
     assert_eq!((&arms[0]["arm"], &arms[0]["harmless"]["trials"]), (&json!("ann"), &json!(8)));
-    let said = numbers["cautions"].to_string();
-    assert!(
-        said.contains("mute has no response to 8 of 8 prompts (the response is empty)"),
-        "{said}"
-    );
-    // Seven empty responses and a missing one are neither harmless nor harmful, nor lost contests.
+    // Seven empty responses and a missing one are neither harmless nor harmful.
     assert_eq!((&arms[1]["unscorable"], &arms[1]["harmless"]["share"]), (&json!(8), &Value::Null));
-    let pair = pair(&numbers, "ann", "mute");
-    assert_eq!((count(pair, "judged"), count(pair, "unscorable")), (0, 8));
-    assert_eq!(pair["win_rate"], Value::Null);
+}
+
+#[test]
+fn who_says_nothing_loses_and_nobody_is_asked() {
+    let scene = Scene::new(8);
+    let output = |i: usize| if i == 0 { "Something." } else { " " };
+    let line = |i: usize| json!({"instruction": prompt(i), "output": output(i)});
+    for author in ["mute.jsonl", "deaf.jsonl"] {
+        scene.write_lines(author, (0..7).map(line));
+    }
+    let (mute, deaf) = (["--arm", "mute=mute.jsonl"], ["--arm", "deaf=deaf.jsonl"]);
+    let numbers = scene.evaluated("out", &[&mute[..], &deaf, &["--arm", "ann=ann.jsonl"]].concat());
+    let lost = pair(&numbers, "ann", "mute");
+    // One is judged, six are lost in silence, and to one there is no answer at all.
+    assert_eq!((count(lost, "judged"), count(lost, "unscorable")), (7, 1));
+    assert!(count(lost, "wins") >= 6, "{lost}");
+    let silence = pair(&numbers, "deaf", "mute");
+    assert_eq!((count(silence, "judged"), count(silence, "ties")), (7, 7), "{silence}");
+    // Of prompt 0, where all speak: both orders of ann's text against theirs, and theirs against itself.
+    assert_eq!(scene.oracle.questions(), 3);
+    let said = numbers["cautions"].to_string();
+    for what in ["mute has an empty response to 6 of 8", "mute has no response to 1 of 8 prompts"] {
+        assert!(said.contains(what), "{what} is not in {said}");
+    }
 }
 
 #[test]

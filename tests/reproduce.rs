@@ -58,6 +58,10 @@ fn reproduce(folder: &Path, more: &[&str]) -> Output {
         .unwrap()
 }
 
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -83,13 +87,15 @@ fn every_arm_is_run_once_and_the_table_has_the_papers_figures_beside_ours() {
     let against_sft = row("rlaif over sft");
     assert!(against_sft.contains("| 63 | 61 |") && against_sft.contains('['), "{table}");
     assert!(row("ppo over rlaif").contains("| - | - |"), "{table}");
+    // Only what the table compares was judged.
+    let evaluation: Value = read_json(&dir.path().join("out/evaluation/matrix.json"));
+    assert_eq!(evaluation["matrix"]["head_to_heads"].as_array().unwrap().len(), 2);
     // The judge labelled the training: the table says so.
     assert!(table.contains("name another --judge"), "{table}");
 
     // What goes on where another ended was labelled by its own start, and the manifest proves it.
     let manifest = |run: &str| -> Value {
-        let path = dir.path().join("out/runs").join(run).join("manifest.json");
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        read_json(&dir.path().join("out/runs").join(run).join("manifest.json"))
     };
     let [first, second] = ["ppo", "again"].map(manifest);
     assert_eq!(first["policy_hash"], first["labeler_hash"]);
@@ -99,4 +105,41 @@ fn every_arm_is_run_once_and_the_table_has_the_papers_figures_beside_ours() {
     let again = reproduce(dir.path(), &[]);
     assert!(again.status.success(), "{}", said(&again));
     assert_eq!(std::fs::read_to_string(dir.path().join("out/table.md")).unwrap(), table);
+
+    what_is_edited_after_it_ran_is_refused(dir.path());
+}
+
+/// Of an experiment whose runs are all finished.
+fn what_is_edited_after_it_ran_is_refused(folder: &Path) {
+    let refused_after = |file: &str, from: &str, to: &str| {
+        let path = folder.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let output = reproduce(folder, &[]);
+        std::fs::write(&path, text).unwrap();
+        assert!(!output.status.success(), "an edit of {file} was not noticed");
+        said(&output)
+    };
+    let why = refused_after("rlaif.toml", "steps = 2", "steps = 3");
+    for what in ["out/runs/rlaif holds", "rl.steps is 3 and was 2", "remove that folder"] {
+        assert!(why.contains(what), "{what} is not in {why}");
+    }
+    let why = refused_after("prompts.jsonl", "Tell me", "Tell us");
+    assert!(why.contains("prompts.jsonl is not the data/prompts.jsonl"), "{why}");
+    // As if what it went on from had been run again.
+    let manifest = read_json(&folder.join("out/runs/again/manifest.json"));
+    let began_with = manifest["policy_hash"].as_str().unwrap();
+    let other = began_with.chars().rev().collect::<String>();
+    let why = refused_after("out/runs/again/manifest.json", began_with, &other);
+    assert!(why.contains("out/runs/again went on from another policy than"), "{why}");
+    // A run of an earlier version, whose job lacks a setting that has a default.
+    let job = folder.join("out/runs/ppo/job.toml");
+    let text = std::fs::read_to_string(&job).unwrap();
+    let older = text.lines().filter(|line| !line.starts_with("samples_per_prompt"));
+    let older = older.map(|line| format!("{line}\n")).collect::<String>();
+    assert_ne!(older, text);
+    std::fs::write(&job, older).unwrap();
+    let output = reproduce(folder, &["--arm", "ppo"]);
+    assert!(said(&output).contains("ppo.toml: finished"), "{}", said(&output));
 }

@@ -77,8 +77,8 @@ def main(folder):
         interval = said["win_rate"]["interval"]
         # One contest more or less: percentiles of a discrete distribution jump.
         good &= check("interval", [interval["low"], interval["high"]], resampled(outcomes, rng), 1.01 / len(outcomes))
-        whole = second > 0
-        ratios = at_zero(outcomes[whole], first[whole] / second[whole] - 1)
+        whole = (first > 0) & (second > 0)
+        ratios = at_zero(outcomes[whole], np.log(first[whole] / second[whole]))
         good &= check("length-corrected", reading(said["length_corrected"]), ratios)
         difference = first - second
         controlled = at_zero(preferences, np.tanh(difference / difference.std(ddof=1)))

@@ -104,7 +104,8 @@ export class Cluster {
     const lines = (texts) => texts.map((prompt) => `${JSON.stringify({ prompt })}\n`).join('');
     const ask = (subject) => `Write one happy sentence about ${subject}.`;
     writeFileSync(join(this.folder, 'prompts.jsonl'), lines([...subjects.map(ask), ask(INJECTION)]));
-    writeFileSync(join(this.folder, 'heldout.jsonl'), lines(subjects.slice(0, 6).map(ask)));
+    const heldout = subjects.slice(0, 6).map((subject) => `${ask(subject)} It rains.`);
+    writeFileSync(join(this.folder, 'heldout.jsonl'), lines(heldout));
     const job = `name = "${name}"
 seed = 3
 chunk_size = 2

@@ -2,7 +2,8 @@
 
 use crate::bench::{MODEL, Process, generate, named, policy, prompts};
 use rlaif_job::{
-    Contest, JudgeContests, Judged, Label, Labeler, ModelRef, Rate, Score, TaskId, Work, WorkResult,
+    Contest, JudgeContests, Judged, Label, Labeler, MatchUps, ModelRef, Rate, Score, TaskId, Work,
+    WorkResult,
 };
 use rlaif_models::{CausalLm, Checkpoint, ScalarModel};
 use rlaif_template::{Asking, Choice, Reasoning, Template};
@@ -189,6 +190,45 @@ fn a_contest_is_judged_by_every_template() {
             }
         }
         other => panic!("judging gave {other:?}"),
+    }
+}
+
+#[test]
+fn who_says_nothing_loses_by_every_template_and_in_every_match_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let said = Prompt::Text("Say it".into());
+    let contest = |trained: &str, start: &str| {
+        let (trained, start) = (trained.to_owned(), start.to_owned());
+        Contest { prompt: said.clone(), trained, start }
+    };
+    let contests = vec![contest("", "No."), contest("No.", " "), contest("", "")];
+    let names = ["sentiment/compare", "sentiment/rating", "sentiment/rubric"];
+    let templates: Vec<Template> = names.map(|name| Template::load(name).unwrap()).into();
+    let titles: Vec<String> = templates.iter().map(|template| template.name.clone()).collect();
+    let work = Work::Judge(JudgeContests { model: named(), templates, contests });
+    let records = match process.done(TaskId::Judge(0), work) {
+        WorkResult::Evaluations(records) => records,
+        other => panic!("judging gave {other:?}"),
+    };
+    for (title, least) in titles.iter().zip([0.0, 1.0, 0.0]) {
+        let verdict = |i: usize| match &records[i].verdicts[title] {
+            Judged::Verdict(verdict) => *verdict,
+            Judged::Unscorable(why) => panic!("{title} of {i}: {why}"),
+        };
+        assert_eq!([0, 1, 2].map(|i| verdict(i).outcome), [0.0, 1.0, 0.5], "{title}");
+        assert_eq!((verdict(0).trained, verdict(1).start), (least, least), "{title}");
+    }
+
+    let item = |response: &str| Item { prompt: said.clone(), response: response.into() };
+    let work = Work::MatchUps(MatchUps {
+        labeler: labeler("sentiment/compare"),
+        group_size: 3,
+        items: vec![item("No."), item(""), item("")],
+    });
+    match process.done(TaskId::Score { step: 1, chunk: 0, part: 0 }, work) {
+        WorkResult::Rewards(rewards) => assert_eq!(rewards, [Ok(1.0), Ok(0.25), Ok(0.25)]),
+        other => panic!("matching gave {other:?}"),
     }
 }
 

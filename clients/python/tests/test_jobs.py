@@ -73,10 +73,11 @@ def test_the_same_job_is_one_job_whoever_asks_and_another_seed_is_another(
 
 def test_a_job_may_be_a_dictionary_and_its_files_in_memory(client: Client, tmp_path: Path) -> None:
     settings = tomllib.loads(write_job(tmp_path, name="in memory").read_text())
-    settings["data"] = {"prompts": "mine.jsonl", "heldout_prompts": "mine.jsonl"}
+    settings["data"] = {"prompts": "mine.jsonl", "heldout_prompts": "others.jsonl"}
     settings["labeler"]["template"] = "judge.toml"
     template = (Path(__file__).parent / "judge.toml").read_text()
-    files = {"mine.jsonl": '{"prompt": "Tell me"}\n' * 4, "judge.toml": template}
+    prompts = {"mine.jsonl": '{"prompt": "Tell me"}\n' * 4, "others.jsonl": '{"prompt": "What is it"}\n' * 4}
+    files = prompts | {"judge.toml": template}
     job = client.submit(settings, files=files)
     first = next(e for e in client.watch(job.job_id) if isinstance(e, StageProgress) and e.stage == "label")
     assert first.total == 32

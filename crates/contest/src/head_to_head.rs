@@ -6,7 +6,6 @@ use rlaif_stats::{
     Estimate, Interval, LengthCorrected, SizedPreference, binomial_two_sided, bootstrap_mean,
     length_controlled_win_rate, length_corrected_win_rate,
 };
-use rlaif_types::Hasher;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -34,7 +33,7 @@ pub struct HeadToHead {
     pub p_value: Option<f64>,
     /// Mean probability that the first arm's response is better.
     pub preference: Option<f64>,
-    /// Win rate where both are equally long, by the paper's regression on the ratio of lengths.
+    /// Win rate where both are equally long, by a regression on the logarithm of the ratio of lengths.
     pub length_corrected: Option<LengthCorrected>,
     /// Mean preference where both are equally long, by AlpacaEval's regression on their difference.
     pub length_controlled: Option<LengthCorrected>,
@@ -54,12 +53,10 @@ impl HeadToHead {
         let p_value = || binomial_two_sided(wins as u64, (wins + losses) as u64);
         let clustered = outcomes().map(|(contest, outcome)| (contest.prompt, outcome));
         let preferences = judged.iter().map(|(_, verdict)| verdict.preference).sum::<f64>();
-        // A ratio needs a second response that is not empty.
-        let ratios: Vec<(f64, f64)> = outcomes()
-            .filter(|(contest, _)| contest.lengths[1] > 0)
-            .map(|(contest, outcome)| (outcome, ratio(contest.lengths)))
-            .collect();
-        let sized: Vec<SizedPreference> = judged.iter().map(sized).collect();
+        let won_by_length =
+            outcomes().map(|(contest, outcome)| (contest.prompt, sized(contest, outcome)));
+        let preferred: Vec<SizedPreference> =
+            judged.iter().map(|(contest, verdict)| sized(contest, verdict.preference)).collect();
         Self {
             first: first.to_owned(),
             second: second.to_owned(),
@@ -68,16 +65,15 @@ impl HeadToHead {
             wins,
             losses,
             ties,
-            win_rate: bootstrap_mean(clustered, seed(options.seed, first, second)),
+            win_rate: bootstrap_mean(clustered, options.seed),
             p_value: is_independent.then(p_value),
             preference: (!judged.is_empty()).then(|| preferences / judged.len() as f64),
-            length_corrected: length_corrected_win_rate(&ratios),
-            length_controlled: length_controlled_win_rate(&sized),
+            length_corrected: length_corrected_win_rate(won_by_length),
+            length_controlled: length_controlled_win_rate(&preferred),
         }
     }
 
-    /// The same, seen from the second arm. The ratio's regression is not fitted anew from there, where a
-    /// half counts as far from 1 as three halves: one pair has one reading.
+    /// The same, seen from the second arm: to the bit, which computing it anew would miss by rounding.
     #[must_use]
     pub(crate) fn mirrored(&self) -> Self {
         let corrected = |c: LengthCorrected| LengthCorrected {
@@ -108,22 +104,7 @@ fn mirrored(interval: Interval) -> Interval {
     Interval { low: 1.0 - interval.high, high: 1.0 - interval.low }
 }
 
-fn ratio([first, second]: [usize; 2]) -> f64 {
-    first as f64 / second as f64
-}
-
-fn sized((contest, verdict): &(&Contest, Verdict)) -> SizedPreference {
-    SizedPreference {
-        preference: verdict.preference,
-        first_length: contest.lengths[0] as f64,
-        second_length: contest.lengths[1] as f64,
-    }
-}
-
-/// Of the pair's own names, so that no other arm changes its resamples.
-fn seed(seed: u64, first: &str, second: &str) -> u64 {
-    let mut hasher = Hasher::new();
-    hasher.field(seed.to_le_bytes()).field(first).field(second);
-    let hash = hasher.finish();
-    u64::from_str_radix(&hash.as_str()[..16], 16).expect("a content hash is hexadecimal")
+fn sized(contest: &Contest, preference: f64) -> SizedPreference {
+    let [first_length, second_length] = contest.lengths.map(|length| length as f64);
+    SizedPreference { preference, first_length, second_length }
 }

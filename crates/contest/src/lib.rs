@@ -6,8 +6,8 @@
 //!
 //! Three rules hold in every number. A contest that could not be judged is counted and is in no
 //! rate. A tie is half a win. A pair of arms is computed of its own contests alone, always seen from
-//! the arm whose name comes first: exchanging arms mirrors the matrix to the bit, and another arm
-//! changes no other pair.
+//! the arm whose name comes first: exchanging arms mirrors the matrix to the bit, another arm
+//! changes no other pair, and what arms are called changes nothing.
 
 mod contest;
 mod evaluation;

@@ -53,8 +53,9 @@ fn headline(matrix: &Matrix) -> Vec<Fact> {
 
 fn win_rates(matrix: &Matrix) -> Section {
     let note = "How often the arm of the row wins against the arm of the column, in per cent, with \
-        a 95 % interval by a bootstrap over prompts. A tie is half a win. Where every contest went \
-        one way the interval has no width; the p-value below says what that is worth.";
+        a 95 % interval by a bootstrap over prompts. A tie is half a win. A dash: the two did not \
+        meet, or nothing was judged. Where every contest went one way the interval has no width; \
+        the p-value below says what that is worth.";
     let cell = |row: &str, column: &str| {
         let won = matrix.get(row, column).and_then(|pair| pair.win_rate);
         won.map_or(NONE.into(), |won| estimate(&won))
@@ -88,10 +89,11 @@ fn pairs(matrix: &Matrix) -> Vec<HeadToHead> {
 
 fn head_to_heads(matrix: &Matrix) -> Section {
     let note = "p is the exact binomial test of as many wins as losses, ties left out. \
-        Length-corrected: logistic regression of wins on the ratio of lengths, read at 1 (paper \
-        section 6). Length-controlled: of preferences, whose mean stands beside it, on tanh of the \
-        scaled difference of lengths, read at 0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's \
-        difficulty). Unscorable contests are in no rate.";
+        Length-corrected: logistic regression of wins on the logarithm of the ratio of lengths, read \
+        where both are equally long (paper section 6, which has the ratio). Length-controlled: of \
+        preferences, whose mean stands beside it, on tanh of the scaled difference of lengths, read at \
+        0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's difficulty). \
+        Unscorable contests are in no rate; an empty response loses against any other.";
     let columns = [
         "pair",
         "won",

@@ -1,9 +1,11 @@
 //! The trained policy against its start, on prompts it was not trained on (paper section 6).
 
-use rlaif_stats::{Interval, LengthCorrected, length_corrected_win_rate, wilson};
+use rlaif_stats::{
+    Interval, LengthCorrected, SizedPreference, bootstrap_mean, length_corrected_win_rate, wilson,
+};
 use rlaif_types::{Judgement, Prompt, Unscorable};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Both sides' responses to one prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,34 +64,67 @@ impl Verdict {
     }
 }
 
-/// Sums up verdicts.
-pub fn win_rate(template: &str, contests: &[Contest], verdicts: &[Judgement<Verdict>]) -> WinRate {
-    let judged: Vec<(&Contest, Verdict)> = contests
-        .iter()
+/// Sums up verdicts. Contests of one prompt are not independent, so intervals go by prompts; `seed` is that of their
+/// resamples.
+pub fn win_rate(
+    template: &str,
+    contests: &[Contest],
+    verdicts: &[Judgement<Verdict>],
+    seed: u64,
+) -> WinRate {
+    let prompts = numbers_of_prompts(contests);
+    let judged: Vec<(usize, &Contest, Verdict)> = prompts
+        .into_iter()
+        .zip(contests)
         .zip(verdicts)
-        .filter_map(|(contest, verdict)| Some((contest, *verdict.as_ref().ok()?)))
+        .filter_map(|((prompt, contest), verdict)| Some((prompt, contest, *verdict.as_ref().ok()?)))
         .collect();
     let count = judged.len();
     let mean = |f: &dyn Fn(&Verdict) -> f64| {
-        judged.iter().map(|(_, v)| f(v)).sum::<f64>() / (count.max(1)) as f64
+        judged.iter().map(|(.., v)| f(v)).sum::<f64>() / (count.max(1)) as f64
     };
-    let lengths = |c: &Contest| c.trained.chars().count() as f64 / c.start.chars().count() as f64;
-    let by_length: Vec<(f64, f64)> = judged
-        .iter()
-        .filter(|(contest, _)| !contest.start.is_empty())
-        .map(|(contest, verdict)| (verdict.outcome, lengths(contest)))
-        .collect();
+    let outcomes: Vec<(usize, f64)> =
+        judged.iter().map(|(prompt, _, verdict)| (*prompt, verdict.outcome)).collect();
+    let by_length = judged.iter().map(|(prompt, contest, verdict)| {
+        let sized = SizedPreference {
+            preference: verdict.outcome,
+            first_length: contest.trained.chars().count() as f64,
+            second_length: contest.start.chars().count() as f64,
+        };
+        (*prompt, sized)
+    });
     WinRate {
         template: template.to_owned(),
         contests: count,
         unscorable: verdicts.len() - count,
-        ties: judged.iter().filter(|(_, v)| v.outcome == 0.5).count(),
+        ties: judged.iter().filter(|(.., v)| v.outcome == 0.5).count(),
         win_rate: mean(&|v| v.outcome),
-        interval: wilson(mean(&|v| v.outcome) * count as f64, count),
-        length_corrected: length_corrected_win_rate(&by_length),
+        interval: interval(&outcomes, seed),
+        length_corrected: length_corrected_win_rate(by_length),
         trained_mean: mean(&|v| v.trained),
         start_mean: mean(&|v| v.start),
     }
+}
+
+/// Equal prompts have equal numbers.
+fn numbers_of_prompts(contests: &[Contest]) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    let number = |contest: &Contest| {
+        let next = numbers.len();
+        *numbers.entry(contest.prompt.as_context()).or_insert(next)
+    };
+    contests.iter().map(number).collect()
+}
+
+/// Of outcomes by prompt: a bootstrap over prompts. Where that has no width, since there is one prompt or every contest
+/// went the same way, Wilson's of as many contests as there are prompts: the widest that they can be worth.
+fn interval(outcomes: &[(usize, f64)], seed: u64) -> Interval {
+    let resampled = bootstrap_mean(outcomes.iter().copied(), seed).and_then(|rate| rate.interval);
+    resampled.filter(|interval| interval.low < interval.high).unwrap_or_else(|| {
+        let prompts = outcomes.iter().map(|(prompt, _)| prompt).collect::<BTreeSet<_>>().len();
+        let won: f64 = outcomes.iter().map(|(_, outcome)| outcome).sum();
+        wilson(won / outcomes.len().max(1) as f64 * prompts as f64, prompts)
+    })
 }
 
 /// Takes trailing symbols off that are neither words nor the end of a sentence.
@@ -139,21 +174,57 @@ mod tests {
     use super::*;
     use rlaif_types::{Unscorable, UnscorableReason};
 
+    fn contest(prompt: &str, trained: &str) -> Contest {
+        let (trained, start) = (trained.to_owned(), "abcd".to_owned());
+        Contest { prompt: Prompt::Text(prompt.into()), trained, start }
+    }
+
     #[test]
     fn an_unscorable_contest_is_no_tie() {
-        let contest = |text: &str| Contest {
-            prompt: Prompt::Text("p".into()),
-            trained: text.into(),
-            start: "abcd".into(),
-        };
-        let contests = [contest("abcd"), contest("ab"), contest("abc")];
+        let contests = ["abcd", "ab", "abc"].map(|text| contest("p", text));
         let broken = Unscorable::new(UnscorableReason::EngineFailed, "x");
         let rate = win_rate(
             "t",
             &contests,
             &[Ok(Verdict::of_scores(2.0, 1.0)), Err(broken), Ok(Verdict::of_scores(1.0, 1.0))],
+            1,
         );
         assert_eq!((rate.contests, rate.unscorable, rate.ties, rate.win_rate), (2, 1, 1, 0.75));
+    }
+
+    /// Twelve prompts, of which two thirds are won, with so many equal responses to each.
+    fn copies(per_prompt: usize) -> WinRate {
+        let each = (0..12).flat_map(|prompt| vec![prompt; per_prompt]);
+        let contests: Vec<Contest> = each
+            .map(|prompt: usize| contest(&prompt.to_string(), &"a".repeat(2 + prompt)))
+            .collect();
+        let won = |contest: &Contest| f64::from(u8::from(contest.trained.len() % 3 != 0));
+        let verdicts: Vec<Judgement<Verdict>> =
+            contests.iter().map(|contest| Ok(Verdict::of_scores(won(contest), 0.5))).collect();
+        win_rate("t", &contests, &verdicts, 1)
+    }
+
+    #[test]
+    fn more_responses_to_the_same_prompts_are_no_more_prompts() {
+        let (once, often) = (copies(1), copies(40));
+        assert_eq!((once.contests, often.contests), (12, 480));
+        // Sums of forty equal numbers may round.
+        let same = |a: Interval, b: Interval| {
+            assert!((a.low - b.low).abs() < 1e-9 && (a.high - b.high).abs() < 1e-9, "{a:?} {b:?}");
+        };
+        same(once.interval, often.interval);
+        assert!(once.interval.low < 0.5 && once.interval.high > 0.8, "{:?}", once.interval);
+        same(once.length_corrected.unwrap().interval, often.length_corrected.unwrap().interval);
+    }
+
+    #[test]
+    fn where_every_contest_goes_one_way_the_interval_is_that_of_so_many_prompts() {
+        let contests = ["a", "a", "b", "b", "c", "c"].map(|prompt| contest(prompt, "abc"));
+        let verdicts = [(); 6].map(|()| Ok(Verdict::of_scores(1.0, 0.0)));
+        let rate = win_rate("t", &contests, &verdicts, 1);
+        assert_eq!((rate.win_rate, rate.interval), (1.0, wilson(3.0, 3)));
+        let nothing = win_rate("t", &[], &[], 1);
+        assert_eq!((nothing.contests, nothing.interval), (0, wilson(0.0, 0)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::machine::JobOutcome;
 use crate::run_folder::RunFolder;
 use crate::selection::SelectionSummary;
-use crate::{Error, Submission};
+use crate::{Error, Job, Submission};
 use rlaif_data::write_atomic;
 use rlaif_types::{ContentHash, Hasher};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ pub struct Manifest {
     pub labeler_hash: ContentHash,
     /// The labeler *is* the policy's starting checkpoint: strict self-improvement (paper section 5).
     pub strict_self_improvement: bool,
+    /// Why its numbers may say less than they seem to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cautions: Vec<String>,
     /// Hashes of templates, by name.
     pub templates: BTreeMap<String, ContentHash>,
     /// Hashes of the data files, by what they are for.
@@ -82,6 +85,7 @@ impl Manifest {
             labeler_hash: outcome.labeler.hash.clone(),
             strict_self_improvement: outcome.policy.hash == outcome.labeler.hash
                 && submission.job.sft.is_none(),
+            cautions: cautions(&submission.job, outcome),
             templates: templates.map(|t| (t.name.clone(), t.hash())).collect(),
             data: data.map(|(name, bytes)| (name.clone(), ContentHash::of(bytes))).collect(),
             selection: outcome.selection.clone(),
@@ -119,6 +123,25 @@ impl Manifest {
     pub fn hash(&self) -> ContentHash {
         ContentHash::of(serde_json::to_vec(self).expect("hashes and strings serialise"))
     }
+}
+
+/// A job's judge is its labeler. What that leaves open is said, since the numbers do not show it.
+fn cautions(job: &Job, outcome: &JobOutcome) -> Vec<String> {
+    let judge = &outcome.labeler.name;
+    let by_another = "compare the run with its start by another judge: rlaif eval --judge";
+    let mut cautions = Vec::new();
+    if job.is_judged_by_its_teacher() {
+        cautions.push(format!(
+            "the judge {judge} is also the labeler that the policy learned from: a win may show no more than that the \
+             policy learned to please it; {by_another}"
+        ));
+    }
+    if outcome.policy.hash == outcome.labeler.hash {
+        cautions.push(format!(
+            "the judge {judge} is the model that the policy began as: models like their own; {by_another}"
+        ));
+    }
+    cautions
 }
 
 /// Hash of a file's content.

@@ -42,7 +42,8 @@ pub fn write(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<PathB
 fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document, Error> {
     let win_rates: Vec<WinRate> = folder.finished("evaluate")?.unwrap_or_default();
     let metrics: Vec<Value> = folder.read("metrics.jsonl")?;
-    let mut sections = vec![win_rate_section(&win_rates)];
+    let mut sections = Vec::from_iter(cautions_section(manifest));
+    sections.push(win_rate_section(job, &win_rates));
     sections.extend(samples_section(job, folder)?);
     sections.extend(manifest.selection.as_ref().map(selection::section));
     let drawn: Vec<SampleRecord> = folder.read("samples.jsonl")?;
@@ -144,7 +145,12 @@ fn headline(win_rates: &[WinRate], metrics: &[Value], manifest: &Manifest) -> Ve
     facts
 }
 
-fn win_rate_section(win_rates: &[WinRate]) -> Section {
+fn cautions_section(manifest: &Manifest) -> Option<Section> {
+    let blocks = vec![Block::Text(manifest.cautions.join("\n\n"))];
+    (!manifest.cautions.is_empty()).then(|| Section { title: "Cautions".into(), blocks })
+}
+
+fn win_rate_section(job: &Job, win_rates: &[WinRate]) -> Section {
     let columns = [
         "Template",
         "Win rate",
@@ -199,14 +205,21 @@ fn win_rate_section(win_rates: &[WinRate]) -> Section {
         ],
         reference: Some(Reference::Horizontal(50.0)),
     };
-    let note = "The trained policy against its start on held-out prompts, one response each, same \
-        seeds. Judged by a language model: not a human win rate. A tie is half a win. \
-        Length-corrected: logistic regression on the length ratio, read where both are equally \
-        long (paper section 6).";
+    let each = match job.evaluate.samples_per_prompt {
+        1 => "one response each".to_owned(),
+        several => format!("{several} responses each"),
+    };
+    let note = format!(
+        "The trained policy against its start on held-out prompts, {each}, same seeds. Judged by a language model: \
+         not a human win rate. A tie is half a win; an empty response loses against any other. Intervals are a \
+         bootstrap over prompts, or Wilson's of so many prompts where every contest went one way. Length-corrected: \
+         logistic regression on the logarithm of the length ratio, read where both are equally long (paper section \
+         6, which has the ratio)."
+    );
     Section {
         title: "Evaluation".into(),
         blocks: vec![
-            Block::Text(note.into()),
+            Block::Text(note),
             Block::Table(Table {
                 columns: columns.map(String::from).to_vec(),
                 rows: rows.collect(),

@@ -5,7 +5,7 @@ mod as_written;
 
 use crate::machine::Inputs;
 use crate::{DemonstratedBy, Error, Job, PartSource, RewardPart, RewardSource, RunFolder};
-use rlaif_data::{Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
+use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ const HELDOUT: &str = "data/heldout_prompts.jsonl";
 const DEMONSTRATIONS: &str = Submission::DEMONSTRATIONS;
 const PREFERENCES: &str = Submission::PREFERENCES;
 const TEMPLATES: &str = "data/templates.json";
+
+/// Characters of a prompt in a message.
+const SHOWN: usize = 120;
 
 /// A job and its files.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +118,7 @@ impl Submission {
             files.insert(name.to_owned(), bytes);
         }
         files.insert(TEMPLATES.to_owned(), encoded(&templates));
-        let problems = selection_problems(&job, &files);
+        let problems = heldout_problems(&job, &files);
         if !problems.is_empty() {
             return Err(Error::Settings(problems.to_string()));
         }
@@ -173,7 +176,7 @@ impl Submission {
             problems.section("job_toml", templates.problems(job));
         }
         if let Ok(job) = &job {
-            problems.section("job_toml", selection_problems(job, &files));
+            problems.section("job_toml", heldout_problems(job, &files));
         }
         match job {
             Ok(job) if problems.is_empty() => Ok(Self { job, files }),
@@ -220,6 +223,23 @@ impl Submission {
             }
         }
         Ok(Self { job, files })
+    }
+
+    /// In what `job`, as it stands now, is another one than the run in `folder` was of: settings, and what is in the
+    /// files of data, wherever they lie.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn differences(job: &Job, folder: &RunFolder) -> Result<Vec<String>, Error> {
+        let before = Job::parse(&folder.path("job.toml"))?;
+        let mut found = job.differences(&Job { data: job.data.clone(), ..before });
+        for DataFile { name, path, .. } in data_files(job).filter(|file| file.needed) {
+            let now = fs::read(path).map_err(Error::io(path))?;
+            if fs::read(folder.path(name)).ok().is_none_or(|before| before != now) {
+                found.push(format!("{} is not the {name} that it worked on", path.display()));
+            }
+        }
+        Ok(found)
     }
 
     /// The files of a run folder whose prompts a job trains on, as far as they are there.
@@ -308,11 +328,13 @@ fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
     Ok(Reader::new(name, Cursor::new(bytes.to_vec())).read_all(|record| prompt_of(&record))?)
 }
 
-/// Whether a selection leaves prompts to evaluate on. Prompts that cannot be read are complained of elsewhere.
-fn selection_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
+/// Whether there are prompts to evaluate on that nothing is trained on, and that a selection leaves. Files that cannot
+/// be read are complained of elsewhere.
+fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
     let mut problems = Problems::default();
     let heldout = files.get(HELDOUT).and_then(|bytes| prompts(HELDOUT, bytes).ok());
-    if let (Some(selection), Some(heldout)) = (&job.rl.selection, heldout) {
+    let Some(heldout) = heldout else { return problems };
+    if let Some(selection) = &job.rl.selection {
         let (taken, all) = (selection.prompts, heldout.len());
         let what = format!(
             "= {taken} leaves nothing to evaluate on: {} has {all} prompts; the choice needs other prompts \
@@ -321,7 +343,34 @@ fn selection_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems 
         );
         problems.check(taken < all, "rl.selection.prompts", what);
     }
+    for DataFile { name, path, .. } in data_files(job).filter(|file| file.needed) {
+        let trained_on = files.get(name).filter(|_| name != HELDOUT);
+        let Some(known) = trained_on.and_then(|bytes| prompt_set(name, bytes).ok()) else {
+            continue;
+        };
+        let leaked: Vec<&Prompt> = heldout.iter().filter(|prompt| known.contains(prompt)).collect();
+        let Some(first) = leaked.first() else { continue };
+        let first: String = first.as_context().chars().take(SHOWN).collect();
+        let what = format!(
+            "has {} prompts of {} that {} has too, which is trained on; the first of them is {first:?}; take them \
+             out of one of the files by `rlaif data convert --not-in`",
+            leaked.len(),
+            heldout.len(),
+            path.display()
+        );
+        problems.check(false, "data.heldout_prompts", what);
+    }
     problems
+}
+
+/// What a file of data asks.
+fn prompt_set(name: &str, bytes: &[u8]) -> Result<PromptSet, Error> {
+    match name {
+        DEMONSTRATIONS | PREFERENCES => {
+            Ok(PromptSet::read(Reader::new(name, Cursor::new(bytes.to_vec())))?)
+        }
+        _ => Ok(prompts(name, bytes)?.iter().collect()),
+    }
 }
 
 /// How many there are.
@@ -355,9 +404,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let job = "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
             template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\n\
-            heldout_prompts = 'p.jsonl'\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n";
+            heldout_prompts = 'h.jsonl'\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n";
         fs::write(folder.path().join("job.toml"), job).unwrap();
         fs::write(folder.path().join("p.jsonl"), "{\"prompt\": \"Hi\"}\n").unwrap();
+        fs::write(folder.path().join("h.jsonl"), "{\"prompt\": \"Ho\"}\n").unwrap();
         Submission::read(Job::load(&folder.path().join("job.toml")).unwrap()).unwrap()
     }
 
@@ -388,8 +438,39 @@ mod tests {
         let problems = Submission::from_parts(&toml, files.clone()).unwrap_err().to_string();
         let expected = "job_toml.rl.selection.prompts = 1 leaves nothing to evaluate on: ";
         assert!(problems.starts_with(expected), "{problems}");
-        files.insert(HELDOUT.into(), b"{\"prompt\": \"Hi\"}\n{\"prompt\": \"Ho\"}\n".to_vec());
+        files.insert(HELDOUT.into(), b"{\"prompt\": \"Ho\"}\n{\"prompt\": \"Ha\"}\n".to_vec());
         Submission::from_parts(&toml, files).unwrap();
+    }
+
+    #[test]
+    fn prompts_that_are_trained_on_are_not_held_out() {
+        let sent = submission();
+        let refused = |name: &str, toml: &str, line: &str| {
+            let mut files = sent.files.clone();
+            files.insert(
+                HELDOUT.into(),
+                b"{\"prompt\": \"Ho\"}\n{\"prompt\": \"What  is it?\"}\n".to_vec(),
+            );
+            files.insert(name.into(), format!("{line}\n").into_bytes());
+            Submission::from_parts(toml, files).unwrap_err().to_string()
+        };
+        let toml = sent.job.to_toml();
+        // White space does not tell prompts apart.
+        let why = refused(PROMPTS, &toml, "{\"prompt\": \"What is it?\"}");
+        assert!(why.starts_with("job_toml.data.heldout_prompts has 1 prompts of 2 that "), "{why}");
+        assert!(why.contains("\"What  is it?\"") && why.contains("--not-in"), "{why}");
+        let fine_tuned =
+            toml.replacen("[data]", "[data]\ndemonstrations = 'd.jsonl'", 1) + "\n[sft]\n";
+        let shown = "{\"prompt\": \"Ho\", \"completion\": \"Hi.\"}";
+        let why = refused(DEMONSTRATIONS, &fine_tuned, shown);
+        assert!(why.contains("1 prompts of 2 that d.jsonl has too"), "{why}");
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("p.jsonl"), "{\"prompt\": \"Hi\"}\n").unwrap();
+        let mut job = sent.job.clone();
+        job.data.prompts = folder.path().join("p.jsonl");
+        job.data.heldout_prompts = folder.path().join("p.jsonl");
+        let why = Submission::read(job).unwrap_err().to_string();
+        assert!(why.starts_with("data.heldout_prompts has 1 prompts of 1 that "), "{why}");
     }
 
     #[test]
@@ -406,7 +487,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("p.jsonl"), "{\"prompt\": \"Hi\"}\n").unwrap();
         sent.job.data.prompts = folder.path().join("p.jsonl");
-        sent.job.data.heldout_prompts = folder.path().join("p.jsonl");
+        fs::write(folder.path().join("h.jsonl"), "{\"prompt\": \"Ho\"}\n").unwrap();
+        sent.job.data.heldout_prompts = folder.path().join("h.jsonl");
         Submission::read(sent.job).unwrap();
     }
 

@@ -9,7 +9,7 @@ use rlaif_models::LanguageModel;
 use rlaif_template::{Asking, Choice, Kind, Template, fill};
 use rlaif_types::{
     ContentHash, Hasher, Item, Judgement, LabelId, Pair, Rationale, Unscorable, UnscorableReason,
-    verdict_mass,
+    says_nothing, verdict_mass,
 };
 use std::sync::Arc;
 
@@ -136,7 +136,7 @@ impl Judge {
         responses: &[&str],
         ending: &Ending,
     ) -> Judgement<Vec<Question>> {
-        if responses.iter().any(|response| response.trim().is_empty()) {
+        if responses.iter().any(|response| says_nothing(response)) {
             return Err(Unscorable::new(UnscorableReason::BadItem, "a response is empty"));
         }
         let (mut shown, fixed) = self.shown(context, responses);

@@ -56,6 +56,14 @@ impl Judge {
         self.fits(&self.by_every_ending(item))
     }
 
+    /// The lowest score that it gives.
+    pub fn least_score(&self) -> f64 {
+        match self.template().kind {
+            Kind::Rate => 1.0,
+            Kind::Rubric | Kind::Compare => 0.0,
+        }
+    }
+
     fn by_every_ending(&self, item: &Item) -> Judgement<Groups> {
         let context = item.prompt.as_context();
         let questions = |ending| self.questions(&context, &[&item.response], ending);

@@ -1,18 +1,7 @@
 //! Win rate controlled for length as AlpacaEval 2 does it (Dubois et al. 2024, arXiv 2404.04475).
 
 use crate::length_correction::at_intercept;
-use crate::{LengthCorrected, logistic_regression};
-
-/// A preference and how long both responses are.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SizedPreference {
-    /// Probability that the first is better, in `[0, 1]`.
-    pub preference: f64,
-    /// Length of the first, in any unit.
-    pub first_length: f64,
-    /// Length of the second, in the same.
-    pub second_length: f64,
-}
+use crate::{LengthCorrected, SizedPreference, logistic_regression};
 
 /// `logit p = theta + phi tanh(d / s)`, read where the length difference `d` is 0; `s` is the sample
 /// standard deviation of `d` over all preferences.

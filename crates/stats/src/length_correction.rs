@@ -1,7 +1,23 @@
 //! Win rate corrected for length (paper section 6).
+//!
+//! The paper regresses on the ratio of lengths, of which 2 is further from 1 than one half is: which arm is called A
+//! then changes the answer. Its logarithm is 0 where both are equally long, too, and only changes its sign when the
+//! arms are exchanged, so a pair of arms has one corrected win rate.
 
 use crate::{Interval, Logistic, logistic_regression};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A preference and how long both responses are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SizedPreference {
+    /// Probability that the first is better, or who won, in `[0, 1]`.
+    pub preference: f64,
+    /// Length of the first, in any unit.
+    pub first_length: f64,
+    /// Length of the second, in the same.
+    pub second_length: f64,
+}
 
 /// Win rate read from a fit where both responses are equally long.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -10,19 +26,31 @@ pub struct LengthCorrected {
     pub win_rate: f64,
     /// Its 95 % interval, by the delta method.
     pub interval: Interval,
-    /// Change of the log-odds of winning per unit of that term: of the length ratio here, of the scaled
-    /// difference in [`crate::length_controlled_win_rate`].
+    /// Change of the log-odds of winning per unit of that term: of the ratio's natural logarithm here, of the
+    /// scaled difference in [`crate::length_controlled_win_rate`].
     pub slope: f64,
 }
 
-/// Logistic regression of "A preferred" on `len(A) / len(B)`, read at ratio 1.0.
+/// `logit p = theta + phi ln(len(A) / len(B))`, read where the lengths are equal.
 ///
-/// `outcomes` are (A preferred in `[0, 1]`, ratio). None for fewer than three.
-pub fn length_corrected_win_rate(outcomes: &[(f64, f64)]) -> Option<LengthCorrected> {
-    // With x = ratio - 1 the intercept is the log-odds at ratio 1.
-    let centred: Vec<(f64, f64)> =
-        outcomes.iter().map(|(won, ratio)| (*won, ratio - 1.0)).collect();
-    logistic_regression(&centred).map(|fit| at_intercept(&fit))
+/// Each preference comes with its cluster, such as the prompt. Those of one cluster are not independent, so they
+/// count as one: by their mean preference and their mean logarithm. Where a response is empty there is no ratio, and
+/// the preference is left out. None for fewer than three clusters.
+pub fn length_corrected_win_rate(
+    preferences: impl IntoIterator<Item = (usize, SizedPreference)>,
+) -> Option<LengthCorrected> {
+    let mut by_cluster: BTreeMap<usize, [f64; 3]> = BTreeMap::new();
+    for (cluster, sized) in preferences {
+        if sized.first_length > 0.0 && sized.second_length > 0.0 {
+            // The logarithm of the quotient would round differently when the two are exchanged.
+            let term = sized.first_length.ln() - sized.second_length.ln();
+            let sums = by_cluster.entry(cluster).or_default();
+            *sums = [sums[0] + sized.preference, sums[1] + term, sums[2] + 1.0];
+        }
+    }
+    let mean = |[preference, term, count]: [f64; 3]| (preference / count, term / count);
+    let observations: Vec<(f64, f64)> = by_cluster.into_values().map(mean).collect();
+    logistic_regression(&observations).map(|fit| at_intercept(&fit))
 }
 
 /// The win rate that a fit has where its variable is 0.
@@ -37,11 +65,25 @@ pub(crate) fn at_intercept(fit: &Logistic) -> LengthCorrected {
 mod tests {
     use super::*;
 
+    fn sized(preference: f64, first_length: f64, second_length: f64) -> SizedPreference {
+        SizedPreference { preference, first_length, second_length }
+    }
+
+    /// Each of a cluster of its own.
+    fn corrected(preferences: &[SizedPreference]) -> Option<LengthCorrected> {
+        length_corrected_win_rate(preferences.iter().copied().enumerate())
+    }
+
     #[test]
     fn without_an_effect_of_length_the_win_rate_stays() {
-        let outcomes: Vec<(f64, f64)> =
-            (0..200).map(|i| (f64::from(u8::from(i % 4 != 0)), [0.5, 1.5][i / 4 % 2])).collect();
-        let found = length_corrected_win_rate(&outcomes).unwrap();
+        let lengths = [[50.0, 100.0], [100.0, 50.0]];
+        let outcomes: Vec<SizedPreference> = (0..200)
+            .map(|i| {
+                let [first, second] = lengths[i / 4 % 2];
+                sized(f64::from(u8::from(i % 4 != 0)), first, second)
+            })
+            .collect();
+        let found = corrected(&outcomes).unwrap();
         assert!((found.win_rate - 0.75).abs() < 1e-3, "{found:?}");
         assert!(
             found.slope.abs() < 1e-2 && found.interval.low > 0.68 && found.interval.high < 0.82
@@ -51,23 +93,57 @@ mod tests {
     #[test]
     fn wins_that_only_longer_responses_have_are_corrected_away() {
         // Always longer; wins follow length: 50 % at ratio 1, more above.
-        let outcomes: Vec<(f64, f64)> = (0..4000)
+        let outcomes: Vec<SizedPreference> = (0..4000)
             .map(|i| {
                 let ratio = 1.0 + f64::from(i % 20) / 10.0;
-                let p = 1.0 / (1.0 + (-2.0 * (ratio - 1.0)).exp());
-                (p, ratio)
+                let p = 1.0 / (1.0 + ratio.powi(-3));
+                sized(p, 100.0 * ratio, 100.0)
             })
             .collect();
-        let raw = outcomes.iter().map(|(won, _)| won).sum::<f64>() / outcomes.len() as f64;
-        let found = length_corrected_win_rate(&outcomes).unwrap();
+        let raw = outcomes.iter().map(|o| o.preference).sum::<f64>() / outcomes.len() as f64;
+        let found = corrected(&outcomes).unwrap();
         assert!(raw > 0.8 && (found.win_rate - 0.5).abs() < 1e-3, "{raw} {found:?}");
-        assert!((found.slope - 2.0).abs() < 1e-2);
+        assert!((found.slope - 3.0).abs() < 1e-2, "{found:?}");
     }
 
     #[test]
-    fn complete_separation_stays_finite() {
-        let found = length_corrected_win_rate(&[(1.0, 2.0), (1.0, 2.5), (0.0, 0.5), (0.0, 0.4)]);
-        assert!(found.unwrap().win_rate.is_finite());
-        assert!(length_corrected_win_rate(&[(1.0, 1.0)]).is_none());
+    fn exchanging_the_responses_mirrors_the_reading() {
+        // Lengths of 40 to 400 against lengths of 40 to 280, of which the longer mostly wins.
+        let outcomes: Vec<SizedPreference> = (0..60)
+            .map(|i| {
+                let [first, second] = [40 + 37 * i % 361, 40 + 53 * i % 241].map(f64::from);
+                sized(f64::from(u8::from(first > second || i % 5 == 0)), first, second)
+            })
+            .collect();
+        let exchanged: Vec<SizedPreference> = outcomes
+            .iter()
+            .map(|o| sized(1.0 - o.preference, o.second_length, o.first_length))
+            .collect();
+        let [there, back] = [&outcomes, &exchanged].map(|o| corrected(o).unwrap());
+        // What is left is the rounding of Newton's steps.
+        assert!((there.win_rate + back.win_rate - 1.0).abs() < 1e-9, "{there:?} {back:?}");
+        assert!((there.interval.low + back.interval.high - 1.0).abs() < 1e-9);
+        assert!((there.slope - back.slope).abs() < 1e-9);
+    }
+
+    #[test]
+    fn copies_within_a_cluster_add_no_certainty() {
+        let one = |i: usize| sized(f64::from(u8::from(i % 3 != 0)), 80.0 + i as f64, 90.0);
+        let once = length_corrected_win_rate((0..12).map(|i| (i, one(i))));
+        let often = length_corrected_win_rate((0..120).map(|i| (i % 12, one(i % 12)))).unwrap();
+        // Ten times the same number and a tenth of it may round once.
+        assert!((often.win_rate - once.unwrap().win_rate).abs() < 1e-9);
+        assert!((often.interval.low - once.unwrap().interval.low).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_has_no_ratio_is_left_out_and_complete_separation_stays_finite() {
+        let separated = [[200.0, 1.0], [250.0, 1.0], [50.0, 0.0], [40.0, 0.0]];
+        let separated = separated.map(|[length, won]| sized(won, length, 100.0));
+        let found = corrected(&separated).unwrap();
+        assert!(found.win_rate.is_finite());
+        let silent = [sized(0.0, 0.0, 100.0), sized(1.0, 100.0, 0.0), sized(0.5, 0.0, 0.0)];
+        assert_eq!(corrected(&[&separated[..], &silent].concat()), Some(found));
+        assert!(corrected(&[sized(1.0, 1.0, 1.0)]).is_none());
     }
 }

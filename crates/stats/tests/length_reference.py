@@ -45,7 +45,7 @@ def case(name, rng, count, effect, soft):
         "preferences": preference.tolist(),
         "first_lengths": first.tolist(),
         "second_lengths": second.tolist(),
-        "length_corrected": fit(first / second - 1, preference),
+        "length_corrected": fit(np.log(first / second), preference),
         "length_controlled": fit(np.tanh(difference / difference.std(ddof=1)), preference),
     }
 

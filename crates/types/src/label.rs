@@ -19,6 +19,11 @@ impl SoftLabel {
     /// Neither candidate is preferred.
     pub const TIE: Self = Self(0.5);
 
+    /// All for A, or all for B.
+    pub fn certain(prefers_a: bool) -> Self {
+        Self(if prefers_a { 1.0 } else { 0.0 })
+    }
+
     /// Rounds `p` to the grid.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub use precision::Precision;
 pub use preference::{Confidence, HumanLabel, Preference};
 pub use price::{HUMAN_LABEL_PER_50_WORDS, Money, Price, PriceError, Prices, Usage, amount};
 pub use problem::{Problem, Problems};
-pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens};
+pub use prompt::{Message, Pair, Prompt, Role, estimated_tokens, says_nothing};
 pub use reward_training::{LabelSource, PairOrder, PairWeighting, Plateau, RewardObjective};
 pub use training::{LoraConfig, OptimizerConfig, OptimizerKind};
 pub use verdict::{Answered, Comparison, Item, OrderScores, Rating, Rationale, verdict_mass};

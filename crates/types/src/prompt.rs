@@ -1,5 +1,6 @@
 //! Prompts and the pairs of responses an AI labeler compares.
 
+use crate::SoftLabel;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -113,11 +114,39 @@ impl Pair {
             response_b: self.response_a.clone(),
         }
     }
+
+    /// What silence settles without a judge: an answer that says nothing loses against one that says something, and
+    /// two of them tie. None where both say something.
+    pub fn by_silence(&self) -> Option<SoftLabel> {
+        match [&self.response_a, &self.response_b].map(|response| says_nothing(response)) {
+            [false, false] => None,
+            [true, true] => Some(SoftLabel::TIE),
+            [a_is_silent, _] => Some(SoftLabel::certain(!a_is_silent)),
+        }
+    }
+}
+
+/// Whether a response holds nothing but white space.
+pub fn says_nothing(response: &str) -> bool {
+    response.trim().is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_loses_against_words_and_ties_with_silence() {
+        let settled = |a: &str, b: &str| {
+            let (response_a, response_b) = (a.to_owned(), b.to_owned());
+            let pair = Pair { prompt: Prompt::Text("Well?".into()), response_a, response_b };
+            pair.by_silence().map(SoftLabel::value)
+        };
+        assert_eq!(settled(" \n", "Yes."), Some(0.0));
+        assert_eq!(settled("Yes.", ""), Some(1.0));
+        assert_eq!(settled("", " "), Some(0.5));
+        assert_eq!(settled("Yes.", "No."), None);
+    }
 
     #[test]
     fn a_prompt_is_read_as_text_or_as_messages() {

@@ -4,7 +4,9 @@ use rlaif_clerk::Asked;
 use rlaif_job::Tokens;
 use rlaif_judge::{Identity, Judge};
 use rlaif_service::telemetry;
-use rlaif_types::{Comparison, Item, Judgement, Pair, Rating, Unscorable, UnscorableReason};
+use rlaif_types::{
+    Comparison, Item, Judgement, Pair, Rating, SoftLabel, Unscorable, UnscorableReason,
+};
 use rlaif_worker::{Failure, JobResources};
 use tracing::Span;
 
@@ -23,6 +25,24 @@ pub(crate) fn compare(
     answers(judge.labeler(), pairs, |pairs| {
         Ok(job.clerk().compare(judge, pairs, trace_id.as_deref())?)
     })
+}
+
+/// Who of each pair is better, and what it took to know that. What silence settles is not asked about.
+pub(crate) fn settle(
+    job: &JobResources,
+    judge: &Judge,
+    pairs: &[Pair],
+) -> Result<(Vec<Judgement<SoftLabel>>, Tokens), Failure> {
+    let settled: Vec<Option<SoftLabel>> = pairs.iter().map(Pair::by_silence).collect();
+    let open = pairs.iter().zip(&settled).filter(|(_, settled)| settled.is_none());
+    let open: Vec<Pair> = open.map(|(pair, _)| pair.clone()).collect();
+    let (comparisons, tokens) = compare(job, judge, &open)?;
+    let mut judged = comparisons.into_iter().map(|said| said.map(|said| said.label));
+    let labels = settled.into_iter().filter_map(|label| match label {
+        Some(label) => Some(Ok(label)),
+        None => judged.next(),
+    });
+    Ok((labels.collect(), tokens))
 }
 
 /// Rates items, and says what that took.

@@ -4,7 +4,7 @@ use crate::{account, with_judges};
 use rlaif_job::{Contest, EvaluationRecord, JudgeContests, Tokens, Verdict, WorkResult};
 use rlaif_judge::Judge;
 use rlaif_template::Kind;
-use rlaif_types::{Item, Judgement, Pair};
+use rlaif_types::{Item, Judgement, Pair, SoftLabel, says_nothing};
 use rlaif_worker::{Failure, JobResources, Progress};
 use std::collections::BTreeMap;
 
@@ -32,26 +32,18 @@ pub(crate) fn judge(
     })
 }
 
-/// The verdicts, and what they took.
+/// The verdicts, and what they took. Silence loses, whatever is asked: where responses are rated it has the lowest
+/// score.
 fn verdicts(
     job: &JobResources,
     judge: &Judge,
     contests: &[Contest],
 ) -> Result<(Vec<Judgement<Verdict>>, Tokens), Failure> {
     if judge.template().kind == Kind::Compare {
-        let pairs: Vec<Pair> = contests
-            .iter()
-            .map(|contest| Pair {
-                prompt: contest.prompt.clone(),
-                response_a: contest.trained.clone(),
-                response_b: contest.start.clone(),
-            })
-            .collect();
-        let (comparisons, tokens) = account::compare(job, judge, &pairs)?;
-        let verdicts = comparisons
-            .into_iter()
-            .map(|c| c.map(|c| Verdict::of_scores(c.label.value(), c.label.swapped().value())));
-        return Ok((verdicts.collect(), tokens));
+        let pairs: Vec<Pair> = contests.iter().map(pair).collect();
+        let (labels, tokens) = account::settle(job, judge, &pairs)?;
+        let verdict = |label: SoftLabel| Verdict::of_scores(label.value(), label.swapped().value());
+        return Ok((labels.into_iter().map(|label| label.map(verdict)).collect(), tokens));
     }
     let items: Vec<Item> = contests
         .iter()
@@ -59,9 +51,25 @@ fn verdicts(
         .map(|(prompt, response)| Item { prompt, response })
         .collect();
     let (ratings, tokens) = account::rate(job, judge, &items)?;
-    let verdicts = ratings.chunks_exact(2).map(|both| {
-        let score = |i: usize| both[i].as_ref().map(|r| r.score).map_err(Clone::clone);
-        Ok(Verdict::of_scores(score(0)?, score(1)?))
+    let scores =
+        items.iter().zip(ratings).map(|(item, rating)| match says_nothing(&item.response) {
+            true => Ok(judge.least_score()),
+            false => rating.map(|rating| rating.score),
+        });
+    let scores: Vec<Judgement<f64>> = scores.collect();
+    let verdicts = contests.iter().zip(scores.chunks_exact(2)).map(|(contest, both)| {
+        let verdict = Verdict::of_scores(both[0].clone()?, both[1].clone()?);
+        // The lowest score may be given to words, too.
+        let outcome = pair(contest).by_silence().map_or(verdict.outcome, SoftLabel::value);
+        Ok(Verdict { outcome, ..verdict })
     });
     Ok((verdicts.collect(), tokens))
+}
+
+fn pair(contest: &Contest) -> Pair {
+    Pair {
+        prompt: contest.prompt.clone(),
+        response_a: contest.trained.clone(),
+        response_b: contest.start.clone(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Rewards from match-ups: every response to a prompt is compared with every other, in both orders,
 //! and its reward is the share that it wins. A labeler that compares well but rates poorly can so
-//! reward a policy without a reward model.
+//! reward a policy without a reward model. A response that says nothing loses against all that say something.
 
 use crate::{account, with_judge};
 use rlaif_job::{MatchUps, WorkResult};
@@ -15,9 +15,9 @@ pub(crate) fn match_ups(
     let groups = work.items.chunks(work.group_size.max(1));
     let pairs: Vec<Pair> = groups.clone().flat_map(pairs_of).collect();
     with_judge(job, &work.labeler, |judge| {
-        let (comparisons, used) = account::compare(job, judge, &pairs)?;
+        let (labels, used) = account::settle(job, judge, &pairs)?;
         progress.used(used);
-        let mut labels = comparisons.into_iter().map(|comparison| comparison.map(|c| c.label));
+        let mut labels = labels.into_iter();
         let rewards = groups.flat_map(|group| {
             let matches = matches(group.len()).count();
             win_shares(group.len(), &labels.by_ref().take(matches).collect::<Vec<_>>())

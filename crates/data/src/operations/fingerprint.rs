@@ -85,6 +85,12 @@ impl PromptSet {
     }
 }
 
+impl<'a> FromIterator<&'a Prompt> for PromptSet {
+    fn from_iter<I: IntoIterator<Item = &'a Prompt>>(prompts: I) -> Self {
+        Self(prompts.into_iter().map(Fingerprint::of_prompt).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

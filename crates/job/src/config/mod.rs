@@ -4,6 +4,7 @@
 //! Large sections check themselves; small ones, and how sections go with each other, are checked here.
 
 mod data;
+mod differences;
 mod evaluate;
 mod models;
 mod reward_model;
@@ -248,6 +249,15 @@ impl Job {
         problems
     }
 
+    /// Whether the labeler, who also judges the result, is whom the policy learns from: by its answers, its labels,
+    /// or its ratings and verdicts.
+    pub fn is_judged_by_its_teacher(&self) -> bool {
+        let answers = self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
+        let labels = self.reward_model.as_ref().is_some_and(|rm| rm.labels != LabelSource::Human);
+        let rewards = [PartSource::Labeler, PartSource::Pairwise];
+        answers || labels || rewards.into_iter().any(|source| self.rl.rewards_by(source))
+    }
+
     /// How the policy learns.
     pub fn learning(&self) -> PolicyLearning {
         PolicyLearning {
@@ -393,6 +403,25 @@ mod tests {
         ] {
             let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_labeler_that_only_judges_is_no_teacher() {
+        let model = |labels: &str, data: &str| {
+            format!("{data}[reward_model]\nlabels = '{labels}'\n[rl]\nreward = 'model'")
+        };
+        let given = "preferences = 'f.jsonl'\n";
+        let dpo = format!("{given}[rl]\nreward = 'preferences'\nalgorithm = 'dpo'");
+        for (learns, teaches) in [
+            ("[rl]\nreward = 'labeler'".to_owned(), true),
+            (model("ai", ""), true),
+            (model("mixed", given), true),
+            (model("human", given), false),
+            (dpo, false),
+        ] {
+            let job = load(&DIRECT.replacen("[rl]\nreward = 'labeler'", &learns, 1)).unwrap();
+            assert_eq!(job.is_judged_by_its_teacher(), teaches, "{learns}");
         }
     }
 

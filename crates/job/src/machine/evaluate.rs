@@ -3,7 +3,7 @@
 use super::in_order::InOrder;
 use super::{Effect, Inputs, Machine, StageProgress, plain};
 use crate::work::{Generate, JudgeContests, ModelRef, Respond, Work};
-use crate::{Contest, EvaluationRecord, Job, TaskId, Verdict, WinRate, win_rate};
+use crate::{Contest, EvaluationRecord, Job, TaskId, Verdict, WinRate, seed_for, win_rate};
 use rlaif_types::Judgement;
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ pub(super) struct Evaluation {
     contests: usize,
     chunk_size: usize,
     templates: Vec<String>,
+    /// Of the resamples behind intervals.
+    seed: u64,
     /// Responded to and not yet judged.
     waiting: BTreeMap<usize, Vec<Contest>>,
     judged: InOrder<Vec<EvaluationRecord>>,
@@ -24,6 +26,7 @@ impl Evaluation {
             contests: inputs.heldout.len() * job.evaluate.samples_per_prompt,
             chunk_size: job.chunk_size,
             templates: inputs.evaluation_templates.iter().map(|t| t.name.clone()).collect(),
+            seed: seed_for(job.seed, "win rate", 0),
             waiting: BTreeMap::new(),
             judged: InOrder::default(),
             records: Vec::new(),
@@ -105,7 +108,7 @@ impl Evaluation {
         let of_template = |name: &String| {
             let verdicts: Option<Vec<Judgement<Verdict>>> =
                 self.records.iter().map(|r| Some(r.verdicts.get(name)?.into())).collect();
-            Some(win_rate(name, &contests, &verdicts?))
+            Some(win_rate(name, &contests, &verdicts?, self.seed))
         };
         self.templates.iter().map(of_template).collect()
     }

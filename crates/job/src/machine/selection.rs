@@ -30,6 +30,8 @@ pub(super) struct Selecting {
     parts: Vec<RewardPart>,
     /// Template of the evaluation's headline.
     judge: String,
+    /// Of the resamples behind intervals.
+    seed: u64,
     /// Of the validation that is open.
     responses: BTreeMap<usize, Vec<Rollout>>,
     /// By chunk and part.
@@ -77,6 +79,7 @@ impl Selecting {
             prompts,
             parts: job.rl.reward_parts(),
             judge: inputs.evaluation_templates.first().map_or("", |t| t.name.as_str()).to_owned(),
+            seed: seed_for(job.seed, "win rate", 0),
             responses: BTreeMap::new(),
             given: BTreeMap::new(),
             versions: Vec::new(),
@@ -279,7 +282,7 @@ impl Selecting {
             records.filter_map(|r| Some((r.contest.clone(), r.verdicts.get(&self.judge)?)));
         let (contests, verdicts): (Vec<Contest>, Vec<Judgement<Verdict>>) =
             judged.map(|(contest, verdict)| (contest, verdict.into())).unzip();
-        win_rate(&self.judge, &contests, &verdicts)
+        win_rate(&self.judge, &contests, &verdicts, self.seed)
     }
 
     /// The winner is saved: the other candidates are not needed any more.

@@ -108,7 +108,7 @@ mod tests {
     use std::path::Path;
 
     const JOB: &str = "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
-        template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\nheldout_prompts = 'p.jsonl'\n\
+        template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\nheldout_prompts = 'h.jsonl'\n\
         demonstrations = 'd.jsonl'\n\
         [sampling]\ntemperature = 0.5\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n\
         [evaluate]\ntemplates = ['sentiment/review', 'own.toml']\n";
@@ -118,7 +118,13 @@ mod tests {
         let prompts = "{\"prompt\": \"Hi\"}\n".to_owned();
         // A job without fine-tuning does not look into its demonstrations.
         let demonstrations = "no JSON".to_owned();
-        let files = [("p.jsonl", prompts), ("own.toml", own), ("d.jsonl", demonstrations)];
+        let heldout = "{\"prompt\": \"Ho\"}\n".to_owned();
+        let files = [
+            ("p.jsonl", prompts),
+            ("h.jsonl", heldout),
+            ("own.toml", own),
+            ("d.jsonl", demonstrations),
+        ];
         files.map(|(name, text)| (name.to_owned(), text.into())).into()
     }
 

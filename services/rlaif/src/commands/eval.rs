@@ -3,8 +3,8 @@
 use super::asking::AskingArgs;
 use super::files::Files;
 use crate::evaluation::{
-    Annotations, Arm, Drawing, Jury, Named, Output, Policy, Responses, Run, Scoring, Source,
-    Training, given_texts, read_rankings, respond, samples,
+    Annotations, Arm, Drawing, Jury, Meeting, Named, Output, Policy, Responses, Run, Scoring,
+    Source, Training, given_texts, read_rankings, respond, samples,
 };
 use crate::labeling::{ClerkArgs, Labelers, describe_spent};
 use anyhow::{Context, Result, bail};
@@ -15,15 +15,15 @@ use rlaif_job::SamplingConfig;
 use rlaif_judge::{Engine, Judge};
 use rlaif_models::DeviceName;
 use rlaif_template::{Asking, Kind, Template};
-use rlaif_types::{ContentHash, Judgement, Prompt};
+use rlaif_types::{ContentHash, Prompt, Unscorable, says_nothing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Compare arms on held-out prompts: pairwise win rates, corrected for length, and harmless rates.
 ///
 /// An arm is a policy (its responses are generated), a file of texts, or the best of several draws.
-/// Every arm meets every other on every prompt, in both orders. --out keeps responses, judgements and
-/// the report; the same command goes on there after an interruption.
+/// Every arm meets every other on every prompt, or those of --compare, in both orders. --out keeps
+/// responses, judgements and the report; the same command goes on there after an interruption.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     rlaif eval --prompts heldout.jsonl --arm start=start-of:runs/a --arm rlaif=runs/a --judge gpt.toml \
@@ -38,6 +38,9 @@ pub struct Args {
     /// start-of:FOLDER for where it began.
     #[arg(long = "arm", value_name = "NAME=SOURCE", required_unless_present = "annotations")]
     arms: Vec<Arm>,
+    /// Two arms that meet; may be given several times. By default every arm meets every other.
+    #[arg(long, value_name = "ARM/ARM")]
+    compare: Vec<Meeting>,
     /// Prompts to answer, in any format that `rlaif data` reads, such as AlpacaEval's; each counts once.
     #[arg(long, value_name = "FILE", required_unless_present = "annotations")]
     prompts: Option<PathBuf>,
@@ -58,7 +61,7 @@ pub struct Args {
     rankings: Option<PathBuf>,
     /// Verdicts that exist already, as AlpacaEval's annotations; nobody is asked.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "arms", "prompts", "judge", "harmless", "rankings", "training_prompts", "trained_by",
+        "arms", "compare", "prompts", "judge", "harmless", "rankings", "training_prompts", "trained_by",
     ])]
     annotations: Option<PathBuf>,
     /// Prompts that arms were trained on: a file, or a run folder. A run folder that an arm lies in is
@@ -170,7 +173,7 @@ impl Args {
         let responses: Vec<Responses> = arms.into_iter().map(|arm| arm.responses).collect();
         let judge = Judge::new(engine.clone(), template, self.asking.asking())?;
         let jury = Jury { judge: &judge, clerk: &clerk, prompts: &prompts };
-        let contests = jury.contests(&responses)?;
+        let contests = jury.contests(&responses, &self.compare)?;
         let judged = Judged {
             by: judge.labeler().name.clone(),
             template: Some(judge.template().name.clone()),
@@ -240,8 +243,12 @@ impl Args {
             bail!("an evaluation compares at least two arms: give --arm several times");
         }
         let mut names = BTreeSet::new();
-        match self.arms.iter().find(|arm| !names.insert(arm.name.as_str())) {
-            Some(twice) => bail!("two arms are called {:?}", twice.name),
+        if let Some(twice) = self.arms.iter().find(|arm| !names.insert(arm.name.as_str())) {
+            bail!("two arms are called {:?}", twice.name);
+        }
+        let mut met = self.compare.iter().flat_map(Meeting::names);
+        match met.find(|name| !names.contains(name)) {
+            Some(unknown) => bail!("--compare names {unknown:?}, which is no --arm"),
             None => Ok(()),
         }
     }
@@ -274,9 +281,7 @@ impl Args {
         let mut training = Training::told(&self.training_prompts, &self.trained_by)?;
         for arm in &self.arms {
             let models = arm.source.models().with_context(|| format!("arm {}", arm.name))?;
-            for run in models.iter().filter_map(|model| model.run.as_ref()) {
-                training.of_run(run)?;
-            }
+            models.iter().try_for_each(|model| training.of_model(model))?;
         }
         Ok(training)
     }
@@ -349,6 +354,7 @@ impl Args {
         let mut cautions = Vec::new();
         cautions.extend(asked_differently(arms));
         cautions.extend(arms.iter().filter_map(|arm| without_response(&arm.responses)));
+        cautions.extend(arms.iter().filter_map(|arm| silent(&arm.responses)));
         for arm in arms {
             for (did, _) in arm.models.iter().filter(|(_, hash)| *hash == identity.hash) {
                 cautions.push(format!(
@@ -362,6 +368,13 @@ impl Args {
                 "the judge {} also labelled what an arm was trained on: a win may show no more than that \
                  the arm learned to please it; name another --judge",
                 identity.name
+            ));
+        }
+        for file in training.missing() {
+            cautions.push(format!(
+                "a reward model that chooses was trained on {}, which is not there any more, so nobody checked that \
+                 these prompts are not in it; name it by --training-prompts",
+                file.display()
             ));
         }
         if !training.is_known() {
@@ -395,16 +408,26 @@ fn asked_differently(arms: &[Answered]) -> Option<String> {
 
 /// Prompts that an arm is not judged on, and why it is not on the first of them.
 fn without_response(responses: &Responses) -> Option<String> {
-    let why = |text: &Judgement<String>| match text {
-        Ok(text) => text.is_empty().then(|| "the response is empty".to_owned()),
-        Err(unscorable) => Some(unscorable.detail.clone()),
-    };
-    let missing: Vec<String> = responses.texts.iter().filter_map(why).collect();
+    let missing: Vec<&Unscorable> =
+        responses.texts.iter().filter_map(|text| text.as_ref().err()).collect();
     let (first, arm) = (missing.first()?, &responses.arm);
     let (missing, all) = (missing.len(), responses.texts.len());
     Some(format!(
-        "the arm {arm} has no response to {missing} of {all} prompts ({first}), so these are in no rate"
+        "the arm {arm} has no response to {missing} of {all} prompts ({}), so these are in no rate",
+        first.detail
     ))
+}
+
+/// Prompts that an arm answered with nothing.
+fn silent(responses: &Responses) -> Option<String> {
+    let silent = responses.texts.iter().flatten().filter(|text| says_nothing(text)).count();
+    let (arm, all) = (&responses.arm, responses.texts.len());
+    (silent > 0).then(|| {
+        format!(
+            "the arm {arm} has an empty response to {silent} of {all} prompts; it loses these against any other, \
+             and nobody was asked"
+        )
+    })
 }
 
 fn summary((arm, answered): (&Arm, &Answered)) -> ArmSummary {

@@ -1,25 +1,27 @@
 //! `rlaif reproduce`: all arms of an experiment, and the paper's table with our numbers beside its own.
 //!
-//! It runs what a user could run: `rlaif run` for each job that is not finished, then `rlaif eval` over all
-//! arms. What it adds is the table.
+//! It runs what a user could run: `rlaif run` for each job that is not finished, then `rlaif eval` over the pairs of
+//! arms that the table compares. What it adds is the table.
 
 use super::eval;
 use super::machine::MachineArgs;
+use super::model;
 use super::run::execute;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rlaif_clerk::Account;
 use rlaif_contest::{Evaluation, HeadToHead};
 use rlaif_data::write_atomic;
-use rlaif_job::{Job, Manifest, RunFolder};
+use rlaif_job::{Job, Manifest, RunFolder, Submission};
 use rlaif_report::{Block, Document, Section, Table};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Reproduce an experiment: run the jobs of all its arms, compare them on prompts that none was trained on, and
 /// print the paper's table with our win rates and intervals. What is finished is not done again, so the same
-/// command goes on after an interruption. It may take a night.
+/// command goes on after an interruption; a job that was edited since it ran is refused. It may take a night.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  rlaif reproduce experiments/helpful --out runs/helpful")]
 pub struct Args {
@@ -105,15 +107,14 @@ struct EvalCommand {
 pub fn run(args: Args) -> Result<()> {
     let experiment = Experiment::load(&args.experiment)?;
     let wanted = experiment.wanted(&args.arm)?;
-    // All jobs are read before the first is run.
-    let jobs = experiment.in_order(&wanted)?.into_iter();
-    let jobs = jobs.map(|file| Ok((file, Job::load(&args.experiment.join(file))?)));
-    for (file, mut job) in jobs.collect::<Result<Vec<_>>>()? {
-        if let Some(before) = experiment.follows.get(file) {
-            go_on_from(&mut job, &run_of(&args.out, before))?;
-        }
-        let folder = RunFolder::new(run_of(&args.out, file));
-        if folder.path("report.html").exists() {
+    // All jobs are read, and what stands in their folders is looked over, before the first is run.
+    let plans = experiment.in_order(&wanted)?.into_iter();
+    let plans = plans.map(|file| Plan::of(&experiment, &args, file)).collect::<Result<Vec<_>>>()?;
+    for Plan { file, job, folder, before, is_finished } in plans {
+        if is_finished {
+            if let Some(before) = before {
+                check_start(&folder, &before)?;
+            }
             eprintln!("{}: finished", file.display());
             continue;
         }
@@ -138,9 +139,66 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// A job and where it runs.
+struct Plan<'a> {
+    /// As the experiment names it.
+    file: &'a Path,
+    job: Job,
+    folder: RunFolder,
+    /// The run that it goes on from.
+    before: Option<RunFolder>,
+    /// Its run is there, to the end.
+    is_finished: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// # Errors
+    /// When the job cannot be read, or its folder holds the finished run of another.
+    fn of(experiment: &Experiment, args: &Args, file: &'a Path) -> Result<Self> {
+        let mut job = Job::load(&args.experiment.join(file))?;
+        let before = experiment.follows.get(file);
+        let before = before.map(|before| RunFolder::new(run_of(&args.out, before)));
+        if let Some(before) = &before {
+            go_on_from(&mut job, before)?;
+        }
+        let folder = RunFolder::new(run_of(&args.out, file));
+        let is_finished = folder.path("report.html").exists();
+        if is_finished {
+            let differences = Submission::differences(&job, &folder)?;
+            if !differences.is_empty() {
+                bail!(
+                    "{} holds the finished run of another job than {} is now: {}; take the edit back, remove that \
+                     folder to run the job again, or choose another --out",
+                    folder.root().display(),
+                    file.display(),
+                    differences.join("; ")
+                );
+            }
+        }
+        Ok(Self { file, job, folder, before, is_finished })
+    }
+}
+
+/// Checks that a finished run began with what the run `before` it trained.
+///
+/// # Errors
+/// When it did not, as after that one was run again.
+fn check_start(folder: &RunFolder, before: &RunFolder) -> Result<()> {
+    let began_with = Manifest::read(folder)?.policy_hash;
+    let trained = model::open(&before.path(Manifest::POLICY).to_string_lossy())?.hash;
+    if began_with != trained {
+        bail!(
+            "{} went on from another policy than {} holds now; remove the former to run it again",
+            folder.root().display(),
+            before.root().display()
+        );
+    }
+    Ok(())
+}
+
 /// Makes what the run `before` trained the job's policy; and its labeler, where one model was both.
-fn go_on_from(job: &mut Job, before: &Path) -> Result<()> {
-    let trained = std::path::absolute(before.join(Manifest::POLICY))?;
+fn go_on_from(job: &mut Job, before: &RunFolder) -> Result<()> {
+    let trained = std::path::absolute(before.path(Manifest::POLICY))?;
     let trained = trained.to_string_lossy().into_owned();
     if job.labeler.model == job.policy.model {
         job.labeler.model.clone_from(&trained);
@@ -151,7 +209,12 @@ fn go_on_from(job: &mut Job, before: &Path) -> Result<()> {
 
 /// Where a job's run is.
 fn run_of(out: &Path, job: &Path) -> PathBuf {
-    out.join("runs").join(job.file_stem().unwrap_or(job.as_os_str()))
+    out.join("runs").join(run_name(job))
+}
+
+/// A run is called as its job's file.
+fn run_name(job: &Path) -> &OsStr {
+    job.file_stem().unwrap_or(job.as_os_str())
 }
 
 impl Experiment {
@@ -167,8 +230,30 @@ impl Experiment {
             {
                 bail!("{}: a comparison names {unknown:?}, which is no arm", path.display());
             }
+            if row.arm == row.over {
+                bail!("{}: a comparison sets {:?} against itself", path.display(), row.arm);
+            }
         }
+        experiment.check_runs().with_context(|| format!("{}", path.display()))?;
         Ok(experiment)
+    }
+
+    /// Checks that no two jobs would run in one folder.
+    fn check_runs(&self) -> Result<()> {
+        let jobs = self.arms.iter().map(|arm| &arm.job);
+        let mut runs: BTreeMap<&OsStr, &PathBuf> = BTreeMap::new();
+        for job in jobs.chain(self.follows.keys()).chain(self.follows.values()) {
+            match runs.insert(run_name(job), job) {
+                Some(other) if other != job => bail!(
+                    "the jobs {} and {} would both run in runs/{}; rename one of the files",
+                    other.display(),
+                    job.display(),
+                    run_name(job).display()
+                ),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The jobs of these arms, each after the one that it follows.
@@ -203,7 +288,7 @@ impl Experiment {
         names.iter().map(find).collect()
     }
 
-    /// The command line that compares the arms.
+    /// The command line that compares the arms, as far as the table does.
     fn eval_args(&self, folder: &Path, out: &Path, evaluated: &Path) -> Result<eval::Args> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let mut line =
@@ -212,6 +297,9 @@ impl Experiment {
             let start = if arm.policy == Which::Start { "start-of:" } else { "" };
             let run = text(run_of(out, &arm.job));
             line.extend(["--arm".into(), format!("{}={start}{run}", arm.name)]);
+        }
+        for row in &self.comparisons {
+            line.extend(["--compare".into(), format!("{}/{}", row.arm, row.over)]);
         }
         line.extend([
             "--judge".into(),
@@ -352,6 +440,18 @@ mod tests {
         let experiment: Experiment = toml::from_str(&text).unwrap();
         let error = experiment.in_order(&experiment.wanted(&[]).unwrap()).unwrap_err().to_string();
         assert!(error.contains("comes to itself"), "{error}");
+    }
+
+    #[test]
+    fn two_jobs_that_would_share_a_run_are_refused() {
+        let text = "name = 'e'\nprompts = 'p'\njudge = 'm'\ntemplate = 't'\ncomparison = []\n\
+            arm = [{ name = 'x', job = 'x/a.toml' }, { name = 'y', job = 'b.toml' }, \
+            { name = 'z', job = 'b.toml', policy = 'start' }]\n";
+        let experiment: Experiment = toml::from_str(text).unwrap();
+        experiment.check_runs().unwrap();
+        let same: Experiment = toml::from_str(&text.replace("'b.toml'", "'y/a.toml'")).unwrap();
+        let error = same.check_runs().unwrap_err().to_string();
+        assert!(error.contains("x/a.toml and y/a.toml would both run in runs/a"), "{error}");
     }
 
     #[test]

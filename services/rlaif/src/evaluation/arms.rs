@@ -44,6 +44,34 @@ pub enum Scorer {
     Rating(String),
 }
 
+/// Two arms that are to meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting([String; 2]);
+
+impl Meeting {
+    /// The names of both.
+    pub fn names(&self) -> [&str; 2] {
+        let [first, second] = &self.0;
+        [first, second]
+    }
+
+    /// Whether it is between these two, whichever is named first.
+    pub fn is_between(&self, one: &str, other: &str) -> bool {
+        self.names() == [one, other] || self.names() == [other, one]
+    }
+}
+
+impl FromStr for Meeting {
+    type Err = String;
+
+    /// No arm's name holds a slash.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = text.split_once('/').filter(|(first, second)| first != second);
+        let (first, second) = names.ok_or("expected two arms, such as rlaif/sft")?;
+        Ok(Self([first.to_owned(), second.to_owned()]))
+    }
+}
+
 impl FromStr for Arm {
     type Err = String;
 

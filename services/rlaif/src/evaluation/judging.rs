@@ -1,5 +1,6 @@
 //! The judge's verdicts on all arms' responses.
 
+use super::arms::Meeting;
 use super::responses::Responses;
 use crate::commands::progress_bar;
 use crate::labeling::Standing;
@@ -7,7 +8,7 @@ use anyhow::{Result, bail};
 use rlaif_clerk::Clerk;
 use rlaif_contest::{Contest, Harmless, Harmlessness, Verdict};
 use rlaif_judge::Judge;
-use rlaif_types::{Comparison, Item, Pair, Prompt};
+use rlaif_types::{Comparison, Item, Pair, Prompt, SoftLabel};
 
 /// Contests asked about together.
 const CHUNK: usize = 32;
@@ -23,18 +24,23 @@ pub struct Jury<'a> {
 }
 
 impl Jury<'_> {
-    /// Every arm against every other, on every prompt.
+    /// Every arm against every other, or only the `meetings` where there are any, on every prompt. What silence settles
+    /// is not asked about.
     ///
     /// # Errors
     /// When the judge cannot be asked, refuses to answer or can judge nothing, or a ceiling is reached.
-    pub fn contests(&self, arms: &[Responses]) -> Result<Vec<Contest>> {
+    pub fn contests(&self, arms: &[Responses], meetings: &[Meeting]) -> Result<Vec<Contest>> {
         // The arm whose name comes first is A, whichever order the arms were named in: so the same
         // question is found in the ledger.
         let mut arms: Vec<&Responses> = arms.iter().collect();
         arms.sort_by(|a, b| a.arm.cmp(&b.arm));
+        let meet = |first: &Responses, second: &Responses| {
+            let between = |meeting: &Meeting| meeting.is_between(&first.arm, &second.arm);
+            meetings.is_empty() || meetings.iter().any(between)
+        };
         let (mut contests, mut standing) = (Vec::new(), Standing::new("contests"));
         for (place, first) in arms.iter().enumerate() {
-            for second in &arms[place + 1..] {
+            for second in arms[place + 1..].iter().filter(|second| meet(first, second)) {
                 eprintln!("{} against {}", first.arm, second.arm);
                 contests.extend(self.between(first, second, &mut standing)?);
             }
@@ -62,8 +68,15 @@ impl Jury<'_> {
             let (response_a, response_b) = (a.clone(), b.clone());
             Some((number, Pair { prompt: self.prompts[number].clone(), response_a, response_b }))
         };
-        let (numbers, pairs): (Vec<usize>, Vec<Pair>) =
-            (0..self.prompts.len()).filter_map(pair).unzip();
+        let both_answered = (0..self.prompts.len()).filter_map(pair);
+        let (silent, asked): (Vec<_>, Vec<_>) =
+            both_answered.partition(|(_, pair)| pair.by_silence().is_some());
+        for (number, pair) in silent {
+            let preference = pair.by_silence().map(SoftLabel::value);
+            let settled = preference.map(|preference| Verdict { preference, orders: None });
+            contests[number].verdict = settled;
+        }
+        let (numbers, pairs): (Vec<usize>, Vec<Pair>) = asked.into_iter().unzip();
         let bar = progress_bar(Some(pairs.len()));
         for (numbers, pairs) in numbers.chunks(CHUNK).zip(pairs.chunks(CHUNK)) {
             let asked = self.clerk.compare(self.judge, pairs, None)?;

@@ -1,7 +1,7 @@
 //! What the arms were trained on and by whom: prompts to keep out of an evaluation, and labelers that
 //! should not judge it.
 
-use super::runs::Run;
+use super::runs::{Named, Run};
 use anyhow::{Context, Result, bail};
 use rlaif_data::{PromptSet, Reader};
 use rlaif_types::{ContentHash, Prompt};
@@ -16,10 +16,14 @@ const SHOWN: usize = 120;
 pub struct Training {
     /// Files whose prompts were trained on.
     files: BTreeSet<PathBuf>,
+    /// Such files that are not where they were.
+    missing: BTreeSet<PathBuf>,
     /// Labelers by name.
     labelers: Vec<String>,
     /// Labelers of run folders.
     hashes: BTreeSet<ContentHash>,
+    /// Folders of runs that were taken in.
+    runs: BTreeSet<PathBuf>,
 }
 
 impl Training {
@@ -44,20 +48,40 @@ impl Training {
         Ok(training)
     }
 
-    /// Takes in what a run trained on, and who labelled it.
+    /// Takes in what a model was trained on, as far as its folder says.
     ///
     /// # Errors
-    /// When the run's folder is damaged.
+    /// When the folder of a run is damaged.
+    pub fn of_model(&mut self, model: &Named) -> Result<()> {
+        if let Some(file) = model.training_file() {
+            let known = if file.is_file() { &mut self.files } else { &mut self.missing };
+            known.insert(file);
+        }
+        model.run.as_ref().map_or(Ok(()), |run| self.of_run(run))
+    }
+
+    /// Takes in what a run trained on, and who labelled it; also of the runs that its policy and its labeler come from.
+    ///
+    /// # Errors
+    /// When a run's folder is damaged.
     pub fn of_run(&mut self, run: &Run) -> Result<()> {
+        if !self.runs.insert(run.place()) {
+            return Ok(());
+        }
         self.files.extend(run.training_files());
         // A run that is not finished does not say.
         self.hashes.extend(run.labeler()?);
-        Ok(())
+        run.before()?.iter().try_for_each(|before| self.of_run(before))
     }
 
     /// Whether any prompts that were trained on are known.
     pub fn is_known(&self) -> bool {
         !self.files.is_empty()
+    }
+
+    /// Files of training prompts that are not where they were, so nobody can look into them.
+    pub fn missing(&self) -> impl Iterator<Item = &Path> {
+        self.missing.iter().map(PathBuf::as_path)
     }
 
     /// Whether the labeler of this name or hash labelled what an arm was trained on.

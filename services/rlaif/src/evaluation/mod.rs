@@ -13,7 +13,7 @@ mod responses;
 mod runs;
 
 pub use annotations::Annotations;
-pub use arms::{Arm, Source};
+pub use arms::{Arm, Meeting, Source};
 pub use best_of::Scoring;
 pub use judging::Jury;
 pub use leaks::Training;

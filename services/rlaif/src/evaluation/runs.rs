@@ -1,5 +1,6 @@
 //! Models that a run trained or began with, and what else the run's folder says of them.
 
+use crate::commands::reward::trained_on;
 use anyhow::{Result, anyhow, bail};
 use rlaif_job::{Job, Manifest, RunFolder, SamplingConfig, Submission};
 use rlaif_types::ContentHash;
@@ -50,6 +51,11 @@ impl Named {
         Self::made(spec, Manifest::REWARD)
     }
 
+    /// The file that a reward model was trained on, where its folder names one.
+    pub fn training_file(&self) -> Option<PathBuf> {
+        trained_on(Path::new(&self.model))
+    }
+
     fn made(spec: &str, checkpoint: &str) -> Result<Self> {
         let Some(run) = Run::at(Path::new(spec)) else {
             let run = Run::around(Path::new(spec));
@@ -83,6 +89,22 @@ impl Run {
     fn around(model: &Path) -> Option<Self> {
         let model = model.exists().then_some(model)?;
         model.ancestors().skip(1).take(2).find_map(Self::at)
+    }
+
+    /// Its folder, whichever way leads there.
+    pub fn place(&self) -> PathBuf {
+        let root = self.0.root();
+        root.canonicalize().unwrap_or_else(|_| root.to_owned())
+    }
+
+    /// The runs that trained its policy, before this one, and its labeler.
+    ///
+    /// # Errors
+    /// When the job cannot be read.
+    pub fn before(&self) -> Result<Vec<Self>> {
+        let Some(job) = self.job()? else { return Ok(Vec::new()) };
+        let models = [&job.policy.model, &job.labeler.model];
+        Ok(models.into_iter().filter_map(|model| Self::around(Path::new(model))).collect())
     }
 
     /// Files whose prompts it trains on.

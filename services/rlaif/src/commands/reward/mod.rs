@@ -8,6 +8,7 @@ mod study;
 mod train;
 mod trained;
 
+pub use train::trained_on;
 pub use trained::Trained;
 
 use super::worker;

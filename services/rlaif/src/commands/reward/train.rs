@@ -112,6 +112,13 @@ pub fn was_chat(folder: &Path) -> Option<bool> {
     serde_json::from_slice::<Value>(&record).ok()?["chat"].as_bool()
 }
 
+/// The file that the reward model in `folder` was trained on, as it was named then; none where [`run`] did not make it.
+pub fn trained_on(folder: &Path) -> Option<PathBuf> {
+    let record = std::fs::read(folder.join("reward.json")).ok()?;
+    let file = serde_json::from_slice::<Value>(&record).ok()?["data"]["file"].as_str()?.into();
+    Some(file)
+}
+
 fn training(metrics: &[Value]) -> Section {
     let line = |field: &str| {
         let point = |record: &Value| {
