@@ -182,6 +182,13 @@ pub const JOBS: Definition = gauge(
     &[JOB_STATE],
     "Jobs, by where they stand: `running`, `paused`, `cancelled`, `failed` or `succeeded`.",
 );
+/// Whether a job has failed.
+pub const JOB_FAILED: Definition = gauge(
+    "rlaif.job.failed",
+    "",
+    &[JOB_ID],
+    "1 where the job has failed and waits for an operator, else 0.",
+);
 /// What a stage has done.
 pub const JOB_STAGE_DONE: Definition = gauge(
     "rlaif.job.stage.done",
@@ -284,6 +291,7 @@ pub const GROUPS: &[Group] = &[
         services: &["rlaif-coordinator"],
         metrics: &[
             &JOBS,
+            &JOB_FAILED,
             &JOB_STAGE_DONE,
             &JOB_STAGE_SIZE,
             &JOB_STAGE_UNSCORABLE,
