@@ -48,12 +48,12 @@ pub const RPC_SERVER_CALL_DURATION: Definition = histogram(
     &[RPC_SYSTEM_NAME, RPC_METHOD, RPC_RESPONSE_STATUS_CODE],
     "How long gRPC calls took, by method and status.",
 );
-/// Calls refused because the server was full.
+/// Calls refused because the server was full, or full for their caller.
 pub const SERVER_SHED: Definition = counter(
     "rlaif.server.shed",
     "{call}",
     &[RPC_METHOD],
-    "Calls refused because the server was full.",
+    "Calls refused because the server was full, or full for their caller.",
 );
 /// Calls being answered.
 pub const SERVER_ACTIVE: Definition =
