@@ -4,6 +4,7 @@
 mod confinement;
 mod network;
 mod overlay;
+mod rights;
 mod running;
 mod scaling;
 mod settings;
@@ -78,6 +79,7 @@ fn managed() {
     images_go_by_digest(&overlay);
     workers_have_a_gpu_each(&overlay);
     keda_scales_labelers_with_the_work_to_none_and_back(&overlay);
+    a_redis_of_somebody_else_is_found_and_trusted(&overlay);
     assert!(!overlay.pods().contains_key("redis"));
     only_these_ways_are_open(
         &overlay,
