@@ -2,6 +2,7 @@
 //! kubectl is needed; schemas and linters are deploy/k8s/check's.
 
 mod confinement;
+mod endpoint;
 mod network;
 mod overlay;
 mod rights;
@@ -10,6 +11,7 @@ mod scaling;
 mod settings;
 
 use confinement::*;
+use endpoint::*;
 use overlay::{Overlay, SERVICES, root};
 use scaling::*;
 use settings::*;
@@ -44,6 +46,21 @@ fn cpu() {
     workers_have_no_gpu(&overlay);
     labelers_are_as_many_as_is_said(&overlay);
     only_these_ways_are_open(&overlay, &[]);
+}
+
+/// On CPUs, labelers asking an endpoint of somebody else.
+#[test]
+fn endpoint() {
+    let overlay = Overlay::read("endpoint");
+    let told = holds_for_every_overlay(&overlay);
+    told.servers_ask_who_calls(false);
+    redis_keeps_what_the_queue_promises(&overlay);
+    images_are_of_this_version(&overlay, "");
+    workers_have_no_gpu(&overlay);
+    labelers_are_as_many_as_is_said(&overlay);
+    labelers_have_the_endpoints_key(&overlay);
+    labelers_keep_what_they_paid_for(&overlay);
+    only_these_ways_are_open(&overlay, &["labeler -> outside:443"]);
 }
 
 #[test]
@@ -101,10 +118,13 @@ fn only_these_ways_are_open(overlay: &Overlay, further: &[&str]) {
         "tools -> outside:443",
         // Also what somebody else starts in our namespace can look names up, and nothing else.
         "stranger-beside -> names:53",
+        "stranger-beside -> names-of-the-node:53",
     ];
     expected.extend(further);
     let pods: Vec<&str> = overlay.pods().into_keys().collect();
-    let names: Vec<String> = pods.iter().map(|pod| format!("{pod} -> names:53")).collect();
+    let of_each =
+        |pod: &&str| ["names", "names-of-the-node"].map(|who| format!("{pod} -> {who}:53"));
+    let names: Vec<String> = pods.iter().flat_map(of_each).collect();
     expected.extend(names.iter().map(String::as_str));
     if !pods.contains(&"redis") {
         expected.retain(|way| !way.ends_with("redis:6379"));

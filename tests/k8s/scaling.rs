@@ -45,7 +45,7 @@ pub fn what_is_alone_stays_alone(overlay: &Overlay) {
 
 pub fn labelers_are_as_many_as_is_said(overlay: &Overlay) {
     assert_eq!(overlay.all("ScaledObject").count(), 0);
-    assert!(overlay.get("Deployment", "labeler")["spec"]["replicas"].is_u64());
+    assert!(overlay.pods()["labeler"].object["spec"]["replicas"].is_u64());
 }
 
 /// KEDA reads the length of the labelers' stream, which is the work that is unfinished: crates/queue shows that. A

@@ -202,7 +202,12 @@ impl<'a> Told<'a> {
             } else {
                 let scratch = volume(&environment["TMPDIR"]);
                 assert_ne!(scratch, "tmp", "{name}: a model does not fit there");
-                assert_eq!(pods.claims(), if name == "learner" { vec![scratch] } else { vec![] });
+                let ledger = config["worker"].get("ledger").and_then(|ledger| ledger.get("path"));
+                let staying = match name {
+                    "learner" => Some(scratch),
+                    _ => ledger.map(|path| volume(path.as_str().unwrap())),
+                };
+                assert_eq!(pods.claims(), Vec::from_iter(staying), "{name}");
                 assert_eq!(mounts["models"]["readOnly"], true, "{name}");
             }
         }
