@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 fn holds_for_every_overlay(overlay: &Overlay) -> Told<'_> {
+    everything_lies_in_our_namespace(overlay);
     every_pod_is_restricted(overlay);
     everything_is_bounded(overlay);
     no_disruption_budget_blocks_a_drain(overlay);

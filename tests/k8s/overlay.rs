@@ -46,6 +46,10 @@ impl Overlay {
         Self { objects: documents(&text) }
     }
 
+    pub fn objects(&self) -> impl Iterator<Item = &Value> {
+        self.objects.iter()
+    }
+
     pub fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
