@@ -268,6 +268,20 @@ fn every_secret_is_made_and_each_service_has_just_those_it_reads() {
 }
 
 #[test]
+fn services_are_a_user_of_redis_with_the_rights_of_queues_alone() {
+    let folder = secrets();
+    let made = |name: &str| {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        text.trim().to_owned()
+    };
+    let (password, rules) = (made("queue_password"), read("deploy/redis.rules"));
+    let operator = format!("requirepass {}", made("redis_password"));
+    let user = format!("user rlaif on >{password} {}", rules.trim());
+    assert_eq!(made("redis_conf").lines().collect::<Vec<_>>(), [operator, user]);
+    assert_eq!(made("queue_url"), format!("redis://rlaif:{password}@redis:6379"));
+}
+
+#[test]
 fn services_start_once_what_they_need_is_healthy() {
     let compose = compose();
     for (name, service) in &compose.services {

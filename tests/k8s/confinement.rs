@@ -3,6 +3,14 @@
 use crate::overlay::{Labels, Overlay, Pods, WORKERS, labels, list, text};
 use serde_json::json;
 
+/// What has no namespace would be made wherever the one who applies it happens to be.
+pub fn everything_lies_in_our_namespace(overlay: &Overlay) {
+    for object in overlay.objects().filter(|object| object["kind"] != "Namespace") {
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["namespace"], "rlaif", "{} {}", object["kind"], metadata["name"]);
+    }
+}
+
 /// Pod Security "restricted", enforced by the namespace, and more: a read-only root, no token of the API server.
 pub fn every_pod_is_restricted(overlay: &Overlay) {
     let namespace = &overlay.get("Namespace", "rlaif")["metadata"]["labels"];

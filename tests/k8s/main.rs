@@ -2,13 +2,16 @@
 //! kubectl is needed; schemas and linters are deploy/k8s/check's.
 
 mod confinement;
+mod endpoint;
 mod network;
 mod overlay;
+mod rights;
 mod running;
 mod scaling;
 mod settings;
 
 use confinement::*;
+use endpoint::*;
 use overlay::{Overlay, SERVICES, root};
 use scaling::*;
 use settings::*;
@@ -16,6 +19,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 fn holds_for_every_overlay(overlay: &Overlay) -> Told<'_> {
+    everything_lies_in_our_namespace(overlay);
     every_pod_is_restricted(overlay);
     everything_is_bounded(overlay);
     no_disruption_budget_blocks_a_drain(overlay);
@@ -43,6 +47,21 @@ fn cpu() {
     workers_have_no_gpu(&overlay);
     labelers_are_as_many_as_is_said(&overlay);
     only_these_ways_are_open(&overlay, &[]);
+}
+
+/// On CPUs, labelers asking an endpoint of somebody else.
+#[test]
+fn endpoint() {
+    let overlay = Overlay::read("endpoint");
+    let told = holds_for_every_overlay(&overlay);
+    told.servers_ask_who_calls(false);
+    redis_keeps_what_the_queue_promises(&overlay);
+    images_are_of_this_version(&overlay, "");
+    workers_have_no_gpu(&overlay);
+    labelers_are_as_many_as_is_said(&overlay);
+    labelers_have_the_endpoints_key(&overlay);
+    labelers_keep_what_they_paid_for(&overlay);
+    only_these_ways_are_open(&overlay, &["labeler -> outside:443"]);
 }
 
 #[test]
@@ -78,6 +97,7 @@ fn managed() {
     images_go_by_digest(&overlay);
     workers_have_a_gpu_each(&overlay);
     keda_scales_labelers_with_the_work_to_none_and_back(&overlay);
+    a_redis_of_somebody_else_is_found_and_trusted(&overlay);
     assert!(!overlay.pods().contains_key("redis"));
     only_these_ways_are_open(
         &overlay,
@@ -99,10 +119,13 @@ fn only_these_ways_are_open(overlay: &Overlay, further: &[&str]) {
         "tools -> outside:443",
         // Also what somebody else starts in our namespace can look names up, and nothing else.
         "stranger-beside -> names:53",
+        "stranger-beside -> names-of-the-node:53",
     ];
     expected.extend(further);
     let pods: Vec<&str> = overlay.pods().into_keys().collect();
-    let names: Vec<String> = pods.iter().map(|pod| format!("{pod} -> names:53")).collect();
+    let of_each =
+        |pod: &&str| ["names", "names-of-the-node"].map(|who| format!("{pod} -> {who}:53"));
+    let names: Vec<String> = pods.iter().flat_map(of_each).collect();
     expected.extend(names.iter().map(String::as_str));
     if !pods.contains(&"redis") {
         expected.retain(|way| !way.ends_with("redis:6379"));

@@ -7,15 +7,22 @@ use std::collections::BTreeSet;
 /// Somebody who may want to talk.
 struct Peer {
     name: String,
-    /// None for addresses outside the cluster.
+    /// None for addresses that are no pod's.
     namespace: Option<&'static str>,
     labels: Labels,
+    /// Those addresses; none for pods, whose addresses nobody knows beforehand.
+    addresses: Option<&'static str>,
 }
 
 impl Peer {
     fn new(name: &str, namespace: Option<&'static str>, label: (&str, &str)) -> Self {
         let labels = Labels::from([(label.0.to_owned(), label.1.to_owned())]);
-        Self { name: name.to_owned(), namespace, labels }
+        Self { name: name.to_owned(), namespace, labels, addresses: None }
+    }
+
+    fn at(name: &str, addresses: &'static str) -> Self {
+        let (name, addresses) = (name.to_owned(), Some(addresses));
+        Self { name, namespace: None, labels: Labels::new(), addresses }
     }
 
     fn is_ours(&self) -> bool {
@@ -35,6 +42,7 @@ pub fn open_ways(overlay: &Overlay) -> BTreeSet<String> {
         name: name.to_owned(),
         namespace: Some("rlaif"),
         labels: pods.labels(),
+        addresses: None,
     });
     let others = [
         Peer::new("stranger-beside", Some("rlaif"), ("app", "stranger")),
@@ -44,7 +52,9 @@ pub fn open_ways(overlay: &Overlay) -> BTreeSet<String> {
         Peer::new("observability", Some("observability"), ("app", "any")),
         Peer::new("names", Some("kube-system"), ("k8s-app", "kube-dns")),
         Peer::new("api-server", Some("kube-system"), ("component", "kube-apiserver")),
-        Peer::new("outside", None, ("", "")),
+        // NodeLocal DNSCache answers where every pod's own node is.
+        Peer::at("names-of-the-node", "169.254.20.10/32"),
+        Peer::at("outside", "0.0.0.0/0"),
     ];
     let peers: Vec<Peer> = ours.chain(others).collect();
     let mut ways = BTreeSet::new();
@@ -91,7 +101,9 @@ fn is_meant(peer: &Value, other: &Peer) -> bool {
         let except = list(&peer["ipBlock"]["except"]);
         assert!(except.iter().any(|range| range == "169.254.0.0/16"), "{peer}");
     }
-    let Some(namespace) = other.namespace else { return peer["ipBlock"].is_object() };
+    let Some(namespace) = other.namespace else {
+        return peer["ipBlock"]["cidr"].as_str() == other.addresses;
+    };
     if peer["ipBlock"].is_object() {
         return false;
     }

@@ -46,6 +46,10 @@ impl Overlay {
         Self { objects: documents(&text) }
     }
 
+    pub fn objects(&self) -> impl Iterator<Item = &Value> {
+        self.objects.iter()
+    }
+
     pub fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
@@ -128,14 +132,14 @@ impl<'a> Pods<'a> {
         templates.iter().map(|claim| text(&claim["metadata"]["name"])).collect()
     }
 
-    /// Files that its secrets become: the path, the secret and the key.
+    /// Files that its secrets become, but for those that may be missing: the path, the secret and the key.
     pub fn secret_files(&self) -> Vec<(String, &'a str, &'a str)> {
         let mounts = self.mounts();
         let mut files = Vec::new();
         for volume in list(&self.spec()["volumes"]) {
             let projected = list(&volume["projected"]["sources"]).iter().map(|s| &s["secret"]);
             let sources = projected.chain(volume["secret"].is_object().then(|| &volume["secret"]));
-            for secret in sources {
+            for secret in sources.filter(|secret| secret["optional"] != true) {
                 let name = text(if secret["name"].is_null() {
                     &secret["secretName"]
                 } else {

@@ -2,7 +2,7 @@
 
 use crate::overlay::{Overlay, WORKERS, list};
 use rlaif_job::WorkerKind;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Each worker has a GPU of its own, and none waits for one that its predecessor holds.
 pub fn workers_have_a_gpu_each(overlay: &Overlay) {
@@ -45,7 +45,7 @@ pub fn what_is_alone_stays_alone(overlay: &Overlay) {
 
 pub fn labelers_are_as_many_as_is_said(overlay: &Overlay) {
     assert_eq!(overlay.all("ScaledObject").count(), 0);
-    assert!(overlay.get("Deployment", "labeler")["spec"]["replicas"].is_u64());
+    assert!(overlay.pods()["labeler"].object["spec"]["replicas"].is_u64());
 }
 
 /// KEDA reads the length of the labelers' stream, which is the work that is unfinished: crates/queue shows that. A
@@ -69,9 +69,9 @@ pub fn keda_scales_labelers_with_the_work_to_none_and_back(overlay: &Overlay) {
         assert!(!metadata.contains_key(wrong), "{wrong}");
     }
 
-    // Where Redis is and its password come from the secret that the services have.
+    // Where Redis is and who asks come from the secret that the services have.
     let name = trigger["authenticationRef"]["name"].as_str().unwrap();
     let authentication = &overlay.get("TriggerAuthentication", name)["spec"]["secretTargetRef"];
     let reference = |what: &str| json!({ "parameter": what, "name": "queue", "key": what });
-    assert_eq!(*authentication, Value::from(vec![reference("address"), reference("password")]));
+    assert_eq!(list(authentication)[..3], ["address", "username", "password"].map(reference));
 }

@@ -17,7 +17,7 @@ pub struct Told<'a> {
 }
 
 /// Secrets that `deploy/k8s/secrets` makes: values by secret and key.
-fn made_secrets() -> BTreeMap<String, BTreeMap<String, String>> {
+pub fn made_secrets() -> BTreeMap<String, BTreeMap<String, String>> {
     let made = Command::new(root().join("deploy/k8s/secrets")).output().unwrap();
     let why = String::from_utf8_lossy(&made.stderr);
     assert!(made.status.success(), "deploy/k8s/secrets (is openssl installed?): {why}");
@@ -202,7 +202,12 @@ impl<'a> Told<'a> {
             } else {
                 let scratch = volume(&environment["TMPDIR"]);
                 assert_ne!(scratch, "tmp", "{name}: a model does not fit there");
-                assert_eq!(pods.claims(), if name == "learner" { vec![scratch] } else { vec![] });
+                let ledger = config["worker"].get("ledger").and_then(|ledger| ledger.get("path"));
+                let staying = match name {
+                    "learner" => Some(scratch),
+                    _ => ledger.map(|path| volume(path.as_str().unwrap())),
+                };
+                assert_eq!(pods.claims(), Vec::from_iter(staying), "{name}");
                 assert_eq!(mounts["models"]["readOnly"], true, "{name}");
             }
         }
@@ -266,6 +271,39 @@ pub fn secrets_go_by_reference(overlay: &Overlay) {
                 "{name}: {variable} is seen by who sees the process"
             );
         }
+    }
+}
+
+/// Whoever signed its certificate and whichever database the queue is in, services and KEDA read the same.
+pub fn a_redis_of_somebody_else_is_found_and_trusted(overlay: &Overlay) {
+    let trigger = &overlay.get("ScaledObject", "labeler")["spec"]["triggers"][0]["metadata"];
+    assert_eq!(trigger["enableTLS"], "true");
+    assert_eq!(trigger["databaseIndex"], "0");
+    let keda = &overlay.get("TriggerAuthentication", "queue")["spec"]["secretTargetRef"];
+    let authority = json!({ "parameter": "ca", "name": "queue", "key": "ca.crt" });
+    assert!(list(keda).contains(&authority), "{keda}");
+    // A public authority needs no file, so there may be none.
+    let secret = json!({
+        "secretName": "queue",
+        "optional": true,
+        "defaultMode": 0o440,
+        "items": [{ "key": "ca.crt", "path": "ca.crt" }],
+    });
+    let component = root().join("deploy/k8s/components/managed/kustomization.yaml");
+    let component = std::fs::read_to_string(component).unwrap();
+    let setting = component.lines().find_map(|line| line.trim().strip_prefix("# - RLAIF__QUEUE"));
+    let (name, file) = setting.and_then(|setting| setting.split_once('=')).expect("a setting");
+    for (service, pods) in overlay.services() {
+        let mut volumes = list(&pods.spec()["volumes"]).iter();
+        let volume = volumes.find(|volume| volume["name"] == "queue-ca");
+        assert_eq!(volume.map(|volume| &volume["secret"]), Some(&secret), "{service}");
+        let mounts = pods.mounts();
+        let folder = text(&mounts["queue-ca"]["mountPath"]);
+        assert_eq!(file, format!("{folder}/ca.crt"), "{service}");
+        let mut environment = pods.environment();
+        environment.insert(format!("RLAIF__QUEUE{name}"), file.to_owned());
+        let config = configuration(service, environment, mounted(&[&pods]).path());
+        assert!(config["queue"].as_table().unwrap().contains_key("ca_file"), "{service}");
     }
 }
 

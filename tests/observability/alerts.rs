@@ -56,6 +56,14 @@ fn alerts() -> Vec<Alert> {
     rules.flat_map(|rules| rules.groups).flat_map(|group| group.rules).collect()
 }
 
+/// Scrape jobs that alerts ask for by name.
+pub fn jobs() -> BTreeSet<String> {
+    alerts()
+        .iter()
+        .flat_map(|alert| Query::check(&alert.expr).expect("checked below").jobs)
+        .collect()
+}
+
 #[test]
 fn every_alert_asks_for_what_services_export() {
     for Alert { alert, expr, annotations, .. } in alerts() {

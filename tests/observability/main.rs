@@ -5,6 +5,7 @@
 mod alerts;
 mod compose;
 mod dashboards;
+mod kubernetes;
 mod query;
 mod reference;
 

@@ -14,6 +14,8 @@ const TARGET: [&str; 2] = ["job", "instance"];
 pub struct Query {
     /// Labels that its series may have.
     pub labels: BTreeSet<String>,
+    /// Scrape jobs that it asks for by name.
+    pub jobs: BTreeSet<String>,
 }
 
 impl Query {
@@ -25,13 +27,16 @@ impl Query {
         let expr = parser::parse(text).map_err(|e| format!("{text}: {e}"))?;
         let mut nodes = Nodes::default();
         let Ok(_) = walk_expr(&mut nodes, &expr);
-        let mut labels = BTreeSet::new();
+        let (mut labels, mut jobs) = (BTreeSet::new(), BTreeSet::new());
         for selector in &nodes.selectors {
             let known = labels_of(selector).map_err(|e| format!("{text}: {e}"))?;
             let name = selector.name.as_deref().unwrap_or_default();
             for matcher in &selector.matchers.matchers {
                 if !known.contains(&matcher.name) {
                     return Err(format!("{text}: {name} has no label {}", matcher.name));
+                }
+                if matcher.name == "job" {
+                    jobs.insert(matcher.value.clone());
                 }
             }
             labels.extend(known);
@@ -44,7 +49,7 @@ impl Query {
                 }
             }
         }
-        Ok(Self { labels })
+        Ok(Self { labels, jobs })
     }
 }
 

@@ -1,6 +1,8 @@
-"""What a server reflects is what this package was generated from."""
+"""What a server reflects is what this package was generated from, and what it says is read whole."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import grpc
 import pytest
@@ -11,6 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from harness import Cluster
 
+from rlaif_client import Cost
 from rlaif_client.wire.v1 import coordinator_pb2, labeler_pb2, rollout_pb2
 
 
@@ -39,3 +42,11 @@ def described(method: object) -> tuple[object, ...]:
     names = ("name", "client_streaming", "server_streaming")
     types = (getattr(method, kind).full_name for kind in ("input_type", "output_type"))
     return (*(getattr(method, name) for name in names), *types)
+
+
+def test_every_field_of_a_cost_is_read_and_what_is_absent_is_none() -> None:
+    fields = [field.name for field in coordinator_pb2.Cost.DESCRIPTOR.fields]
+    values = {name: number for number, name in enumerate(fields, start=1)}
+    assert dataclasses.asdict(Cost.from_wire(coordinator_pb2.Cost(**values))) == values
+    unbounded = Cost.from_wire(coordinator_pb2.Cost(prompt_tokens=7))
+    assert (unbounded.amount, unbounded.max_cost, unbounded.max_tokens) == (None, None, None)

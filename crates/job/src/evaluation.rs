@@ -198,7 +198,7 @@ mod tests {
         let contests: Vec<Contest> = each
             .map(|prompt: usize| contest(&prompt.to_string(), &"a".repeat(2 + prompt)))
             .collect();
-        let won = |contest: &Contest| f64::from(u8::from(contest.trained.len() % 3 != 0));
+        let won = |contest: &Contest| f64::from(u8::from(!contest.trained.len().is_multiple_of(3)));
         let verdicts: Vec<Judgement<Verdict>> =
             contests.iter().map(|contest| Ok(Verdict::of_scores(won(contest), 0.5))).collect();
         win_rate("t", &contests, &verdicts, 1)

@@ -75,7 +75,15 @@ pub enum Error {
 /// A rule for every method of a service, of health and of reflection.
 #[derive(Debug, Clone)]
 pub struct AuthRules {
-    table: Arc<HashMap<&'static str, Access>>,
+    table: Arc<HashMap<&'static str, Method>>,
+}
+
+/// What is known of a method.
+#[derive(Debug, Clone, Copy)]
+struct Method {
+    access: Access,
+    /// Whether its answer is a stream.
+    streams: bool,
 }
 
 impl AuthRules {
@@ -93,14 +101,15 @@ impl AuthRules {
         let mut table = HashMap::new();
         let mut repeated = Vec::new();
         for (path, access) in rules.iter().chain(&built_in) {
-            if table.insert(*path, *access).is_some() {
+            let streams = methods.get(*path).is_some_and(|streams| *streams);
+            if table.insert(*path, Method { access: *access, streams }).is_some() {
                 repeated.push((*path).to_owned());
             }
         }
         let missing: Vec<String> =
-            methods.iter().filter(|m| !table.contains_key(m.as_str())).cloned().collect();
+            methods.keys().filter(|m| !table.contains_key(m.as_str())).cloned().collect();
         let unknown: Vec<String> =
-            table.keys().filter(|p| !methods.contains(**p)).map(|p| (*p).to_owned()).collect();
+            table.keys().filter(|p| !methods.contains_key(**p)).map(|p| (*p).to_owned()).collect();
         if missing.is_empty() && unknown.is_empty() && repeated.is_empty() {
             Ok(Self { table: Arc::new(table) })
         } else {
@@ -113,11 +122,17 @@ impl AuthRules {
     pub(crate) fn method(&self, path: &str) -> Option<&'static str> {
         self.table.get_key_value(path).map(|(known, _)| known.trim_start_matches('/'))
     }
+
+    /// Whether the method of this path answers with a stream.
+    pub(crate) fn streams(&self, path: &str) -> bool {
+        self.table.get(path).is_some_and(|method| method.streams)
+    }
 }
 
-fn methods(descriptor: &[u8]) -> Result<BTreeSet<String>, Error> {
+/// Paths of all methods, and whether their answers are streams.
+fn methods(descriptor: &[u8]) -> Result<BTreeMap<String, bool>, Error> {
     let set = FileDescriptorSet::decode(descriptor)?;
-    let mut methods = BTreeSet::new();
+    let mut methods = BTreeMap::new();
     for file in &set.file {
         let prefix = match file.package() {
             "" => String::new(),
@@ -125,7 +140,8 @@ fn methods(descriptor: &[u8]) -> Result<BTreeSet<String>, Error> {
         };
         for service in &file.service {
             for method in &service.method {
-                methods.insert(format!("/{prefix}{}/{}", service.name(), method.name()));
+                let path = format!("/{prefix}{}/{}", service.name(), method.name());
+                methods.insert(path, method.server_streaming());
             }
         }
     }
@@ -216,7 +232,7 @@ impl Guard {
         path: &str,
         authorization: Option<&http::HeaderValue>,
     ) -> Result<Option<Caller>, Status> {
-        let access = self.rules.table.get(path).copied();
+        let access = self.rules.table.get(path).map(|method| method.access);
         if access == Some(Access::Public) {
             return Ok(None);
         }

@@ -216,3 +216,35 @@ async fn every_method_asks_for_its_roles() {
         assert_eq!(say(&stranger, "hello").await.unwrap_err().code(), Code::Unauthenticated);
     }
 }
+
+#[tokio::test]
+async fn a_caller_has_no_more_than_its_share_and_the_last_places_are_for_administrators() {
+    let names = [("labeler-1", Role::Worker), ("labeler-2", Role::Worker), ("root", Role::Admin)];
+    let secret = |name: &str| format!("{name}-{name}-{name}-{name}");
+    let token = |role, name: &str| Token { role, token: Secret::new(secret(name)) };
+    let tokens = names.map(|(name, role)| (name.to_owned(), token(role, name)));
+    let auth = auth::Config { enabled: true, tokens: tokens.into() };
+    let bounds = Config { auth, max_streams: 4, caller_share: 0.5, kept_for_admins: 1, ..config() };
+    let running = start(bounds).await;
+    let [first, second, root] = names.map(|(name, _)| channel(&running, None, Some(&secret(name))));
+    let open = async |channel: &Channel| listen(channel, Request::new(String::new())).await;
+    let refused = async |channel: &Channel, why: &str| {
+        let status = open(channel).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        says(&status, &[why]);
+    };
+
+    let mut streams = vec![open(&first).await.unwrap(), open(&first).await.unwrap()];
+    refused(&first, "labeler-1 has 2 streams").await;
+    streams.push(open(&second).await.unwrap());
+    refused(&second, "as many streams as it may").await;
+    streams.push(open(&root).await.unwrap());
+    refused(&root, "as many streams as it may").await;
+    // Streams cost nobody a call.
+    assert_eq!(say(&root, "hello").await.unwrap(), "hello");
+
+    streams.clear();
+    while open(&first).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -130,15 +130,53 @@ async fn a_full_server_refuses_with_a_hint_and_still_answers_probes() {
 }
 
 #[tokio::test]
-async fn a_stream_holds_its_place_until_it_ends() {
-    let running = start(rlaif_service::server::Config { max_calls: 1, ..config() }).await;
+async fn a_stream_holds_its_place_until_it_ends_and_none_of_other_calls() {
+    let bounds = rlaif_service::server::Config { max_calls: 1, max_streams: 1, ..config() };
+    let running = start(bounds).await;
     let channel = running.channel();
-    let mut stream = listen(&channel, Request::new(String::new())).await.unwrap();
+    let open = || listen(&channel, Request::new(String::new()));
+    let mut stream = open().await.unwrap();
     assert_eq!(stream.message().await.unwrap().as_deref(), Some("first"));
-    assert_eq!(say(&channel, "hello").await.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(open().await.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(say(&channel, "hello").await.unwrap(), "hello");
     drop(stream);
-    while say(&channel, "hello").await.is_err() {
+    while open().await.is_err() {
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn watches_of_health_are_bounded_and_leave_checks_and_calls_alone() {
+    let running = start(rlaif_service::server::Config { max_health_watches: 2, ..config() }).await;
+    let channel = running.channel();
+    let watch = async || {
+        let request = HealthCheckRequest { service: READINESS.to_owned() };
+        HealthClient::new(channel.clone()).watch(request).await
+    };
+    let watches = (watch().await.unwrap(), watch().await.unwrap());
+    let refused = watch().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("watches of its health"), "{refused}");
+    assert_eq!(check(&channel, READINESS).await, ServingStatus::Serving);
+    assert_eq!(say(&channel, "hello").await.unwrap(), "hello");
+    assert!(listen(&channel, Request::new(String::new())).await.is_ok());
+    drop(watches);
+    while watch().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn bounds_that_leave_nobody_a_place_are_refused() {
+    let bounds = rlaif_service::server::Config {
+        max_streams: 0,
+        caller_share: 0.0,
+        kept_for_admins: 64,
+        ..config()
+    };
+    let refused = Server::bind(bounds).await.unwrap_err().to_string();
+    for problem in ["max_streams must", "caller_share must", "kept_for_admins must"] {
+        assert!(refused.contains(problem), "{refused}");
     }
 }
 

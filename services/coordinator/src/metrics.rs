@@ -146,6 +146,10 @@ impl Shared {
                 tell(count as f64, &[KeyValue::new(names::JOB_STATE, state)]);
             }
         });
+        self.show_jobs(&definitions::JOB_FAILED, |job, _, tell| {
+            let failed = matches!(job.state, JobState::Failed { .. });
+            tell(f64::from(u8::from(failed)), &[]);
+        });
         self.show_stages(&definitions::JOB_STAGE_DONE, |stage| stage.done);
         self.show_stages(&definitions::JOB_STAGE_SIZE, |stage| stage.total);
         self.show_stages(&definitions::JOB_STAGE_UNSCORABLE, |stage| stage.unscorable);

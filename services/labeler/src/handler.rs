@@ -9,9 +9,9 @@ use rlaif_proto::common::v1::{ModelIdentity, TemplateIdentity};
 use rlaif_proto::decode::{field, required};
 use rlaif_proto::labeler::v1::label_service_server::LabelService;
 use rlaif_proto::labeler::v1::{
-    CompareRequest, CompareResponse, CompareStreamRequest, CompareStreamResponse, ComparisonAnswer,
-    ComparisonQuestion, RateRequest, RateResponse, RateStreamRequest, RateStreamResponse,
-    RatingAnswer, RatingQuestion,
+    self as wire, CompareRequest, CompareResponse, CompareStreamRequest, CompareStreamResponse,
+    ComparisonAnswer, ComparisonQuestion, RateRequest, RateResponse, RateStreamRequest,
+    RateStreamResponse, RatingAnswer, RatingQuestion,
 };
 use rlaif_service::batcher::EngineThread;
 use rlaif_template::{Asking, Kind, Template};
@@ -73,8 +73,7 @@ impl Handler {
         deadline: Option<Instant>,
     ) -> Result<ComparisonAnswer, Status> {
         let question = required(question, "question").map_err(invalid)?;
-        let asked =
-            asked(&question.template, &[Kind::Compare], question.asking).map_err(invalid)?;
+        let asked = self.asked(&question.template, &[Kind::Compare], question.asking)?;
         let pair: Pair = field(question.pair, "pair").map_err(|e| invalid(e.within("question")))?;
         // Both orders are asked.
         let shown = pair.prompt.as_context().len() + pair.response_a.len() + pair.response_b.len();
@@ -91,11 +90,21 @@ impl Handler {
     ) -> Result<RatingAnswer, Status> {
         let question = required(question, "question").map_err(invalid)?;
         let kinds = [Kind::Rate, Kind::Rubric];
-        let asked = asked(&question.template, &kinds, question.asking).map_err(invalid)?;
+        let asked = self.asked(&question.template, &kinds, question.asking)?;
         let item: Item = field(question.item, "item").map_err(|e| invalid(e.within("question")))?;
         let cost = self.cost(item.prompt.as_context().len() + item.response.len(), &asked);
         let answer = self.panels()?.ratings.ask(asked, item, cost, deadline).await?;
         Ok(RatingAnswer { id: question.id, ..answer })
+    }
+
+    /// What is asked, and how. It writes no more than a batch may hold.
+    fn asked(
+        &self,
+        template: &str,
+        kinds: &[Kind],
+        asking: Option<wire::Asking>,
+    ) -> Result<(Template, Asking), Status> {
+        asked(template, kinds, asking, self.batching.batcher.max_batch_tokens).map_err(invalid)
     }
 
     /// Tokens that a question is likely to take: what is shown, as often as it is asked.

@@ -110,9 +110,7 @@ class Client(Service):
         """Hand out no new work of a job; what is begun is finished."""
         return _job(self._ask(self._stub.PauseJob, wire.PauseJobRequest(job_id=job_id)))
 
-    def resume(
-        self, job_id: str, *, max_cost: str = "", max_tokens: int | None = None
-    ) -> Job:
+    def resume(self, job_id: str, *, max_cost: str = "", max_tokens: int | None = None) -> Job:
         """Go on with a job that is paused or has failed, for example because its budget was spent.
 
         `max_cost` (dollars, as a decimal number such as "12.50") and `max_tokens` are what its labeler may

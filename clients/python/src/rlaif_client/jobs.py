@@ -98,12 +98,29 @@ class StageProgress:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a job used."""
+    """What a job used, and may use."""
 
     #: Tokens that labelers read.
     prompt_tokens: int
-    #: Their price in the currency of the job's `labeler.price_per_1k_input`; None where it has none.
+    #: Tokens that they wrote.
+    completion_tokens: int
+    #: What both cost at the job's `labeler.price`, in dollars; None where it names none.
     amount: float | None
+    #: What they may cost, in dollars; None where nothing bounds it. `Client.resume` raises it.
+    max_cost: float | None
+    #: Tokens that may be read and written; None where nothing bounds them. `Client.resume` raises it.
+    max_tokens: int | None
+
+    @classmethod
+    def from_wire(cls, cost: wire.Cost) -> Cost:
+        """Read one."""
+        return cls(
+            prompt_tokens=cost.prompt_tokens,
+            completion_tokens=cost.completion_tokens,
+            amount=cost.amount if cost.HasField("amount") else None,
+            max_cost=cost.max_cost if cost.HasField("max_cost") else None,
+            max_tokens=cost.max_tokens if cost.HasField("max_tokens") else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +141,12 @@ class Job:
     unscorable: int
     #: Items that failed too often and wait for an operator.
     dead_letters: int
-    #: What it used so far; None from servers that do not count it.
+    #: What it used so far, and may use; None from servers that do not count it.
     cost: Cost | None
 
     @classmethod
     def from_wire(cls, job: wire.Job) -> Job:
         """Read one."""
-        cost = None
-        if job.HasField("cost"):
-            amount = job.cost.amount if job.cost.HasField("amount") else None
-            cost = Cost(job.cost.prompt_tokens, amount)
         return cls(
             job_id=job.job_id,
             name=job.name,
@@ -144,7 +157,7 @@ class Job:
             error=job.error,
             unscorable=job.counts.unscorable,
             dead_letters=job.counts.dead_letters,
-            cost=cost,
+            cost=Cost.from_wire(job.cost) if job.HasField("cost") else None,
         )
 
 

@@ -60,8 +60,8 @@ class Identity:
     """Which model or template it was."""
 
     name: str
-    #: SHA-256 in lower-case hex: of weights, configuration, tokenizer and chat template, or of what a template
-    #: asks.
+    #: SHA-256 in lower-case hex: of weights, configuration, tokenizer and chat template, or of what a
+    #: template asks.
     hash: str
 
     @classmethod

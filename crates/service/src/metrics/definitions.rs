@@ -48,12 +48,12 @@ pub const RPC_SERVER_CALL_DURATION: Definition = histogram(
     &[RPC_SYSTEM_NAME, RPC_METHOD, RPC_RESPONSE_STATUS_CODE],
     "How long gRPC calls took, by method and status.",
 );
-/// Calls refused because the server was full.
+/// Calls refused because the server was full, or full for their caller.
 pub const SERVER_SHED: Definition = counter(
     "rlaif.server.shed",
     "{call}",
     &[RPC_METHOD],
-    "Calls refused because the server was full.",
+    "Calls refused because the server was full, or full for their caller.",
 );
 /// Calls being answered.
 pub const SERVER_ACTIVE: Definition =
@@ -183,6 +183,13 @@ pub const JOBS: Definition = gauge(
     &[JOB_STATE],
     "Jobs, by where they stand: `running`, `paused`, `cancelled`, `failed` or `succeeded`.",
 );
+/// Whether a job has failed.
+pub const JOB_FAILED: Definition = gauge(
+    "rlaif.job.failed",
+    "",
+    &[JOB_ID],
+    "1 where the job has failed and waits for an operator, else 0.",
+);
 /// What a stage has done.
 pub const JOB_STAGE_DONE: Definition = gauge(
     "rlaif.job.stage.done",
@@ -295,6 +302,7 @@ pub const GROUPS: &[Group] = &[
         services: &["rlaif-coordinator"],
         metrics: &[
             &JOBS,
+            &JOB_FAILED,
             &JOB_STAGE_DONE,
             &JOB_STAGE_SIZE,
             &JOB_STAGE_UNSCORABLE,

@@ -4,13 +4,13 @@
 //! A gRPC body is a row of messages, each behind five bytes: a flag and the length.
 
 use super::call::Record;
+use super::places::Place;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -102,7 +102,7 @@ impl HttpBody for RequestLimit {
 pub(super) struct CallBody {
     inner: Body,
     record: Record,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
     deadline: Option<Pin<Box<Sleep>>>,
     lengths: Lengths,
     limit: usize,
@@ -113,7 +113,7 @@ impl CallBody {
     pub(super) fn new(
         inner: Body,
         record: Record,
-        place: Option<OwnedSemaphorePermit>,
+        place: Option<Place>,
         deadline: Option<Instant>,
         limit: usize,
     ) -> Self {

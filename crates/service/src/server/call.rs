@@ -2,7 +2,8 @@
 //! place among those being answered, the handler, and a record when the last byte has left.
 
 use super::body::{CallBody, RequestLimit};
-use crate::auth::Guard;
+use super::places::{Place, Places};
+use crate::auth::{Caller, Guard};
 use crate::metrics::{self, ServerMetrics, names};
 use crate::status::overloaded;
 use crate::telemetry;
@@ -16,7 +17,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -47,17 +47,17 @@ pub(super) struct Calls {
     routes: Routes,
     guard: Arc<Guard>,
     limits: Arc<Limits>,
-    places: Arc<Semaphore>,
+    places: Places,
     metrics: ServerMetrics,
 }
 
 impl Calls {
-    pub(super) fn new(routes: Routes, guard: Guard, limits: Limits, max_calls: usize) -> Self {
+    pub(super) fn new(routes: Routes, guard: Guard, limits: Limits, places: Places) -> Self {
         Self {
             routes: routes.prepare(),
             guard: Arc::new(guard),
             limits: Arc::new(limits),
-            places: Arc::new(Semaphore::new(max_calls.min(Semaphore::MAX_PERMITS))),
+            places,
             metrics: ServerMetrics::new(),
         }
     }
@@ -88,12 +88,11 @@ impl Calls {
         mut self,
         method: &'static str,
         mut request: Request<Body>,
-    ) -> Result<(Response<Body>, Option<OwnedSemaphorePermit>, Option<Instant>), Status> {
+    ) -> Result<(Response<Body>, Option<Place>, Option<Instant>), Status> {
         let path = request.uri().path().to_owned();
         let caller = self.guard.admit(&path, request.headers().get(AUTHORIZATION))?;
         let deadline = deadline(request.headers())?;
-        // A full server is alive: probes need no place.
-        let place = if path.starts_with(HEALTH) { None } else { Some(self.place(method)?) };
+        let place = self.place(&path, method, caller.as_ref())?;
         if let Some(caller) = caller {
             request.extensions_mut().insert(caller);
         }
@@ -113,10 +112,22 @@ impl Calls {
         }
     }
 
-    fn place(&self, method: &'static str) -> Result<OwnedSemaphorePermit, Status> {
-        self.places.clone().try_acquire_owned().map_err(|_| {
+    fn place(
+        &self,
+        path: &str,
+        method: &'static str,
+        caller: Option<&Caller>,
+    ) -> Result<Option<Place>, Status> {
+        let pool = match (path.starts_with(HEALTH), self.guard.rules().streams(path)) {
+            // A full server is alive: probes need no place.
+            (true, false) => return Ok(None),
+            (true, true) => &self.places.health_watches,
+            (false, true) => &self.places.streams,
+            (false, false) => &self.places.calls,
+        };
+        pool.take(caller).map(Some).map_err(|full| {
             self.metrics.shed(method);
-            overloaded("the server is answering as many calls as it may", self.limits.retry_after)
+            overloaded(full.to_string(), self.limits.retry_after)
         })
     }
 }

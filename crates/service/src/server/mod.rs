@@ -5,6 +5,7 @@ mod body;
 mod call;
 mod health;
 pub(crate) mod incoming;
+mod places;
 mod probes;
 
 pub use call::Deadline;
@@ -17,6 +18,7 @@ use crate::tls::{self, ServerTls};
 use call::{Calls, Limits};
 use futures_util::{Stream, stream};
 use incoming::{Connection, Incoming};
+use places::Places;
 use probes::ProbePort;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -44,8 +46,16 @@ pub struct Config {
     pub auth: auth::Config,
     /// Connections at once; further ones wait in the system's backlog.
     pub max_connections: usize,
-    /// Calls being answered at once, over all connections; further ones are refused.
+    /// Calls with one answer that are worked on at once, over all connections; further ones are refused.
     pub max_calls: usize,
+    /// Calls whose answer is a stream, open at once; further ones are refused.
+    pub max_streams: usize,
+    /// Watches of the server's health, which take no token, open at once; further ones are refused.
+    pub max_health_watches: usize,
+    /// Share of the calls, and of the streams, that one caller has at most, where callers have tokens.
+    pub caller_share: f64,
+    /// How many of the calls, and of the streams, only administrators get.
+    pub kept_for_admins: usize,
     /// Calls at once on one connection; a well-behaved client waits with further ones.
     pub max_calls_per_connection: u32,
     /// Size of a message that a client sends. Generated servers have a limit of their own, 4 MiB,
@@ -90,6 +100,8 @@ impl Validate for Config {
         for (field, bound) in [
             ("max_connections", self.max_connections),
             ("max_calls", self.max_calls),
+            ("max_streams", self.max_streams),
+            ("max_health_watches", self.max_health_watches),
             ("max_calls_per_connection", self.max_calls_per_connection as usize),
             ("max_request_bytes", self.max_request_bytes),
             ("max_response_bytes", self.max_response_bytes),
@@ -97,6 +109,11 @@ impl Validate for Config {
         ] {
             problems.check(bound > 0, field, "must be at least 1");
         }
+        let share = self.caller_share > 0.0 && self.caller_share <= 1.0;
+        problems.check(share, "caller_share", "must be above 0 and at most 1");
+        let left = self.kept_for_admins < self.max_calls.min(self.max_streams);
+        let all = "must be less than max_calls and max_streams, or nobody else is answered";
+        problems.check(left, "kept_for_admins", all);
         for (field, time) in [
             ("handler_timeout", self.handler_timeout),
             ("keep_alive_interval", self.keep_alive_interval),
@@ -236,7 +253,7 @@ impl Server {
             retry_after: self.config.retry_after,
         };
         let guard = Guard::new(&self.config.auth, rules);
-        let calls = Calls::new(routes, guard, limits, self.config.max_calls);
+        let calls = Calls::new(routes, guard, limits, Places::new(&self.config));
 
         let closing = CancellationToken::new();
         let serving = transport(&self.config, self.tls)?.serve_with_incoming_shutdown(

@@ -25,10 +25,13 @@ pub struct Job {
     dead_letters: u64,
     /// Tokens that labelers read.
     prompt_tokens: u64,
-    /// Their price; none where the job names none.
+    /// Tokens that they wrote.
     completion_tokens: u64,
+    /// What both cost, in dollars; none where the job names no price.
     amount: Option<f64>,
+    /// What they may cost, in dollars; none where the job sets no bound.
     max_cost: Option<f64>,
+    /// How many tokens they may read and write; none where the job sets no bound.
     max_tokens: Option<u64>,
 }
 
