@@ -279,6 +279,22 @@ fn a_judge_that_refuses_or_can_judge_nothing_leaves_no_report() {
 }
 
 #[test]
+fn a_scorer_that_refuses_leaves_no_arm_without_responses() {
+    let scene = Scene::new(2);
+    let refusal = Act::status(401, r#"{"error": {"message": "no such key"}}"#);
+    let server = scene.runtime.block_on(ScriptedHttp::start([refusal]));
+    let scorer = format!("base_url = \"{}/v1\"\nmodel = \"m\"\n", server.url());
+    scene.write("scripted.toml", &scorer);
+    let best = format!("best=best-of:2,{MODEL},rating=scripted.toml");
+    let output =
+        scene.eval("out", &["--arm", "ann=ann.jsonl", "--arm", &best, "--max-new-tokens", "8"]);
+    let said = stderr(&output);
+    assert!(!output.status.success() && said.contains("refuses to answer"), "{said}");
+    assert!(said.contains("arm best") && said.contains("no such key"), "{said}");
+    assert!(!scene.path("out/matrix.json").exists());
+}
+
+#[test]
 fn prompts_that_were_trained_on_are_refused() {
     let scene = Scene::new(6);
     let arms = ["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"];

@@ -66,8 +66,8 @@ impl Memory for Forgetful {
     fn keep(&mut self, _: &[(ContentHash, &Reading, Effort)]) {}
 }
 
-/// Answers from `memory`, else from `engine`: rationales first, then the verdicts behind them, each kept as soon as it is
-/// there.
+/// Answers from `memory`, else from `engine`: rationales first, then the verdicts behind them, each kept as soon
+/// as it is there.
 pub(crate) fn read(
     engine: &dyn Engine,
     questions: &[Question],

@@ -184,8 +184,8 @@ fn check_unanswered(path: &Path) -> Result<()> {
     }
 }
 
-/// Each record of a file for people through `f`. A last line that is torn is of a run that was killed while it wrote it,
-/// so nobody has answered there.
+/// Each record of a file for people through `f`. A last line that is torn is of a run that was killed while it
+/// wrote that, so nobody has answered there.
 ///
 /// # Errors
 /// At another line that is no record, or that `f` refuses.

@@ -84,7 +84,7 @@ impl<'a> Scoring<'a> {
     /// candidates. They are scored as the judge sees them, without trailing symbols.
     ///
     /// # Errors
-    /// When the engine fails, or a ceiling is reached.
+    /// When the engine fails or refuses to answer, or a ceiling is reached.
     pub fn best(
         &self,
         prompts: &[Prompt],
@@ -116,7 +116,17 @@ impl<'a> Scoring<'a> {
                     bail!("{refused}; what was rated is in the ledger");
                 }
                 let ratings = asked.answers.into_iter().flatten();
-                Ok(ratings.map(|rating| Ok(rating?.reward)).collect())
+                let ratings: Vec<Judgement<f64>> =
+                    ratings.map(|rating| Ok(rating?.reward)).collect();
+                let is_refusal = |why: &&Unscorable| why.reason == UnscorableReason::EngineRefused;
+                // The arm would have no response, and nobody would hear why.
+                if let Some(why) = ratings.iter().filter_map(|r| r.as_ref().err()).find(is_refusal)
+                {
+                    bail!(
+                        "the labeler that scores refuses to answer: {why}; what was rated is in the ledger"
+                    );
+                }
+                Ok(ratings)
             }
         }
     }
