@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn copies_within_a_cluster_add_no_certainty() {
-        let one = |i: usize| sized(f64::from(u8::from(!i.is_multiple_of(3))), 80.0 + i as f64, 90.0);
+        let one =
+            |i: usize| sized(f64::from(u8::from(!i.is_multiple_of(3))), 80.0 + i as f64, 90.0);
         let once = length_corrected_win_rate((0..12).map(|i| (i, one(i))));
         let often = length_corrected_win_rate((0..120).map(|i| (i % 12, one(i % 12)))).unwrap();
         // Ten times the same number and a tenth of it may round once.

@@ -82,7 +82,12 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
     let mut loaded = sizes.weights;
     if let Some(sft) = &job.sft {
         let name = "while the policy is fine-tuned";
-        stages.push(training(name, loaded, std::slice::from_ref(&sft.optimizer), Beside::default()));
+        stages.push(training(
+            name,
+            loaded,
+            std::slice::from_ref(&sft.optimizer),
+            Beside::default(),
+        ));
         loaded += sizes.weights;
     }
     loaded += sizes.labeler + sizes.in_engine(sizes.labeler) + sizes.in_engine(sizes.weights);
