@@ -238,6 +238,19 @@ fn the_policy_that_is_left_is_chosen_among_versions_and_the_choice_is_on_record(
     }
     succeeded(&run(dir.path(), "again"), "again");
     assert_eq!(manifest("end"), manifest("again"));
+
+    let selected = format!(
+        "{rl}\nema_decay = 0.999\n[rl.selection]\nevery = 1\ncandidates = 2\nprompts = 2\n"
+    );
+    write_job(dir.path(), "sentiment/rubric", &selected);
+    succeeded(&run(dir.path(), "averaged"), "averaged");
+    let rewards = |out: &str| -> Vec<Value> {
+        let manifest = manifest(out);
+        let versions = manifest["selection"]["versions"].as_array().unwrap();
+        versions.iter().map(|version| version["reward"].clone()).collect()
+    };
+    // The average hardly moves, and it is the average that would be left.
+    assert_ne!(rewards("averaged"), rewards("every"));
 }
 
 #[test]

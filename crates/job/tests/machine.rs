@@ -499,7 +499,10 @@ fn of_the_versions_with_the_highest_reward_the_one_that_the_judge_prefers_is_lef
     for item in &done {
         match (&item.work, item.task) {
             (Work::Rollout(work), TaskId::Validate { step, .. }) => {
-                assert_eq!(version(&work.policy.model) as usize, step);
+                let ModelRef::Version { parameters, .. } = &work.policy.model else {
+                    panic!("{:?}", work.policy.model)
+                };
+                assert_eq!(*parameters, format!("candidates/{step}"), "what is kept is validated");
                 validated.extend(work.prompts.iter().map(|p| p.as_context()));
             }
             (Work::Respond(work), TaskId::Respond(_)) => {

@@ -257,12 +257,12 @@ impl Machine {
     /// What is measured of the policy as it is, before its next step: one thing after the other, so that what
     /// they leave stands in the same order whoever is fast.
     fn measuring(&self, start: &ModelRef) -> Vec<(TaskId, Work)> {
-        let (policy, step) = (self.training.version(self, start), self.training.learned());
+        let step = self.training.learned();
         let stale = self.staleness.as_ref().filter(|staleness| !staleness.is_done(step));
         if let Some(staleness) = stale {
-            return staleness.candidates(self, &policy, step);
+            return staleness.candidates(self, &self.training.version(self, start), step);
         }
-        self.selection.iter().flat_map(|s| s.validation(self, &policy, step)).collect()
+        self.selection.iter().flat_map(|s| s.validation(self, start, step)).collect()
     }
 
     /// Whether nothing is left to be measured of the policy after `steps` steps.
