@@ -2,12 +2,13 @@
 
 use crate::ask::pair_scores;
 use crate::fit::{Example, Fit};
+use crate::keep_back::keep_back;
 use crate::normalisation::Normalisation;
 use crate::score::pair_sequences;
-use rlaif_data::{Reader, preferences_of};
+use rlaif_data::{Fingerprint, Reader, preferences_of};
 use rlaif_job::{
     LabelRecord, Manifest, RewardSummary, SourceQuality, TrainReward, Trained, WorkResult,
-    reward_quality, shuffled,
+    reward_quality,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
@@ -28,7 +29,7 @@ pub(crate) fn train_reward(
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-    let (heldout, train) = split(examples(job, &dialogue, work)?, work);
+    let (heldout, train) = split(&examples(job, &dialogue, work)?, work);
     let mut trained_on = BTreeMap::new();
     train.iter().for_each(|(source, _)| *trained_on.entry(*source).or_default() += 1);
     let train = train.into_iter().map(|(_, example)| example).collect();
@@ -88,7 +89,8 @@ fn examples(
             let label = record.comparison.as_ref()?.label;
             let (a, b) = pair_sequences(dialogue, &record.pair).ok()?;
             let pair = LabelledPair::new(a, b, label);
-            Some((LabelSource::Ai, Example { pair, sureness: label.confidence() }))
+            let prompt = Fingerprint::of_prompt(&record.pair.prompt);
+            Some((LabelSource::Ai, Example { pair, sureness: label.confidence(), prompt }))
         }));
     }
     if let Some(file) = &work.preferences {
@@ -113,12 +115,12 @@ fn examples(
     Ok(examples)
 }
 
-/// Pairs kept back to measure on, and pairs to train on.
-fn split(examples: Vec<Sourced>, work: &TrainReward) -> (Vec<Sourced>, Vec<Sourced>) {
-    let order = shuffled(examples.len(), work.training.seed, "held-out labels", 0);
-    let held_back = (examples.len() as f64 * work.config.heldout_fraction) as usize;
-    let (heldout, train) = order.split_at(held_back);
-    let of = |part: &[usize]| part.iter().map(|i| examples[*i].clone()).collect();
+/// Pairs kept back to measure on, and pairs of other prompts to train on.
+fn split(examples: &[Sourced], work: &TrainReward) -> (Vec<Sourced>, Vec<Sourced>) {
+    let prompts: Vec<Fingerprint> = examples.iter().map(|(_, example)| example.prompt).collect();
+    let (share, seed) = (work.config.heldout_fraction, work.training.seed);
+    let (heldout, train) = keep_back(&prompts, share, seed, "held-out labels");
+    let of = |part: Vec<usize>| part.into_iter().map(|i| examples[i].clone()).collect();
     (of(heldout), of(train))
 }
 

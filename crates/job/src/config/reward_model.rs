@@ -17,7 +17,8 @@ pub struct RewardModelConfig {
     pub labels: LabelSource,
     /// Pairs of responses to sample and label.
     pub pairs: usize,
-    /// Share of the labelled pairs kept back to measure accuracy and calibration.
+    /// Share of the labelled pairs kept back to measure accuracy and calibration, with all pairs of their prompts:
+    /// as near to it as whole prompts come.
     pub heldout_fraction: f64,
     /// Passes over the labels.
     pub epochs: usize,
