@@ -69,7 +69,11 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
         RewardSource::Pairwise => {
             "RLAIF: the labeler matches a prompt's responses against each other".into()
         }
-        RewardSource::Preferences => "Given preferences".into(),
+        RewardSource::Preferences => match job.rl.given_labels() {
+            LabelSource::Ai => "Preferences that a model gave".into(),
+            LabelSource::Human => "Preferences that people gave".into(),
+            LabelSource::Mixed => "Given preferences".into(),
+        },
         RewardSource::Mixture => {
             let part = |part: &RewardPart| format!("{} x {}", part.weight, part.name());
             let parts: Vec<String> = job.rl.mixture.iter().map(part).collect();

@@ -10,7 +10,8 @@ use crate::{
 use crate::{SamplingConfig, TaskId};
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, PolicyLearning, Prompt, Usage,
+    ContentHash, Episode, Item, Judgement, LabelSource, LoraConfig, Pair, PolicyLearning, Prompt,
+    Usage,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -322,9 +323,16 @@ pub enum Lessons {
     Preferences {
         /// Artifact, as the job's file has them.
         file: String,
+        /// Whose labels of them.
+        #[serde(default = "mixed")]
+        labels: LabelSource,
         /// Pairs in a step.
         batch_size: usize,
     },
+}
+
+fn mixed() -> LabelSource {
+    LabelSource::Mixed
 }
 
 /// See [`Work::SavePolicy`].

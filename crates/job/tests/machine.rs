@@ -9,8 +9,8 @@ use rlaif_job::{
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    Comparison, ContentHash, Episode, Judgement, LabelId, OrderScores, Pair, Prompt, SoftLabel,
-    Unscorable, UnscorableReason,
+    Comparison, ContentHash, Episode, Judgement, LabelId, LabelSource, OrderScores, Pair, Prompt,
+    SoftLabel, Unscorable, UnscorableReason,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -553,10 +553,17 @@ fn the_labelers_own_answers_to_every_prompt_are_fine_tuned_on_where_that_is_aske
 }
 
 #[test]
-fn peoples_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
-    for (source, sampled, labels) in [("human", 0, None), ("mixed", 10, Some("labels.jsonl"))] {
+fn given_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
+    let labelled = Some("labels.jsonl");
+    for (source, wanted, sampled, labels) in [
+        ("human", 10, 0, None),
+        ("mixed", 10, 10, labelled),
+        ("mixed", 0, 0, None),
+        ("ai", 10, 10, labelled),
+        ("ai", 0, 0, None),
+    ] {
         let machine = machine_of(&format!(
-            "[reward_model]\nlabels = '{source}'\npairs = 10\n\
+            "[reward_model]\nlabels = '{source}'\npairs = {wanted}\n\
              [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 4\n"
         ));
         let stages: Vec<String> = machine.progress().into_iter().map(|s| s.stage).collect();
@@ -586,7 +593,8 @@ fn given_preferences_need_no_rollouts() {
         Work::PolicyStep(work) => Some((work.step, &work.lessons)),
         _ => None,
     });
-    let given = Lessons::Preferences { file: "data/preferences.jsonl".into(), batch_size: 5 };
+    let (file, labels) = ("data/preferences.jsonl".into(), LabelSource::Mixed);
+    let given = Lessons::Preferences { file, labels, batch_size: 5 };
     assert!(steps.eq([(1, &given), (2, &given), (3, &given)]));
 }
 

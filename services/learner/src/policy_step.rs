@@ -114,9 +114,9 @@ impl Held {
         let mut trainer = setup.trainer();
         let pairs = match &work.lessons {
             Lessons::Rollouts(_) => Vec::new(),
-            Lessons::Preferences { file, .. } => {
+            Lessons::Preferences { file, labels, .. } => {
                 let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-                preference_pairs(job, &dialogue, file)?
+                preference_pairs(job, &dialogue, file, *labels)?
             }
         };
         if work.checkpoint > 0 {

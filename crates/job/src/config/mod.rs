@@ -193,6 +193,8 @@ impl Job {
                 let what = format!("= \"{}\" needs data.preferences", rm.labels.as_str());
                 let there = self.data.preferences.is_some();
                 problems.check(there || !by_people, "reward_model.labels", what);
+                let what = "must be at least 1 where no data.preferences are given";
+                problems.check(there || rm.pairs > 0, "reward_model.pairs", what);
             }
             (None, true) => {
                 let what = match source {
@@ -237,6 +239,20 @@ impl Job {
             problems.check(groups, "rl.group_size", what);
         }
         problems
+    }
+
+    /// Whether a stage learns from `data.demonstrations`.
+    pub(crate) fn learns_demonstrations(&self) -> bool {
+        self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Data)
+    }
+
+    /// Whose labels of `data.preferences` a stage learns from, by the setting that says so; none where no stage
+    /// reads them.
+    pub(crate) fn given_labels(&self) -> Option<(&'static str, LabelSource)> {
+        match self.rl.reward {
+            RewardSource::Preferences => Some(("rl.labels", self.rl.given_labels())),
+            _ => self.reward_model.as_ref().map(|rm| ("reward_model.labels", rm.labels)),
+        }
     }
 
     /// How the policy learns.
@@ -318,6 +334,16 @@ mod tests {
                 "[rl]\nreward = 'labeler'",
                 "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
                 "reward_model.labels = \"human\" needs data.preferences",
+            ),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model]\npairs = 0\n[rl]\nreward = 'model'",
+                "reward_model.pairs must be at least 1 where no data.preferences are given",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\nlabels = 'human'",
+                "rl.labels goes with rl.reward = \"preferences\" alone",
             ),
             (
                 "[labeler]",

@@ -30,7 +30,7 @@ use label::Labeling;
 use policy::PolicyTraining;
 pub use policy::figures_of_interest;
 use rlaif_template::Template;
-use rlaif_types::{LabelSource, Prompt};
+use rlaif_types::Prompt;
 use selection::Selecting;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ pub struct Machine {
 impl Machine {
     /// A job before its first task. `id` names it in its items.
     pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
-        let reward_model = job.reward_model.as_ref().filter(|rm| rm.labels != LabelSource::Human);
+        let reward_model = job.reward_model.as_ref().filter(|rm| rm.samples_pairs());
         let labeling = reward_model.map(|rm| Labeling::new(rm, job.chunk_size));
         let by_the_labeler = job.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
         let demonstrating =
@@ -355,7 +355,7 @@ impl Machine {
 
     fn train_reward(&self, start: &ModelRef) -> Work {
         let config = self.job.reward_model.clone().unwrap_or_default();
-        let given = config.labels != LabelSource::Ai;
+        let given = self.job.data.preferences.is_some();
         Work::TrainReward(TrainReward {
             training: self.training_of(start),
             labels: self.labeling.is_some().then(|| "labels.jsonl".into()),

@@ -216,6 +216,7 @@ impl PolicyTraining {
         let lessons = match job.rl.reward {
             RewardSource::Preferences => Lessons::Preferences {
                 file: Submission::PREFERENCES.into(),
+                labels: job.rl.given_labels(),
                 batch_size: job.rl.batch_size,
             },
             _ => Lessons::Rollouts((self.checkpoint..=step).map(batch_artifact).collect()),
