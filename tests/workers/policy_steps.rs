@@ -377,7 +377,8 @@ fn given_preferences_are_learned_without_rollouts_and_from_any_checkpoint() {
         )
         .unwrap();
     let why = Process::start(dir.path()).refusal(TaskId::Step(1), Work::PolicyStep(work(1, 0)));
-    assert!(why.contains("of 1 preferences not one has a label that rl.labels"), "{why}");
+    assert!(why.contains("of 1 preferences not one can be learned from"), "{why}");
+    assert!(why.contains("rl.labels = \"mixed\": 1 without a label"), "{why}");
 }
 
 #[test]

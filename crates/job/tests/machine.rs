@@ -3,14 +3,14 @@
 
 use proptest::prelude::*;
 use rlaif_job::{
-    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, Lessons,
-    Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work,
-    WorkItem, WorkResult, reward_quality,
+    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, LeftOut,
+    Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained,
+    Unlearnable, Verdict, Work, WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    Comparison, ContentHash, Episode, Judgement, LabelId, LabelSource, OrderScores, Pair, Prompt,
-    SoftLabel, Unscorable, UnscorableReason,
+    Comparison, ContentHash, Episode, Finish, Judgement, LabelId, LabelSource, OrderScores, Pair,
+    Prompt, SoftLabel, Unscorable, UnscorableReason,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +58,7 @@ fn answer(item: &WorkItem) -> WorkResult {
         model: model.into(),
         metrics: vec![json!({"stage": model, "step": 1})],
         examples: 1,
+        left_out: LeftOut::default(),
     };
     match &item.work {
         Work::CheckPolicy(_) | Work::CheckLabeler(_) => {
@@ -93,6 +94,7 @@ fn answer(item: &WorkItem) -> WorkResult {
                     off_policy_steps: 0,
                 },
                 text: format!("{}", work.first + i),
+                finish: Finish::Stop,
             };
             WorkResult::Rollouts(work.prompts.iter().enumerate().map(rollout).collect())
         }
@@ -108,6 +110,7 @@ fn answer(item: &WorkItem) -> WorkResult {
             model: (work.step == work.steps && !work.candidate)
                 .then(|| "checkpoints/policy".into()),
             candidate: work.candidate.then(|| format!("candidates/{}", work.step)),
+            left_out: LeftOut::default(),
         }),
         Work::SavePolicy(work) => {
             WorkResult::Saved(format!("saved/{}", version(&work.policy.model)))
@@ -553,6 +556,39 @@ fn the_labelers_own_answers_to_every_prompt_are_fine_tuned_on_where_that_is_aske
 }
 
 #[test]
+fn an_answer_that_was_cut_off_is_a_demonstration_without_an_end() {
+    let mut machine =
+        machine_of("[sft]\nby = 'labeler'\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 4\n");
+    let texts = ["Whole.", "Cut", "", "Whole, too."];
+    let ends = [Finish::Stop, Finish::Length, Finish::Length, Finish::Stop];
+    let mut written = Vec::new();
+    while written.is_empty() {
+        for item in machine.ready() {
+            let mut result = answer(&item);
+            if let WorkResult::Rollouts(rollouts) = &mut result {
+                for (rollout, (text, finish)) in rollouts.iter_mut().zip(texts.iter().zip(ends)) {
+                    (rollout.text, rollout.finish) = ((*text).to_owned(), finish);
+                }
+                // Journals from before this was told say nothing of it.
+                let before = serde_json::to_value(&rollouts[0]).unwrap();
+                assert!(before.get("finish").is_none());
+                assert_eq!(serde_json::from_value::<Rollout>(before).unwrap(), rollouts[0]);
+            }
+            for effect in machine.complete(item.task, result).unwrap() {
+                if let Effect::Append { file: "demonstrations.jsonl", records } = effect {
+                    written.extend(records);
+                }
+            }
+        }
+    }
+    let what = |record: &Value| (record["completion"].clone(), record.get("finish").cloned());
+    let cut = Some(json!("length"));
+    let expected = [("Whole.", None), ("Cut", cut.clone()), ("", cut), ("Whole, too.", None)];
+    let expected = expected.map(|(text, finish)| (json!(text), finish));
+    assert_eq!(written.iter().take(4).map(what).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn given_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
     let labelled = Some("labels.jsonl");
     for (source, wanted, sampled, labels) in [
@@ -596,6 +632,34 @@ fn given_preferences_need_no_rollouts() {
     let (file, labels) = ("data/preferences.jsonl".into(), LabelSource::Mixed);
     let given = Lessons::Preferences { file, labels, batch_size: 5 };
     assert!(steps.eq([(1, &given), (2, &given), (3, &given)]));
+}
+
+#[test]
+fn what_is_not_learned_from_is_in_each_stages_summary_and_in_the_outcome() {
+    let sections = "[sft]\nby = 'labeler'\n[reward_model]\npairs = 4\n\
+        [rl]\nreward = 'model'\nsteps = 2\nbatch_size = 4\n";
+    let (mut machine, mut left) = (machine_of(sections), Left::default());
+    let mut too_long = LeftOut::default();
+    assert_eq!(too_long.keep::<()>(Err(Unlearnable::TooLong)), None);
+    while machine.outcome().is_none() {
+        let item = machine.ready().swap_remove(0);
+        let mut result = answer(&item);
+        match &mut result {
+            WorkResult::FineTuned(trained) | WorkResult::RewardTrained { trained, .. } => {
+                trained.left_out = too_long.clone();
+            }
+            WorkResult::Stepped(stepped) => stepped.left_out = too_long.clone(),
+            _ => {}
+        }
+        left.take_in(machine.complete(item.task, result).unwrap());
+        machine.forget_handed_out();
+    }
+    let outcome = machine.outcome().unwrap();
+    assert_eq!(outcome.left_out.keys().collect::<Vec<_>>(), ["policy", "reward", "sft"]);
+    for (stage, left_out) in outcome.left_out {
+        assert_eq!(left_out, too_long);
+        assert_eq!(left.stages[stage.as_str()]["left_out"], json!({"too_long": 1}), "{stage}");
+    }
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::work::{
     Trained, Training, Work, WorkItem, WorkResult,
 };
 use crate::{
-    DemonstratedBy, Error, Job, Measure, RewardSummary, SelectionSummary, Submission, TaskId,
-    WinRate,
+    DemonstratedBy, Error, Job, LeftOut, Measure, RewardSummary, SelectionSummary, Submission,
+    TaskId, WinRate,
 };
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
@@ -133,6 +133,8 @@ pub struct JobOutcome {
     pub labeler: CheckedModel,
     /// How the policy was chosen among its versions, where it was.
     pub selection: Option<SelectionSummary>,
+    /// Examples that were not learned from, by stage.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 /// A job in progress.
@@ -155,6 +157,8 @@ pub struct Machine {
     evaluation: Evaluation,
     /// Items that could not be judged, by stage.
     unscorable: BTreeMap<&'static str, usize>,
+    /// Examples that were not learned from, by stage.
+    left_out: BTreeMap<String, LeftOut>,
 }
 
 impl Machine {
@@ -190,6 +194,7 @@ impl Machine {
             selection,
             evaluation,
             unscorable: BTreeMap::new(),
+            left_out: BTreeMap::new(),
         }
     }
 
@@ -378,7 +383,10 @@ impl Machine {
             TaskId::ValidateScore { .. } | TaskId::JudgeCandidate { .. } => 0,
             _ => result.unscorable(),
         };
+        // Every step of a stage says the same.
+        let left_out = result.left_out().cloned();
         let effects = self.apply(task, result)?;
+        self.left_out.extend(left_out.map(|left_out| (task.stage().to_owned(), left_out)));
         *self.unscorable.entry(task.stage()).or_default() += unscorable;
         self.applied.insert(task);
         self.handed_out.remove(&task);
@@ -537,6 +545,7 @@ impl Machine {
             policy: self.policy.clone()?,
             labeler: self.labeler.clone()?,
             selection: self.selection.as_ref().and_then(Selecting::summary),
+            left_out: self.left_out.clone(),
         })
     }
 }
@@ -547,11 +556,19 @@ fn finished_training(
     trained: Trained,
     summary: impl FnOnce(&Trained) -> Value,
 ) -> Vec<Effect> {
-    let summary = summary(&trained);
+    let summary = with_left_out(summary(&trained), &trained.left_out);
     vec![
         Effect::Append { file: "metrics.jsonl", records: trained.metrics },
         Effect::Finished { stage, summary },
     ]
+}
+
+/// A stage's summary, with what the stage did not learn from.
+fn with_left_out(mut summary: Value, left_out: &LeftOut) -> Value {
+    if !left_out.is_empty() {
+        summary["left_out"] = plain(left_out);
+    }
+    summary
 }
 
 fn wrong_kind(task: TaskId) -> Error {
