@@ -84,13 +84,13 @@ fn demonstration(
 ) -> Result<Result<Demonstration, Unlearnable>, String> {
     let (prompt, completion) = demonstration_of(record)?;
     let cut_off = was_cut_off(record);
-    let completion = if cut_off { whole_characters(&completion) } else { &completion };
-    if completion.is_empty() {
+    let text = if cut_off { whole_characters(&completion) } else { completion.as_str() };
+    if text.is_empty() {
         return Ok(Err(Unlearnable::Empty));
     }
     let completion = match cut_off {
-        true => dialogue.beginning(completion),
-        false => dialogue.response(completion),
+        true => dialogue.beginning(text),
+        false => dialogue.response(text),
     };
     let prompt = dialogue.prompt(&prompt, completion.len()).map_err(Unscorable::from);
     Ok(prompt.map(|prompt| Demonstration { prompt, completion }).map_err(Unlearnable::from))
