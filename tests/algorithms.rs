@@ -23,7 +23,10 @@ fn write_job(folder: &Path, template: &str, rl: &str) {
         {rl}
         "#
     );
-    let job = TinyJob { template, preferences: 7, ..TinyJob::default() };
+    // A file that no stage reads is refused.
+    let are_given = settings.contains("'preferences'") || settings.contains("labels = '");
+    let preferences = if are_given { 7 } else { 0 };
+    let job = TinyJob { template, preferences, ..TinyJob::default() };
     job.write(&folder.join("job.toml"), &settings);
 }
 
@@ -112,6 +115,29 @@ fn a_reward_model_of_peoples_labels_alone_or_beside_the_labelers_says_what_it_le
         // One model is policy, labeler and judge; people's labels alone are not its teaching.
         assert!(report.contains("the policy began as: models like their own"), "{report}");
         assert_eq!(report.contains("the labeler that the policy learned from"), labels == "mixed");
+    }
+}
+
+#[test]
+fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let rl = "reward = 'model'\n[reward_model]\nlabels = 'ai'\npairs = 0\nheldout_fraction = 0.4\n\
+        batch_size = 4";
+    write_job(dir.path(), "sentiment/compare", rl);
+    // As `rlaif label` leaves them; people thought otherwise.
+    let line = |i: usize| {
+        format!(
+            "{{\"prompt\": \"Say {i}\", \"response_a\": \"It is {i}.\", \"response_b\": \"No.\", \
+             \"soft_label\": 0.25, \"human_label\": 1.0}}\n"
+        )
+    };
+    let lines: String = (0..8).map(line).collect();
+    std::fs::write(dir.path().join("preferences.jsonl"), lines).unwrap();
+    succeeded(&run(dir.path(), "out"), "given labels");
+    let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
+    assert!(report.contains("Trained on 5 labels. On 3 held-out labels"), "{report}");
+    for made in ["pairs.jsonl", "labels.jsonl"] {
+        assert!(!dir.path().join("out").join(made).exists(), "{made}: nothing was sampled");
     }
 }
 
@@ -241,6 +267,19 @@ fn the_policy_that_is_left_is_chosen_among_versions_and_the_choice_is_on_record(
     }
     succeeded(&run(dir.path(), "again"), "again");
     assert_eq!(manifest("end"), manifest("again"));
+
+    let selected = format!(
+        "{rl}\nema_decay = 0.999\n[rl.selection]\nevery = 1\ncandidates = 2\nprompts = 2\n"
+    );
+    write_job(dir.path(), "sentiment/rubric", &selected);
+    succeeded(&run(dir.path(), "averaged"), "averaged");
+    let rewards = |out: &str| -> Vec<Value> {
+        let manifest = manifest(out);
+        let versions = manifest["selection"]["versions"].as_array().unwrap();
+        versions.iter().map(|version| version["reward"].clone()).collect()
+    };
+    // The average hardly moves, and it is the average that would be left.
+    assert_ne!(rewards("averaged"), rewards("every"));
 }
 
 #[test]

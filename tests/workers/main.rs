@@ -2,6 +2,7 @@
 
 mod bench;
 mod judging;
+mod left_out;
 mod long_training;
 mod policy_steps;
 mod refusals;

@@ -8,8 +8,8 @@ use rlaif_job::{
 };
 use rlaif_models::{CausalLm, ParamRef};
 use rlaif_types::{
-    Algorithm, DpoConfig, Episode, GrpoConfig, OnlineDpoConfig, OptimizerConfig, PolicyLearning,
-    PpoConfig, ReinforceConfig, RlooConfig, Unscorable, UnscorableReason,
+    Algorithm, DpoConfig, Episode, GrpoConfig, LabelSource, OnlineDpoConfig, OptimizerConfig,
+    PolicyLearning, PpoConfig, ReinforceConfig, RlooConfig, Unscorable, UnscorableReason,
 };
 use std::sync::Arc;
 
@@ -317,7 +317,38 @@ fn preferences(process: &Process) -> Lessons {
     };
     let lines: String = (0..7).map(line).collect();
     process.artifacts.put("data/preferences.jsonl", lines).unwrap();
-    Lessons::Preferences { file: "data/preferences.jsonl".into(), batch_size: 4 }
+    let (file, labels) = ("data/preferences.jsonl".into(), LabelSource::Mixed);
+    Lessons::Preferences { file, labels, batch_size: 4 }
+}
+
+#[test]
+fn of_a_pair_that_people_and_a_model_judged_it_is_said_whose_label_is_learned() {
+    let dir = tempfile::tempdir().unwrap();
+    let (process, training) = (Process::start(dir.path()), training(Some(lora())));
+    // As `rlaif label` leaves a pair of which it thinks otherwise than people.
+    let line = |i: usize| {
+        format!(
+            "{{\"prompt\": \"Say {i}\", \"response_a\": \"Yes, {i}.\", \"response_b\": \"No.\", \
+             \"soft_label\": 0.0, \"human_label\": 1.0}}\n"
+        )
+    };
+    let lines: String = (0..7).map(line).collect();
+    process.artifacts.put("both.jsonl", lines).unwrap();
+    let config = DpoConfig { policy: optimizer(1e-2), ..DpoConfig::default() };
+    let chosen_by = |labels: LabelSource| {
+        let lessons = Lessons::Preferences { file: "both.jsonl".into(), labels, batch_size: 4 };
+        let work = |number| PolicyStep {
+            lessons: lessons.clone(),
+            ..step_by(Algorithm::Dpo(config.clone()), &training, number, 0)
+        };
+        // The first step starts at its reference; the second has learned.
+        let process = Process::start(dir.path());
+        made(&process, work(1));
+        made(&process, work(2)).0.metrics
+    };
+    let (people, model) = (chosen_by(LabelSource::Human), chosen_by(LabelSource::Ai));
+    assert_ne!(people["rewards/chosen"], model["rewards/chosen"]);
+    assert_eq!(model, chosen_by(LabelSource::Mixed), "the model's where it was asked");
 }
 
 #[test]
@@ -346,7 +377,8 @@ fn given_preferences_are_learned_without_rollouts_and_from_any_checkpoint() {
         )
         .unwrap();
     let why = Process::start(dir.path()).refusal(TaskId::Step(1), Work::PolicyStep(work(1, 0)));
-    assert!(why.contains("of 1 preferences not one says which response is better"), "{why}");
+    assert!(why.contains("of 1 preferences not one can be learned from"), "{why}");
+    assert!(why.contains("rl.labels = \"mixed\": 1 without a label"), "{why}");
 }
 
 #[test]

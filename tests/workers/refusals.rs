@@ -99,7 +99,9 @@ fn training_on_nothing_is_refused() {
     process.artifacts.put("data", by_a_model).unwrap();
     let given = TrainReward { config, labels: None, preferences: Some("data".into()), ..train };
     let why = process.refusal(TaskId::Reward, Work::TrainReward(given));
-    assert!(why.starts_with("data: of 1 preferences not one has a label"), "{why}");
+    let expected = "data: of 1 preferences not one can be learned from with reward_model.labels = \"human\": \
+        1 without a label of the kind that is learned";
+    assert_eq!(why, expected);
 }
 
 #[test]

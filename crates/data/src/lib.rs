@@ -19,8 +19,8 @@ pub use formats::{
     item_of, preferences_of,
 };
 pub use operations::{
-    Counts, Filter, GroupKey, Inspection, Pipeline, PromptSet, Quantiles, Reason, Split, convert,
-    inspect, shuffle_sides, split,
+    Counts, Filter, Fingerprint, GroupKey, Inspection, Pipeline, PromptSet, Quantiles, Reason,
+    Split, convert, inspect, shuffle_sides, split,
 };
 pub use reader::{Reader, Record};
 pub use records::{

@@ -8,6 +8,7 @@ mod error;
 mod evaluation;
 mod label_record;
 mod label_summary;
+mod left_out;
 mod machine;
 mod manifest;
 mod mixture;
@@ -34,6 +35,7 @@ pub use evaluation::{
 };
 pub use label_record::LabelRecord;
 pub use label_summary::LabelSummary;
+pub use left_out::{LeftOut, Unlearnable};
 pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress, figures_of_interest};
 pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use mixture::{PART_METRICS, PartSource, RewardPart};

@@ -3,7 +3,7 @@
 use crate::machine::JobOutcome;
 use crate::run_folder::RunFolder;
 use crate::selection::SelectionSummary;
-use crate::{Error, Job, Submission};
+use crate::{Error, Job, LeftOut, Submission};
 use rlaif_data::write_atomic;
 use rlaif_types::{ContentHash, Hasher};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct Manifest {
     /// How the policy was chosen among its versions, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionSummary>,
+    /// Examples that were not learned from, by stage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, LeftOut>,
     /// Hashes of the run's files.
     pub files: BTreeMap<String, ContentHash>,
 }
@@ -89,6 +92,7 @@ impl Manifest {
             templates: templates.map(|t| (t.name.clone(), t.hash())).collect(),
             data: data.map(|(name, bytes)| (name.clone(), ContentHash::of(bytes))).collect(),
             selection: outcome.selection.clone(),
+            left_out: outcome.left_out.clone(),
             files: checkpoints,
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::{Inputs, Job, PartSource};
 use rlaif_template::{Asking, Kind, Template};
-use rlaif_types::{LabelSource, Prompt};
+use rlaif_types::Prompt;
 
 /// Questions of one stage to the labeler.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ impl Job {
         let asked = self.labeler.asking.clone();
         let mut all = Vec::new();
         if let Some(reward_model) = &self.reward_model {
-            if reward_model.labels != LabelSource::Human {
+            if reward_model.samples_pairs() {
                 let label = plain("label", reward_model.pairs, &inputs.template, &inputs.prompts);
                 all.push(Questions { asking: asked.clone(), ..label });
             }

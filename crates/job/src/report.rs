@@ -9,6 +9,7 @@ use crate::config::{Job, RewardSource};
 use crate::evaluation::{EvaluationRecord, Judged, WinRate};
 use crate::label_record::LabelRecord;
 use crate::label_summary::LabelSummary;
+use crate::left_out::{LeftOut, Unlearnable};
 use crate::manifest::Manifest;
 use crate::mixture::{PART_METRICS, RewardPart};
 use crate::reward_quality::{RewardQuality, RewardSummary, SourceQuality};
@@ -58,6 +59,7 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
         let plot = plot("Loss per token", &metrics, "sft", &["loss"]);
         sections.push(Section { title: "Fine-tuning".into(), blocks: vec![Block::Plot(plot)] });
     }
+    sections.extend(left_out_section(manifest));
     sections.push(time_section(folder)?);
     sections.push(provenance_section(job, manifest));
     let source = match job.rl.reward {
@@ -70,7 +72,11 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
         RewardSource::Pairwise => {
             "RLAIF: the labeler matches a prompt's responses against each other".into()
         }
-        RewardSource::Preferences => "Given preferences".into(),
+        RewardSource::Preferences => match job.rl.given_labels() {
+            LabelSource::Ai => "Preferences that a model gave".into(),
+            LabelSource::Human => "Preferences that people gave".into(),
+            LabelSource::Mixed => "Given preferences".into(),
+        },
         RewardSource::Mixture => {
             let part = |part: &RewardPart| format!("{} x {}", part.weight, part.name());
             let parts: Vec<String> = job.rl.mixture.iter().map(part).collect();
@@ -415,6 +421,21 @@ fn labels_section(job: &Job, folder: &RunFolder) -> Result<Option<Section>, Erro
         title: "Labels, position bias, cost".into(),
         blocks: vec![Block::Table(Table { columns, rows })],
     }))
+}
+
+/// What was there and not learned from; none where everything was.
+fn left_out_section(manifest: &Manifest) -> Option<Section> {
+    let of_stage = |(stage, left_out): (&String, &LeftOut)| {
+        let row = |(why, count): (Unlearnable, usize)| {
+            vec![stage.clone(), why.to_string(), count.to_string()]
+        };
+        left_out.iter().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<String>> = manifest.left_out.iter().flat_map(of_stage).collect();
+    let columns = ["Stage", "Examples", "Count"].map(String::from).to_vec();
+    let table = Block::Table(Table { columns, rows });
+    (!manifest.left_out.is_empty())
+        .then(|| Section { title: "Left out of training".into(), blocks: vec![table] })
 }
 
 fn time_section(folder: &RunFolder) -> Result<Section, Error> {

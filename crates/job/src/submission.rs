@@ -4,7 +4,7 @@
 mod as_written;
 
 use crate::machine::Inputs;
-use crate::{DemonstratedBy, Error, Job, PartSource, RewardPart, RewardSource, RunFolder};
+use crate::{Error, Job, PartSource, RewardPart, RunFolder};
 use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
@@ -107,14 +107,15 @@ impl Submission {
             evaluation: job.evaluate.templates.iter().map(load).collect::<Result<_, _>>()?,
             mixture: mixture.collect::<Result<_, _>>()?,
         };
-        let problems = templates.problems(&job);
+        let mut problems = templates.problems(&job);
+        problems.0.extend(unread_problems(&job).0);
         if !problems.is_empty() {
             return Err(Error::Settings(problems.to_string()));
         }
         let mut files = BTreeMap::new();
-        for DataFile { name, path, .. } in data_files(&job).filter(|file| file.needed) {
+        for (name, path) in data_files(&job) {
             let bytes = fs::read(path).map_err(Error::io(path))?;
-            check_records(name, path, &bytes)?;
+            check_records(Some(&job), name, path, &bytes)?;
             files.insert(name.to_owned(), bytes);
         }
         files.insert(TEMPLATES.to_owned(), encoded(&templates));
@@ -141,6 +142,10 @@ impl Submission {
             problems
         };
         let job = Job::from_toml(job_toml).map_err(within)?;
+        let unread = unread_problems(&job);
+        if !unread.is_empty() {
+            return Err(within(unread));
+        }
         let files = as_written::files(&job, &files)?;
         Self::from_read_parts(&job.to_toml(), files)
     }
@@ -152,14 +157,14 @@ impl Submission {
             (PROMPTS, true),
             (HELDOUT, true),
             (TEMPLATES, true),
-            (DEMONSTRATIONS, job.as_ref().is_ok_and(learns_from_demonstrations)),
-            (PREFERENCES, job.as_ref().is_ok_and(learns_from_preferences)),
+            (DEMONSTRATIONS, job.as_ref().is_ok_and(|job| job.data.demonstrations.is_some())),
+            (PREFERENCES, job.as_ref().is_ok_and(|job| job.data.preferences.is_some())),
         ];
         let mut attachments = Problems::default();
         for (name, needed) in expected {
             match files.get(name) {
                 Some(bytes) => {
-                    let found = check_file(name, bytes);
+                    let found = check_file(job.as_ref().ok(), name, bytes);
                     attachments.check(found.is_ok(), name, found.err().unwrap_or_default());
                 }
                 None => attachments.check(!needed, name, "is missing"),
@@ -176,6 +181,7 @@ impl Submission {
             problems.section("job_toml", templates.problems(job));
         }
         if let Ok(job) = &job {
+            problems.section("job_toml", unread_problems(job));
             problems.section("job_toml", heldout_problems(job, &files));
         }
         match job {
@@ -233,7 +239,7 @@ impl Submission {
     pub fn differences(job: &Job, folder: &RunFolder) -> Result<Vec<String>, Error> {
         let before = Job::parse(&folder.path("job.toml"))?;
         let mut found = job.differences(&Job { data: job.data.clone(), ..before });
-        for DataFile { name, path, .. } in data_files(job).filter(|file| file.needed) {
+        for (name, path) in data_files(job) {
             let now = fs::read(path).map_err(Error::io(path))?;
             if fs::read(folder.path(name)).ok().is_none_or(|before| before != now) {
                 found.push(format!("{} is not the {name} that it worked on", path.display()));
@@ -269,28 +275,25 @@ impl Submission {
     }
 }
 
-/// A file of data that a job names.
-struct DataFile<'a> {
-    /// Its name in the run folder.
-    name: &'static str,
-    /// Where the job says it is.
-    path: &'a PathBuf,
-    /// Whether a stage of this job reads it.
-    needed: bool,
-}
-
-fn data_files(job: &Job) -> impl Iterator<Item = DataFile<'_>> {
+/// The files of data that a job names: in the run folder, and where the job says they are.
+fn data_files(job: &Job) -> impl Iterator<Item = (&'static str, &PathBuf)> {
     let data = &job.data;
     let always = [(PROMPTS, &data.prompts), (HELDOUT, &data.heldout_prompts)];
-    let always = always.into_iter().map(|(name, path)| DataFile { name, path, needed: true });
-    let sometimes = [
-        (DEMONSTRATIONS, data.demonstrations.as_ref(), learns_from_demonstrations(job)),
-        (PREFERENCES, data.preferences.as_ref(), learns_from_preferences(job)),
-    ];
-    let given = |(name, path, needed): (&'static str, Option<_>, bool)| {
-        path.map(|path| DataFile { name, path, needed })
-    };
-    always.chain(sometimes.into_iter().filter_map(given))
+    let sometimes = [(DEMONSTRATIONS, &data.demonstrations), (PREFERENCES, &data.preferences)];
+    let given = sometimes.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    always.into_iter().chain(given)
+}
+
+/// Files that the job names and none of its stages reads. Whoever names one means it to be learned from.
+fn unread_problems(job: &Job) -> Problems {
+    let mut problems = Problems::default();
+    let read = job.data.demonstrations.is_none() || job.learns_demonstrations();
+    let what = "is read by no stage of this job; add [sft] with by = \"data\", or remove it";
+    problems.check(read, "data.demonstrations", what);
+    let read = job.data.preferences.is_none() || job.given_labels().is_some();
+    let what = "is read by no stage of this job; add a [reward_model], or remove it";
+    problems.check(read, "data.preferences", what);
+    problems
 }
 
 fn encoded(templates: &Templates) -> Vec<u8> {
@@ -298,7 +301,7 @@ fn encoded(templates: &Templates) -> Vec<u8> {
 }
 
 /// Complains in terms of the attachment.
-fn check_file(name: &str, bytes: &[u8]) -> Result<(), String> {
+fn check_file(job: Option<&Job>, name: &str, bytes: &[u8]) -> Result<(), String> {
     match name {
         TEMPLATES => {
             let templates: Templates = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
@@ -306,17 +309,24 @@ fn check_file(name: &str, bytes: &[u8]) -> Result<(), String> {
                 .all()
                 .try_for_each(|t| t.check().map_err(|what| format!("{}: {what}", t.name)))
         }
-        _ => check_records(name, Path::new(name), bytes).map_err(|e| e.to_string()),
+        _ => check_records(job, name, Path::new(name), bytes).map_err(|e| e.to_string()),
     }
 }
 
-/// Complains in terms of the user's own file.
-fn check_records(name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// Complains in terms of the user's own file. Where the job makes no sense, whoever's labels will do.
+fn check_records(job: Option<&Job>, name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let shown = path.display().to_string();
-    let (count, what) = match name {
-        DEMONSTRATIONS => (demonstrations(&shown, bytes)?, "demonstrations"),
-        PREFERENCES => (preferences(&shown, bytes)?, "preferences"),
-        _ => (prompts(&shown, bytes)?.len(), "prompts"),
+    let (count, what) = match (name, job.and_then(Job::given_labels)) {
+        (DEMONSTRATIONS, _) => (demonstrations(&shown, bytes)?, "demonstrations".to_owned()),
+        (PREFERENCES, Some((setting, labels))) => {
+            let what =
+                format!("preferences with a label that {setting} = \"{}\" learns", labels.as_str());
+            (labelled(&shown, bytes, labels)?, what)
+        }
+        (PREFERENCES, None) => {
+            (labelled(&shown, bytes, LabelSource::Mixed)?, "preferences with a label".into())
+        }
+        _ => (prompts(&shown, bytes)?.len(), "prompts".to_owned()),
     };
     match count {
         0 => Err(Error::NothingToDo(format!("{shown}: no {what} in it"))),
@@ -343,7 +353,7 @@ fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
         );
         problems.check(taken < all, "rl.selection.prompts", what);
     }
-    for DataFile { name, path, .. } in data_files(job).filter(|file| file.needed) {
+    for (name, path) in data_files(job) {
         let trained_on = files.get(name).filter(|_| name != HELDOUT);
         let Some(known) = trained_on.and_then(|bytes| prompt_set(name, bytes).ok()) else {
             continue;
@@ -379,26 +389,17 @@ fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
     Ok(reader.read_all(|record| demonstration_of(&record))?.len())
 }
 
-/// How many say which response is better.
-fn preferences(name: &str, bytes: &[u8]) -> Result<usize, Error> {
+/// How many preferences have such a label.
+fn labelled(name: &str, bytes: &[u8], labels: LabelSource) -> Result<usize, Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
     let read = reader.read_all(|record| preferences_of(&record))?;
-    Ok(read.iter().flatten().filter(|preference| preference.prefers_a().is_some()).count())
-}
-
-fn learns_from_demonstrations(job: &Job) -> bool {
-    job.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Data)
-}
-
-fn learns_from_preferences(job: &Job) -> bool {
-    let reward_model = job.reward_model.as_ref();
-    job.rl.reward == RewardSource::Preferences
-        || reward_model.is_some_and(|rm| rm.labels != LabelSource::Ai)
+    Ok(read.iter().flatten().filter(|preference| labels.of(preference).is_some()).count())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{RewardModelConfig, RewardSource};
 
     fn submission() -> Submission {
         let folder = tempfile::tempdir().unwrap();
@@ -428,6 +429,46 @@ mod tests {
         assert_eq!(problems.0[0].field, "job_toml.labeler.asking.shots", "{problems}");
         let error = Submission::read(sent.job).unwrap_err().to_string();
         assert!(error.starts_with("labeler.asking.shots"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_no_stage_reads_is_refused_on_either_side() {
+        let mut sent = submission();
+        sent.job.data.preferences = Some("f.jsonl".into());
+        sent.job.data.demonstrations = Some("d.jsonl".into());
+        let expected = "data.demonstrations is read by no stage of this job; add [sft] with by = \"data\", or \
+            remove it; data.preferences is read by no stage of this job; add a [reward_model], or remove it";
+        let error = Submission::read(sent.job.clone()).unwrap_err().to_string();
+        assert_eq!(error, expected);
+        let as_written = Submission::from_parts(&sent.job.to_toml(), BTreeMap::new());
+        let fields = ["job_toml.data.demonstrations", "job_toml.data.preferences"];
+        let found = as_written.unwrap_err();
+        assert_eq!(found.0.iter().map(|p| p.field.as_str()).collect::<Vec<_>>(), fields);
+    }
+
+    /// A reward model of these labels, of so many sampled pairs and of one given pair that a model has labelled.
+    fn of_given_labels(labels: LabelSource, pairs: usize) -> Result<Submission, Problems> {
+        let mut sent = submission();
+        sent.job.data.preferences = Some("f.jsonl".into());
+        sent.job.rl.reward = RewardSource::Model;
+        sent.job.reward_model =
+            Some(RewardModelConfig { labels, pairs, ..RewardModelConfig::default() });
+        let pair = r#"{"prompt": "2+2?", "response_a": "4", "response_b": "5", "soft_label": 0.9}"#;
+        sent.files.insert(PREFERENCES.into(), pair.into());
+        Submission::from_parts(&sent.job.to_toml(), sent.files)
+    }
+
+    #[test]
+    fn a_models_labels_may_be_given_and_those_that_are_not_learned_are_not_taken_for_them() {
+        for labels in [LabelSource::Ai, LabelSource::Mixed] {
+            for pairs in [0, 8] {
+                of_given_labels(labels, pairs).unwrap();
+            }
+        }
+        let refused = of_given_labels(LabelSource::Human, 8).unwrap_err().to_string();
+        let expected =
+            "no preferences with a label that reward_model.labels = \"human\" learns in it";
+        assert!(refused.contains(expected), "{refused}");
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! bits of a number depend on what else is in the batch.
 
 use crate::{
-    Contest, EvaluationRecord, Judged, LabelRecord, RewardModelConfig, RewardSummary, SftConfig,
+    Contest, EvaluationRecord, Judged, LabelRecord, LeftOut, RewardModelConfig, RewardSummary,
+    SftConfig,
 };
 use crate::{SamplingConfig, TaskId};
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    ContentHash, Episode, Item, Judgement, LoraConfig, Pair, PolicyLearning, Prompt, Usage,
+    ContentHash, Episode, Finish, Item, Judgement, LabelSource, LoraConfig, Pair, PolicyLearning,
+    Prompt, Usage,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -322,9 +324,16 @@ pub enum Lessons {
     Preferences {
         /// Artifact, as the job's file has them.
         file: String,
+        /// Whose labels of them.
+        #[serde(default = "mixed")]
+        labels: LabelSource,
         /// Pairs in a step.
         batch_size: usize,
     },
+}
+
+fn mixed() -> LabelSource {
+    LabelSource::Mixed
 }
 
 /// See [`Work::SavePolicy`].
@@ -452,6 +461,16 @@ impl WorkResult {
         }
     }
 
+    /// Examples of its stage that are not learned from.
+    pub fn left_out(&self) -> Option<&LeftOut> {
+        let left_out = match self {
+            Self::FineTuned(trained) | Self::RewardTrained { trained, .. } => &trained.left_out,
+            Self::Stepped(stepped) => &stepped.left_out,
+            _ => return None,
+        };
+        (!left_out.is_empty()).then_some(left_out)
+    }
+
     /// Items of it that could not be judged.
     pub fn unscorable(&self) -> usize {
         let has_none = |record: &&EvaluationRecord| {
@@ -484,6 +503,9 @@ pub struct Trained {
     pub metrics: Vec<Value>,
     /// Examples trained on.
     pub examples: usize,
+    /// Examples that were not.
+    #[serde(default, skip_serializing_if = "LeftOut::is_empty")]
+    pub left_out: LeftOut,
 }
 
 /// A drawn response.
@@ -493,6 +515,13 @@ pub struct Rollout {
     pub episode: Episode,
     /// The response as text.
     pub text: String,
+    /// How it ended; all came to their end in journals from before this was told.
+    #[serde(default, skip_serializing_if = "is_stop")]
+    pub finish: Finish,
+}
+
+fn is_stop(finish: &Finish) -> bool {
+    *finish == Finish::Stop
 }
 
 /// What a policy step leaves.
@@ -509,4 +538,7 @@ pub struct Stepped {
     /// Artifact of the same parameters, kept for the job to choose from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
+    /// Given preferences that no step learns from.
+    #[serde(default, skip_serializing_if = "LeftOut::is_empty")]
+    pub left_out: LeftOut,
 }

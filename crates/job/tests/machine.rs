@@ -3,14 +3,14 @@
 
 use proptest::prelude::*;
 use rlaif_job::{
-    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, Lessons,
-    Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained, Verdict, Work,
-    WorkItem, WorkResult, reward_quality,
+    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, LeftOut,
+    Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained,
+    Unlearnable, Verdict, Work, WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
-    Comparison, ContentHash, Episode, Judgement, LabelId, OrderScores, Pair, Prompt, SoftLabel,
-    Unscorable, UnscorableReason,
+    Comparison, ContentHash, Episode, Finish, Judgement, LabelId, LabelSource, OrderScores, Pair,
+    Prompt, SoftLabel, Unscorable, UnscorableReason,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +62,7 @@ fn answer(item: &WorkItem) -> WorkResult {
         model: model.into(),
         metrics: vec![json!({"stage": model, "step": 1})],
         examples: 1,
+        left_out: LeftOut::default(),
     };
     match &item.work {
         Work::CheckPolicy(_) | Work::CheckLabeler(_) => {
@@ -97,6 +98,7 @@ fn answer(item: &WorkItem) -> WorkResult {
                     off_policy_steps: 0,
                 },
                 text: format!("{}", work.first + i),
+                finish: Finish::Stop,
             };
             WorkResult::Rollouts(work.prompts.iter().enumerate().map(rollout).collect())
         }
@@ -112,6 +114,7 @@ fn answer(item: &WorkItem) -> WorkResult {
             model: (work.step == work.steps && !work.candidate)
                 .then(|| "checkpoints/policy".into()),
             candidate: work.candidate.then(|| format!("candidates/{}", work.step)),
+            left_out: LeftOut::default(),
         }),
         Work::SavePolicy(work) => {
             WorkResult::Saved(format!("saved/{}", version(&work.policy.model)))
@@ -552,7 +555,10 @@ fn of_the_versions_with_the_highest_reward_the_one_that_the_judge_prefers_is_lef
     for item in &done {
         match (&item.work, item.task) {
             (Work::Rollout(work), TaskId::Validate { step, .. }) => {
-                assert_eq!(version(&work.policy.model) as usize, step);
+                let ModelRef::Version { parameters, .. } = &work.policy.model else {
+                    panic!("{:?}", work.policy.model)
+                };
+                assert_eq!(*parameters, format!("candidates/{step}"), "what is kept is validated");
                 validated.extend(work.prompts.iter().map(|p| p.as_context()));
             }
             (Work::Respond(work), TaskId::Respond(_)) => {
@@ -603,10 +609,50 @@ fn the_labelers_own_answers_to_every_prompt_are_fine_tuned_on_where_that_is_aske
 }
 
 #[test]
-fn peoples_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
-    for (source, sampled, labels) in [("human", 0, None), ("mixed", 10, Some("labels.jsonl"))] {
+fn an_answer_that_was_cut_off_is_a_demonstration_without_an_end() {
+    let mut machine =
+        machine_of("[sft]\nby = 'labeler'\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 4\n");
+    let texts = ["Whole.", "Cut", "", "Whole, too."];
+    let ends = [Finish::Stop, Finish::Length, Finish::Length, Finish::Stop];
+    let mut written = Vec::new();
+    while written.is_empty() {
+        for item in machine.ready() {
+            let mut result = answer(&item);
+            if let WorkResult::Rollouts(rollouts) = &mut result {
+                for (rollout, (text, finish)) in rollouts.iter_mut().zip(texts.iter().zip(ends)) {
+                    (rollout.text, rollout.finish) = ((*text).to_owned(), finish);
+                }
+                // Journals from before this was told say nothing of it.
+                let before = serde_json::to_value(&rollouts[0]).unwrap();
+                assert!(before.get("finish").is_none());
+                assert_eq!(serde_json::from_value::<Rollout>(before).unwrap(), rollouts[0]);
+            }
+            for effect in machine.complete(item.task, result).unwrap() {
+                if let Effect::Append { file: "demonstrations.jsonl", records } = effect {
+                    written.extend(records);
+                }
+            }
+        }
+    }
+    let what = |record: &Value| (record["completion"].clone(), record.get("finish").cloned());
+    let cut = Some(json!("length"));
+    let expected = [("Whole.", None), ("Cut", cut.clone()), ("", cut), ("Whole, too.", None)];
+    let expected = expected.map(|(text, finish)| (json!(text), finish));
+    assert_eq!(written.iter().take(4).map(what).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn given_labels_alone_need_no_pairs_and_beside_the_labelers_both_are_learned_from() {
+    let labelled = Some("labels.jsonl");
+    for (source, wanted, sampled, labels) in [
+        ("human", 10, 0, None),
+        ("mixed", 10, 10, labelled),
+        ("mixed", 0, 0, None),
+        ("ai", 10, 10, labelled),
+        ("ai", 0, 0, None),
+    ] {
         let machine = machine_of(&format!(
-            "[reward_model]\nlabels = '{source}'\npairs = 10\n\
+            "[reward_model]\nlabels = '{source}'\npairs = {wanted}\n\
              [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 4\n"
         ));
         let stages: Vec<String> = machine.progress().into_iter().map(|s| s.stage).collect();
@@ -636,8 +682,37 @@ fn given_preferences_need_no_rollouts() {
         Work::PolicyStep(work) => Some((work.step, &work.lessons)),
         _ => None,
     });
-    let given = Lessons::Preferences { file: "data/preferences.jsonl".into(), batch_size: 5 };
+    let (file, labels) = ("data/preferences.jsonl".into(), LabelSource::Mixed);
+    let given = Lessons::Preferences { file, labels, batch_size: 5 };
     assert!(steps.eq([(1, &given), (2, &given), (3, &given)]));
+}
+
+#[test]
+fn what_is_not_learned_from_is_in_each_stages_summary_and_in_the_outcome() {
+    let sections = "[sft]\nby = 'labeler'\n[reward_model]\npairs = 4\n\
+        [rl]\nreward = 'model'\nsteps = 2\nbatch_size = 4\n";
+    let (mut machine, mut left) = (machine_of(sections), Left::default());
+    let mut too_long = LeftOut::default();
+    assert_eq!(too_long.keep::<()>(Err(Unlearnable::TooLong)), None);
+    while machine.outcome().is_none() {
+        let item = machine.ready().swap_remove(0);
+        let mut result = answer(&item);
+        match &mut result {
+            WorkResult::FineTuned(trained) | WorkResult::RewardTrained { trained, .. } => {
+                trained.left_out = too_long.clone();
+            }
+            WorkResult::Stepped(stepped) => stepped.left_out = too_long.clone(),
+            _ => {}
+        }
+        left.take_in(machine.complete(item.task, result).unwrap());
+        machine.forget_handed_out();
+    }
+    let outcome = machine.outcome().unwrap();
+    assert_eq!(outcome.left_out.keys().collect::<Vec<_>>(), ["policy", "reward", "sft"]);
+    for (stage, left_out) in outcome.left_out {
+        assert_eq!(left_out, too_long);
+        assert_eq!(left.stages[stage.as_str()]["left_out"], json!({"too_long": 1}), "{stage}");
+    }
 }
 
 #[test]

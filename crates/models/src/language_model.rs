@@ -4,6 +4,7 @@ use crate::chat::ChatTemplate;
 use crate::error::Error;
 use crate::tokenizer::Tokenizer;
 use rlaif_types::ContentHash;
+pub use rlaif_types::Finish;
 use serde::{Deserialize, Serialize};
 
 /// A question about one token sequence.
@@ -112,16 +113,6 @@ impl Sampling {
         }
         len
     }
-}
-
-/// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finish {
-    /// A stop token was drawn, or a stop text completed.
-    Stop,
-    /// `max_new_tokens`, or the end of the context, was reached.
-    Length,
 }
 
 /// A continuation.

@@ -50,11 +50,13 @@ impl PairScores {
         1.0 / (1.0 + f64::from(self.b - self.a).exp())
     }
 
-    /// Cross-entropy of the label, in nats.
-    pub fn loss(self, label: SoftLabel) -> f64 {
+    /// What `pair` adds to what is minimised, in nats, where these are its rewards.
+    pub fn loss(self, objective: &RewardObjective, pair: &LabelledPair) -> f64 {
+        let (a, b) = (f64::from(self.a), f64::from(self.b));
+        let z = a - b - objective.margin * f64::from(pair.margin);
         // `-p log sigma(z) - (1 - p) log sigma(-z)`, written so that nothing overflows.
-        let z = f64::from(self.a) - f64::from(self.b);
-        z.max(0.0) - label.value() * z + (-z.abs()).exp().ln_1p()
+        let cross_entropy = z.max(0.0) - pair.label.value() * z + (-z.abs()).exp().ln_1p();
+        f64::from(pair.weight) * cross_entropy + objective.center * (a + b).powi(2)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor};
 use rlaif_models::{Checkpoint, DeviceName, ParamRef, Parameters, ScalarModel, Trainable};
 use rlaif_rl::{LabelledPair, RewardTrainer};
-use rlaif_types::{OptimizerConfig, SoftLabel};
+use rlaif_types::{OptimizerConfig, RewardObjective, SoftLabel};
 use std::path::Path;
 
 fn trainer() -> RewardTrainer {
@@ -71,9 +71,17 @@ fn scoring_teaches_nothing_and_sees_what_was_learned() {
 }
 
 #[test]
-fn the_loss_of_scores_is_the_cross_entropy_of_the_label() {
-    let mut trainer = trainer();
-    let losses = trainer.scores(&pairs()).into_iter().zip(pairs()).map(|(s, p)| s.loss(p.label));
-    let mean = losses.sum::<f64>() / pairs().len() as f64;
-    assert!((trainer.step(&pairs()).unwrap().loss - mean).abs() < 1e-5);
+fn the_loss_of_scores_is_what_a_step_minimises() {
+    let mut unlike = pairs();
+    for (i, pair) in unlike.iter_mut().enumerate() {
+        (pair.weight, pair.margin) = (0.5 + 0.25 * i as f32, 1.5 - i as f32);
+    }
+    let objective = RewardObjective { margin: 0.5, center: 0.01 };
+    for (objective, pairs) in [(RewardObjective::default(), pairs()), (objective, unlike)] {
+        let mut trainer = trainer().with_objective(objective);
+        let scores = trainer.scores(&pairs).into_iter().zip(&pairs);
+        let mean = scores.map(|(s, pair)| s.loss(&objective, pair)).sum::<f64>() / 5.0;
+        let minimised = trainer.step(&pairs).unwrap().loss;
+        assert!((minimised - mean).abs() < 1e-5, "{objective:?}: {minimised} {mean}");
+    }
 }

@@ -1,7 +1,18 @@
-//! Rollouts of a policy, as they travel from the engine that drew them to the learner.
+//! Rollouts of a policy, as they travel from the engine that drew them to the learner, and how responses end.
 
 use crate::Judgement;
 use serde::{Deserialize, Serialize};
+
+/// How a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// A stop token was drawn, or a stop text completed.
+    #[default]
+    Stop,
+    /// The most new tokens, or the end of the context, were reached.
+    Length,
+}
 
 /// A rollout and its reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

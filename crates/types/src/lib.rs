@@ -26,7 +26,7 @@ pub use algorithm::{
 };
 pub use budget::{Ceiling, Spend};
 pub use distinct::Distinct;
-pub use episode::Episode;
+pub use episode::{Episode, Finish};
 pub use hash::{ContentHash, Hasher, canonical_json};
 pub use judgement::{Judgement, Unscorable, UnscorableReason};
 pub use label::{LabelId, SoftLabel};

@@ -79,12 +79,13 @@ pub enum PairWeighting {
     Sureness,
 }
 
-/// Ends training where the loss on pairs kept back for it falls no further.
+/// Ends training where what is minimised, on pairs kept back for it, falls no further.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plateau {
-    /// Share of the training pairs that are kept back for it. They are not the held-out ones, which
-    /// would be no measure of the model any more once they had decided when to stop.
+    /// Share of the training pairs that are kept back for it, as near as whole prompts come. They are not
+    /// the held-out ones, which would be no measure of the model any more once they had decided when to
+    /// stop.
     pub fraction: f64,
     /// Steps between measurements.
     pub every_steps: usize,

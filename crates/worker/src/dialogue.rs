@@ -126,6 +126,11 @@ impl Dialogue {
         tokens
     }
 
+    /// Tokens of a response that was cut off: no end is learned where there was none.
+    pub fn beginning(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode_continuation(text)
+    }
+
     /// A drawn response's tokens as a reader of text sees them.
     pub fn text(&self, tokens: &[u32]) -> String {
         self.tokenizer.decode(tokens).trim().to_owned()

@@ -37,5 +37,7 @@ pub use resources::{JobResources, ResourceOptions, Resources};
 pub use rlaif_artifacts::BlockingArtifacts;
 pub use serve::Bench;
 pub use service::{Parts, Service, Task};
-pub use training::{LongTraining, Resumable, load_state, save_model, step_record, trainable};
+pub use training::{
+    LongTraining, Resumable, load_state, save_model, step_record, tell_left_out, trainable,
+};
 pub use versions::{kept_versions, state_name, version_name};

@@ -7,6 +7,7 @@
 use crate::{Advance, Failure, Progress, spans};
 use rlaif_artifacts::{BlockingArtifacts, Error as ArtifactError};
 use rlaif_data::Reader;
+use rlaif_job::LeftOut;
 use rlaif_models::Trainable;
 use rlaif_rl::{Halt, RewardTrainer, SftTrainer, StateError, TrainerState};
 use rlaif_types::LoraConfig;
@@ -197,6 +198,13 @@ pub fn step_record(stage: &str, step: usize, measured: &impl Serialize) -> Value
         record.extend(measured);
     }
     record
+}
+
+/// Says in the log what a stage does not learn from.
+pub fn tell_left_out(stage: &str, left_out: &LeftOut) {
+    if !left_out.is_empty() {
+        tracing::warn!(stage, %left_out, "examples are left out of training");
+    }
 }
 
 /// What is trained: adapters where the job has them, else everything.

@@ -1,11 +1,13 @@
 //! Supervised fine-tuning on demonstrations.
 
-use rlaif_data::{Reader, demonstration_of};
-use rlaif_job::{FineTune, Manifest, Trained, WorkResult, batch_of_step};
+use rlaif_data::{Reader, Record, demonstration_of};
+use rlaif_job::{FineTune, LeftOut, Manifest, Trained, Unlearnable, WorkResult, batch_of_step};
 use rlaif_rl::{Demonstration, SftTrainer};
+use rlaif_types::{Finish, Unscorable};
 use rlaif_worker::{
-    Dialogue, Failure, JobResources, LongTraining, Progress, save_model, trainable,
+    Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
+use serde_json::json;
 use std::io::Cursor;
 
 pub(crate) fn fine_tune(
@@ -17,7 +19,8 @@ pub(crate) fn fine_tune(
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-    let demonstrations = demonstrations(job, &dialogue, &work.demonstrations)?;
+    let (demonstrations, left_out) = demonstrations(job, &dialogue, &work.demonstrations)?;
+    tell_left_out(stage, &left_out);
     let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
     let what = trainable(training.lora.as_ref());
     let mut trainer = SftTrainer::new(
@@ -45,23 +48,60 @@ pub(crate) fn fine_tune(
     save_model(&job.artifacts, Manifest::SFT, |folder| model.save(folder, &start.checkpoint))?;
     long.forget()?;
     let examples = demonstrations.len();
-    Ok(WorkResult::FineTuned(Trained { model: Manifest::SFT.into(), metrics, examples }))
+    Ok(WorkResult::FineTuned(Trained { model: Manifest::SFT.into(), metrics, examples, left_out }))
 }
 
+/// What there is to learn from, and what is left out.
+///
+/// # Errors
+/// When nothing can be learned from.
 fn demonstrations(
     job: &JobResources,
     dialogue: &Dialogue,
     name: &str,
-) -> Result<Vec<Demonstration>, Failure> {
+) -> Result<(Vec<Demonstration>, LeftOut), Failure> {
     let reader = Reader::new(name, Cursor::new(job.artifacts.get(name)?));
-    let demonstrations = reader.read_all(|record| {
-        let (prompt, completion) = demonstration_of(&record)?;
-        let completion = dialogue.response(&completion);
-        let prompt = dialogue.prompt(&prompt, completion.len());
-        Ok(Demonstration { prompt: prompt.map_err(|e| e.to_string())?, completion })
-    })?;
-    match demonstrations.is_empty() {
-        true => Err(Failure::impossible(format!("{name}: no demonstrations"))),
-        false => Ok(demonstrations),
+    let read = reader.read_all(|record| demonstration(dialogue, &record))?;
+    let (all, mut left_out) = (read.len(), LeftOut::default());
+    let demonstrations: Vec<Demonstration> =
+        read.into_iter().filter_map(|read| left_out.keep(read)).collect();
+    match (demonstrations.is_empty(), all) {
+        (true, 0) => Err(Failure::impossible(format!("{name}: no demonstrations"))),
+        (true, all) => Err(Failure::impossible(format!(
+            "{name}: of {all} demonstrations not one can be learned from: {left_out}"
+        ))),
+        (false, _) => Ok((demonstrations, left_out)),
     }
+}
+
+/// What a record teaches.
+///
+/// # Errors
+/// When it is no demonstration.
+fn demonstration(
+    dialogue: &Dialogue,
+    record: &Record,
+) -> Result<Result<Demonstration, Unlearnable>, String> {
+    let (prompt, completion) = demonstration_of(record)?;
+    let cut_off = was_cut_off(record);
+    let text = if cut_off { whole_characters(&completion) } else { completion.as_str() };
+    if text.is_empty() {
+        return Ok(Err(Unlearnable::Empty));
+    }
+    let completion = match cut_off {
+        true => dialogue.beginning(text),
+        false => dialogue.response(text),
+    };
+    let prompt = dialogue.prompt(&prompt, completion.len()).map_err(Unscorable::from);
+    Ok(prompt.map(|prompt| Demonstration { prompt, completion }).map_err(Unlearnable::from))
+}
+
+/// What was cut off within a character ends in its replacement, which nobody meant.
+fn whole_characters(text: &str) -> &str {
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER).trim_end()
+}
+
+/// Whether the completion did not come to its end, as `rlaif generate` and the labeler's own answers say it.
+fn was_cut_off(record: &Record) -> bool {
+    record.get("finish").is_some_and(|finish| *finish == json!(Finish::Length))
 }

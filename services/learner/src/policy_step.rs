@@ -7,8 +7,8 @@
 use crate::preferences::preference_pairs;
 use crate::versions;
 use rlaif_job::{
-    Lessons, Manifest, ModelRef, PolicyStep, SavePolicy, Stepped, Training, WorkItem, WorkResult,
-    batch_of_step, figures_of_interest,
+    LeftOut, Lessons, Manifest, ModelRef, PolicyStep, SavePolicy, Stepped, Training, WorkItem,
+    WorkResult, batch_of_step, figures_of_interest,
 };
 use rlaif_models::CausalLm;
 use rlaif_rl::{Halt, PolicyMetrics, PolicyTrainer, PreferencePair, Setup};
@@ -16,7 +16,7 @@ use rlaif_service::metrics::names;
 use rlaif_types::{Episode, PolicyLearning};
 use rlaif_worker::{
     Advance, Dialogue, Failure, JobResources, Loaded, Progress, load_state, save_model, state_name,
-    step_record, trainable, version_name,
+    step_record, tell_left_out, trainable, version_name,
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -29,6 +29,8 @@ pub(crate) struct Held {
     trainer: PolicyTrainer,
     /// Given preferences; empty where the policy learns from rollouts.
     pairs: Vec<PreferencePair>,
+    /// Those that it does not learn from.
+    left_out: LeftOut,
     /// The step it made last; 0 before the first.
     step: usize,
 }
@@ -112,13 +114,14 @@ impl Held {
             seed: training.seed,
         };
         let mut trainer = setup.trainer();
-        let pairs = match &work.lessons {
-            Lessons::Rollouts(_) => Vec::new(),
-            Lessons::Preferences { file, .. } => {
+        let (pairs, left_out) = match &work.lessons {
+            Lessons::Rollouts(_) => (Vec::new(), LeftOut::default()),
+            Lessons::Preferences { file, labels, .. } => {
                 let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-                preference_pairs(job, &dialogue, file)?
+                preference_pairs(job, &dialogue, file, *labels)?
             }
         };
+        tell_left_out(item.task.stage(), &left_out);
         if work.checkpoint > 0 {
             let name = state_name(work.checkpoint);
             let loaded = trainer.load(&load_state(&job.artifacts, &name)?);
@@ -131,6 +134,7 @@ impl Held {
             start,
             trainer,
             pairs,
+            left_out,
             step: work.checkpoint,
         })
     }
@@ -220,6 +224,7 @@ impl Held {
             checkpointed,
             model: leaves_model.then(|| Manifest::POLICY.to_owned()),
             candidate: candidate.transpose()?,
+            left_out: self.left_out.clone(),
         })
     }
 }

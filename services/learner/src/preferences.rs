@@ -1,42 +1,50 @@
 //! Given preferences as the policy reads them.
 
 use rlaif_data::{Reader, preferences_of};
+use rlaif_job::{LeftOut, Unlearnable};
 use rlaif_rl::PreferencePair;
-use rlaif_types::Preference;
+use rlaif_types::{LabelSource, Preference, Unscorable};
 use rlaif_worker::{Dialogue, Failure, JobResources};
 use std::io::Cursor;
 
-/// The pairs of the artifact `file`, of people or of models. One of which nobody said which response
-/// is better, with an empty response, or too long for the policy's context, is left out.
+/// The pairs of the artifact `file` that somebody of `labels` judged, and what is left out of it.
 ///
 /// # Errors
-/// When none is left.
+/// When none can be learned from.
 pub(crate) fn preference_pairs(
     job: &JobResources,
     dialogue: &Dialogue,
     file: &str,
-) -> Result<Vec<PreferencePair>, Failure> {
+    labels: LabelSource,
+) -> Result<(Vec<PreferencePair>, LeftOut), Failure> {
     let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
     let all: Vec<Preference> =
         reader.read_all(|record| preferences_of(&record))?.into_iter().flatten().collect();
-    let pairs: Vec<PreferencePair> = all.iter().filter_map(|p| pair(dialogue, p)).collect();
+    let mut left_out = LeftOut::default();
+    let read = all.iter().map(|preference| pair(dialogue, preference, labels));
+    let pairs: Vec<PreferencePair> = read.filter_map(|pair| left_out.keep(pair)).collect();
     match pairs.is_empty() {
         true => Err(Failure::impossible(format!(
-            "{file}: of {} preferences not one says which response is better and fits the policy's \
-             context",
-            all.len()
+            "{file}: of {} preferences not one can be learned from with rl.labels = \"{}\": {left_out}",
+            all.len(),
+            labels.as_str()
         ))),
-        false => Ok(pairs),
+        false => Ok((pairs, left_out)),
     }
 }
 
-fn pair(dialogue: &Dialogue, preference: &Preference) -> Option<PreferencePair> {
-    let label = preference.prefers_a()?;
+fn pair(
+    dialogue: &Dialogue,
+    preference: &Preference,
+    labels: LabelSource,
+) -> Result<PreferencePair, Unlearnable> {
+    let (label, _) = labels.of(preference).ok_or(Unlearnable::Unlabelled)?;
     let texts = [&preference.pair.response_a, &preference.pair.response_b];
     if texts.iter().any(|text| text.is_empty()) {
-        return None;
+        return Err(Unlearnable::Empty);
     }
     let [a, b] = texts.map(|text| dialogue.response(text));
-    let prompt = dialogue.prompt(&preference.pair.prompt, a.len().max(b.len())).ok()?;
-    Some(PreferencePair { prompt, a, b, label })
+    let prompt = dialogue.prompt(&preference.pair.prompt, a.len().max(b.len()));
+    let prompt = prompt.map_err(Unscorable::from)?;
+    Ok(PreferencePair { prompt, a, b, label })
 }

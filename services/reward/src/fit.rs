@@ -1,9 +1,11 @@
 //! A reward model fitted to labelled pairs, the same way in a job and out of one: which pairs a step
 //! learns from, what it measures, and when it is enough.
 
+use crate::keep_back::keep_back;
+use rlaif_data::Fingerprint;
 use rlaif_job::{RewardModelConfig, batch_of_step, shuffled};
 use rlaif_models::ScalarModel;
-use rlaif_rl::{Halt, LabelledPair, RewardMetrics, RewardTrainer};
+use rlaif_rl::{Halt, LabelledPair, PairScores, RewardMetrics, RewardTrainer};
 use rlaif_types::{HumanLabel, LabelSource, LoraConfig, PairOrder, PairWeighting, Preference};
 use rlaif_worker::{Failure, step_record, trainable};
 use serde::Serialize;
@@ -16,6 +18,8 @@ pub struct Example {
     pub pair: LabelledPair,
     /// How sure the label is, from 0 to 1.
     pub sureness: f64,
+    /// Its prompt: pairs of one prompt are learned from together, or kept back together.
+    pub prompt: Fingerprint,
 }
 
 impl Example {
@@ -31,7 +35,8 @@ impl Example {
         let margin = human.and_then(|human| human.margin).unwrap_or(0.0) as f32;
         let pair = LabelledPair { margin, ..LabelledPair::new(a, b, label) };
         let sureness = human.map_or(label.confidence(), HumanLabel::sureness);
-        Some((source, Self { pair, sureness }))
+        let prompt = Fingerprint::of_prompt(&preference.pair.prompt);
+        Some((source, Self { pair, sureness, prompt }))
     }
 }
 
@@ -41,7 +46,7 @@ pub struct FitMetrics {
     /// On its batch, before it changed the model.
     #[serde(flatten)]
     pub step: RewardMetrics,
-    /// Cross-entropy of the pairs kept back to see the plateau, after it did; none in most steps.
+    /// What is minimised, on the pairs kept back to see the plateau, after it did; none in most steps.
     #[serde(rename = "eval_loss", skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
 }
@@ -80,10 +85,10 @@ impl<'a> Fit<'a> {
             examples.iter_mut().for_each(|e| e.pair.weight *= e.sureness as f32);
         }
         examples.retain(|example| example.pair.weight > 0.0);
-        let kept_back = kept_back(examples.len(), config, seed);
+        let kept_back = kept_back(&examples, config, seed);
         let (mut validation, mut train) = (Vec::new(), Vec::new());
         for (example, kept_back) in examples.into_iter().zip(kept_back) {
-            if kept_back { validation.push(example.pair) } else { train.push(example) }
+            if kept_back { validation.push(example) } else { train.push(example) }
         }
         if train.is_empty() {
             return Err(Failure::impossible(
@@ -91,9 +96,8 @@ impl<'a> Fit<'a> {
                  reasons (in a job they are in labels.jsonl)",
             ));
         }
-        let total: f64 = train.iter().map(|example| f64::from(example.pair.weight)).sum();
-        let mean = (total / train.len() as f64) as f32;
-        train.iter_mut().for_each(|example| example.pair.weight /= mean);
+        scale_weights(&mut train);
+        scale_weights(&mut validation);
         let easy_first = match config.order {
             PairOrder::Shuffled => Vec::new(),
             PairOrder::EasyFirst => {
@@ -102,7 +106,8 @@ impl<'a> Fit<'a> {
                 order
             }
         };
-        let train = train.into_iter().map(|example| example.pair).collect();
+        let pairs = |examples: Vec<Example>| examples.into_iter().map(|e| e.pair).collect();
+        let (train, validation) = (pairs(train), pairs(validation));
         Ok(Self { config, seed, train, validation, easy_first })
     }
 
@@ -142,7 +147,7 @@ impl<'a> Fit<'a> {
             .config
             .plateau
             .filter(|plateau| due(plateau.every_steps))
-            .map(|_| self.validation_loss(trainer));
+            .map(|_| self.validation_loss(&trainer.scores(&self.validation)));
         Ok(FitMetrics { step: measured, validation_loss })
     }
 
@@ -186,9 +191,11 @@ impl<'a> Fit<'a> {
         shuffled.into_iter().enumerate().map(pick).collect()
     }
 
-    fn validation_loss(&self, trainer: &RewardTrainer) -> f64 {
-        let scores = trainer.scores(&self.validation);
-        let losses = scores.iter().zip(&self.validation).map(|(s, pair)| s.loss(pair.label));
+    /// What the objective makes of these rewards of the pairs kept back: cross-entropy alone may rise while what is
+    /// minimised still falls.
+    fn validation_loss(&self, scores: &[PairScores]) -> f64 {
+        let pairs = scores.iter().zip(&self.validation);
+        let losses = pairs.map(|(scores, pair)| scores.loss(&self.config.objective, pair));
         losses.sum::<f64>() / self.validation.len() as f64
     }
 }
@@ -196,13 +203,20 @@ impl<'a> Fit<'a> {
 /// What the order of pairs is drawn for.
 const ORDER: &str = "reward order";
 
+/// Scales weights to a mean of 1.
+fn scale_weights(examples: &mut [Example]) {
+    let total: f64 = examples.iter().map(|example| f64::from(example.pair.weight)).sum();
+    let mean = (total / examples.len() as f64) as f32;
+    examples.iter_mut().for_each(|example| example.pair.weight /= mean);
+}
+
 /// Which examples are kept back to see the plateau.
-fn kept_back(len: usize, config: &RewardModelConfig, seed: u64) -> Vec<bool> {
-    let mut kept_back = vec![false; len];
+fn kept_back(examples: &[Example], config: &RewardModelConfig, seed: u64) -> Vec<bool> {
+    let mut kept_back = vec![false; examples.len()];
     if let Some(plateau) = &config.plateau {
-        let count = (len as f64 * plateau.fraction) as usize;
-        let order = shuffled(len, seed, "plateau pairs", 0);
-        order[..count].iter().for_each(|index| kept_back[*index] = true);
+        let prompts: Vec<Fingerprint> = examples.iter().map(|example| example.prompt).collect();
+        let (validation, _) = keep_back(&prompts, plateau.fraction, seed, "plateau pairs");
+        validation.into_iter().for_each(|index| kept_back[index] = true);
     }
     kept_back
 }
@@ -210,14 +224,15 @@ fn kept_back(len: usize, config: &RewardModelConfig, seed: u64) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::{Plateau, SoftLabel};
+    use rlaif_types::{Plateau, Prompt, RewardObjective, SoftLabel};
     use serde_json::json;
 
-    /// Pairs of one token, numbered; the surer, the higher the number.
+    /// Pairs of one token and of a prompt each, numbered; the surer, the higher the number.
     fn examples(count: u32) -> Vec<Example> {
         let example = |i: u32| Example {
             pair: LabelledPair::new(vec![i], vec![i], SoftLabel::new(0.9).unwrap()),
             sureness: f64::from(i) / f64::from(count),
+            prompt: Fingerprint::of_prompt(&Prompt::Text(format!("{i}"))),
         };
         (0..count).map(example).collect()
     }
@@ -267,5 +282,38 @@ mod tests {
         assert!(!fit.is_enough(&[record(0.7), json!({"step": 2}), record(0.6)]));
         assert!(fit.is_enough(&[record(0.6), json!({"step": 2}), record(0.7)]));
         assert!(fit.is_enough(&[record(f64::NAN)]), "it went wrong");
+    }
+
+    #[test]
+    fn what_shows_the_plateau_has_no_prompt_that_is_learned_from() {
+        let plateau = Plateau { fraction: 0.5, ..Plateau::default() };
+        let config = RewardModelConfig { plateau: Some(plateau), ..config() };
+        // Three pairs of each of four prompts; the pairs' tokens say which.
+        let of_prompt = |(i, mut example): (usize, Example)| {
+            let number = i as u32 % 4;
+            example.prompt = Fingerprint::of_prompt(&Prompt::Text(format!("{number}")));
+            example.pair.a = vec![number];
+            example
+        };
+        let examples = examples(12).into_iter().enumerate().map(of_prompt).collect();
+        let fit = Fit::new(&config, 7, examples).unwrap();
+        assert_eq!((fit.train().len(), fit.validation.len()), (6, 6));
+        assert!(fit.train().iter().all(|pair| fit.validation.iter().all(|v| v.a != pair.a)));
+    }
+
+    #[test]
+    fn the_plateau_is_that_of_what_is_minimised() {
+        let plateau = Plateau { fraction: 0.5, ..Plateau::default() };
+        let objective = RewardObjective { margin: 1.0, center: 0.0 };
+        let config = RewardModelConfig { plateau: Some(plateau), objective, ..config() };
+        let certain = |mut example: Example| {
+            example.pair.label = SoftLabel::new(1.0).unwrap();
+            (example.pair.margin, example.pair.weight) = (2.0, 4.0);
+            example
+        };
+        let fit = Fit::new(&config, 7, examples(4).into_iter().map(certain).collect()).unwrap();
+        // As far apart as the margin wants, and no further: a coin's loss. Weights have a mean of 1 here, too.
+        let loss = fit.validation_loss(&[PairScores { a: 2.0, b: 0.0 }; 2]);
+        assert!((loss - 2.0_f64.ln()).abs() < 1e-12, "{loss}");
     }
 }

@@ -5,6 +5,7 @@ mod ask;
 mod fit;
 mod get_reward;
 mod handler;
+mod keep_back;
 mod normalisation;
 mod score;
 mod scorer;

@@ -2,18 +2,19 @@
 
 use crate::ask::pair_scores;
 use crate::fit::{Example, Fit};
+use crate::keep_back::keep_back;
 use crate::normalisation::Normalisation;
 use crate::score::pair_sequences;
-use rlaif_data::{Reader, preferences_of};
+use rlaif_data::{Fingerprint, Reader, preferences_of};
 use rlaif_job::{
-    LabelRecord, Manifest, RewardSummary, SourceQuality, TrainReward, Trained, WorkResult,
-    reward_quality, shuffled,
+    LabelRecord, LeftOut, Manifest, RewardSummary, SourceQuality, TrainReward, Trained,
+    Unlearnable, WorkResult, reward_quality,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
 use rlaif_types::{LabelSource, Preference, SoftLabel};
 use rlaif_worker::{
-    Dialogue, Failure, JobResources, LongTraining, Progress, save_model, trainable,
+    Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,7 +29,9 @@ pub(crate) fn train_reward(
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
-    let (heldout, train) = split(examples(job, &dialogue, work)?, work);
+    let (examples, left_out) = examples(job, &dialogue, work)?;
+    tell_left_out(stage, &left_out);
+    let (heldout, train) = split(&examples, config.heldout_fraction, training.seed);
     let mut trained_on = BTreeMap::new();
     train.iter().for_each(|(source, _)| *trained_on.entry(*source).or_default() += 1);
     let train = train.into_iter().map(|(_, example)| example).collect();
@@ -66,7 +69,8 @@ pub(crate) fn train_reward(
         Normalisation { mean: summary.mean, std: summary.std }.save(folder)
     })?;
     long.forget()?;
-    let trained = Trained { model: Manifest::REWARD.into(), metrics, examples: fit.train().len() };
+    let (model, examples) = (Manifest::REWARD.into(), fit.train().len());
+    let trained = Trained { model, metrics, examples, left_out };
     Ok(WorkResult::RewardTrained { trained, summary })
 }
 
@@ -74,13 +78,13 @@ pub(crate) fn train_reward(
 type Sourced = (LabelSource, Example);
 
 /// What there is to learn from, as the reward model reads it: the labeler's scorable labels, then given
-/// ones. A pair that does not fit its context is left out.
+/// ones; and what is left out of both.
 fn examples(
     job: &JobResources,
     dialogue: &Dialogue,
     work: &TrainReward,
-) -> Result<Vec<Sourced>, Failure> {
-    let mut examples = Vec::new();
+) -> Result<(Vec<Sourced>, LeftOut), Failure> {
+    let (mut examples, mut left_out) = (Vec::new(), LeftOut::default());
     if let Some(file) = &work.labels {
         let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
         let labels: Vec<LabelRecord> = reader.read_all(|record| {
@@ -88,39 +92,52 @@ fn examples(
         })?;
         examples.extend(labels.iter().filter_map(|record| {
             let label = record.comparison.as_ref()?.label;
-            let (a, b) = pair_sequences(dialogue, &record.pair).ok()?;
+            let read = pair_sequences(dialogue, &record.pair).map_err(Unlearnable::from);
+            let (a, b) = left_out.keep(read)?;
             let pair = LabelledPair::new(a, b, label);
-            Some((LabelSource::Ai, Example { pair, sureness: label.confidence() }))
+            let prompt = Fingerprint::of_prompt(&record.pair.prompt);
+            Some((LabelSource::Ai, Example { pair, sureness: label.confidence(), prompt }))
         }));
     }
     if let Some(file) = &work.preferences {
         let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
-        let given = reader.read_all(|record| preferences_of(&record))?;
-        let given: Vec<Preference> = given.into_iter().flatten().collect();
-        let read = given.iter().filter_map(|preference| {
-            let sequences = pair_sequences(dialogue, &preference.pair).ok()?;
-            Example::of(preference, work.config.labels, sequences)
-        });
+        let all = reader.read_all(|record| preferences_of(&record))?;
+        let all: Vec<Preference> = all.into_iter().flatten().collect();
+        let labels = work.config.labels;
+        let read = all.iter().map(|preference| given(dialogue, preference, labels));
         let before = examples.len();
-        examples.extend(read);
+        examples.extend(read.filter_map(|example| left_out.keep(example)));
         if examples.len() == before {
             return Err(Failure::impossible(format!(
-                "{file}: of {} preferences not one has a label that reward_model.labels = \"{}\" \
-                 learns from and fits the model's context",
-                given.len(),
-                work.config.labels.as_str()
+                "{file}: of {} preferences not one can be learned from with reward_model.labels = \
+                 \"{}\": {left_out}",
+                all.len(),
+                labels.as_str()
             )));
         }
     }
-    Ok(examples)
+    if examples.is_empty() && !left_out.is_empty() {
+        let what = format!("not one labelled pair can be learned from: {left_out}");
+        return Err(Failure::impossible(what));
+    }
+    Ok((examples, left_out))
 }
 
-/// Pairs kept back to measure on, and pairs to train on.
-fn split(examples: Vec<Sourced>, work: &TrainReward) -> (Vec<Sourced>, Vec<Sourced>) {
-    let order = shuffled(examples.len(), work.training.seed, "held-out labels", 0);
-    let held_back = (examples.len() as f64 * work.config.heldout_fraction) as usize;
-    let (heldout, train) = order.split_at(held_back);
-    let of = |part: &[usize]| part.iter().map(|i| examples[*i].clone()).collect();
+/// What a given preference teaches.
+fn given(
+    dialogue: &Dialogue,
+    preference: &Preference,
+    labels: LabelSource,
+) -> Result<Sourced, Unlearnable> {
+    let sequences = pair_sequences(dialogue, &preference.pair)?;
+    Example::of(preference, labels, sequences).ok_or(Unlearnable::Unlabelled)
+}
+
+/// Pairs kept back to measure on, and pairs of other prompts to train on.
+fn split(examples: &[Sourced], share: f64, seed: u64) -> (Vec<Sourced>, Vec<Sourced>) {
+    let prompts: Vec<Fingerprint> = examples.iter().map(|(_, example)| example.prompt).collect();
+    let (heldout, train) = keep_back(&prompts, share, seed, "held-out labels");
+    let of = |part: Vec<usize>| part.into_iter().map(|i| examples[i].clone()).collect();
     (of(heldout), of(train))
 }
 
@@ -155,4 +172,24 @@ fn summarise(
         std,
         by_source: trained_on.iter().map(of_source).filter(|_| by_people).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif_types::Prompt;
+
+    #[test]
+    fn what_a_reward_model_is_measured_on_has_no_prompt_that_it_was_trained_on() {
+        // As pairs that are sampled for three prompts in turn.
+        let example = |i: u32| {
+            let prompt = Fingerprint::of_prompt(&Prompt::Text(format!("{}", i % 3)));
+            let pair = LabelledPair::new(vec![i], vec![i], SoftLabel::TIE);
+            (LabelSource::Ai, Example { pair, sureness: 0.0, prompt })
+        };
+        let examples: Vec<Sourced> = (0..24).map(example).collect();
+        let (heldout, train) = split(&examples, 0.25, 7);
+        assert_eq!((heldout.len(), train.len()), (8, 16), "a whole prompt");
+        assert!(heldout.iter().all(|(_, h)| train.iter().all(|(_, t)| h.prompt != t.prompt)));
+    }
 }

@@ -49,20 +49,16 @@ pub(crate) fn rollout(
         let dialogue = Dialogue::with(engine, generate.policy.chat)?;
         let tokens = encode(&dialogue, generate)?;
         let (how, seed) = (&generate.sampling, generate.seed);
-        let episodes = draw(engine, &dialogue, how, seed, generate.first, tokens)?;
-        progress.used(tokens_of(&episodes));
-        let rollouts = episodes.into_iter().map(|episode| {
-            let text = dialogue.text(&episode.response);
-            Rollout { episode, text }
-        });
-        Ok(WorkResult::Rollouts(rollouts.collect()))
+        let rollouts = draw(engine, &dialogue, how, seed, generate.first, tokens)?;
+        progress.used(tokens_of(&rollouts));
+        Ok(WorkResult::Rollouts(rollouts))
     })
 }
 
-/// What was read and written for episodes.
-pub(crate) fn tokens_of(episodes: &[Episode]) -> Tokens {
-    let read = episodes.iter().map(|episode| episode.prompt.len()).sum();
-    let written = episodes.iter().map(|episode| episode.response.len()).sum();
+/// What was read and written for rollouts.
+pub(crate) fn tokens_of(rollouts: &[Rollout]) -> Tokens {
+    let read = rollouts.iter().map(|rollout| rollout.episode.prompt.len()).sum();
+    let written = rollouts.iter().map(|rollout| rollout.episode.response.len()).sum();
     Tokens::new(read, written)
 }
 
@@ -74,7 +70,7 @@ pub(crate) fn draw(
     seed: u64,
     first: usize,
     prompts: Vec<Vec<u32>>,
-) -> Result<Vec<Episode>, Failure> {
+) -> Result<Vec<Rollout>, Failure> {
     let requests = prompts.iter().zip(first..).map(|(tokens, number)| {
         dialogue.request(tokens.clone(), how, seed_for(seed, "rollout", number as u64))
     });
@@ -87,12 +83,16 @@ pub(crate) fn draw(
             engine.info().name
         )));
     }
-    let episodes = prompts.into_iter().zip(generations).map(|(prompt, generation)| Episode {
-        prompt,
-        response: generation.tokens,
-        logprobs: generation.logprobs,
-        reward: Err(pending()),
-        off_policy_steps: 0,
+    let rollouts = prompts.into_iter().zip(generations).map(|(prompt, generation)| Rollout {
+        text: dialogue.text(&generation.tokens),
+        finish: generation.finish,
+        episode: Episode {
+            prompt,
+            response: generation.tokens,
+            logprobs: generation.logprobs,
+            reward: Err(pending()),
+            off_policy_steps: 0,
+        },
     });
-    Ok(episodes.collect())
+    Ok(rollouts.collect())
 }

@@ -2,7 +2,7 @@
 
 use crate::generate::{draw, tokens_of};
 use crate::prompts::encode;
-use rlaif_job::{Contest, Policy, Respond, WorkResult, seed_for, strip_trailing_junk};
+use rlaif_job::{Contest, Policy, Respond, Rollout, WorkResult, seed_for, strip_trailing_junk};
 use rlaif_worker::{Dialogue, Failure, JobResources, Progress};
 
 /// Both sides draw with the same seeds.
@@ -35,13 +35,11 @@ fn responses(
         let seed = seed_for(generate.seed, "evaluation", 0);
         let drawn = draw(engine, &dialogue, &generate.sampling, seed, generate.first, tokens)?;
         progress.used(tokens_of(&drawn));
-        let texts = drawn.iter().map(|episode| {
-            let text = dialogue.text(&episode.response);
-            match respond.strip_trailing_junk {
+        let texts =
+            drawn.into_iter().map(|Rollout { text, .. }| match respond.strip_trailing_junk {
                 true => strip_trailing_junk(&text).to_owned(),
                 false => text,
-            }
-        });
+            });
         Ok(texts.collect())
     })
 }

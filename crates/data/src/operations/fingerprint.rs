@@ -8,11 +8,11 @@ use std::collections::HashSet;
 /// The first half of a SHA-256 over texts whose runs of white space count as one blank. Two of ten
 /// million texts are taken for one with a chance of 10⁻²⁵.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Fingerprint(u128);
+pub struct Fingerprint(u128);
 
 impl Fingerprint {
     /// Of a prompt as it is read, so that text and one message of a user are the same.
-    pub(crate) fn of_prompt(prompt: &Prompt) -> Self {
+    pub fn of_prompt(prompt: &Prompt) -> Self {
         Self::of([prompt.as_context().as_str()])
     }
 

@@ -11,7 +11,7 @@ mod split;
 
 pub use convert::{convert, split};
 pub use filter::{Filter, Reason};
-pub use fingerprint::PromptSet;
+pub use fingerprint::{Fingerprint, PromptSet};
 pub use inspect::{Inspection, inspect};
 pub use pipeline::{Counts, Pipeline};
 pub use quantiles::Quantiles;

@@ -13,8 +13,8 @@ pub struct DataConfig {
     pub heldout_prompts: PathBuf,
     /// For supervised fine-tuning on given demonstrations: `{"prompt", "completion"}` or `{"messages"}`.
     pub demonstrations: Option<PathBuf>,
-    /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"` and for a reward
-    /// model of people's labels.
+    /// Preferences in any format that `rlaif data` reads, for `rl.reward = "preferences"` or for the reward model;
+    /// whose labels of them are learned say `rl.labels` and `reward_model.labels`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferences: Option<PathBuf>,
 }

@@ -203,6 +203,8 @@ impl Job {
                 let what = format!("= \"{}\" needs data.preferences", rm.labels.as_str());
                 let there = self.data.preferences.is_some();
                 problems.check(there || !by_people, "reward_model.labels", what);
+                let what = "must be at least 1 where no data.preferences are given";
+                problems.check(there || rm.pairs > 0, "reward_model.pairs", what);
             }
             (None, true) => {
                 let what = match source {
@@ -253,9 +255,23 @@ impl Job {
     /// or its ratings and verdicts.
     pub fn is_judged_by_its_teacher(&self) -> bool {
         let answers = self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
-        let labels = self.reward_model.as_ref().is_some_and(|rm| rm.labels != LabelSource::Human);
+        let labels = self.reward_model.as_ref().is_some_and(RewardModelConfig::samples_pairs);
         let rewards = [PartSource::Labeler, PartSource::Pairwise];
         answers || labels || rewards.into_iter().any(|source| self.rl.rewards_by(source))
+    }
+
+    /// Whether a stage learns from `data.demonstrations`.
+    pub(crate) fn learns_demonstrations(&self) -> bool {
+        self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Data)
+    }
+
+    /// Whose labels of `data.preferences` a stage learns from, by the setting that says so; none where no stage
+    /// reads them.
+    pub(crate) fn given_labels(&self) -> Option<(&'static str, LabelSource)> {
+        match self.rl.reward {
+            RewardSource::Preferences => Some(("rl.labels", self.rl.given_labels())),
+            _ => self.reward_model.as_ref().map(|rm| ("reward_model.labels", rm.labels)),
+        }
     }
 
     /// How the policy learns.
@@ -356,6 +372,16 @@ mod tests {
                 "[rl]\nreward = 'labeler'",
                 "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
                 "reward_model.labels = \"human\" needs data.preferences",
+            ),
+            (
+                "[rl]\nreward = 'labeler'",
+                "[reward_model]\npairs = 0\n[rl]\nreward = 'model'",
+                "reward_model.pairs must be at least 1 where no data.preferences are given",
+            ),
+            (
+                "batch_size = 2",
+                "batch_size = 2\nlabels = 'human'",
+                "rl.labels goes with rl.reward = \"preferences\" alone",
             ),
             (
                 "[labeler]",

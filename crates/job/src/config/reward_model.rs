@@ -11,13 +11,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewardModelConfig {
-    /// Whose labels it learns from: the labeler's on sampled pairs (`ai`), people's in `data.preferences`
-    /// (`human`: nothing is sampled or labelled), or both, with what models said there too (`mixed`).
+    /// Whose labels it learns from: models' (`ai`), the labeler's on sampled pairs and those of `data.preferences`
+    /// where that is named; people's in `data.preferences` (`human`: nothing is sampled or labelled); or both, the
+    /// model's where a given pair has one of each (`mixed`).
     #[serde(skip_serializing_if = "is_default")]
     pub labels: LabelSource,
-    /// Pairs of responses to sample and label.
+    /// Pairs of responses to sample and label; 0 where the labels of `data.preferences` are all.
     pub pairs: usize,
-    /// Share of the labelled pairs kept back to measure accuracy and calibration.
+    /// Share of the labelled pairs kept back to measure accuracy and calibration, with all pairs of their prompts:
+    /// as near to it as whole prompts come.
     pub heldout_fraction: f64,
     /// Passes over the labels.
     pub epochs: usize,
@@ -73,10 +75,14 @@ impl Default for RewardModelConfig {
 }
 
 impl RewardModelConfig {
+    /// Whether pairs are sampled for the labeler to compare. People are not asked by a job.
+    pub fn samples_pairs(&self) -> bool {
+        self.labels != LabelSource::Human && self.pairs > 0
+    }
+
     /// Settings that make no sense.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
-        problems.check_positive("pairs", self.pairs);
         problems.check_positive("epochs", self.epochs);
         problems.check_positive("batch_size", self.batch_size);
         let fraction = (0.0..1.0).contains(&self.heldout_fraction);

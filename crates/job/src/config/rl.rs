@@ -3,8 +3,8 @@
 use super::{SelectionConfig, is_default};
 use crate::mixture::{self, PartSource, RewardPart};
 use rlaif_types::{
-    AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, OnlineDpoConfig, PolicyLearning,
-    PpoConfig, Problems, ReinforceConfig, RewardShaping, RlooConfig,
+    AdaptiveKl, Algorithm, AlgorithmKind, DpoConfig, GrpoConfig, LabelSource, OnlineDpoConfig,
+    PolicyLearning, PpoConfig, Problems, ReinforceConfig, RewardShaping, RlooConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,10 @@ pub struct RlConfig {
     /// The parts of `reward = "mixture"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mixture: Vec<RewardPart>,
+    /// Whose labels of `data.preferences` are learned with `reward = "preferences"`: models' (`ai`), people's
+    /// (`human`), or by default both, the model's where a pair has one of each (`mixed`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelSource>,
     /// What learns from them; its settings are the table of the same name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub algorithm: AlgorithmKind,
@@ -138,6 +142,11 @@ impl RlConfig {
         self.reward_parts().iter().any(|part| part.source == source)
     }
 
+    /// Whose labels are learned where preferences are given.
+    pub fn given_labels(&self) -> LabelSource {
+        self.labels.unwrap_or(LabelSource::Mixed)
+    }
+
     /// The algorithm with its settings.
     pub fn algorithm(&self) -> Algorithm {
         fn of<T: Clone + Default>(table: Option<&T>) -> T {
@@ -192,6 +201,10 @@ impl RlConfig {
             problems.check(self.group_size > 1 || !kind.needs_groups(), "group_size", what);
         }
         problems.0.extend(mixture::problems(self.reward, &self.mixture).0);
+        let what =
+            "goes with rl.reward = \"preferences\" alone; a reward model has reward_model.labels";
+        let given = self.reward == RewardSource::Preferences;
+        problems.check(self.labels.is_none() || given, "labels", what);
         let limit = self.max_kl_per_token;
         let what = format!("must be positive, not {limit}");
         problems.check(limit > 0.0, "max_kl_per_token", what);
@@ -242,6 +255,7 @@ mod tests {
         for new in [
             "gradient_checkpointing",
             "ema_decay",
+            "labels",
             "algorithm",
             "group_size",
             "max_kl",

@@ -5,7 +5,7 @@ use super::in_order::InOrder;
 use super::{Effect, Machine, StageProgress};
 use crate::TaskId;
 use crate::work::{Generate, Policy, Rollout, Work};
-use rlaif_types::Prompt;
+use rlaif_types::{Finish, Prompt};
 use serde_json::{Value, json};
 
 /// File of the run folder, and artifact, of the answers.
@@ -50,8 +50,7 @@ impl Demonstrating {
         rollouts: &[Rollout],
     ) -> Vec<Effect> {
         let prompts = prompts.iter().skip(chunk * self.chunk_size);
-        let record = |(prompt, rollout): (&Prompt, &Rollout)| json!({"prompt": prompt, "completion": rollout.text});
-        let records = prompts.zip(rollouts).map(record).collect();
+        let records = prompts.zip(rollouts).map(demonstration).collect();
         let records: Vec<Value> =
             self.answered.insert(chunk, records).into_iter().flatten().collect();
         let mut effects = vec![Effect::Append { file: FILE, records }];
@@ -67,6 +66,15 @@ impl Demonstrating {
         let done = (self.answered.arrived() * self.chunk_size).min(self.prompts);
         StageProgress::new("demonstrate", done, self.prompts)
     }
+}
+
+/// An answer as it is learned; one that was cut off says so, since it has no end to learn.
+fn demonstration((prompt, rollout): (&Prompt, &Rollout)) -> Value {
+    let mut record = json!({"prompt": prompt, "completion": rollout.text});
+    if rollout.finish != Finish::Stop {
+        record["finish"] = json!(rollout.finish);
+    }
+    record
 }
 
 /// As the policy is asked, so that the policy learns to answer what it will be asked.

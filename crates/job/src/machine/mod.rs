@@ -21,8 +21,8 @@ use crate::work::{
     Trained, Training, Work, WorkItem, WorkResult,
 };
 use crate::{
-    DemonstratedBy, Error, Job, Measure, RewardStart, RewardSummary, SelectionSummary, Submission,
-    TaskId, WinRate, seed_for,
+    DemonstratedBy, Error, Job, LeftOut, Measure, RewardStart, RewardSummary, SelectionSummary,
+    Submission, TaskId, WinRate, seed_for,
 };
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
@@ -30,7 +30,7 @@ use label::Labeling;
 use policy::PolicyTraining;
 pub use policy::figures_of_interest;
 use rlaif_template::Template;
-use rlaif_types::{LabelSource, LoraConfig, Prompt};
+use rlaif_types::{LoraConfig, Prompt};
 use selection::Selecting;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -133,6 +133,8 @@ pub struct JobOutcome {
     pub labeler: CheckedModel,
     /// How the policy was chosen among its versions, where it was.
     pub selection: Option<SelectionSummary>,
+    /// Examples that were not learned from, by stage.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 /// A job in progress.
@@ -155,12 +157,14 @@ pub struct Machine {
     evaluation: Evaluation,
     /// Items that could not be judged, by stage.
     unscorable: BTreeMap<&'static str, usize>,
+    /// Examples that were not learned from, by stage.
+    left_out: BTreeMap<String, LeftOut>,
 }
 
 impl Machine {
     /// A job before its first task. `id` names it in its items.
     pub fn new(id: impl Into<String>, job: Job, inputs: Inputs) -> Self {
-        let reward_model = job.reward_model.as_ref().filter(|rm| rm.labels != LabelSource::Human);
+        let reward_model = job.reward_model.as_ref().filter(|rm| rm.samples_pairs());
         let labeling = reward_model.map(|rm| Labeling::new(rm, job.chunk_size));
         let by_the_labeler = job.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
         let demonstrating =
@@ -190,6 +194,7 @@ impl Machine {
             selection,
             evaluation,
             unscorable: BTreeMap::new(),
+            left_out: BTreeMap::new(),
         }
     }
 
@@ -257,12 +262,12 @@ impl Machine {
     /// What is measured of the policy as it is, before its next step: one thing after the other, so that what
     /// they leave stands in the same order whoever is fast.
     fn measuring(&self, start: &ModelRef) -> Vec<(TaskId, Work)> {
-        let (policy, step) = (self.training.version(self, start), self.training.learned());
+        let step = self.training.learned();
         let stale = self.staleness.as_ref().filter(|staleness| !staleness.is_done(step));
         if let Some(staleness) = stale {
-            return staleness.candidates(self, &policy, step);
+            return staleness.candidates(self, &self.training.version(self, start), step);
         }
-        self.selection.iter().flat_map(|s| s.validation(self, &policy, step)).collect()
+        self.selection.iter().flat_map(|s| s.validation(self, start, step)).collect()
     }
 
     /// Whether nothing is left to be measured of the policy after `steps` steps.
@@ -363,7 +368,7 @@ impl Machine {
 
     fn train_reward(&self, start: &ModelRef) -> Work {
         let config = self.job.reward_model.clone().unwrap_or_default();
-        let given = config.labels != LabelSource::Ai;
+        let given = self.job.data.preferences.is_some();
         let start = match &config.from {
             RewardStart::Sft => start.clone(),
             RewardStart::Base => self.named_policy().model,
@@ -391,7 +396,10 @@ impl Machine {
             TaskId::ValidateScore { .. } | TaskId::JudgeCandidate { .. } => 0,
             _ => result.unscorable(),
         };
+        // Every step of a stage says the same.
+        let left_out = result.left_out().cloned();
         let effects = self.apply(task, result)?;
+        self.left_out.extend(left_out.map(|left_out| (task.stage().to_owned(), left_out)));
         *self.unscorable.entry(task.stage()).or_default() += unscorable;
         self.applied.insert(task);
         self.handed_out.remove(&task);
@@ -550,6 +558,7 @@ impl Machine {
             policy: self.policy.clone()?,
             labeler: self.labeler.clone()?,
             selection: self.selection.as_ref().and_then(Selecting::summary),
+            left_out: self.left_out.clone(),
         })
     }
 }
@@ -560,11 +569,19 @@ fn finished_training(
     trained: Trained,
     summary: impl FnOnce(&Trained) -> Value,
 ) -> Vec<Effect> {
-    let summary = summary(&trained);
+    let summary = with_left_out(summary(&trained), &trained.left_out);
     vec![
         Effect::Append { file: "metrics.jsonl", records: trained.metrics },
         Effect::Finished { stage, summary },
     ]
+}
+
+/// A stage's summary, with what the stage did not learn from.
+fn with_left_out(mut summary: Value, left_out: &LeftOut) -> Value {
+    if !left_out.is_empty() {
+        summary["left_out"] = plain(left_out);
+    }
+    summary
 }
 
 fn wrong_kind(task: TaskId) -> Error {

@@ -1,6 +1,6 @@
 //! Reinforcement learning: a step's rollouts, their rewards, then the step itself.
 
-use super::{Effect, Inputs, Machine, StageProgress, plain};
+use super::{Effect, Inputs, Machine, StageProgress, plain, with_left_out};
 use crate::mixture::mix;
 use crate::work::{
     Generate, Labeler, Lessons, MatchUps, ModelRef, PolicyStep, Rate, Rollout, Score, Stepped, Work,
@@ -216,6 +216,7 @@ impl PolicyTraining {
         let lessons = match job.rl.reward {
             RewardSource::Preferences => Lessons::Preferences {
                 file: Submission::PREFERENCES.into(),
+                labels: job.rl.given_labels(),
                 batch_size: job.rl.batch_size,
             },
             _ => Lessons::Rollouts((self.checkpoint..=step).map(batch_artifact).collect()),
@@ -349,7 +350,7 @@ impl PolicyTraining {
             self.checkpoint = self.learned;
         }
         if self.is_complete() {
-            let summary = json!({"steps": self.steps});
+            let summary = with_left_out(json!({"steps": self.steps}), &stepped.left_out);
             effects.push(Effect::Finished { stage: "policy", summary });
         }
         Ok(effects)

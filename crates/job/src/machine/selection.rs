@@ -122,19 +122,20 @@ impl Selecting {
         self.candidates.insert(step, artifact);
     }
 
-    /// What is still to be done to validate the version after `step` steps.
+    /// What is still to be done to validate the version after `step` steps. Asked is the candidate itself: where
+    /// the job keeps an average of the weights, that is another model than the policy that learns.
     pub(super) fn validation(
         &self,
         machine: &Machine,
-        policy: &ModelRef,
+        start: &ModelRef,
         step: usize,
     ) -> Vec<(TaskId, Work)> {
-        if self.is_validated(step) {
-            return Vec::new();
-        }
+        let open = self.candidates.get(&step).filter(|_| !self.is_validated(step));
+        let Some(artifact) = open else { return Vec::new() };
+        let candidate = machine.version_of(start, artifact);
         let of_chunk = |chunk| match self.responses.get(&chunk) {
             None => {
-                let respond = self.generate(machine, policy, "validation", chunk);
+                let respond = self.generate(machine, &candidate, "validation", chunk);
                 vec![(TaskId::Validate { step, chunk }, Work::Rollout(respond))]
             }
             Some(responses) => {

@@ -4,7 +4,7 @@
 //!
 //! [`Submission::read`]: super::Submission::read
 
-use super::{DataFile, TEMPLATES, Templates, check_records, data_files, encoded};
+use super::{TEMPLATES, Templates, check_records, data_files, encoded};
 use crate::Job;
 use rlaif_template::Template;
 use rlaif_types::{Problem, Problems};
@@ -20,15 +20,10 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub fn files(job: &Job, sent: &Files) -> Result<Files, Problems> {
     let reading = Reading { sent, named: RefCell::default(), problems: RefCell::default() };
     let mut files = Files::new();
-    for DataFile { name, path, needed } in data_files(job) {
+    for (name, path) in data_files(job) {
         let shown = path.to_string_lossy();
-        if !needed {
-            // Whoever sends all that the job names need not know which stages it has.
-            reading.named.borrow_mut().insert(shown.into_owned());
-            continue;
-        }
         let Some(bytes) = reading.file(&shown) else { continue };
-        if let Err(error) = check_records(name, path, bytes) {
+        if let Err(error) = check_records(Some(job), name, path, bytes) {
             reading.complain(format!("attachments.{shown}"), error.to_string());
         }
         files.insert(name.to_owned(), bytes.to_vec());
@@ -109,16 +104,15 @@ mod tests {
 
     const JOB: &str = "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\n\
         template = 'sentiment/rubric'\n[data]\nprompts = 'p.jsonl'\nheldout_prompts = 'h.jsonl'\n\
-        demonstrations = 'd.jsonl'\n\
+        demonstrations = 'd.jsonl'\n[sft]\n\
         [sampling]\ntemperature = 0.5\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n\
         [evaluate]\ntemplates = ['sentiment/review', 'own.toml']\n";
 
     fn files() -> BTreeMap<String, Vec<u8>> {
         let own = Template::load("sentiment/rating").unwrap().to_toml();
         let prompts = "{\"prompt\": \"Hi\"}\n".to_owned();
-        // A job without fine-tuning does not look into its demonstrations.
-        let demonstrations = "no JSON".to_owned();
         let heldout = "{\"prompt\": \"Ho\"}\n".to_owned();
+        let demonstrations = "{\"prompt\": \"Hi\", \"completion\": \"Ho\"}\n".to_owned();
         let files = [
             ("p.jsonl", prompts),
             ("h.jsonl", heldout),

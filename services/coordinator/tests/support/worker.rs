@@ -5,7 +5,7 @@ use rlaif_coordinator::Queues;
 use rlaif_job::*;
 use rlaif_queue::{Lease, Queue};
 use rlaif_types::{
-    Comparison, ContentHash, Episode, LabelId, OrderScores, Pair, Prompt, SoftLabel,
+    Comparison, ContentHash, Episode, Finish, LabelId, OrderScores, Pair, Prompt, SoftLabel,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ async fn train(stage: &str, artifacts: &Artifacts) -> Trained {
     let model = format!("checkpoints/{stage}");
     artifacts.put(&format!("{model}/model.safetensors"), stage.as_bytes().to_vec()).await.unwrap();
     let metrics = vec![json!({"stage": stage, "step": 1, "loss": 0.5})];
-    Trained { model, metrics, examples: 6 }
+    Trained { model, metrics, examples: 6, left_out: LeftOut::default() }
 }
 
 fn pair(prompt: &Prompt, number: usize) -> Pair {
@@ -222,7 +222,7 @@ fn rollout(_: &Prompt, number: usize) -> Rollout {
         reward: Ok(0.0),
         off_policy_steps: 0,
     };
-    Rollout { episode, text: format!("{number} it is.") }
+    Rollout { episode, text: format!("{number} it is."), finish: Finish::Stop }
 }
 
 async fn step(asked: &PolicyStep, artifacts: &Artifacts) -> Stepped {
@@ -241,7 +241,8 @@ async fn step(asked: &PolicyStep, artifacts: &Artifacts) -> Stepped {
         json!({"stage": "policy", "step": asked.step, "reward": 0.5, "objective/kl": 0.125});
     let parameters = format!("versions/policy-{:08}.safetensors", asked.step);
     let candidate = asked.candidate.then(|| format!("candidates/policy-{:08}", asked.step));
-    Stepped { metrics, parameters, checkpointed: last, model, candidate }
+    let left_out = LeftOut::default();
+    Stepped { metrics, parameters, checkpointed: last, model, candidate, left_out }
 }
 
 fn contest(prompt: &Prompt, number: usize) -> Contest {
