@@ -9,7 +9,7 @@ use rlaif_job::{
     Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
     TaskId, Tokens, WorkItem, hash_file, write_report,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A job in memory.
 pub struct ActiveJob {
@@ -19,6 +19,9 @@ pub struct ActiveJob {
     folder: RunFolder,
     exports: Exports,
     artifacts: Artifacts,
+    /// What follows from its results and is still to be done, in order. Until it is, nothing is handed
+    /// out, for workers may need it, and the job does not end.
+    owed: VecDeque<Effect>,
     /// `journal.jsonl`: what took how long.
     times: JsonlAppender,
     told: Vec<StageProgress>,
@@ -56,6 +59,7 @@ impl ActiveJob {
             folder,
             exports,
             artifacts,
+            owed: VecDeque::new(),
             times,
             told,
             labeler_tokens,
@@ -103,20 +107,27 @@ impl ActiveJob {
         Ok(())
     }
 
-    /// Takes in the result of one task, which the journal has already; the first counts.
+    /// Takes in the result of one task, which the journal has already; the first counts. What follows
+    /// from it is owed then, see [`ActiveJob::settle`].
     ///
     /// # Errors
     /// When the job cannot go on.
-    pub async fn apply(&mut self, task: TaskId, answer: Answer) -> Result<Vec<What>, Error> {
+    pub fn take_in(&mut self, task: TaskId, answer: Answer) -> Result<(), Error> {
         if self.machine.has(task) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let (count, seconds) = (answer.result.count(), answer.seconds);
         self.count(task, &answer);
-        let effects = self.machine.complete(task, answer.result)?;
-        self.note_time(task.stage(), count, seconds, &answer.worker)?;
-        let mut told = Vec::new();
-        for effect in effects {
+        self.owed.extend(self.machine.complete(task, answer.result)?);
+        self.note_time(task.stage(), count, seconds, &answer.worker)
+    }
+
+    /// Does what is owed and adds what watchers are to be told of it.
+    ///
+    /// # Errors
+    /// When the artifact store is away: what is left is still owed. Else when the job cannot go on.
+    pub async fn settle(&mut self, told: &mut Vec<What>) -> Result<(), Error> {
+        while let Some(effect) = self.owed.front().cloned() {
             match effect {
                 Effect::Append { file, records } => {
                     self.exports.append(file, &records)?;
@@ -130,9 +141,10 @@ impl ActiveJob {
                 Effect::Publish { file } => self.publish(file).await?,
                 Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
             }
+            self.owed.pop_front();
         }
         told.extend(self.progress_since_told());
-        Ok(told)
+        Ok(())
     }
 
     /// Counts an answer among the job's numbers.

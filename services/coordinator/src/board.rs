@@ -91,6 +91,13 @@ impl Board {
         self.jobs().records.values().filter(|job| job.state == JobState::Running).count()
     }
 
+    /// Ids of the jobs that are being worked on, or ought to be.
+    pub fn ids_of_running(&self) -> Vec<String> {
+        let jobs = self.jobs();
+        let running = jobs.records.values().filter(|job| job.state == JobState::Running);
+        running.map(|job| job.id.clone()).collect()
+    }
+
     /// How many jobs are in each state, by its name.
     pub fn jobs_by_state(&self) -> [(&'static str, u64); JobState::NAMES.len()] {
         let jobs = self.jobs();

@@ -1,10 +1,10 @@
 //! From the queues' results to the journal, and from there to the jobs.
 
-use crate::active_job::ActiveJob;
 use crate::coordinator::Shared;
+use crate::hand_out::Occasion;
 use crate::journal::read_answer;
 use crate::metrics::Settled;
-use crate::{DeadItemCursor, Error, JobState, What};
+use crate::{DeadItemCursor, Error, What};
 use bytes::Bytes;
 use rlaif_artifacts::Payload;
 use rlaif_job::{Answer, StageProgress, TaskId, WorkResult, WorkerKind};
@@ -160,35 +160,15 @@ impl Shared {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         let mut seated = seat.lock().await;
         let Some(job) = seated.as_mut() else { return Ok(()) };
-        match self.go_on(id, job, task, answer).await {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                *seated = None;
-                self.leave(id, &seat);
-                self.board.set_state(id, JobState::Succeeded).map(drop)
-            }
-            Err(error) => self.fail_seated(id, seated, &error.to_string()).await,
-        }
-    }
-
-    /// True where the job is done.
-    async fn go_on(
-        &self,
-        id: &str,
-        job: &mut ActiveJob,
-        task: TaskId,
-        answer: Answer,
-    ) -> Result<bool, Error> {
-        for what in job.apply(task, answer).await? {
-            self.board.happened(id, what);
+        if let Err(error) = job.take_in(task, answer) {
+            return self.fail_seated(id, seated, &error.to_string()).await;
         }
         self.board.set_labeler_tokens(id, job.labeler_tokens());
-        self.board.set_tally(id, job.tally().clone());
-        if job.finish_if_done().await? {
-            return Ok(true);
+        let waits = self.go_on(id, seated, Occasion::First).await?;
+        if waits {
+            self.offer.notify_one();
         }
-        self.dispatch(job).await?;
-        Ok(false)
+        Ok(())
     }
 }
 
