@@ -7,7 +7,7 @@ use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
 use rlaif_job::{
     Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
-    TaskId, Tokens, WorkItem, hash_file, write_report,
+    TaskId, Tokens, WorkItem, WorkResult, hash_file, write_report,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -72,9 +72,15 @@ impl ActiveJob {
     /// Gives the machine all recorded results. Artifacts are put once, at the end, as they are left.
     async fn replay(&mut self, journal: &Journal) -> Result<(), Error> {
         let mut artifacts: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
-        let mut published = Vec::new();
+        let (mut published, mut wrong) = (Vec::new(), Vec::new());
         let id = self.record.id.clone();
-        journal.answers(&id, |task, answer| {
+        let replayed = journal.answers(&id, |task, answer| {
+            // It came while nobody was there to judge it.
+            if let Err(error) = self.machine.judge(task, &answer.result) {
+                tracing::warn!(job = id, %error, "a recorded result is forgotten");
+                wrong.push(task);
+                return Ok(());
+            }
             self.count(task, &answer);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
@@ -93,7 +99,14 @@ impl ActiveJob {
                 }
             }
             Ok::<_, Error>(())
-        })?;
+        });
+        if !wrong.is_empty() {
+            journal.forget(&id, |task| wrong.contains(&task))?;
+        }
+        if let Err(error) = &replayed {
+            forget_the_fruitless(journal, &id, error)?;
+        }
+        replayed?;
         for file in published {
             self.publish(file).await?;
         }
@@ -107,15 +120,24 @@ impl ActiveJob {
         Ok(())
     }
 
+    /// Whether a result answers what its task asks, so that it may be recorded.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn judge(&self, task: TaskId, result: &WorkResult) -> Result<(), Error> {
+        Ok(self.machine.judge(task, result)?)
+    }
+
     /// Takes in the result of one task, which the journal has already; the first counts. What follows
     /// from it is owed then, see [`ActiveJob::settle`].
     ///
     /// # Errors
-    /// When the job cannot go on.
+    /// When it is no answer, which the journal does not have, or the job cannot go on.
     pub fn take_in(&mut self, task: TaskId, answer: Answer) -> Result<(), Error> {
         if self.machine.has(task) {
             return Ok(());
         }
+        self.machine.judge(task, &answer.result)?;
         let (count, seconds) = (answer.result.count(), answer.seconds);
         self.count(task, &answer);
         self.owed.extend(self.machine.complete(task, answer.result)?);
@@ -255,5 +277,19 @@ impl ActiveJob {
         }
         let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
         Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+    }
+}
+
+/// Where `error` says that all results of a stage are of no use, they are forgotten: who resumes the job
+/// has mended what made them so.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub fn forget_the_fruitless(journal: &Journal, job: &str, error: &Error) -> Result<(), Error> {
+    match error {
+        Error::Job(rlaif_job::Error::Fruitless { stage, .. }) => {
+            journal.forget(job, |task| task.stage() == *stage)
+        }
+        _ => Ok(()),
     }
 }
