@@ -45,7 +45,12 @@ impl QueueWork {
             return Ok(());
         };
         self.show_takeovers(&queue);
-        tokio::join!(self.watch(&watched, &shutdown), self.serve(&queue, &shutdown));
+        let (executor, store) = (self.executor.clone(), self.store.clone());
+        let bench = Bench::new(self.kind, &self.worker, executor, store);
+        tokio::join!(
+            self.watch(&watched, &bench, &shutdown),
+            self.serve(&queue, &bench, &shutdown)
+        );
         Ok(())
     }
 
@@ -80,12 +85,16 @@ impl QueueWork {
         });
     }
 
-    /// Sets readiness by what the queue answers.
-    async fn watch(&self, queue: &Queue, shutdown: &CancellationToken) {
+    /// Sets readiness by what the queue answers, and whether the artifact store was there for work.
+    async fn watch(&self, queue: &Queue, bench: &Bench, shutdown: &CancellationToken) {
         warn_of_promises(queue).await;
         while !shutdown.is_cancelled() {
             let answer = queue.outstanding().await;
-            self.set_ready(answer).await;
+            let well = match bench.is_store_away() {
+                true => Err("the artifact store is away".to_owned()),
+                false => answer.map(drop).map_err(|error| error.to_string()),
+            };
+            self.set_ready(well).await;
             tokio::select! {
                 () = tokio::time::sleep(WATCH_INTERVAL) => {}
                 () = shutdown.cancelled() => {}
@@ -94,14 +103,14 @@ impl QueueWork {
         self.health.set_ready(false).await;
     }
 
-    async fn set_ready(&self, answer: Result<u64, Error>) {
-        match (answer, self.health.is_ready()) {
-            (Ok(_), false) => {
+    async fn set_ready(&self, well: Result<(), String>) {
+        match (well, self.health.is_ready()) {
+            (Ok(()), false) => {
                 tracing::info!("ready: the queue answers");
                 self.health.set_ready(true).await;
             }
-            (Err(error), true) => {
-                tracing::warn!("not ready: {error}");
+            (Err(why), true) => {
+                tracing::warn!("not ready: {why}");
                 self.health.set_ready(false).await;
             }
             _ => {}
@@ -109,9 +118,7 @@ impl QueueWork {
     }
 
     /// Serves the queue again and again: what fails at Redis is tried until it does not.
-    async fn serve(&self, queue: &Queue, shutdown: &CancellationToken) {
-        let (executor, store) = (self.executor.clone(), self.store.clone());
-        let bench = Bench::new(self.kind, &self.worker, executor, store);
+    async fn serve(&self, queue: &Queue, bench: &Bench, shutdown: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
