@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Mutex, Notify, broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -116,14 +117,7 @@ impl Coordinator {
             let _turn = turn;
             steering.await
         };
-        match tokio::spawn(steering.in_current_span()).await {
-            Ok(steered) => steered,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and who waits here with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        outcome_of(tokio::spawn(steering.in_current_span())).await
     }
 
     /// Accepts a job, whose work belongs to the trace of the span that this is called in, also after
@@ -334,6 +328,18 @@ impl Coordinator {
             }
         }
         outcome
+    }
+}
+
+/// What a task comes to; its panic goes on here.
+pub(crate) async fn outcome_of<T>(task: JoinHandle<T>) -> T {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and who waits here with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 
