@@ -107,6 +107,11 @@ impl ActiveJob {
             forget_the_fruitless(journal, &id, error)?;
         }
         replayed?;
+        // What answers took that were forgotten since is paid all the same.
+        let Tokens { read, written } = self.record.labeler_tokens;
+        let Tokens { read: known_read, written: known_written } = self.labeler_tokens;
+        self.labeler_tokens =
+            Tokens { read: read.max(known_read), written: written.max(known_written) };
         for file in published {
             self.publish(file).await?;
         }

@@ -175,11 +175,12 @@ impl Shared {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         let mut seated = seat.lock().await;
         let Some(job) = seated.as_mut() else { return Ok(()) };
-        if let Err(error) = job.take_in(task, answer) {
+        let taken_in = job.take_in(task, answer);
+        self.board.set_labeler_tokens(id, job.labeler_tokens());
+        if let Err(error) = taken_in {
             forget_the_fruitless(&self.journal, id, &error)?;
             return self.fail_seated(id, seated, &error.to_string()).await;
         }
-        self.board.set_labeler_tokens(id, job.labeler_tokens());
         let waits = self.go_on(id, seated, Occasion::First).await?;
         if waits {
             self.offer.notify_one();

@@ -353,8 +353,10 @@ async fn a_labeler_that_could_label_nothing_is_asked_again_once_it_is_mended() {
     cluster.workers.behave();
     let resume = ResumeJobRequest { job_id: id.clone(), ..Default::default() };
     client.resume_job(resume).await.unwrap();
-    until(&mut client, &id, JobState::Succeeded).await;
+    let done = until(&mut client, &id, JobState::Succeeded).await;
     assert_eq!(export(&mut client, &id).await.len(), PAIRS);
+    // A check, two chunks of labels twice, two of contests: what is forgotten was paid all the same.
+    assert_eq!(done.cost.unwrap().prompt_tokens, (1 + 2 * 2 + 2) * 20);
     cluster.stop(running).await;
 }
 
