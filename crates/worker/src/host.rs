@@ -66,8 +66,8 @@ impl<S: Service> Host<S> {
     }
 
     /// Loads what the worker needs and works until `shutdown`: the item in hand is given back at
-    /// once, calls in progress are drained. It is ready for as long as its queue answers; a Redis
-    /// that is away is waited for.
+    /// once, calls in progress are drained. It is ready for as long as its queue answers and its work
+    /// finds the artifact store; what is away is waited for.
     ///
     /// # Errors
     /// See [`Error`].

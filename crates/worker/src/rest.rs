@@ -42,7 +42,7 @@ impl Rest {
     }
 
     /// An item has its result.
-    pub(crate) fn is_over(&self) {
+    pub(crate) fn end(&self) {
         self.in_a_row.store(0, Ordering::Relaxed);
     }
 

@@ -167,7 +167,7 @@ impl AtQueue<'_> {
                 let answer = Answer { result, seconds, worker, tokens };
                 match self.pack(&lease, &item, &answer).await {
                     Ok(payload) => {
-                        self.bench.rest.is_over();
+                        self.bench.rest.end();
                         note(outcome);
                         worked.cancel();
                         return lease.commit(payload).await.map(drop);
