@@ -88,7 +88,7 @@ fn a_retry_goes_on_from_the_saved_state_and_ends_with_the_same_bits() {
         let never_stopped = trained(prepared(&whole).done(task, work.clone()));
 
         let killed = prepared(&broken).attempt(task, work.clone(), &Listener::killing_at(8));
-        assert!(killed.unwrap_err().0.contains("killed at step 8"));
+        assert!(killed.unwrap_err().to_string().contains("killed at step 8"));
         // Another process, as after a crash.
         let (process, listener) = (Process::start(&broken), Listener::default());
         let retried = trained(process.attempt(task, work, &listener).unwrap());

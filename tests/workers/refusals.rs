@@ -116,5 +116,5 @@ fn an_artifact_that_is_not_there_is_asked_for_again() {
     let work = Work::Rollout(generate(overtaken, 0, prompts(1)));
     let task = TaskId::Rollout { step: 1, chunk: 0 };
     let retry = process.attempt(task, work, &crate::bench::Listener::default()).unwrap_err();
-    assert_eq!(retry.0, "no artifact versions/policy-00000001.safetensors");
+    assert_eq!(retry.to_string(), "no artifact versions/policy-00000001.safetensors");
 }

@@ -62,6 +62,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store, or a disk, does not do what it could another time: it passes by itself. All
+    /// else is so however often it is tried.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Io { .. })
+    }
+
     pub(crate) fn store(name: &str) -> impl FnOnce(object_store::Error) -> Self {
         let name = name.to_owned();
         move |source| match source {

@@ -168,7 +168,7 @@ fn manifest_name(folder: &str) -> String {
 }
 
 /// Runs file work off the threads that drive asynchronous tasks.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

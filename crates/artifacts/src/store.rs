@@ -1,5 +1,6 @@
 //! Where artifacts are kept: a local folder, or a bucket of S3 or Google Cloud Storage.
 
+use crate::folder::blocking;
 use crate::name::checked;
 use crate::{Artifacts, Error};
 use object_store::ObjectStore;
@@ -86,6 +87,21 @@ impl ArtifactStore {
             job => self.root.parts().chain(checked(job)?.parts()).collect(),
         };
         Ok(Artifacts::new(self.clone(), prefix))
+    }
+
+    /// Whether the store can be reached.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn probe(&self) -> Result<(), Error> {
+        match &self.place {
+            Place::Local(root) => {
+                let root = root.clone();
+                blocking(move || std::fs::read_dir(&root).map(drop).map_err(Error::io(&root))).await
+            }
+            // That there is nothing of this name is an answer.
+            Place::Remote(_) => self.job("")?.exists("probe").await.map(drop),
+        }
     }
 }
 

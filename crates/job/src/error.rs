@@ -1,5 +1,6 @@
 //! What stops a job.
 
+use crate::TaskId;
 use std::path::{Path, PathBuf};
 
 /// An error of a job or its folder.
@@ -27,6 +28,22 @@ pub enum Error {
     /// A stage cannot be done, however often it is tried.
     #[error("{stage}: {what}")]
     Stage {
+        /// Which.
+        stage: &'static str,
+        /// Why, and how to mend it.
+        what: String,
+    },
+    /// An answer that is none to what its task asks.
+    #[error("task {task} was answered with {what}; do all workers have this version?")]
+    WrongAnswer {
+        /// Which.
+        task: TaskId,
+        /// What came, and what it asks for.
+        what: String,
+    },
+    /// All results of a stage together are of no use. Only other results help: these are to be forgotten.
+    #[error("{what}")]
+    Fruitless {
         /// Which.
         stage: &'static str,
         /// Why, and how to mend it.

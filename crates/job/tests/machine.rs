@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use rlaif_job::{
-    CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, LeftOut,
-    Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained,
-    Unlearnable, Verdict, Work, WorkItem, WorkResult, reward_quality,
+    CheckedModel, Contest, Effect, Error, EvaluationRecord, Inputs, Job, Judged, LabelRecord,
+    LeftOut, Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId,
+    Trained, Unlearnable, Verdict, Work, WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
@@ -248,6 +248,58 @@ fn a_job_is_done_with_every_task_done_once() {
     assert_eq!(tasks.len(), 2 + 2 * 3 + 1 + STEPS * (2 * 2 + 1) + 2 * 2);
     assert!(left.artifacts.is_empty(), "batches that a checkpoint covers are deleted");
     assert!(["label", "reward", "policy", "evaluate"].iter().all(|s| left.stages.contains_key(s)));
+}
+
+/// A result with one thing less; none where it is no list.
+fn shorter(result: &WorkResult) -> Option<WorkResult> {
+    let mut shorter = result.clone();
+    match &mut shorter {
+        WorkResult::Pairs(list) => drop(list.pop()),
+        WorkResult::Labels(list) => drop(list.pop()),
+        WorkResult::Rollouts(list) => drop(list.pop()),
+        WorkResult::Rewards(list) => drop(list.pop()),
+        WorkResult::Contests(list) => drop(list.pop()),
+        WorkResult::Evaluations(list) => drop(list.pop()),
+        _ => return None,
+    }
+    Some(shorter)
+}
+
+#[test]
+fn what_is_no_answer_to_its_task_is_refused_and_changes_nothing() {
+    for sections in [MIXTURE, STALENESS, SELECTION] {
+        let (mut machine, mut waiting) = (machine_of(sections), Vec::new());
+        while machine.outcome().is_none() {
+            waiting.extend(machine.ready());
+            let item: WorkItem = waiting.remove(0);
+            let right = answer(&item);
+            // No task of these jobs asks for an empty list.
+            let another = WorkResult::Rewards(Vec::new());
+            for wrong in [Some(another), shorter(&right)].into_iter().flatten() {
+                let error = machine.complete(item.task, wrong).unwrap_err();
+                assert!(matches!(error, Error::WrongAnswer { .. }), "{error}");
+            }
+            assert!(!machine.has(item.task));
+            machine.complete(item.task, right).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_what_nobody_asks_is_refused() {
+    let mut machine = machine(0);
+    let rewards = || WorkResult::Rewards(vec![Ok(0.5)]);
+    for task in [
+        TaskId::Label(0),
+        TaskId::Sample(usize::MAX),
+        TaskId::Rollout { step: usize::MAX, chunk: 0 },
+        TaskId::Score { step: 0, chunk: 0, part: usize::MAX },
+        TaskId::Validate { step: 0, chunk: 0 },
+        TaskId::SavePolicy,
+    ] {
+        let error = machine.complete(task, rewards()).unwrap_err().to_string();
+        assert!(error.contains("where nothing is asked for"), "{error}");
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub fn invalid(error: DecodeError) -> Status {
 pub fn unserved(failure: Failure) -> Status {
     match failure {
         Failure::Impossible(why) => Status::failed_precondition(why),
-        Failure::Retry(why) => Status::unavailable(why),
+        another_time => Status::unavailable(another_time.into_message()),
     }
 }
 

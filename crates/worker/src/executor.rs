@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Does one kind of worker's work.
 pub trait Executor: Send + Sync {
     /// Does `item`, on the calling thread. The same item gives the same result, wherever and
-    /// however often it is done.
+    /// however often it is done. Long work asks between its steps whether it
+    /// [goes on](Progress::goes_on).
     ///
     /// # Errors
     /// When it may succeed another time or elsewhere. What no retry can mend is a result:
@@ -16,10 +17,30 @@ pub trait Executor: Send + Sync {
     fn execute(&self, item: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry>;
 }
 
-/// Work failed, and may succeed another time.
+/// There is no result this time, and may be another time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Retry(pub String);
+pub enum Retry {
+    /// The attempt failed. After a few the item is given up.
+    #[error("{0}")]
+    Failed(String),
+    /// What the work needs is away, which passes by itself and is no fault of the item: it was no attempt.
+    #[error("{0}")]
+    Away(String),
+    /// It was told to stop.
+    #[error("stopped: nobody waits for its result")]
+    Stopped,
+}
+
+impl From<Failure> for Retry {
+    /// Of what stands before and after the work itself, where nothing is a result.
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Impossible(why) | Failure::Retry(why) => Self::Failed(why),
+            Failure::Away(why) => Self::Away(why),
+            Failure::Stopped => Self::Stopped,
+        }
+    }
+}
 
 /// Runs `work` and sorts its failures. A panic, of a device driver or a kernel say, is one of this
 /// attempt: the worker lives on.
@@ -32,7 +53,7 @@ pub fn settle(work: impl FnOnce() -> Result<WorkResult, Failure>) -> Result<Work
     match outcome {
         Ok(result) => Ok(result),
         Err(Failure::Impossible(why)) => Ok(WorkResult::Impossible(why)),
-        Err(Failure::Retry(why)) => Err(Retry(why)),
+        Err(failure) => Err(failure.into()),
     }
 }
 
@@ -50,6 +71,6 @@ mod tests {
         let impossible = settle(|| Err(Failure::Impossible("no such model".into())));
         assert_eq!(impossible, Ok(WorkResult::Impossible("no such model".into())));
         let retried = settle(|| panic!("the driver died"));
-        assert_eq!(retried, Err(Retry("panicked: the driver died".into())));
+        assert_eq!(retried, Err(Retry::Failed("panicked: the driver died".into())));
     }
 }

@@ -14,6 +14,10 @@ pub enum Failure {
     Impossible(String),
     /// Another attempt may.
     Retry(String),
+    /// Something that the work needs is away, and passes by itself: the artifact store, an endpoint.
+    Away(String),
+    /// Nobody waits for the result any more.
+    Stopped,
 }
 
 impl Failure {
@@ -25,7 +29,8 @@ impl Failure {
     /// What it says.
     pub fn into_message(self) -> String {
         match self {
-            Self::Impossible(why) | Self::Retry(why) => why,
+            Self::Impossible(why) | Self::Retry(why) | Self::Away(why) => why,
+            Self::Stopped => "nobody waits for its result any more".to_owned(),
         }
     }
 
@@ -89,16 +94,14 @@ impl From<data::Error> for Failure {
 impl From<artifacts::Error> for Failure {
     fn from(error: artifacts::Error) -> Self {
         let message = error.to_string();
-        match error {
+        match &error {
+            error if error.is_passing() => Self::Away(message),
             artifacts::Error::BadUrl { .. }
             | artifacts::Error::BadName { .. }
             | artifacts::Error::TooLarge { .. } => Self::Impossible(message),
             // A missing one too: work that was overtaken asks for versions that are no longer kept,
             // and must not end a job that is well.
-            artifacts::Error::NotFound { .. }
-            | artifacts::Error::Damaged { .. }
-            | artifacts::Error::Store { .. }
-            | artifacts::Error::Io { .. } => Self::Retry(message),
+            _ => Self::Retry(message),
         }
     }
 }

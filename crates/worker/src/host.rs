@@ -66,8 +66,8 @@ impl<S: Service> Host<S> {
     }
 
     /// Loads what the worker needs, is ready then, and works until `shutdown`: the item in hand is given
-    /// back at once, calls in progress are drained. A Redis that is away is waited for; callers are
-    /// answered meanwhile.
+    /// back at once, calls in progress are drained. A Redis or an artifact store that is away
+    /// is waited for; callers are answered meanwhile.
     ///
     /// # Errors
     /// See [`Error`].

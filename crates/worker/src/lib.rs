@@ -18,6 +18,7 @@ mod model_cache;
 mod progress;
 mod queue_work;
 mod resources;
+mod rest;
 mod serve;
 mod service;
 mod spans;

@@ -1,5 +1,7 @@
-//! What a worker tells whoever is watching. Nothing depends on it: the result holds everything.
+//! What a worker tells whoever is watching, and whether anybody still wants its result. Nothing depends on
+//! what it tells: the result holds everything.
 
+use crate::Failure;
 use rlaif_job::Tokens;
 use serde_json::Value;
 
@@ -25,4 +27,20 @@ pub trait Progress: Sync {
     /// Tokens that a model has read and written. Called while the model is lent, so that the use's
     /// span is known by it.
     fn used(&self, tokens: Tokens);
+
+    /// Whether the result is of no use any more: the item was taken back, or another worker has it.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Asked between steps of long work, which else keeps a device busy, or an endpoint paid, in vain.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`], with which the work is to end.
+    fn goes_on(&self) -> Result<(), Failure> {
+        match self.is_stopped() {
+            true => Err(Failure::Stopped),
+            false => Ok(()),
+        }
+    }
 }

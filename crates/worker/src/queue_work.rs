@@ -22,6 +22,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// What keeps a worker from the work of its queue.
+struct Troubles {
+    /// The queue does not answer, or takes nothing that is written.
+    away: AtomicBool,
+    /// The artifact store was away when it was asked last.
+    store: AtomicBool,
+}
+
 /// A worker at its queue.
 pub(crate) struct QueueWork {
     pub(crate) config: QueueConfig,
@@ -38,16 +46,21 @@ impl QueueWork {
     /// When the queue cannot be used as configured. That Redis is away, at the start or later, is
     /// none: it is waited for.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        // Until it has answered.
-        let away = Arc::new(AtomicBool::new(true));
-        self.show_trouble(&away);
+        // Away until it has answered.
+        let troubles = Arc::new(Troubles { away: true.into(), store: false.into() });
+        self.show_troubles(&troubles);
         let impatient = Options { patience: WATCH_PATIENCE, ..self.config.options.clone() };
         let Some(watched) = self.reach(impatient, &shutdown).await? else { return Ok(()) };
         let Some(queue) = self.reach(self.config.options.clone(), &shutdown).await? else {
             return Ok(());
         };
         self.show_takeovers(&queue);
-        tokio::join!(self.watch(&watched, &away, &shutdown), self.serve(&queue, &shutdown));
+        let (executor, store) = (self.executor.clone(), self.store.clone());
+        let bench = Bench::new(self.kind, &self.worker, executor, store);
+        tokio::join!(
+            self.watch(&watched, &bench, &troubles, &shutdown),
+            self.serve(&queue, &bench, &shutdown)
+        );
         Ok(())
     }
 
@@ -82,24 +95,33 @@ impl QueueWork {
         });
     }
 
-    /// Callers of this worker need no queue, so it is ready without one; that it is away is told here.
-    fn show_trouble(&self, away: &Arc<AtomicBool>) {
-        let attributes = [
-            KeyValue::new(names::MESSAGING_DESTINATION_NAME, self.kind.queue()),
-            KeyValue::new(names::REASON, "away"),
-        ];
-        let away = away.clone();
+    /// Callers of this worker need no queue, so it is ready without one; what is away is told here.
+    fn show_troubles(&self, troubles: &Arc<Troubles>) {
+        let (queue, troubles) = (self.kind.queue(), troubles.clone());
         metrics::observed(&definitions::QUEUE_TROUBLE, move |trouble| {
-            trouble.observe(f64::from(u8::from(away.load(Ordering::Relaxed))), &attributes);
+            for (reason, is_there) in [("away", &troubles.away), ("store_away", &troubles.store)] {
+                let attributes = [
+                    KeyValue::new(names::MESSAGING_DESTINATION_NAME, queue),
+                    KeyValue::new(names::REASON, reason),
+                ];
+                trouble.observe(f64::from(u8::from(is_there.load(Ordering::Relaxed))), &attributes);
+            }
         });
     }
 
-    /// Looks whether the queue answers, and takes what is written.
-    async fn watch(&self, queue: &Queue, away: &AtomicBool, shutdown: &CancellationToken) {
+    /// Looks whether the queue answers and takes what is written, and whether the artifact store was there for work.
+    async fn watch(
+        &self,
+        queue: &Queue,
+        bench: &Bench,
+        troubles: &Troubles,
+        shutdown: &CancellationToken,
+    ) {
         warn_of_promises(queue).await;
         while !shutdown.is_cancelled() {
             let answer = queue.depth().await;
-            let was_away = away.swap(answer.is_err(), Ordering::Relaxed);
+            troubles.store.store(bench.is_store_away(), Ordering::Relaxed);
+            let was_away = troubles.away.swap(answer.is_err(), Ordering::Relaxed);
             match answer {
                 Ok(_) if was_away => tracing::info!("the queue answers"),
                 Err(error) if !was_away => tracing::warn!("the queue is away: {error}"),
@@ -113,9 +135,7 @@ impl QueueWork {
     }
 
     /// Serves the queue again and again: what fails at Redis is tried until it does not.
-    async fn serve(&self, queue: &Queue, shutdown: &CancellationToken) {
-        let (executor, store) = (self.executor.clone(), self.store.clone());
-        let bench = Bench::new(self.kind, &self.worker, executor, store);
+    async fn serve(&self, queue: &Queue, bench: &Bench, shutdown: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();

@@ -1,9 +1,10 @@
 //! The loop between a queue and an executor.
 
+use crate::rest::Rest;
 use crate::work_metrics::{Outcome, WorkMetrics};
-use crate::{Advance, Executor, Progress, spans};
-use rlaif_artifacts::{ArtifactStore, Payload};
-use rlaif_job::{Answer, StageProgress, Tokens, WorkItem, WorkResult, WorkerKind};
+use crate::{Advance, Executor, Failure, Progress, Retry, spans};
+use rlaif_artifacts::{ArtifactStore, Bytes, Payload};
+use rlaif_job::{Answer, StageProgress, Tokens, WorkItem, WorkerKind};
 use rlaif_queue::{Delivery, Lease, OneByOne, Queue};
 use rlaif_service::metrics::names;
 use rlaif_service::telemetry;
@@ -23,6 +24,7 @@ pub struct Bench {
     worker: String,
     executor: Arc<dyn Executor>,
     store: ArtifactStore,
+    rest: Rest,
 }
 
 impl Bench {
@@ -33,13 +35,21 @@ impl Bench {
         executor: Arc<dyn Executor>,
         store: ArtifactStore,
     ) -> Self {
-        Self { kind, worker: worker.into(), executor, store }
+        let rest = Rest::new(store.clone());
+        Self { kind, worker: worker.into(), executor, store, rest }
+    }
+
+    /// Whether the artifact store was away when an item was worked on last.
+    pub(crate) fn is_store_away(&self) -> bool {
+        self.rest.is_store_away()
     }
 
     /// Takes work from a queue until `shutdown`, one item at a time: a device does one thing at a
     /// time. The next is fetched meanwhile.
     ///
-    /// An item in hand at shutdown is given back at once, for another worker to begin anew.
+    /// An item in hand at shutdown is given back at once, for another worker to begin anew. So is one
+    /// that cannot be worked on since something that it needs is away; then this worker rests for a
+    /// while.
     ///
     /// # Errors
     /// When the queue fails for good.
@@ -53,28 +63,13 @@ impl Bench {
         queue.consumer(&self.worker).one_by_one(&at_queue, &shutdown).await
     }
 
-    async fn read(&self, lease: &Lease) -> Result<WorkItem, String> {
-        let artifacts =
-            self.store.job(spans::job_of(lease.id().as_str())).map_err(|e| e.to_string())?;
-        let payload = Payload::from_wire(lease.payload()).map_err(|e| e.to_string())?;
-        let message = payload.message(&artifacts).await.map_err(|e| e.to_string())?;
-        serde_json::from_slice(&message)
-            .map_err(|e| format!("the item is unreadable: {e}; do all services have this version?"))
-    }
-
-    async fn pack(
-        &self,
-        item: &WorkItem,
-        result: WorkResult,
-        tokens: Tokens,
-        started: Instant,
-    ) -> Result<Vec<u8>, String> {
-        let seconds = started.elapsed().as_secs_f64();
-        let answer = Answer { result, seconds, worker: self.worker.clone(), tokens };
-        let bytes = serde_json::to_vec(&answer).expect("answers are plain data");
-        let artifacts = self.store.job(&item.job).map_err(|e| e.to_string())?;
-        let payload = Payload::of(&artifacts, bytes).await.map_err(|e| e.to_string())?;
-        Ok(payload.to_wire())
+    async fn read(&self, lease: &Lease) -> Result<WorkItem, Failure> {
+        let artifacts = self.store.job(spans::job_of(lease.id().as_str()))?;
+        let message = Payload::from_wire(lease.payload())?.message(&artifacts).await?;
+        serde_json::from_slice(&message).map_err(|e| {
+            let hint = "do all services have this version?";
+            Failure::Retry(format!("the item is unreadable: {e}; {hint}"))
+        })
     }
 }
 
@@ -116,10 +111,7 @@ impl AtQueue<'_> {
         let span = Span::current();
         let item = match self.bench.read(&lease).await {
             Ok(item) => item,
-            Err(why) => {
-                span.record("otel.status_code", "ERROR");
-                return lease.fail(&why).await.map(drop);
-            }
+            Err(failure) => return self.put_off(lease, failure.into(), worked, |_| {}).await,
         };
         let (kind, started) = (item.work.kind(), Instant::now());
         span.record(names::WORK_KIND, kind);
@@ -129,7 +121,10 @@ impl AtQueue<'_> {
             self.metrics.item(kind, outcome, started.elapsed());
         };
         let (sender, mut messages) = mpsc::channel(PROGRESS_BUFFER);
-        let told = Arc::new(ToQueue { sender, used: Mutex::default() });
+        let stop = CancellationToken::new();
+        let told = Arc::new(ToQueue { sender, used: Mutex::default(), stop: stop.clone() });
+        // However this ends, the work does not go on for nobody.
+        let _stopped_at_the_end = stop.clone().drop_guard();
         let mut work = tokio::task::spawn_blocking({
             let (executor, item, told, span) =
                 (self.bench.executor.clone(), item.clone(), told.clone(), span.clone());
@@ -141,10 +136,17 @@ impl AtQueue<'_> {
                     note(Outcome::Released);
                     return lease.release().await.map(drop);
                 }
-                // Another worker has the item; whatever comes of this one would be refused.
+                // Another worker has the item, or it was taken back; whatever comes of this one would
+                // be refused.
                 () = lease.lost().cancelled() => {
                     tracing::warn!(item = %lease.id(), "the lease was lost");
                     note(Outcome::Lost);
+                    stop.cancel();
+                    // The next item would share the device with what is left of this one.
+                    tokio::select! {
+                        _ = &mut work => {}
+                        () = self.shutdown.cancelled() => {}
+                    }
                     return Ok(());
                 }
                 Some(message) = messages.recv() => {
@@ -156,27 +158,86 @@ impl AtQueue<'_> {
                 outcome = &mut work => break outcome,
             }
         };
-        let failure = match outcome {
+        let retry = match outcome {
             Ok(Ok(result)) => {
                 let (outcome, tokens) = (Outcome::of(&result), told.used());
                 self.metrics.tokens(kind, tokens);
-                match self.bench.pack(&item, result, tokens, started).await {
+                let (seconds, worker) =
+                    (started.elapsed().as_secs_f64(), self.bench.worker.clone());
+                let answer = Answer { result, seconds, worker, tokens };
+                match self.pack(&lease, &item, &answer).await {
                     Ok(payload) => {
+                        self.bench.rest.end();
                         note(outcome);
                         worked.cancel();
                         return lease.commit(payload).await.map(drop);
                     }
-                    Err(why) => why,
+                    Err(retry) => retry,
                 }
             }
-            Ok(Err(retry)) => retry.to_string(),
-            Err(panic) => format!("the worker's thread panicked: {panic}"),
+            Ok(Err(retry)) => retry,
+            Err(panic) => Retry::Failed(format!("the worker's thread panicked: {panic}")),
         };
-        note(Outcome::Failed);
-        span.record("otel.status_code", "ERROR");
-        tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {failure}");
-        worked.cancel();
-        lease.fail(&failure).await.map(drop)
+        self.put_off(lease, retry, worked, note).await
+    }
+
+    /// Makes an answer ready to be sent. What was worked for is not thrown away while the artifact store
+    /// is away: it is tried again until the lease is lost, or the shutdown.
+    async fn pack(
+        &self,
+        lease: &Lease,
+        item: &WorkItem,
+        answer: &Answer,
+    ) -> Result<Vec<u8>, Retry> {
+        let bytes: Bytes = serde_json::to_vec(answer).expect("answers are plain data").into();
+        let artifacts = self.bench.store.job(&item.job).map_err(Failure::from)?;
+        loop {
+            let error = match Payload::of(&artifacts, bytes.clone()).await {
+                Err(error) if error.is_passing() => error,
+                packed => return Ok(packed.map_err(Failure::from)?.to_wire()),
+            };
+            tracing::warn!(item = %lease.id(), %error, "a result waits for the artifact store");
+            tokio::select! {
+                () = self.bench.rest.take() => {}
+                () = lease.lost().cancelled() => return Err(Retry::Away(error.to_string())),
+                () = self.shutdown.cancelled() => return Err(Retry::Stopped),
+            }
+        }
+    }
+
+    /// Ends an item without a result. Where something that it needs is away, it goes back with its start,
+    /// and this worker rests.
+    async fn put_off(
+        &self,
+        lease: Lease,
+        retry: Retry,
+        worked: &CancellationToken,
+        note: impl Fn(Outcome),
+    ) -> Result<(), rlaif_queue::Error> {
+        let (why, counts) = match retry {
+            // What is looked for in a store that is away may seem gone.
+            Retry::Failed(why) => (why, self.bench.rest.finds_the_store().await),
+            Retry::Away(why) => (why, false),
+            Retry::Stopped => {
+                note(Outcome::Released);
+                return lease.release().await.map(drop);
+            }
+        };
+        Span::current().record("otel.status_code", "ERROR");
+        if counts {
+            note(Outcome::Failed);
+            tracing::warn!(item = %lease.id(), attempt = lease.attempt(), "work failed: {why}");
+            worked.cancel();
+            return lease.fail(&why).await.map(drop);
+        }
+        note(Outcome::Released);
+        tracing::warn!(item = %lease.id(), "given back, since what it needs is away: {why}");
+        lease.release().await?;
+        tokio::select! {
+            () = self.bench.rest.take() => {}
+            () = self.shutdown.cancelled() => {}
+        }
+        Ok(())
     }
 }
 
@@ -185,6 +246,7 @@ impl AtQueue<'_> {
 struct ToQueue {
     sender: mpsc::Sender<Vec<u8>>,
     used: Mutex<Tokens>,
+    stop: CancellationToken,
 }
 
 impl ToQueue {
@@ -212,15 +274,22 @@ impl Progress for ToQueue {
         call.record(names::GEN_AI_USAGE_OUTPUT_TOKENS, tokens.written);
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) += tokens;
     }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Retry;
-    use rlaif_job::{CheckLabeler, ModelRef, TaskId, Work};
+    use rlaif_artifacts::StoredPayload;
+    use rlaif_job::{CheckLabeler, ModelRef, TaskId, Work, WorkResult};
     use rlaif_queue::{Item, Options, Outcome, Position};
+    use rlaif_types::ContentHash;
     use serde_json::json;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     /// Does everything at once.
@@ -302,5 +371,122 @@ mod tests {
         let letters = queue.dead_letters(Position::START, 10).await.unwrap();
         let kept: Vec<Item> = letters.into_iter().map(|letter| letter.item).collect();
         assert_eq!(kept, items[..foreign.len()]);
+    }
+
+    /// A queue whose items may be started once, with one item in it, and a bench for `executor`. The
+    /// item's message lies in the store in `folder`.
+    async fn one_item(folder: &Path, executor: impl Executor + 'static) -> (Queue, Arc<Bench>) {
+        let lease = Duration::from_secs(3);
+        let options = Options { max_starts: 1, lease, ..Options::default() };
+        let queue = Queue::in_memory(options).unwrap();
+        let store = ArtifactStore::open(&folder.display().to_string(), folder).unwrap();
+        let artifacts = store.job("job-1").unwrap();
+        let message = understood().to_string();
+        artifacts.put("payloads/item", message.clone()).await.unwrap();
+        let payload = Payload::Stored(StoredPayload {
+            name: "payloads/item".to_owned(),
+            sha256: ContentHash::of(&message),
+            bytes: message.len(),
+        });
+        queue.enqueue(vec![Item::new("job-1/0-check/labeler", payload.to_wire())]).await.unwrap();
+        let bench = Bench::new(WorkerKind::Labeler, "worker", Arc::new(executor), store);
+        (queue, Arc::new(bench))
+    }
+
+    /// Serves the queue until its item is settled; how it ended.
+    async fn settled(queue: &Queue, bench: &Arc<Bench>) -> Outcome {
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (queue, bench, shutdown) = (queue.clone(), bench.clone(), shutdown.clone());
+            async move { bench.serve(&queue, shutdown).await }
+        });
+        let entry = loop {
+            let results = queue.results(Position::START, 1, Duration::from_secs(1)).await.unwrap();
+            if let Some(entry) = results.into_iter().next() {
+                break entry;
+            }
+        };
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
+        entry.outcome
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_artifact_store_that_is_away_costs_an_item_no_start_and_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, elsewhere) = (dir.path().join("store"), dir.path().join("elsewhere"));
+        let (queue, bench) = one_item(&there, Diligent).await;
+        std::fs::rename(&there, &elsewhere).unwrap();
+        let coming_back = tokio::spawn({
+            let bench = bench.clone();
+            async move {
+                while !bench.is_store_away() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                std::fs::rename(elsewhere, there).unwrap();
+            }
+        });
+        let outcome = settled(&queue, &bench).await;
+        assert!(matches!(outcome, Outcome::Done { attempts: 1, .. }), "{outcome:?}");
+        assert!(!bench.is_store_away());
+        coming_back.await.unwrap();
+    }
+
+    /// What it asks is away the first two times.
+    #[derive(Default)]
+    struct Patient(AtomicU32);
+
+    impl Executor for Patient {
+        fn execute(&self, _: &WorkItem, _: &dyn Progress) -> Result<WorkResult, Retry> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Err(Retry::Away("the endpoint does not answer".to_owned())),
+                _ => Ok(WorkResult::Rewards(Vec::new())),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_endpoint_that_is_down_costs_an_item_no_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, bench) = one_item(dir.path(), Patient::default()).await;
+        let outcome = settled(&queue, &bench).await;
+        assert!(matches!(outcome, Outcome::Done { attempts: 1, .. }), "{outcome:?}");
+    }
+
+    /// Works until it is told to stop.
+    struct Endless(Arc<AtomicU32>);
+
+    impl Executor for Endless {
+        fn execute(&self, _: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            while progress.goes_on().is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.0.fetch_sub(1, Ordering::SeqCst);
+            Err(Retry::Stopped)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_on_an_item_that_was_taken_back_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let at_work = Arc::new(AtomicU32::new(0));
+        let (queue, bench) = one_item(dir.path(), Endless(at_work.clone())).await;
+        let until = async |count: u32| {
+            while at_work.load(Ordering::SeqCst) != count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (queue, shutdown) = (queue.clone(), shutdown.clone());
+            async move { bench.serve(&queue, shutdown).await }
+        });
+        until(1).await;
+        queue.cancel(&["job-1/0-check/labeler".into()]).await.unwrap();
+        // The next heartbeat is told.
+        until(0).await;
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
     }
 }

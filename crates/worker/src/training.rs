@@ -65,8 +65,8 @@ impl LongTraining<'_> {
     /// what it measured and a note for people. Returns the records of all steps.
     ///
     /// # Errors
-    /// When training cannot go on, which leaves the newest saved state as it is, or when states cannot
-    /// be read or saved.
+    /// When training cannot go on or is told to stop, which leaves the newest saved state as it is, or
+    /// when states cannot be read or saved.
     pub fn run<T: Resumable, M: Serialize>(
         &self,
         trainer: &mut T,
@@ -97,6 +97,7 @@ impl LongTraining<'_> {
             if enough(&records) {
                 break;
             }
+            self.progress.goes_on()?;
             let (measured, note) =
                 step(trainer, index).map_err(|halt| self.stopped(index, &halt))?;
             let record = step_record(self.stage, index + 1, &measured);

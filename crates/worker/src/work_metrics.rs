@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
     Impossible,
     /// This attempt failed.
     Failed,
-    /// It was given back for the shutdown.
+    /// It was given back: for the shutdown, or since something that it needs is away.
     Released,
     /// Another worker has it.
     Lost,

@@ -7,9 +7,9 @@ use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
 use rlaif_job::{
     Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
-    TaskId, Tokens, WorkItem, hash_file, write_report,
+    TaskId, Tokens, WorkItem, WorkResult, hash_file, write_report,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A job in memory.
 pub struct ActiveJob {
@@ -19,6 +19,9 @@ pub struct ActiveJob {
     folder: RunFolder,
     exports: Exports,
     artifacts: Artifacts,
+    /// What follows from its results and is still to be done, in order. Until it is, nothing is handed
+    /// out, for workers may need it, and the job does not end.
+    owed: VecDeque<Effect>,
     /// `journal.jsonl`: what took how long.
     times: JsonlAppender,
     told: Vec<StageProgress>,
@@ -56,6 +59,7 @@ impl ActiveJob {
             folder,
             exports,
             artifacts,
+            owed: VecDeque::new(),
             times,
             told,
             labeler_tokens,
@@ -68,9 +72,15 @@ impl ActiveJob {
     /// Gives the machine all recorded results. Artifacts are put once, at the end, as they are left.
     async fn replay(&mut self, journal: &Journal) -> Result<(), Error> {
         let mut artifacts: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
-        let mut published = Vec::new();
+        let (mut published, mut wrong) = (Vec::new(), Vec::new());
         let id = self.record.id.clone();
-        journal.answers(&id, |task, answer| {
+        let replayed = journal.answers(&id, |task, answer| {
+            // It came while nobody was there to judge it.
+            if let Err(error) = self.machine.judge(task, &answer.result) {
+                tracing::warn!(job = id, %error, "a recorded result is forgotten");
+                wrong.push(task);
+                return Ok(());
+            }
             self.count(task, &answer);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
@@ -89,7 +99,19 @@ impl ActiveJob {
                 }
             }
             Ok::<_, Error>(())
-        })?;
+        });
+        if !wrong.is_empty() {
+            journal.forget(&id, |task| wrong.contains(&task))?;
+        }
+        if let Err(error) = &replayed {
+            forget_the_fruitless(journal, &id, error)?;
+        }
+        replayed?;
+        // What answers took that were forgotten since is paid all the same.
+        let Tokens { read, written } = self.record.labeler_tokens;
+        let Tokens { read: known_read, written: known_written } = self.labeler_tokens;
+        self.labeler_tokens =
+            Tokens { read: read.max(known_read), written: written.max(known_written) };
         for file in published {
             self.publish(file).await?;
         }
@@ -103,20 +125,36 @@ impl ActiveJob {
         Ok(())
     }
 
-    /// Takes in the result of one task, which the journal has already; the first counts.
+    /// Whether a result answers what its task asks, so that it may be recorded.
     ///
     /// # Errors
-    /// When the job cannot go on.
-    pub async fn apply(&mut self, task: TaskId, answer: Answer) -> Result<Vec<What>, Error> {
+    /// When it does not.
+    pub fn judge(&self, task: TaskId, result: &WorkResult) -> Result<(), Error> {
+        Ok(self.machine.judge(task, result)?)
+    }
+
+    /// Takes in the result of one task, which the journal has already; the first counts. What follows
+    /// from it is owed then, see [`ActiveJob::settle`].
+    ///
+    /// # Errors
+    /// When it is no answer, which the journal does not have, or the job cannot go on.
+    pub fn take_in(&mut self, task: TaskId, answer: Answer) -> Result<(), Error> {
         if self.machine.has(task) {
-            return Ok(Vec::new());
+            return Ok(());
         }
+        self.machine.judge(task, &answer.result)?;
         let (count, seconds) = (answer.result.count(), answer.seconds);
         self.count(task, &answer);
-        let effects = self.machine.complete(task, answer.result)?;
-        self.note_time(task.stage(), count, seconds, &answer.worker)?;
-        let mut told = Vec::new();
-        for effect in effects {
+        self.owed.extend(self.machine.complete(task, answer.result)?);
+        self.note_time(task.stage(), count, seconds, &answer.worker)
+    }
+
+    /// Does what is owed and adds what watchers are to be told of it.
+    ///
+    /// # Errors
+    /// When the artifact store is away: what is left is still owed. Else when the job cannot go on.
+    pub async fn settle(&mut self, told: &mut Vec<What>) -> Result<(), Error> {
+        while let Some(effect) = self.owed.front().cloned() {
             match effect {
                 Effect::Append { file, records } => {
                     self.exports.append(file, &records)?;
@@ -130,9 +168,10 @@ impl ActiveJob {
                 Effect::Publish { file } => self.publish(file).await?,
                 Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
             }
+            self.owed.pop_front();
         }
         told.extend(self.progress_since_told());
-        Ok(told)
+        Ok(())
     }
 
     /// Counts an answer among the job's numbers.
@@ -243,5 +282,19 @@ impl ActiveJob {
         }
         let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
         Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+    }
+}
+
+/// Where `error` says that all results of a stage are of no use, they are forgotten: who resumes the job
+/// has mended what made them so.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub fn forget_the_fruitless(journal: &Journal, job: &str, error: &Error) -> Result<(), Error> {
+    match error {
+        Error::Job(rlaif_job::Error::Fruitless { stage, .. }) => {
+            journal.forget(job, |task| task.stage() == *stage)
+        }
+        _ => Ok(()),
     }
 }

@@ -18,6 +18,8 @@ pub const EVENT_BUFFER: usize = 4096;
 /// The records of all jobs, as in the journal, and the latest of their progress.
 pub struct Board {
     journal: Arc<Journal>,
+    /// One change at a time goes to the journal. Taken before `jobs`.
+    changing: Mutex<()>,
     jobs: Mutex<Jobs>,
     events: broadcast::Sender<JobEvent>,
 }
@@ -45,6 +47,7 @@ impl Board {
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         Ok(Self {
             journal,
+            changing: Mutex::default(),
             jobs: Mutex::new(Jobs {
                 records,
                 paces: BTreeMap::new(),
@@ -55,7 +58,7 @@ impl Board {
         })
     }
 
-    /// No code under the guard panics or waits.
+    /// No code under the guard panics or waits, for a disk least of all: everybody looks here.
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,6 +94,13 @@ impl Board {
         self.jobs().records.values().filter(|job| job.state == JobState::Running).count()
     }
 
+    /// Ids of the jobs that are being worked on, or ought to be.
+    pub fn ids_of_running(&self) -> Vec<String> {
+        let jobs = self.jobs();
+        let running = jobs.records.values().filter(|job| job.state == JobState::Running);
+        running.map(|job| job.id.clone()).collect()
+    }
+
     /// How many jobs are in each state, by its name.
     pub fn jobs_by_state(&self) -> [(&'static str, u64); JobState::NAMES.len()] {
         let jobs = self.jobs();
@@ -107,21 +117,40 @@ impl Board {
         jobs.records.insert(record.id.clone(), record);
     }
 
+    /// Changes a job's record: in the journal first, and then on the board, whose record may have moved
+    /// meanwhile. `told` sees it changed, under the guard.
+    fn change<T>(
+        &self,
+        id: &str,
+        change: impl Fn(&mut JobRecord),
+        told: impl FnOnce(&mut Jobs) -> T,
+    ) -> Result<T, Error> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown = || Error::UnknownJob(id.into());
+        let mut written = self.jobs().records.get(id).ok_or_else(unknown)?.clone();
+        change(&mut written);
+        self.journal.update(&written)?;
+        let mut jobs = self.jobs();
+        change(jobs.records.get_mut(id).ok_or_else(unknown)?);
+        Ok(told(&mut jobs))
+    }
+
     /// A job is in another state now; when this returns the journal has it.
     ///
     /// # Errors
     /// When there is no such job, or the journal cannot be written.
     pub fn set_state(&self, id: &str, now: JobState) -> Result<JobRecord, Error> {
-        let mut jobs = self.jobs();
-        let known = jobs.records.get(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
-        let before = known.state.clone();
-        let record = JobRecord { state: now.clone(), updated_unix_ms: unix_ms(), ..known.clone() };
-        self.journal.update(&record)?;
-        jobs.records.insert(id.to_owned(), record);
-        // What it did before it was interrupted says nothing of its pace after.
-        jobs.paces.remove(id);
-        self.tell(&mut jobs, id, What::State { before, now });
-        Ok(jobs.shown(&jobs.records[id]))
+        let (before, at) = (self.job(id)?.state, unix_ms());
+        let change = |record: &mut JobRecord| {
+            record.state = now.clone();
+            record.updated_unix_ms = at;
+        };
+        self.change(id, change, |jobs| {
+            // What it did before it was interrupted says nothing of its pace after.
+            jobs.paces.remove(id);
+            self.tell(jobs, id, What::State { before, now: now.clone() });
+            jobs.shown(&jobs.records[id])
+        })
     }
 
     /// All stages of a job that is taken up, and what its labeler has used so far.
@@ -148,12 +177,7 @@ impl Board {
     /// # Errors
     /// When there is no such job, or the journal cannot be written.
     pub fn bound(&self, id: &str, ceiling: Ceiling) -> Result<(), Error> {
-        let mut jobs = self.jobs();
-        let known = jobs.records.get_mut(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
-        let record = JobRecord { ceiling, ..known.clone() };
-        self.journal.update(&record)?;
-        *known = record;
-        Ok(())
+        self.change(id, |record| record.ceiling = ceiling, |_| ())
     }
 
     /// What a job's results come to so far.
@@ -185,17 +209,11 @@ impl Board {
     /// # Errors
     /// When there is no such job, or the journal cannot be written.
     pub fn without_dead(&self, id: &str, tasks: Option<&[TaskId]>) -> Result<JobRecord, Error> {
-        let mut jobs = self.jobs();
-        let known = jobs.records.get(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
-        let mut record = known.clone();
-        match tasks {
+        let change = |record: &mut JobRecord| match tasks {
             Some(tasks) => record.dead.retain(|task| !tasks.contains(task)),
             None => record.dead.clear(),
-        }
-        self.journal.update(&record)?;
-        let shown = jobs.shown(&record);
-        jobs.records.insert(id.to_owned(), record);
-        Ok(shown)
+        };
+        self.change(id, change, |jobs| jobs.shown(&jobs.records[id]))
     }
 
     /// Something happened to a job, its state excepted.
@@ -256,6 +274,7 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
 
     fn board(folder: &tempfile::TempDir) -> (Board, Arc<Journal>) {
         let journal = Arc::new(Journal::open(&folder.path().join("journal.redb")).unwrap());
@@ -290,6 +309,35 @@ mod tests {
         assert_eq!(board.list()[0].stages[0].unscorable, 2);
         board.set_state("job", JobState::Paused).unwrap();
         assert_eq!(etas(), [false, false]);
+    }
+
+    #[test]
+    fn how_a_job_stands_can_be_seen_while_the_journal_is_slow() {
+        let folder = tempfile::tempdir().unwrap();
+        let (board, journal) = board(&folder);
+        journal.accept("key", &running("job")).unwrap();
+        board.add(running("job"));
+        journal.record(&[("another".to_owned(), TaskId::Reward, Vec::new())]).unwrap();
+        let (writes, goes_on) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let slowly = |_: TaskId| {
+                    writes.wait();
+                    goes_on.wait();
+                    true
+                };
+                journal.forget("another", slowly).unwrap();
+            });
+            writes.wait();
+            let pausing = scope.spawn(|| board.set_state("job", JobState::Paused).unwrap());
+            while board.changing.try_lock().is_ok() {
+                std::thread::yield_now();
+            }
+            let meanwhile = board.job("job").unwrap().state;
+            goes_on.wait();
+            assert_eq!(meanwhile, JobState::Running);
+            assert_eq!(pausing.join().unwrap().state, JobState::Paused);
+        });
     }
 
     #[test]

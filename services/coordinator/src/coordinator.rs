@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Mutex, Notify, broadcast};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Bounds of a coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +53,9 @@ pub(crate) struct Shared {
     pub tally: Tally,
     /// Jobs that are worked on. Never locked across an await.
     pub active: std::sync::Mutex<BTreeMap<String, Seat>>,
-    /// Submitting and steering take turns, so that no job is opened twice.
-    pub steering: Mutex<()>,
+    /// Submitting and steering take turns, so that no job is opened twice. Taken before a seat, never
+    /// by who has one.
+    pub steering: Arc<Mutex<()>>,
     /// There are tasks to hand out.
     pub offer: Notify,
 }
@@ -90,7 +93,7 @@ impl Coordinator {
             metrics: CoordinatorMetrics::new(),
             tally: Tally::default(),
             active: std::sync::Mutex::default(),
-            steering: Mutex::default(),
+            steering: Arc::default(),
             offer: Notify::new(),
         };
         let coordinator = Self { shared: Arc::new(shared) };
@@ -102,15 +105,34 @@ impl Coordinator {
         Ok(coordinator)
     }
 
+    /// Steers when its turn has come, and then to the end: whoever asked may leave at any moment, at its
+    /// deadline say, and what was begun must not stay half done. Who leaves before its turn asked for
+    /// nothing.
+    pub(crate) async fn in_turn<T: Send + 'static>(
+        &self,
+        steering: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = self.shared.steering.clone().lock_owned().await;
+        let steering = async move {
+            let _turn = turn;
+            steering.await
+        };
+        outcome_of(tokio::spawn(steering.in_current_span())).await
+    }
+
     /// Accepts a job, whose work belongs to the trace of the span that this is called in, also after
     /// a restart; the same key gives the same job, however often it is submitted. When this
-    /// returns, the job is on disk.
+    /// returns, the job is on disk. Where the artifact store is away, the job waits for it.
     ///
     /// # Errors
     /// When too many run, the queues are full, the key was used for another job, or writing fails.
-    pub async fn submit(&self, submission: &Submission, key: &str) -> Result<Accepted, Error> {
+    pub async fn submit(&self, submission: Arc<Submission>, key: &str) -> Result<Accepted, Error> {
+        let (coordinator, key) = (self.clone(), key.to_owned());
+        self.in_turn(async move { coordinator.submit_in_turn(&submission, &key).await }).await
+    }
+
+    async fn submit_in_turn(&self, submission: &Submission, key: &str) -> Result<Accepted, Error> {
         let shared = &self.shared;
-        let _turn = shared.steering.lock().await;
         if let Some(id) = shared.journal.job_of(key)? {
             return Ok(Accepted { id, already_submitted: true });
         }
@@ -133,7 +155,13 @@ impl Coordinator {
         };
         shared.journal.accept(key, &record)?;
         shared.board.add(record.clone());
-        shared.take_up(record).await?;
+        match shared.take_up(record).await {
+            // It is accepted all the same: whoever submits it again would be told so.
+            Err(error) if error.is_passing() => {
+                tracing::warn!(job = id, %error, "the job cannot be taken up yet; trying again");
+            }
+            taken_up => taken_up?,
+        }
         Ok(Accepted { id, already_submitted: false })
     }
 
@@ -188,7 +216,11 @@ impl Coordinator {
     /// # Errors
     /// When there is no such job, it has ended, or a queue is away.
     pub async fn pause(&self, id: &str) -> Result<JobRecord, Error> {
-        let _turn = self.shared.steering.lock().await;
+        let (coordinator, id) = (self.clone(), id.to_owned());
+        self.in_turn(async move { coordinator.pause_in_turn(&id).await }).await
+    }
+
+    async fn pause_in_turn(&self, id: &str) -> Result<JobRecord, Error> {
         let record = self.job(id)?;
         match record.state {
             JobState::Paused => Ok(record),
@@ -197,52 +229,65 @@ impl Coordinator {
         }
     }
 
-    /// Gives a job up for good, and its dead letters with it.
+    /// Gives a job up for good, and its dead letters with it. Where a queue was away before all letters
+    /// were gone, doing it again removes the rest.
     ///
     /// # Errors
     /// When there is no such job, it has succeeded, or a queue is away.
     pub async fn cancel(&self, id: &str) -> Result<JobRecord, Error> {
-        let _turn = self.shared.steering.lock().await;
+        let (coordinator, id) = (self.clone(), id.to_owned());
+        self.in_turn(async move { coordinator.cancel_in_turn(&id).await }).await
+    }
+
+    async fn cancel_in_turn(&self, id: &str) -> Result<JobRecord, Error> {
         let record = self.job(id)?;
         match record.state {
-            JobState::Cancelled => Ok(record),
-            JobState::Succeeded => Err(Error::wrong_state(&record, "its report is there")),
+            JobState::Cancelled => {}
+            JobState::Succeeded => return Err(Error::wrong_state(&record, "its report is there")),
             JobState::Running | JobState::Paused | JobState::Failed { .. } => {
                 self.shared.withdraw(id, JobState::Cancelled).await?;
-                self.drop_dead_letters(id).await?;
-                self.shared.board.without_dead(id, None)
             }
         }
+        self.drop_dead_letters(id).await?;
+        self.shared.board.without_dead(id, None)
     }
 
     /// Goes on with a job that was paused or has failed; a running or finished one is left alone. `ceiling`
     /// is what its labeler may take from now on, also where the job runs.
     ///
     /// # Errors
-    /// When there is no such job, it was cancelled, has dead letters, or cannot be opened.
+    /// When there is no such job, it was cancelled, has dead letters, or cannot be opened. Where that is
+    /// because the artifact store is away, the job runs, and is taken up once the store is back.
     pub async fn resume(&self, id: &str, ceiling: Ceiling) -> Result<JobRecord, Error> {
-        let _turn = self.shared.steering.lock().await;
-        self.shared.board.bound(id, ceiling)?;
-        self.resume_in_turn(id).await
+        let (coordinator, id) = (self.clone(), id.to_owned());
+        let resuming = async move {
+            coordinator.shared.board.bound(&id, ceiling)?;
+            coordinator.resume_in_turn(&id).await
+        };
+        self.in_turn(resuming).await
     }
 
     /// [`Coordinator::resume`] for who has the turn to steer.
     pub(crate) async fn resume_in_turn(&self, id: &str) -> Result<JobRecord, Error> {
         let record = self.job(id)?;
         match record.state {
-            JobState::Running | JobState::Succeeded => return Ok(record),
+            JobState::Succeeded => return Ok(record),
             JobState::Cancelled => {
                 return Err(Error::wrong_state(&record, "submit it anew under another key"));
             }
-            JobState::Paused | JobState::Failed { .. } => {}
+            JobState::Running if self.shared.is_seated(id) => return Ok(record),
+            // It could not be taken up when it was submitted or resumed.
+            JobState::Running => self.shared.take_up(record).await?,
+            JobState::Paused | JobState::Failed { .. } => {
+                if self.has_dead_letters(id).await? {
+                    return Err(Error::DeadLetters(id.to_owned()));
+                }
+                // A Redis that lost its letters lost these deaths with them.
+                self.shared.board.without_dead(id, None)?;
+                let record = self.shared.board.set_state(id, JobState::Running)?;
+                self.shared.take_up(record).await?;
+            }
         }
-        if self.has_dead_letters(id).await? {
-            return Err(Error::DeadLetters(id.to_owned()));
-        }
-        // A Redis that lost its letters lost these deaths with them.
-        self.shared.board.without_dead(id, None)?;
-        let record = self.shared.board.set_state(id, JobState::Running)?;
-        self.shared.take_up(record).await?;
         self.job(id)
     }
 
@@ -260,6 +305,8 @@ impl Coordinator {
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move { shared.hand_out(stop).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
+        loops.spawn(async move { shared.take_up_those_that_wait(stop).await });
+        let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move {
             shared.show();
             shared.measure(stop).await;
@@ -276,6 +323,18 @@ impl Coordinator {
             }
         }
         outcome
+    }
+}
+
+/// What a task comes to; its panic goes on here.
+pub(crate) async fn outcome_of<T>(task: JoinHandle<T>) -> T {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and who waits here with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

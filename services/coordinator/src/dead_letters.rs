@@ -107,12 +107,27 @@ impl Coordinator {
     }
 
     /// Puts the dead letters of these tasks back to work, or all; how many there were. A job that
-    /// failed goes on once it has none left.
+    /// failed for its letters goes on once it has none left; one that is paused has theirs handed out
+    /// anew when it is resumed.
     ///
     /// # Errors
-    /// When there is no such job, or a queue is away.
+    /// When there is no such job, it was cancelled or has succeeded, or a queue is away.
     pub async fn requeue(&self, job: &str, tasks: Option<&[TaskId]>) -> Result<usize, Error> {
-        let _turn = self.shared.steering.lock().await;
+        let (coordinator, job) = (self.clone(), job.to_owned());
+        let tasks = tasks.map(<[TaskId]>::to_vec);
+        let requeuing = async move { coordinator.requeue_in_turn(&job, tasks.as_deref()).await };
+        self.in_turn(requeuing).await
+    }
+
+    async fn requeue_in_turn(&self, job: &str, tasks: Option<&[TaskId]>) -> Result<usize, Error> {
+        let record = self.job(job)?;
+        let is_paused = match record.state {
+            JobState::Running | JobState::Failed { .. } => false,
+            JobState::Paused => true,
+            JobState::Cancelled | JobState::Succeeded => {
+                return Err(Error::wrong_state(&record, "nothing of it is worked on any more"));
+            }
+        };
         // A job has no more dead letters than items in the queues, which its machine bounds.
         let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
         let wanted = |task: TaskId| tasks.is_none_or(|tasks| tasks.contains(&task));
@@ -121,12 +136,19 @@ impl Coordinator {
         let ids: Vec<ItemId> = back.into_iter().map(|item| item.letter.item.id).collect();
         let mut requeued = 0;
         for (_, queue) in self.shared.queues.each() {
-            requeued += queue.requeue(&ids).await?;
+            requeued += match is_paused {
+                // As items of their own they would be worked on at once.
+                true => queue.discard(&ids).await?,
+                false => queue.requeue(&ids).await?,
+            };
         }
-        let record = self.shared.board.without_dead(job, Some(&tasks))?;
         let failed = matches!(record.state, JobState::Failed { .. });
-        if failed && requeued > 0 && left.is_empty() {
+        // The letters may have been put back before, and the job not gone on: a queue went away.
+        let had_letters = requeued > 0 || !record.dead.is_empty();
+        if failed && had_letters && left.is_empty() {
             self.resume_in_turn(job).await?;
+        } else {
+            self.shared.board.without_dead(job, Some(&tasks))?;
         }
         Ok(requeued)
     }

@@ -84,11 +84,11 @@ impl Error {
 
     /// Whether it passes by itself: something that the coordinator needs is away.
     pub fn is_passing(&self) -> bool {
-        use rlaif_artifacts::Error as Store;
-        match self {
-            Self::Queue(_) | Self::QueueAway => true,
-            Self::Artifacts(error) => matches!(error, Store::Store { .. } | Store::Io { .. }),
-            _ => false,
-        }
+        matches!(self, Self::Queue(_) | Self::QueueAway) || self.is_store_away()
+    }
+
+    /// Whether the artifact store is away.
+    pub fn is_store_away(&self) -> bool {
+        matches!(self, Self::Artifacts(error) if error.is_passing())
     }
 }

@@ -19,12 +19,14 @@ use tracing::{Instrument, Span};
 /// How often everything unanswered is offered to the queue again. The queue refuses what it has;
 /// what it lost, for example with its disk, is taken anew.
 const OFFER_AGAIN: Duration = Duration::from_secs(30);
-/// The same while a queue is full or away.
+/// The same while a queue is full or away, or a job waits for the artifact store.
 const OFFER_AGAIN_IN_TROUBLE: Duration = Duration::from_secs(2);
+/// How often it is tried to take up running jobs that could not be.
+const TAKE_UP_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why items are offered to a queue.
 #[derive(Clone, Copy)]
-enum Occasion {
+pub(crate) enum Occasion {
     /// They are new.
     First,
     /// In case that the queue has lost them. It has nearly always all of them, so that is no event
@@ -74,11 +76,18 @@ impl Shared {
         self.active().get(id).cloned()
     }
 
+    /// Whether the job is worked on. Asked by who has the turn to steer: then an empty seat that nobody
+    /// holds is of a job whose opening panicked.
+    pub(crate) fn is_seated(&self, id: &str) -> bool {
+        self.seat(id).is_some_and(|seat| !seat.try_lock().is_ok_and(|job| job.is_none()))
+    }
+
     fn seats(&self) -> Vec<(String, Seat)> {
         self.active().iter().map(|(id, seat)| (id.clone(), seat.clone())).collect()
     }
 
-    /// The job in `seat`, which the caller has emptied, is no longer worked on.
+    /// The job in `seat`, which the caller has emptied, is no longer worked on. Its record says so
+    /// before: a running one without a seat is taken up.
     pub(crate) fn leave(&self, id: &str, seat: &Seat) {
         let mut active = self.active();
         if active.get(id).is_some_and(|known| Arc::ptr_eq(known, seat)) {
@@ -86,7 +95,11 @@ impl Shared {
         }
     }
 
-    /// Opens a running job. One that cannot be opened fails, unless it is worth another try.
+    /// Opens a running job; the caller has the turn to steer. One that cannot be opened fails, unless it
+    /// is worth another try.
+    ///
+    /// # Errors
+    /// When it is worth one, since the artifact store is away, or the journal fails.
     pub(crate) async fn take_up(&self, record: JobRecord) -> Result<(), Error> {
         let (id, seat) = (record.id.clone(), Seat::default());
         // Results that come while the journal is read wait here, so none is missed.
@@ -97,19 +110,53 @@ impl Shared {
                 self.board.taken_up(&id, job.progress(), job.labeler_tokens());
                 self.board.set_tally(&id, job.tally().clone());
                 *seated = Some(job);
+                // Who hands out passes over seats that others hold.
+                drop(seated);
                 self.offer.notify_one();
                 Ok(())
             }
             Ok(None) => {
+                let succeeded = self.board.set_state(&id, JobState::Succeeded);
                 self.leave(&id, &seat);
-                self.board.set_state(&id, JobState::Succeeded).map(drop)
+                succeeded.map(drop)
+            }
+            Err(error) if error.is_passing() || matches!(error, Error::Journal { .. }) => {
+                self.leave(&id, &seat);
+                Err(error)
             }
             Err(error) => {
+                let failed = self.failed(&id, &error.to_string());
                 self.leave(&id, &seat);
-                if error.is_passing() || matches!(error, Error::Journal { .. }) {
-                    return Err(error);
+                failed
+            }
+        }
+    }
+
+    /// Takes up, until `shutdown`, running jobs that could not be when they were submitted or resumed.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub(crate) async fn take_up_those_that_wait(
+        &self,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(TAKE_UP_AGAIN) => {}
+            }
+            let _turn = self.steering.lock().await;
+            let waits = |id: &String| !self.is_seated(id);
+            for id in self.board.ids_of_running().into_iter().filter(waits) {
+                match self.take_up(self.board.job(&id)?).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_passing() => {
+                        tracing::warn!(job = id, %error, "the job waits for the artifact store");
+                        // The others wait for the same store.
+                        break;
+                    }
+                    Err(error) => return Err(error),
                 }
-                self.failed(&id, &error.to_string())
             }
         }
     }
@@ -123,43 +170,84 @@ impl Shared {
 
     /// Offers tasks to the queues until `shutdown`: new ones at once, all unanswered ones now and
     /// then.
+    ///
+    /// # Errors
+    /// When the journal fails.
     pub(crate) async fn hand_out(&self, shutdown: CancellationToken) -> Result<(), Error> {
+        let mut waits = false;
         loop {
-            let well = self.standing.is_well();
+            let well = self.standing.is_well() && !waits;
             let pause = if well { OFFER_AGAIN } else { OFFER_AGAIN_IN_TROUBLE };
-            let anew = tokio::select! {
+            let occasion = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = self.offer.notified() => false,
-                () = tokio::time::sleep(pause) => true,
+                () = self.offer.notified() => Occasion::First,
+                () = tokio::time::sleep(pause) => Occasion::Again,
             };
+            waits = false;
             for (id, seat) in self.seats() {
-                let mut seat = seat.lock().await;
-                let Some(job) = seat.as_mut() else { continue };
-                if anew {
+                // Who has it hands out what is new, or has it done when the job is taken up.
+                let Ok(mut seated) = seat.try_lock() else { continue };
+                if let (Occasion::Again, Some(job)) = (occasion, seated.as_mut()) {
                     job.forget_handed_out();
                 }
-                let dispatched = match anew {
-                    true => self.enqueue_ready(job, Occasion::Again).await,
-                    false => self.dispatch(job).await,
-                };
-                if let Err(error) = dispatched {
-                    self.fail_seated(&id, seat, &error.to_string()).await?;
-                }
+                waits |= self.go_on(&id, seated, occasion).await?;
             }
-            if anew {
+            if let Occasion::Again = occasion {
                 self.standing.round_ended();
             }
         }
     }
 
+    /// Goes on with the job in a seat: with what it owes, then to its end or with the tasks that can be
+    /// worked on now. True where the rest waits for the artifact store, to be tried again soon.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub(crate) async fn go_on(
+        &self,
+        id: &str,
+        mut seated: MutexGuard<'_, Option<ActiveJob>>,
+        occasion: Occasion,
+    ) -> Result<bool, Error> {
+        let Some(job) = seated.as_mut() else { return Ok(false) };
+        match self.go_on_with(job, occasion).await {
+            Ok(false) => Ok(false),
+            Ok(true) => {
+                *seated = None;
+                let succeeded = self.board.set_state(id, JobState::Succeeded);
+                if let Some(seat) = self.seat(id) {
+                    self.leave(id, &seat);
+                }
+                succeeded.map(|_| false)
+            }
+            Err(error) if error.is_store_away() => {
+                tracing::warn!(job = id, %error, "the job waits for the artifact store");
+                Ok(true)
+            }
+            Err(error) => self.fail_seated(id, seated, &error.to_string()).await.map(|()| false),
+        }
+    }
+
+    /// True where the job is done.
+    async fn go_on_with(&self, job: &mut ActiveJob, occasion: Occasion) -> Result<bool, Error> {
+        let (id, mut told) = (job.record.id.clone(), Vec::new());
+        let settled = job.settle(&mut told).await;
+        for what in told {
+            self.board.happened(&id, what);
+        }
+        self.board.set_tally(&id, job.tally().clone());
+        settled?;
+        if job.finish_if_done().await? {
+            return Ok(true);
+        }
+        self.enqueue_ready(job, occasion).await?;
+        Ok(false)
+    }
+
     /// Hands out whatever can be worked on; what a queue does not take is offered again later.
     ///
     /// # Errors
-    /// When an item can never be handed out.
-    pub(crate) async fn dispatch(&self, job: &mut ActiveJob) -> Result<(), Error> {
-        self.enqueue_ready(job, Occasion::First).await
-    }
-
+    /// When an item can never be handed out, or the artifact store is away.
     async fn enqueue_ready(&self, job: &mut ActiveJob, occasion: Occasion) -> Result<(), Error> {
         let ready = job.ready();
         if job.waits_for_the_labeler()
@@ -172,12 +260,13 @@ impl Shared {
             let kind = item.work.worker();
             match self.queue_item(item).await {
                 Ok(item) => by_kind.entry(kind).or_default().push(item),
-                Err(error) if error.is_passing() => {
-                    self.standing.cannot_offer(kind, &error);
+                Err(error) => {
+                    if error.is_store_away() {
+                        self.standing.cannot_offer(kind, &error);
+                    }
                     job.forget_handed_out();
-                    return Ok(());
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         }
         for (kind, items) in by_kind {
@@ -236,10 +325,11 @@ impl Shared {
         if let Err(error) = self.take_back(id, &mut job).await {
             tracing::warn!(job = id, %error, "items of a failed job stay in the queue");
         }
+        let failed = self.failed(id, error);
         if let Some(seat) = self.seat(id) {
             self.leave(id, &seat);
         }
-        self.failed(id, error)
+        failed
     }
 
     fn failed(&self, id: &str, error: &str) -> Result<(), Error> {
@@ -260,6 +350,7 @@ impl Shared {
             *seated = None;
             self.leave(id, &seat);
         }
+        // Nobody takes it up in between: that needs a turn to steer, which the caller has.
         self.board.set_state(id, state)
     }
 

@@ -1,7 +1,8 @@
 //! The journal: every job and every result, on disk before anyone is told of it.
 //!
 //! Results are all there is to remember: whatever else the coordinator knows of a job follows from
-//! them. One transaction is one fsync, so results are recorded by the batch.
+//! them. So only what answers its task is recorded, and what turns out to be of no use is forgotten.
+//! One transaction is one fsync, so results are recorded by the batch.
 
 use crate::Error;
 use opentelemetry::metrics::Histogram;
@@ -224,6 +225,19 @@ impl Journal {
         })
     }
 
+    /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again.
+    ///
+    /// # Errors
+    /// When writing fails; then none is forgotten.
+    pub fn forget(&self, job: &str, are_forgotten: impl Fn(TaskId) -> bool) -> Result<(), Error> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(RESULTS)?;
+            let stays = |task: &str| !task.parse::<TaskId>().is_ok_and(&are_forgotten);
+            table.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), _| stays(task))?;
+            Ok(())
+        })
+    }
+
     /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
     ///
     /// # Errors
@@ -354,6 +368,31 @@ mod tests {
         let expected =
             [(TaskId::Sample(9), "s9"), (TaskId::Sample(10), "s10"), (TaskId::Label(0), "label")];
         assert_eq!(seen, expected.map(|(task, text)| (task, text.to_owned())));
+    }
+
+    #[test]
+    fn a_result_that_was_forgotten_can_be_recorded_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("journal.redb")).unwrap();
+        let result = |job: &str, task, text: &str| (job.to_owned(), task, text.as_bytes().to_vec());
+        let (sample, label) = (TaskId::Sample(0), TaskId::Label(0));
+        let first =
+            [result("a", sample, "old"), result("a", label, "old"), result("b", label, "old")];
+        journal.record(&first).unwrap();
+        journal.forget("a", |task| task.stage() == "label").unwrap();
+        journal.record(&first.map(|(job, task, _)| result(&job, task, "new"))).unwrap();
+
+        let of_job = |job| {
+            let mut seen = Vec::new();
+            let keep = |task, bytes: &[u8]| {
+                seen.push((task, String::from_utf8(bytes.to_vec()).unwrap()));
+                Ok::<_, Error>(())
+            };
+            journal.results(job, keep).unwrap();
+            seen
+        };
+        assert_eq!(of_job("a"), [(sample, "old".to_owned()), (label, "new".to_owned())]);
+        assert_eq!(of_job("b"), [(label, "old".to_owned())]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! From the queues' results to the journal, and from there to the jobs.
 
-use crate::active_job::ActiveJob;
-use crate::coordinator::Shared;
+use crate::active_job::forget_the_fruitless;
+use crate::coordinator::{Shared, outcome_of};
+use crate::hand_out::Occasion;
 use crate::journal::read_answer;
 use crate::metrics::Settled;
-use crate::{DeadItemCursor, Error, JobState, What};
+use crate::{DeadItemCursor, Error, What};
 use bytes::Bytes;
 use rlaif_artifacts::Payload;
 use rlaif_job::{Answer, StageProgress, TaskId, WorkResult, WorkerKind};
@@ -71,13 +72,15 @@ impl Shared {
         for entry in entries {
             self.read(entry, &mut batch).await?;
         }
-        // What cannot be done is not a result: once the job is mended it is tried again.
-        let lasts = |answer: &Answer| !matches!(answer.result, WorkResult::Impossible(_));
-        let lasting = batch.answers.iter().filter(|(.., answer)| lasts(answer));
-        let record = |(job, task, bytes, _): &(String, TaskId, Bytes, Answer)| {
-            (job.clone(), *task, bytes.to_vec())
-        };
-        self.journal.record(&lasting.map(record).collect::<Vec<_>>())?;
+        let mut lasting = Vec::new();
+        for (job, task, bytes, answer) in &batch.answers {
+            if self.lasts(job, *task, &answer.result).await {
+                lasting.push((job.clone(), *task, bytes.to_vec()));
+            }
+        }
+        // The disk may take seconds, and there are few threads that answer calls.
+        let journal = self.journal.clone();
+        outcome_of(tokio::task::spawn_blocking(move || journal.record(&lasting))).await?;
         for (job, task, _, answer) in batch.answers {
             self.metrics.settled(kind, Settled::with(&answer.result));
             self.tally.note(kind, &answer);
@@ -91,6 +94,18 @@ impl Shared {
             self.fail_for_the_dead(&job, deaths).await?;
         }
         Ok(())
+    }
+
+    /// Whether a result is to be recorded. What cannot be done is none, nor is what answers no question:
+    /// they fail the job, and once that is mended the task is tried again.
+    async fn lasts(&self, job: &str, task: TaskId, result: &WorkResult) -> bool {
+        if matches!(result, WorkResult::Impossible(_)) {
+            return false;
+        }
+        // Of a job that nobody works on it is judged when the job is opened.
+        let Some(seat) = self.seat(job) else { return true };
+        let seated = seat.lock().await;
+        seated.as_ref().is_none_or(|job| job.judge(task, result).is_ok())
     }
 
     /// Fails a job whose items were given up. A death may be told again after its letter was put
@@ -160,35 +175,17 @@ impl Shared {
         let Some(seat) = self.seat(id) else { return Ok(()) };
         let mut seated = seat.lock().await;
         let Some(job) = seated.as_mut() else { return Ok(()) };
-        match self.go_on(id, job, task, answer).await {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                *seated = None;
-                self.leave(id, &seat);
-                self.board.set_state(id, JobState::Succeeded).map(drop)
-            }
-            Err(error) => self.fail_seated(id, seated, &error.to_string()).await,
-        }
-    }
-
-    /// True where the job is done.
-    async fn go_on(
-        &self,
-        id: &str,
-        job: &mut ActiveJob,
-        task: TaskId,
-        answer: Answer,
-    ) -> Result<bool, Error> {
-        for what in job.apply(task, answer).await? {
-            self.board.happened(id, what);
-        }
+        let taken_in = job.take_in(task, answer);
         self.board.set_labeler_tokens(id, job.labeler_tokens());
-        self.board.set_tally(id, job.tally().clone());
-        if job.finish_if_done().await? {
-            return Ok(true);
+        if let Err(error) = taken_in {
+            forget_the_fruitless(&self.journal, id, &error)?;
+            return self.fail_seated(id, seated, &error.to_string()).await;
         }
-        self.dispatch(job).await?;
-        Ok(false)
+        let waits = self.go_on(id, seated, Occasion::First).await?;
+        if waits {
+            self.offer.notify_one();
+        }
+        Ok(())
     }
 }
 

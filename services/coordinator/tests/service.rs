@@ -310,10 +310,11 @@ async fn a_death_that_is_told_after_its_letter_was_put_back_fails_nobody() {
 }
 
 #[tokio::test]
-async fn a_result_that_nobody_can_read_fails_its_job_alone() {
+async fn a_result_that_is_none_fails_its_job_alone_and_only_until_it_is_resumed() {
     for (trick, says) in [
         (Trick::LoseResult, "payloads/lost"),
         (Trick::AnswerAsNewer, "do all workers have this version?"),
+        (Trick::AnswerAnother, "Rewards(0) where it asks for FineTuned"),
     ] {
         let cluster = Cluster::new();
         let running = cluster.coordinator().await;
@@ -334,6 +335,59 @@ async fn a_result_that_nobody_can_read_fails_its_job_alone() {
         until(&mut client, &broken, JobState::Succeeded).await;
         cluster.stop(running).await;
     }
+}
+
+#[tokio::test]
+async fn a_labeler_that_could_label_nothing_is_asked_again_once_it_is_mended() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let id = submit(&mut client, &submission("blind", false), "key").await;
+    for chunk in 0..2 {
+        cluster.workers.play(&format!("{id}/3-label/{chunk:08}"), Trick::LabelNothing);
+    }
+    cluster.workers.allow_all();
+    let failed = until(&mut client, &id, JobState::Failed).await;
+    assert!(failed.error.contains("not one pair could be labelled"), "{}", failed.error);
+
+    cluster.workers.behave();
+    let resume = ResumeJobRequest { job_id: id.clone(), ..Default::default() };
+    client.resume_job(resume).await.unwrap();
+    let done = until(&mut client, &id, JobState::Succeeded).await;
+    assert_eq!(export(&mut client, &id).await.len(), PAIRS);
+    // A check, two chunks of labels twice, two of contests: what is forgotten was paid all the same.
+    assert_eq!(done.cost.unwrap().prompt_tokens, (1 + 2 * 2 + 2) * 20);
+    cluster.stop(running).await;
+}
+
+/// As when a wrong answer comes while its job is paused: nobody is there to judge it.
+#[tokio::test]
+async fn a_recorded_result_that_answers_nothing_is_forgotten_and_made_again() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let id = submit(&mut client, &submission("mistaken", true), "key").await;
+    client.pause_job(PauseJobRequest { job_id: id.clone() }).await.unwrap();
+    cluster.stop(running).await;
+    let wrong = rlaif_job::Answer {
+        result: rlaif_job::WorkResult::Rewards(Vec::new()),
+        seconds: 0.5,
+        worker: "confused".to_owned(),
+        tokens: rlaif_job::Tokens::default(),
+    };
+    let bytes = serde_json::to_vec(&wrong).unwrap();
+    let journal = rlaif_coordinator::Places::many_jobs(cluster.folder.path()).journal().to_owned();
+    let journal = rlaif_coordinator::Journal::open(&journal).unwrap();
+    journal.record(&[(id.clone(), rlaif_job::TaskId::FineTune, bytes)]).unwrap();
+    drop(journal);
+
+    cluster.workers.allow_all();
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let resume = ResumeJobRequest { job_id: id.clone(), ..Default::default() };
+    client.resume_job(resume).await.unwrap();
+    until(&mut client, &id, JobState::Succeeded).await;
+    cluster.stop(running).await;
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ fn check<T>(labeler: &Identity, answers: &[Judgement<T>]) -> Result<(), Failure>
     }
     // An endpoint that answers nothing at all is down: another time it may be up.
     if let Some(why) = first(UnscorableReason::EngineUnavailable) {
-        return Err(Failure::Retry(told(why)));
+        return Err(Failure::Away(told(why)));
     }
     // What the endpoint said, or could not say, of what it was asked; not what could not be asked.
     let is_vain = |answer: &&Judgement<T>| {
@@ -202,7 +202,7 @@ mod tests {
             let failures: Vec<Judgement<u32>> = reasons.iter().map(|r| fails(*r)).collect();
             check(&endpoint(), &failures)
         };
-        assert!(matches!(of(&[EngineUnavailable; 2]), Err(Failure::Retry(_))));
+        assert!(matches!(of(&[EngineUnavailable; 2]), Err(Failure::Away(_))));
         let refused = of(&[EngineUnavailable, EngineRefused]).unwrap_err();
         assert!(matches!(&refused, Failure::Impossible(why) if why.contains("said the server")));
         // The account may be used up in the middle.

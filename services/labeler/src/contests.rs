@@ -21,6 +21,7 @@ pub(crate) fn judge(
             .collect();
         let mut used = Tokens::default();
         for judge in judges {
+            progress.goes_on()?;
             let (verdicts, tokens) = verdicts(job, judge, &work.contests)?;
             used += tokens;
             for (record, verdict) in records.iter_mut().zip(verdicts) {

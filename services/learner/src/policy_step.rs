@@ -57,9 +57,11 @@ pub(crate) fn policy_step(
         None => Held::at_checkpoint(job, item, work)?,
     };
     while trainer.step + 1 < work.step {
+        progress.goes_on()?;
         trainer.step_on(job, work)?;
         tell(progress, item, work, trainer.step, "repeating steps since the checkpoint");
     }
+    progress.goes_on()?;
     let metrics = trainer.step_on(job, work)?;
     let stepped = trainer.publish(job, item, work, &metrics)?;
     progress.measured(&stepped.metrics);

@@ -84,6 +84,10 @@ impl Progress for Noted<'_> {
     fn used(&self, tokens: Tokens) {
         self.progress.used(tokens);
     }
+
+    fn is_stopped(&self) -> bool {
+        self.progress.is_stopped()
+    }
 }
 
 /// The numbers of a record of metrics.

@@ -48,7 +48,7 @@ pub fn run(
     watch: impl FnMut(&StageProgress),
 ) -> Result<Finished> {
     // Everything that can be refused is, before the folder is touched.
-    let submission = Submission::read(job.clone())?;
+    let submission = Arc::new(Submission::read(job.clone())?);
     let device = job.device.parse().map_err(anyhow::Error::msg)?;
     let runtime = Runtime::new().context("starting the asynchronous runtime")?;
     let places = Places::one_job(folder.root())?;
@@ -78,7 +78,7 @@ pub fn run(
         let limits = Limits::default();
         let coordinator = Coordinator::open(places, queues.clone(), store.clone(), limits).await?;
         let events = coordinator.events();
-        let id = take_up(&coordinator, &submission, ceiling).await?;
+        let id = take_up(&coordinator, submission, ceiling).await?;
         let stop = CancellationToken::new();
         let _stop_at_the_end = stop.clone().drop_guard();
         start_workers(&Handle::current(), &queues, &store, &resources, &stop);
@@ -104,7 +104,7 @@ pub fn run(
 /// Submits the job, or resumes it where the journal knows it.
 async fn take_up(
     coordinator: &Coordinator,
-    submission: &Submission,
+    submission: Arc<Submission>,
     ceiling: Ceiling,
 ) -> Result<String> {
     let id = coordinator.submit(submission, "run").await?.id;

@@ -12,6 +12,7 @@ pub(crate) fn respond(
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
     let trained = responses(job, respond, &respond.trained.policy, progress)?;
+    progress.goes_on()?;
     let start = responses(job, respond, &respond.start, progress)?;
     let contests = respond.trained.prompts.iter().zip(trained.into_iter().zip(start));
     let contests = contests.map(|(prompt, (trained, start))| Contest {

@@ -2,6 +2,7 @@
 //! policy trained on the labeler's judgement has to beat (Sharma et al. 2024, arXiv 2402.12366).
 
 use super::in_order::InOrder;
+use super::judge::{Due, in_chunk};
 use super::{Effect, Machine, StageProgress};
 use crate::TaskId;
 use crate::work::{Generate, Policy, Rollout, Work};
@@ -41,6 +42,11 @@ impl Demonstrating {
             !machine.applied.contains(task) && !machine.handed_out.contains(task)
         });
         open.take(room).collect()
+    }
+
+    /// What a chunk is to be answered with; none where there is no such chunk.
+    pub(super) fn due(&self, chunk: usize) -> Option<Due> {
+        in_chunk(self.prompts, self.chunk_size, chunk).map(Due::Rollouts)
     }
 
     pub(super) fn answered(

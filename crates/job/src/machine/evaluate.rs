@@ -1,6 +1,7 @@
 //! The trained policy against its start, chunk by chunk.
 
 use super::in_order::InOrder;
+use super::judge::{Due, in_chunk};
 use super::{Effect, Inputs, Machine, StageProgress, plain};
 use crate::work::{Generate, JudgeContests, ModelRef, Respond, Work};
 use crate::{Contest, EvaluationRecord, Job, TaskId, Verdict, WinRate, seed_for, win_rate};
@@ -80,6 +81,23 @@ impl Evaluation {
             start: machine.policy_of(start.clone()),
             strip_trailing_junk: job.evaluate.strip_trailing_junk,
         }
+    }
+
+    /// What a task is to be answered with; none where it is not open.
+    pub(super) fn due(&self, task: TaskId) -> Option<Due> {
+        match task {
+            TaskId::Respond(chunk) => {
+                in_chunk(self.contests, self.chunk_size, chunk).map(Due::Contests)
+            }
+            TaskId::Judge(chunk) => Some(Due::Evaluations(self.waiting.get(&chunk)?.len())),
+            _ => None,
+        }
+    }
+
+    /// Whether every template has a verdict on each contest; without them there is no win rate.
+    pub(super) fn has_all_verdicts(&self, records: &[EvaluationRecord]) -> bool {
+        let names = || self.templates.iter();
+        records.iter().all(|record| names().all(|name| record.verdicts.contains_key(name)))
     }
 
     pub(super) fn responded(&mut self, chunk: usize, contests: Vec<Contest>) {

@@ -1,6 +1,7 @@
 //! Pairs sampled and labelled, chunk by chunk; a chunk is labelled as soon as it is sampled.
 
 use super::in_order::InOrder;
+use super::judge::{Due, in_chunk};
 use super::{Effect, Machine, StageProgress, plain};
 use crate::work::{Generate, Label, ModelRef, Work};
 use crate::{Error, LabelRecord, RewardModelConfig, TaskId, shuffled};
@@ -76,6 +77,15 @@ impl Labeling {
         }
     }
 
+    /// What a task is to be answered with; none where it is not open.
+    pub(super) fn due(&self, task: TaskId) -> Option<Due> {
+        match task {
+            TaskId::Sample(chunk) => in_chunk(self.pairs, self.chunk_size, chunk).map(Due::Pairs),
+            TaskId::Label(chunk) => Some(Due::Labels(self.waiting.get(&chunk)?.len())),
+            _ => None,
+        }
+    }
+
     pub(super) fn sampled(&mut self, chunk: usize, pairs: Vec<Pair>) -> Vec<Effect> {
         let records = pairs.iter().map(plain).collect();
         self.waiting.insert(chunk, pairs);
@@ -97,8 +107,9 @@ impl Labeling {
         let last = self.labelled.arrived() + 1 == self.chunks();
         let scorable = labels.iter().filter(|label| label.comparison.is_some()).count();
         if last && self.preferences + scorable == 0 {
-            let what = "not one pair could be labelled; see labels.jsonl for the reasons".into();
-            return Err(Error::NothingToDo(what));
+            let what = "not one pair could be labelled; see labels.jsonl for the reasons, mend the labeler \
+                        or the template, then resume the job: all are asked again";
+            return Err(Error::Fruitless { stage: "label", what: what.to_owned() });
         }
         self.preferences += scorable;
         self.waiting.remove(&chunk);

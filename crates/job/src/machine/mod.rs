@@ -11,6 +11,7 @@
 mod demonstrate;
 mod evaluate;
 mod in_order;
+mod judge;
 mod label;
 mod policy;
 mod selection;
@@ -385,11 +386,13 @@ impl Machine {
     /// Takes in a result and says what follows. One that was taken in before changes nothing.
     ///
     /// # Errors
-    /// When the job cannot go on; the machine is then as it was before.
+    /// When it is [no answer](Machine::judge), or the job cannot go on; the machine is then as it was
+    /// before.
     pub fn complete(&mut self, task: TaskId, result: WorkResult) -> Result<Vec<Effect>, Error> {
         if self.has(task) {
             return Ok(Vec::new());
         }
+        self.judge(task, &result)?;
         // What several judged is counted once, by who mixes it.
         let unscorable = match task {
             TaskId::Score { .. } | TaskId::Staleness { .. } => 0,
@@ -585,8 +588,7 @@ fn with_left_out(mut summary: Value, left_out: &LeftOut) -> Value {
 }
 
 fn wrong_kind(task: TaskId) -> Error {
-    let what = format!("task {task} was answered with another task's result");
-    Error::Stage { stage: task.stage(), what }
+    Error::WrongAnswer { task, what: "another task's result".to_owned() }
 }
 
 /// A record as JSON.

@@ -1,5 +1,6 @@
 //! Reinforcement learning: a step's rollouts, their rewards, then the step itself.
 
+use super::judge::{Due, in_chunk};
 use super::{Effect, Inputs, Machine, StageProgress, plain, with_left_out};
 use crate::mixture::mix;
 use crate::work::{
@@ -230,6 +231,24 @@ impl PolicyTraining {
             lessons,
             candidate: machine.selection.as_ref().is_some_and(|s| s.is_candidate(step + 1)),
         })
+    }
+
+    /// What a task is to be answered with; none where it is not open.
+    pub(super) fn due(&self, job: &Job, task: TaskId) -> Option<Due> {
+        match task {
+            TaskId::Rollout { step, chunk } => {
+                let drawn = self.batches.get(&step)?.prompts.len();
+                in_chunk(drawn, chunk_size(job), chunk).map(Due::Rollouts)
+            }
+            TaskId::Score { step, chunk, part } if part < self.parts.len() => {
+                Some(Due::Rewards(self.batches.get(&step)?.rollouts.get(&chunk)?.len()))
+            }
+            TaskId::Step(step) if step == self.learned => {
+                let whole = self.batches.get(&step)?.rewards.len() == self.chunks;
+                whole.then_some(Due::Stepped)
+            }
+            _ => None,
+        }
     }
 
     /// # Errors

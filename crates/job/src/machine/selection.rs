@@ -6,6 +6,7 @@
 //!
 //! As with other measurements, the next step waits for a validation.
 
+use super::judge::{Due, in_chunk};
 use super::policy::items;
 use super::{Effect, Inputs, Machine, StageProgress, plain};
 use crate::mixture::{RewardPart, mix};
@@ -167,6 +168,29 @@ impl Selecting {
             seed: seed_for(job.seed, purpose, 0),
             first: numbers.start,
             prompts: self.prompts[numbers].to_vec(),
+        }
+    }
+
+    /// What a task is to be answered with; none where it is not open.
+    pub(super) fn due(&self, task: TaskId) -> Option<Due> {
+        let prompts = |chunk| in_chunk(self.prompts.len(), self.chunk_size, chunk);
+        match task {
+            TaskId::Validate { step, chunk } if !self.is_validated(step) => {
+                prompts(chunk).map(Due::Rollouts)
+            }
+            TaskId::ValidateScore { step, chunk, part }
+                if !self.is_validated(step) && part < self.parts.len() =>
+            {
+                Some(Due::Rewards(self.responses.get(&chunk)?.len()))
+            }
+            TaskId::Challenge { step, chunk } if self.candidates.contains_key(&step) => {
+                prompts(chunk).map(Due::Contests)
+            }
+            TaskId::JudgeCandidate { step, chunk } => {
+                Some(Due::Evaluations(self.waiting.get(&(step, chunk))?.len()))
+            }
+            TaskId::SavePolicy => self.chosen.map(|_| Due::Saved),
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! leaves stands in its place in the files however long the labeler takes, and the version that it draws with is
 //! still there. Rollouts of the next step are drawn meanwhile.
 
+use super::judge::{Due, in_chunk};
 use super::{Effect, Machine, StageProgress, plain};
 use crate::staleness::{Staleness, StalenessRecord};
 use crate::task_id::Measure;
@@ -116,6 +117,20 @@ impl Measuring {
             seed: seed_for(job.seed, "staleness", 0),
             first,
             prompts,
+        }
+    }
+
+    /// What a part is to be answered with; none where it is not open.
+    pub(super) fn due(&self, step: usize, chunk: usize, part: Measure) -> Option<Due> {
+        if self.is_done(step) {
+            return None;
+        }
+        let pairs = in_chunk(self.config.pairs, self.chunk_size, chunk)?;
+        let sampled = || self.chunks.contains_key(&chunk);
+        match part {
+            Measure::Sample => Some(Due::Pairs(pairs)),
+            Measure::Label => sampled().then_some(Due::Labels(pairs)),
+            Measure::Score => sampled().then_some(Due::Rewards(2 * pairs)),
         }
     }
 

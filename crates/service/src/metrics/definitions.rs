@@ -172,8 +172,8 @@ pub const QUEUE_TROUBLE: Definition = gauge(
     "rlaif.queue.trouble",
     "",
     &[MESSAGING_DESTINATION_NAME, REASON],
-    "1 while the queue does not answer or takes nothing that is written (`away`), and of a coordinator also \
-     while the artifact store behind it does not answer (`store_away`) or it takes no more items (`full`); \
+    "1 while the queue does not answer or takes nothing that is written (`away`), while the artifact store \
+     behind it does not answer (`store_away`), and of a coordinator also while it takes no more items (`full`); \
      else 0.",
 );
 /// Jobs of a coordinator.

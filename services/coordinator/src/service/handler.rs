@@ -55,8 +55,9 @@ impl JobService for Handler {
         let key = request.idempotency_key.clone();
         // Hashing and reading megabytes is not for the threads that answer calls.
         let read = tokio::task::spawn_blocking(move || submission(request)).await;
-        let submission = read.map_err(|e| Status::internal(e.to_string()))??;
-        let Accepted { id, already_submitted } = coordinator.submit(&submission, &key).await?;
+        let submission = Arc::new(read.map_err(|e| Status::internal(e.to_string()))??);
+        let accepted = coordinator.submit(submission.clone(), &key).await?;
+        let Accepted { id, already_submitted } = accepted;
         if already_submitted && !coordinator.is_made_of(&id, &submission)? {
             let message = format!("the key was used for another job, {id}; choose another key");
             return Err(WireError::new(ErrorCode::AlreadyExists, message).into());

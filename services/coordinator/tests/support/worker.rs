@@ -6,6 +6,7 @@ use rlaif_job::*;
 use rlaif_queue::{Lease, Queue};
 use rlaif_types::{
     Comparison, ContentHash, Episode, Finish, LabelId, OrderScores, Pair, Prompt, SoftLabel,
+    Unscorable, UnscorableReason,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -22,6 +23,10 @@ pub enum Trick {
     LoseResult,
     /// Its result is of a kind that only a newer version knows.
     AnswerAsNewer,
+    /// It answers with what another task asks for.
+    AnswerAnother,
+    /// It does its work, but can label nothing.
+    LabelNothing,
 }
 
 /// One worker of each kind; they end with this value.
@@ -113,22 +118,44 @@ impl Bench {
                 let answer = json!({"result": {"distilled": 3}, "seconds": 1.0, "worker": "new"});
                 Payload::Inline(answer.to_string().into())
             }
-            None => self.answer(lease.payload()).await,
+            Some(Trick::AnswerAnother) => {
+                self.pack(WorkResult::Rewards(Vec::new()), lease.payload()).await
+            }
+            Some(Trick::LabelNothing) | None => {
+                let blind = trick.is_some();
+                self.answer(lease.payload(), blind).await
+            }
         };
         lease.commit(payload.to_wire()).await.map(drop)
     }
 
-    async fn answer(&self, payload: &[u8]) -> Payload {
-        let Payload::Inline(message) = Payload::from_wire(payload).unwrap() else {
-            panic!("the test's items are small")
-        };
-        let item: WorkItem = serde_json::from_slice(&message).unwrap();
-        let artifacts = self.store.job(&item.job).unwrap();
-        let result = work(&item.work, &artifacts).await;
+    /// Does the work; a blind labeler can judge nothing.
+    async fn answer(&self, payload: &[u8], blind: bool) -> Payload {
+        let item = item(payload);
+        let mut result = work(&item.work, &self.store.job(&item.job).unwrap()).await;
+        if let (true, WorkResult::Labels(labels)) = (blind, &mut result) {
+            for label in labels {
+                let why = Unscorable::new(UnscorableReason::NoVerdict, "it sees nothing");
+                (label.comparison, label.unscorable) = (None, Some(why));
+            }
+        }
+        self.pack(result, payload).await
+    }
+
+    /// A result as the answer to an item.
+    async fn pack(&self, result: WorkResult, payload: &[u8]) -> Payload {
+        let artifacts = self.store.job(&item(payload).job).unwrap();
         let answer =
             Answer { result, seconds: 0.5, worker: "fake".into(), tokens: Tokens::read(20) };
         Payload::of(&artifacts, serde_json::to_vec(&answer).unwrap()).await.unwrap()
     }
+}
+
+fn item(payload: &[u8]) -> WorkItem {
+    let Payload::Inline(message) = Payload::from_wire(payload).unwrap() else {
+        panic!("the test's items are small")
+    };
+    serde_json::from_slice(&message).unwrap()
 }
 
 /// The work, done without a model.
