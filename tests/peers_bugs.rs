@@ -208,14 +208,14 @@ fn a_labeler_that_can_judge_nothing_is_not_asked_about_everything() {
 #[test]
 fn a_ceiling_counts_answers_that_gave_no_label() {
     let mute = json!({"model": "m", "choices": [{"message": {"content": "1"}}],
-        "usage": {"prompt_tokens": 300, "completion_tokens": 1}});
+        "usage": {"prompt_tokens": 200, "completion_tokens": 1}});
     let script = vec![sure(), sure(), Act::ok(mute.to_string())];
     let (scene, server) = Scene::with_script(&pairs(40), script);
     let (_, said) = scene.failed("label --template helpful/base --max-tokens 12000");
     assert!(said.contains("stopped at the ceiling"), "{said}");
     let asked = server.requests().len();
     // Both orders of 40 pairs would be 80.
-    assert!((3..=12_000 / 301).contains(&asked), "{asked} calls of 301 tokens");
+    assert!((3..=12_000 / 201).contains(&asked), "{asked} calls of 201 tokens");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What can be wrong with an artifact.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// An error of the store.
@@ -57,15 +58,19 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 impl Error {
     /// Whether the store, or a disk, does not do what it could another time: it passes by itself. All
-    /// else is so however often it is tried.
+    /// else is so however often it is tried; a disk that is full has somebody to make room.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::Io { .. })
+        match self {
+            Self::Store { source, .. } => !is_full(source),
+            Self::Io { source, .. } => !is_full(source),
+            _ => false,
+        }
     }
 
     pub(crate) fn store(name: &str) -> impl FnOnce(object_store::Error) -> Self {
@@ -76,12 +81,41 @@ impl Error {
         }
     }
 
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
     pub(crate) fn damaged(name: &str, what: impl Into<String>) -> Self {
         Self::Damaged { name: name.to_owned(), what: what.into() }
+    }
+}
+
+/// Whether there was no room on a disk.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+            matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_does_not_pass_by_itself() {
+        let of_disk = |kind: io::ErrorKind| Error::Io { path: "there".into(), source: kind.into() };
+        let of_store = |kind: io::ErrorKind| {
+            let source = Box::new(io::Error::from(kind));
+            Error::store("there")(object_store::Error::Generic { store: "LocalFileSystem", source })
+        };
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::FileTooLarge] {
+            assert!(!of_disk(kind).is_passing() && !of_store(kind).is_passing(), "{kind}");
+        }
+        let kind = io::ErrorKind::ConnectionRefused;
+        assert!(of_disk(kind).is_passing() && of_store(kind).is_passing());
     }
 }

@@ -25,10 +25,13 @@ pub struct Bench {
     executor: Arc<dyn Executor>,
     store: ArtifactStore,
     rest: Rest,
+    /// Whether what is away is waited for.
+    waits: bool,
 }
 
 impl Bench {
-    /// A bench for `executor`. `worker` is what results and attempts are recorded under.
+    /// A bench for `executor` that waits for what its work needs and is away. `worker` is what results
+    /// and attempts are recorded under.
     pub fn new(
         kind: WorkerKind,
         worker: impl Into<String>,
@@ -36,7 +39,13 @@ impl Bench {
         store: ArtifactStore,
     ) -> Self {
         let rest = Rest::new(store.clone());
-        Self { kind, worker: worker.into(), executor, store, rest }
+        Self { kind, worker: worker.into(), executor, store, rest, waits: true }
+    }
+
+    /// Here what is away makes an item fail like all else: somebody looks on who can mend it, and would
+    /// rather be told than wait.
+    pub fn impatient(self) -> Self {
+        Self { waits: false, ..self }
     }
 
     /// Whether the artifact store was away when an item was worked on last.
@@ -193,7 +202,7 @@ impl AtQueue<'_> {
         let artifacts = self.bench.store.job(&item.job).map_err(Failure::from)?;
         loop {
             let error = match Payload::of(&artifacts, bytes.clone()).await {
-                Err(error) if error.is_passing() => error,
+                Err(error) if error.is_passing() && self.bench.waits => error,
                 packed => return Ok(packed.map_err(Failure::from)?.to_wire()),
             };
             tracing::warn!(item = %lease.id(), %error, "a result waits for the artifact store");
@@ -205,8 +214,8 @@ impl AtQueue<'_> {
         }
     }
 
-    /// Ends an item without a result. Where something that it needs is away, it goes back with its start,
-    /// and this worker rests.
+    /// Ends an item without a result. Where something that it needs is away and waited for, it goes back
+    /// with its start, and this worker rests.
     async fn put_off(
         &self,
         lease: Lease,
@@ -215,6 +224,7 @@ impl AtQueue<'_> {
         note: impl Fn(Outcome),
     ) -> Result<(), rlaif_queue::Error> {
         let (why, counts) = match retry {
+            Retry::Failed(why) | Retry::Away(why) if !self.bench.waits => (why, true),
             // What is looked for in a store that is away may seem gone.
             Retry::Failed(why) => (why, self.bench.rest.finds_the_store().await),
             Retry::Away(why) => (why, false),
@@ -451,6 +461,15 @@ mod tests {
         let (queue, bench) = one_item(dir.path(), Patient::default()).await;
         let outcome = settled(&queue, &bench).await;
         assert!(matches!(outcome, Outcome::Done { attempts: 1, .. }), "{outcome:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_nobody_waits_what_is_away_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, bench) = one_item(dir.path(), Patient::default()).await;
+        let bench = Arc::into_inner(bench).unwrap().impatient();
+        let outcome = settled(&queue, &Arc::new(bench)).await;
+        assert!(matches!(outcome, Outcome::Dead(_)), "{outcome:?}");
     }
 
     /// Works until it is told to stop.

@@ -128,7 +128,7 @@ fn start_workers(
         };
         let (queue, store, stop) = (queues.of(kind).clone(), store.clone(), stop.clone());
         runtime.spawn(async move {
-            let bench = Bench::new(kind, kind.queue(), executor, store);
+            let bench = Bench::new(kind, kind.queue(), executor, store).impatient();
             if let Err(error) = bench.serve(&queue, stop).await {
                 tracing::error!(%error, worker = kind.queue(), "a worker ended");
             }
