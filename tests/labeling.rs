@@ -3,8 +3,9 @@
 
 use rlaif_testkit::{Act, ScriptedHttp};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
@@ -375,6 +376,20 @@ fn what_a_person_answered_is_peoples_label_and_outlives_another_labeling() {
     std::fs::copy(work.path("labels.jsonl"), work.path("pairs.jsonl")).unwrap();
     let again = work.labelled("again.jsonl", &["--model", MODEL]);
     assert_eq!(whose(&again[0]), (json!("ai"), json!(0.0)));
+}
+
+#[test]
+fn pairs_from_a_pipe_are_labelled_as_from_a_file() {
+    let work = Work::with(3);
+    let from_file = work.labelled("file.jsonl", &["--model", MODEL]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.args(["label", "--in", "/dev/stdin", "--out", "piped.jsonl", "--model", MODEL]);
+    command.args(["--template", "sentiment/compare"]).current_dir(work.folder.path());
+    let mut labeling = command.stdin(Stdio::piped()).spawn().unwrap();
+    let pairs = std::fs::read(work.path("pairs.jsonl")).unwrap();
+    labeling.stdin.take().unwrap().write_all(&pairs).unwrap();
+    assert!(labeling.wait().unwrap().success());
+    assert_eq!(records(&work.path("piped.jsonl")), from_file);
 }
 
 #[test]
