@@ -3,8 +3,9 @@
 
 use rlaif_testkit::{Act, ScriptedHttp};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
@@ -358,6 +359,37 @@ fn a_person_decides_what_the_labeler_is_unsure_of() {
     assert_eq!(human.len(), 2);
     assert_eq!((&human[0]["soft_label"], &human[1]["soft_label"]), (&json!(1.0), &json!(0.0)));
     assert_eq!(human[1]["chosen"], human[1]["response_b"]);
+}
+
+#[test]
+fn what_a_person_answered_is_peoples_label_and_outlives_another_labeling() {
+    let work = Work::with(2);
+    let routed = ["--model", MODEL, "--min-confidence", "1", "--route-uncertain", "ask.jsonl"];
+    assert_eq!(work.labelled("sure.jsonl", &routed).len(), 0);
+    let asked = std::fs::read_to_string(work.path("ask.jsonl")).unwrap();
+    let answered = asked.replacen("\"human\":null", "\"human\":\"b\"", 1);
+    std::fs::write(work.path("ask.jsonl"), answered).unwrap();
+    let labels = work.labelled("labels.jsonl", &["--model", MODEL, "--answers", "ask.jsonl"]);
+    let whose = |label: &Value| (label["label_source"].clone(), label["human_label"].clone());
+    assert_eq!(whose(&labels[0]), (json!("human"), json!(0.0)));
+    assert_eq!(whose(&labels[1]), (json!("ai"), Value::Null));
+    std::fs::copy(work.path("labels.jsonl"), work.path("pairs.jsonl")).unwrap();
+    let again = work.labelled("again.jsonl", &["--model", MODEL]);
+    assert_eq!(whose(&again[0]), (json!("ai"), json!(0.0)));
+}
+
+#[test]
+fn pairs_from_a_pipe_are_labelled_as_from_a_file() {
+    let work = Work::with(3);
+    let from_file = work.labelled("file.jsonl", &["--model", MODEL]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.args(["label", "--in", "/dev/stdin", "--out", "piped.jsonl", "--model", MODEL]);
+    command.args(["--template", "sentiment/compare"]).current_dir(work.folder.path());
+    let mut labeling = command.stdin(Stdio::piped()).spawn().unwrap();
+    let pairs = std::fs::read(work.path("pairs.jsonl")).unwrap();
+    labeling.stdin.take().unwrap().write_all(&pairs).unwrap();
+    assert!(labeling.wait().unwrap().success());
+    assert_eq!(records(&work.path("piped.jsonl")), from_file);
 }
 
 #[test]
@@ -745,6 +777,21 @@ async fn an_endpoint_is_a_model_like_others_and_nothing_is_paid_twice() {
     assert_eq!(server.requests().len(), asked + 2);
     // 3 pairs, 2 orders, 1000 tokens read at $0.03 and 1 written at $0.06 a thousand.
     assert!(stderr(&output).contains("0.18036"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panel_says_which_of_its_members_it_goes_on_without() {
+    let server = ScriptedHttp::start([Act::status(401, "no such key")]).await;
+    let work = Work::with(3);
+    describe(&work, &server);
+    let panel = ["--model", MODEL, "--model", "m.toml", "--quorum", "1"];
+    let output = work.label("out.jsonl", &panel);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(records(&work.path("out.jsonl")).iter().all(|label| label["soft_label"].is_f64()));
+    let (said, member) = (stderr(&output), format!("m at {}/v1", server.url()));
+    let first = format!("the panel goes on without {member}: engine_refused");
+    let all = format!("labels that the panel made without {member}: 3");
+    assert!(said.contains(&first) && said.contains(&all), "{said}");
 }
 
 #[test]

@@ -87,14 +87,15 @@ impl Meter {
     }
 
     /// Sets the worst case of a question aside: its prompt's tokens and the longest completion, in
-    /// every call it may take.
+    /// every call it may take. What takes nothing is free also above the ceiling, which repeated attempts may have
+    /// passed, or which may have been lowered.
     ///
     /// # Errors
     /// When it could pass the ceiling; then the question must not be asked.
     pub fn reserve(&self, worst: Spend) -> Result<Reservation, Refused> {
         let mut account = lock(&self.account);
         let reserved = account.reserved.with(worst);
-        if self.ceiling.allows(account.spent.with(reserved)) {
+        if worst == Spend::default() || self.ceiling.allows(account.spent.with(reserved)) {
             account.reserved = reserved;
             return Ok(Reservation { account: self.account.clone(), worst });
         }
@@ -178,6 +179,15 @@ mod tests {
         let raised = Meter::new(below(130, 1000), before);
         raised.reserve(spend(30, 1)).unwrap().settle(spend(30, 1));
         assert!(raised.reserve(spend(1, 1)).is_err());
+    }
+
+    #[test]
+    fn what_takes_nothing_is_free_above_the_ceiling() {
+        let meter = Meter::new(below(100, 1000), spend(101, 10));
+        meter.reserve(Spend::default()).unwrap().settle(Spend::default());
+        // What only time will price is not: it takes tokens.
+        assert!(meter.reserve(spend(0, 1)).is_err());
+        assert_eq!(meter.spent(), spend(101, 10));
     }
 
     #[test]

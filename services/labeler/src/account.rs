@@ -78,7 +78,7 @@ fn answers<Q: Clone, T>(
             answers[place] = said;
         }
     }
-    check(labeler, &answers)?;
+    check(labeler, &answers, tokens)?;
     Ok((answers, tokens))
 }
 
@@ -94,8 +94,8 @@ fn said<T>(asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
 }
 
 /// # Errors
-/// When it is the endpoint that is at fault, and not single questions.
-fn check<T>(labeler: &Identity, answers: &[Judgement<T>]) -> Result<(), Failure> {
+/// When it is the endpoint that is at fault, and not single questions. They took these `tokens`.
+fn check<T>(labeler: &Identity, answers: &[Judgement<T>], tokens: Tokens) -> Result<(), Failure> {
     if labeler.is_local() {
         return Ok(());
     }
@@ -110,9 +110,11 @@ fn check<T>(labeler: &Identity, answers: &[Judgement<T>]) -> Result<(), Failure>
     if answers.iter().any(Result::is_ok) {
         return Ok(());
     }
-    // An endpoint that answers nothing at all is down: another time it may be up.
+    // An endpoint that answers nothing at all is down: another time it may be up. Where it may have worked, as behind a
+    // timeout that is too short, each time is charged and no job's account hears of it: that is tried a few times only.
     if let Some(why) = first(UnscorableReason::EngineUnavailable) {
-        return Err(Failure::Away(told(why)));
+        let is_free = tokens == Tokens::default();
+        return Err(if is_free { Failure::Away(told(why)) } else { Failure::Retry(told(why)) });
     }
     // What the endpoint said, or could not say, of what it was asked; not what could not be asked.
     let is_vain = |answer: &&Judgement<T>| {
@@ -200,17 +202,29 @@ mod tests {
         use UnscorableReason::{BadItem, EngineFailed, EngineRefused, EngineUnavailable};
         let of = |reasons: &[UnscorableReason]| {
             let failures: Vec<Judgement<u32>> = reasons.iter().map(|r| fails(*r)).collect();
-            check(&endpoint(), &failures)
+            check(&endpoint(), &failures, Tokens::default())
         };
         assert!(matches!(of(&[EngineUnavailable; 2]), Err(Failure::Away(_))));
         let refused = of(&[EngineUnavailable, EngineRefused]).unwrap_err();
         assert!(matches!(&refused, Failure::Impossible(why) if why.contains("said the server")));
         // The account may be used up in the middle.
         let mixed = [Ok(1), fails(EngineRefused)];
-        assert!(matches!(check(&endpoint(), &mixed), Err(Failure::Impossible(_))));
+        let ended = check(&endpoint(), &mixed, Tokens::default());
+        assert!(matches!(ended, Err(Failure::Impossible(_))));
         // Some have what cannot be answered; all of many have not.
         assert_eq!(of(&[EngineFailed]), Ok(()));
         assert_eq!(of(&[BadItem; NO_CHANCE]), Ok(()));
         assert!(matches!(of(&[EngineFailed; NO_CHANCE]), Err(Failure::Impossible(_))));
+    }
+
+    #[test]
+    fn an_endpoint_that_charges_for_no_answer_is_not_tried_for_ever() {
+        let late = || asked(vec![fails(UnscorableReason::EngineUnavailable)]);
+        let ended = answers(&endpoint(), &[1], |_: &[u32]| late());
+        assert!(matches!(ended, Err(Failure::Retry(_))), "{ended:?}");
+        // Who was not reached has charged nothing.
+        let unreached = |_: &[u32]| Ok(Asked { effort: Effort::default(), ..late().unwrap() });
+        let ended = answers(&endpoint(), &[1], unreached);
+        assert!(matches!(ended, Err(Failure::Away(_))), "{ended:?}");
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use rlaif_data::{Reader, Record};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -62,16 +62,16 @@ impl JsonlArgs {
 
     /// Runs `f` on chunks of what `parse` makes of the records, numbered from 0, and writes what it
     /// returns. Memory does not grow with their number: a file is read twice, so that a malformed line
-    /// is reported before any work; of standard input it is reported when it is read.
+    /// is reported before any work; of a pipe, which can be read once, it is reported when it is read.
     pub fn process_until<T>(
         &self,
         mut parse: impl FnMut(usize, Record) -> Result<T, String>,
         mut f: impl FnMut(&[T]) -> Result<Step>,
     ) -> Result<()> {
         self.files().check()?;
-        let bar = match self.input == Path::new("-") {
-            true => progress_bar(None),
-            false => {
+        let bar = match self.is_file() {
+            false => progress_bar(None),
+            true => {
                 let mut records = Records::open(&self.input)?;
                 while records.next(&mut parse)?.is_some() {}
                 records.check_not_empty(&self.input)?;
@@ -124,6 +124,11 @@ impl JsonlArgs {
                 None => {}
             }
         }
+    }
+
+    /// Whether the input can be read again. A pipe cannot, whatever it is called: /dev/stdin, or as shells name one.
+    fn is_file(&self) -> bool {
+        self.input != Path::new("-") && fs::metadata(&self.input).is_ok_and(|input| input.is_file())
     }
 
     fn open_output(&self) -> Result<Box<dyn Write>> {

@@ -12,11 +12,12 @@ use rlaif_clerk::{Asked, Clerk};
 use rlaif_data::{
     Record, check_writable, pair_and_human_label_of, pair_of, preference_record, unscorable_record,
 };
-use rlaif_judge::{Judge, Panel, Rule};
+use rlaif_judge::{Identity, Judge, Panel, Rule};
 use rlaif_ledger::{PanelLabel, Refused};
 use rlaif_template::Template;
 use rlaif_types::{Comparison, HumanLabel, Judgement, LabelId, Pair, SoftLabel};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread;
@@ -89,6 +90,32 @@ struct Said {
     members: Vec<Judgement<Comparison>>,
 }
 
+/// Labels that a panel's quorum made without a member, by who and where that is. Else nobody would hear of it.
+#[derive(Default)]
+struct Absences(BTreeMap<String, usize>);
+
+impl Absences {
+    /// Takes in what the members `said` of a pair that has a label, and tells of the first that each could not judge.
+    fn note(&mut self, members: &[Judge], said: &[Judgement<Comparison>]) {
+        for (member, said) in members.iter().zip(said) {
+            let Err(why) = said else { continue };
+            let Identity { name, place, .. } = member.labeler();
+            let labels = self.0.entry(format!("{name} at {place}")).or_default();
+            *labels += 1;
+            if *labels == 1 {
+                tracing::warn!("the panel goes on without {name} at {place}: {why}");
+            }
+        }
+    }
+
+    /// Warns of how many there were.
+    fn warn(&self) {
+        for (member, labels) in &self.0 {
+            tracing::warn!("labels that the panel made without {member}: {labels}");
+        }
+    }
+}
+
 impl Args {
     /// The files that the options name.
     fn files(&self) -> Files {
@@ -144,6 +171,7 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     let mut routing = Routing::open(&args.routing)?;
     let mut report = args.report.as_ref().map(|_| RunReport::of(bench.panel.members()));
     let (mut fates, mut standing, mut refused) = (Fates::default(), Standing::new("pairs"), None);
+    let mut absences = Absences::default();
     let parse = |_, record| {
         let (pair, human) = pair_and_human_label_of(&record)?;
         Ok(Input { record, pair, human })
@@ -156,6 +184,9 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
         for (input, said) in inputs.iter().zip(said) {
             let Some(said) = said else { break };
             let Input { record, pair, human } = input;
+            if said.together.is_ok() {
+                absences.note(bench.panel.members(), &said.members);
+            }
             if let Some(report) = &mut report {
                 report.said(pair, human.as_ref(), &said.members);
             }
@@ -167,7 +198,9 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
                 }
                 Ok((label, source)) => {
                     standing.judged();
-                    let mut record = bench.record(input, label, &said);
+                    let answered = (source == Source::Human).then(|| HumanLabel::new(label));
+                    let human = human.as_ref().or(answered.as_ref());
+                    let mut record = bench.record(input, human, label, &said);
                     record.insert("label_source".into(), json!(source));
                     let kept = routing.route(label, source, record)?;
                     let is_kept = kept.is_some();
@@ -197,6 +230,7 @@ fn label(args: &Args, bench: &Bench, clerk: &Clerk) -> Result<()> {
     }
     eprintln!("{fates}");
     standing.warn();
+    absences.warn();
     if args.clerk.keeps_account() {
         eprintln!("spent, with earlier runs of this ledger: {}", describe_spent(clerk));
     }
@@ -259,10 +293,16 @@ impl Bench {
         pairs.iter().zip(answers).filter_map(label).collect()
     }
 
-    fn record(&self, input: &Input, label: SoftLabel, said: &Said) -> Record {
-        let Input { record, pair, human } = input;
+    fn record(
+        &self,
+        input: &Input,
+        human: Option<&HumanLabel>,
+        label: SoftLabel,
+        said: &Said,
+    ) -> Record {
+        let Input { record, pair, .. } = input;
         let judge = &self.panel.members()[0];
-        let mut record = preference_record(record, pair, human.as_ref(), label);
+        let mut record = preference_record(record, pair, human, label);
         record.insert("label_id".into(), json!(said.label_id));
         match (self.panel.members(), said.members.as_slice()) {
             ([only], [said]) => {

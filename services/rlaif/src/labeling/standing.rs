@@ -11,6 +11,8 @@ pub struct Standing {
     many: &'static str,
     judged: usize,
     unscorable: usize,
+    /// Why the first that cannot be asked about cannot.
+    unasked: Option<Unscorable>,
     /// Why the first of those that were asked about had no judgement.
     in_vain: Option<Unscorable>,
     /// Why the labeler answers nobody.
@@ -20,7 +22,7 @@ pub struct Standing {
 impl Standing {
     /// Of a run that has not begun; `many` is what its questions are called.
     pub fn new(many: &'static str) -> Self {
-        Self { many, judged: 0, unscorable: 0, in_vain: None, refusal: None }
+        Self { many, judged: 0, unscorable: 0, unasked: None, in_vain: None, refusal: None }
     }
 
     /// One was judged or not, as `said`.
@@ -41,7 +43,7 @@ impl Standing {
         self.unscorable += 1;
         let first = match why.reason {
             // These are the question's own, and cost nothing.
-            UnscorableReason::BadItem | UnscorableReason::PromptTooLong => return,
+            UnscorableReason::BadItem | UnscorableReason::PromptTooLong => &mut self.unasked,
             UnscorableReason::EngineRefused => &mut self.refusal,
             UnscorableReason::NoVerdict
             | UnscorableReason::EngineFailed
@@ -86,10 +88,12 @@ impl Standing {
     /// As [`Standing::check`], and when nothing was judged.
     pub fn conclude(self) -> Result<()> {
         self.check()?;
-        let Self { many, judged, unscorable, .. } = self;
-        match judged == 0 && unscorable > 0 {
-            true => bail!("none of the {unscorable} {many} could be judged; see \"unscorable\""),
-            false => Ok(()),
+        let Self { many, judged, unscorable, unasked, .. } = self;
+        match unasked {
+            Some(why) if judged == 0 => {
+                bail!("none of the {unscorable} {many} could be judged: {why}")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -97,7 +101,9 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use UnscorableReason::{BadItem, EngineFailed, EngineRefused, EngineUnavailable};
+    use UnscorableReason::{
+        BadItem, EngineFailed, EngineRefused, EngineUnavailable, PromptTooLong,
+    };
 
     fn after(judged: usize, failures: &[UnscorableReason]) -> Standing {
         let mut standing = Standing::new("pairs");
@@ -131,8 +137,12 @@ mod tests {
     #[test]
     fn questions_that_nobody_could_answer_do_not_end_a_run_but_are_no_success() {
         assert!(!after(0, &[BadItem]).is_hopeless());
-        let said = after(0, &[BadItem, BadItem]).conclude().unwrap_err().to_string();
-        assert!(said.contains("none of the 2 pairs"), "{said}");
+        let said = after(0, &[PromptTooLong, BadItem]).conclude().unwrap_err().to_string();
+        assert!(
+            said.contains("none of the 2 pairs could be judged: prompt_too_long: why"),
+            "{said}"
+        );
+        assert!(after(1, &[BadItem]).conclude().is_ok());
         assert!(after(0, &[]).conclude().is_ok());
     }
 }
