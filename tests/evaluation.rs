@@ -324,7 +324,23 @@ fn prompts_that_were_trained_on_are_refused() {
     // And a reward model that was trained without a job.
     scene.write("scorer/reward.json", &json!({"data": {"file": "train.jsonl"}}).to_string());
     let scored = format!("best-of:2,{MODEL},reward=scorer");
-    for (source, file) in [("later", "run/data/prompts.jsonl"), (scored.as_str(), "train.jsonl")] {
+    // And one whose own reward model goes on from either.
+    for (run, from) in [("of-run", "run/checkpoints/reward"), ("of-file", "scorer")] {
+        let rewarded = job(MODEL).replace("reward = \"labeler\"", "reward = \"model\"");
+        let starts = format!("[reward_model]\nfrom = {from:?}\n");
+        scene.write(&format!("{run}/job.toml"), &(rewarded + &starts));
+        scene.write_lines(
+            &format!("{run}/data/prompts.jsonl"),
+            [json!({"prompt": "Else"})].into_iter(),
+        );
+        scene.copy_model(MODEL, &format!("{run}/checkpoints/policy"));
+    }
+    for (source, file) in [
+        ("later", "run/data/prompts.jsonl"),
+        (scored.as_str(), "train.jsonl"),
+        ("of-run", "run/data/prompts.jsonl"),
+        ("of-file", "train.jsonl"),
+    ] {
         let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
         assert!(why.contains("2 of 6") && why.contains(file), "{source}: {why}");
     }

@@ -372,7 +372,7 @@ impl Args {
         }
         for file in training.missing() {
             cautions.push(format!(
-                "a reward model that chooses was trained on {}, which is not there any more, so nobody checked that \
+                "a reward model behind the arms was trained on {}, which is not there any more, so nobody checked that \
                  these prompts are not in it; name it by --training-prompts",
                 file.display()
             ));

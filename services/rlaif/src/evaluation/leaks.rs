@@ -60,7 +60,8 @@ impl Training {
         model.run.as_ref().map_or(Ok(()), |run| self.of_run(run))
     }
 
-    /// Takes in what a run trained on, and who labelled it; also of the runs that its policy and its labeler come from.
+    /// Takes in what a run trained on, and who labelled it; also of the runs that its policy, its labeler and its reward
+    /// model come from.
     ///
     /// # Errors
     /// When a run's folder is damaged.
@@ -71,7 +72,7 @@ impl Training {
         self.files.extend(run.training_files());
         // A run that is not finished does not say.
         self.hashes.extend(run.labeler()?);
-        run.before()?.iter().try_for_each(|before| self.of_run(before))
+        run.began_with()?.iter().try_for_each(|model| self.of_model(model))
     }
 
     /// Whether any prompts that were trained on are known.
