@@ -164,7 +164,12 @@ impl<'a> Plan<'a> {
         let folder = RunFolder::new(run_of(&args.out, file));
         let is_finished = folder.path("report.html").exists();
         if is_finished {
-            let differences = Submission::differences(&job, &folder)?;
+            let mut ran = Job::parse(&folder.path("job.toml"))?;
+            // Which policy it went on from is told by that one's hash, wherever it lay.
+            if let Some(before) = &before {
+                go_on_from(&mut ran, before)?;
+            }
+            let differences = Submission::differences(&job, ran, &folder)?;
             if !differences.is_empty() {
                 bail!(
                     "{} holds the finished run of another job than {} is now: {}; take the edit back, remove that \
