@@ -469,6 +469,8 @@ fn provenance_section(job: &Job, manifest: &Manifest) -> Section {
         vec!["policy".into(), manifest.policy_hash.to_string()],
         vec!["labeler".into(), manifest.labeler_hash.to_string()],
     ];
+    let start = manifest.reward_start_hash.as_ref();
+    rows.extend(start.map(|hash| vec!["start of the reward model".into(), hash.to_string()]));
     let hashes =
         [("template", &manifest.templates), ("data", &manifest.data), ("", &manifest.files)];
     for (kind, hashes) in hashes {

@@ -31,7 +31,7 @@ use label::Labeling;
 use policy::PolicyTraining;
 pub use policy::figures_of_interest;
 use rlaif_template::Template;
-use rlaif_types::{LoraConfig, Prompt};
+use rlaif_types::{ContentHash, LoraConfig, Prompt};
 use selection::Selecting;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -132,6 +132,8 @@ pub struct JobOutcome {
     pub policy: CheckedModel,
     /// The labeler.
     pub labeler: CheckedModel,
+    /// Hash of what the reward model started from, where there is one.
+    pub reward_start: Option<ContentHash>,
     /// How the policy was chosen among its versions, where it was.
     pub selection: Option<SelectionSummary>,
     /// Examples that were not learned from, by stage.
@@ -560,6 +562,7 @@ impl Machine {
             win_rates,
             policy: self.policy.clone()?,
             labeler: self.labeler.clone()?,
+            reward_start: self.reward.as_ref().and_then(|(_, summary)| summary.start_hash.clone()),
             selection: self.selection.as_ref().and_then(Selecting::summary),
             left_out: self.left_out.clone(),
         })
