@@ -57,7 +57,7 @@ impl Named {
     }
 
     fn made(spec: &str, checkpoint: &str) -> Result<Self> {
-        let Some(run) = Run::at(Path::new(spec)) else { return Ok(Self::lying(spec)) };
+        let Some(run) = Run::at(Path::new(spec)) else { return Ok(Self::as_named(spec)) };
         let path = run.0.path(checkpoint);
         if !path.is_dir() {
             bail!("{spec} is a run without {checkpoint}: it is not finished, or makes none");
@@ -66,7 +66,7 @@ impl Named {
     }
 
     /// A model as it is named, with the run that it lies in.
-    fn lying(model: &str) -> Self {
+    fn as_named(model: &str) -> Self {
         let run = Run::around(Path::new(model));
         Self { model: model.to_owned(), run, expected: None }
     }
@@ -108,7 +108,7 @@ impl Run {
         let Some(job) = self.job()? else { return Ok(Vec::new()) };
         let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model());
         let models = [&job.policy.model, &job.labeler.model].into_iter().chain(reward);
-        Ok(models.map(|model| Named::lying(model)).collect())
+        Ok(models.map(|model| Named::as_named(model)).collect())
     }
 
     /// Files whose prompts it trains on.
