@@ -390,6 +390,24 @@ fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
 }
 
 #[test]
+fn prompts_by_which_a_policy_was_chosen_among_its_versions_are_warned_of() {
+    let scene = Scene::new(5);
+    scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    scene.write_lines(
+        "run/data/heldout_prompts.jsonl",
+        (0..5).map(|i| json!({"prompt": prompt(i)})),
+    );
+    scene.copy_model(OTHER, "run/checkpoints/policy");
+    let arms = ["--arm", "ann=ann.jsonl", "--arm", "new=run"];
+    for (selection, warned) in [("", false), ("[rl.selection]\nprompts = 2\n", true)] {
+        scene.write("run/job.toml", &(job(MODEL) + selection));
+        let cautions = scene.evaluated("out", &arms)["cautions"].to_string();
+        let what = "run was chosen among its versions by 2 of these 5 prompts";
+        assert_eq!(cautions.contains(what), warned, "{cautions}");
+    }
+}
+
+#[test]
 fn a_judge_that_is_an_arm_or_its_teacher_is_warned_of() {
     let scene = Scene::new(3);
     let texts = ["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"];

@@ -3,7 +3,7 @@
 
 mod as_written;
 
-use crate::machine::Inputs;
+use crate::machine::{Inputs, split_heldout};
 use crate::{Error, Job, PartSource, RewardPart, RunFolder};
 use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
@@ -277,6 +277,20 @@ impl Submission {
     pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
         let files = [PROMPTS, DEMONSTRATIONS, PREFERENCES].map(|name| folder.path(name));
         files.into_iter().filter(|path| path.is_file()).collect()
+    }
+
+    /// The held-out prompts by which the run of `job` in `folder` chooses among its policy's versions; none where it
+    /// does not choose, or the folder does not say.
+    ///
+    /// # Errors
+    /// When the prompts cannot be read.
+    pub fn selection_prompts(job: &Job, folder: &RunFolder) -> Result<Vec<Prompt>, Error> {
+        let path = folder.path(HELDOUT);
+        if job.rl.selection.is_none() || !path.is_file() {
+            return Ok(Vec::new());
+        }
+        let heldout = prompts(HELDOUT, &fs::read(&path).map_err(Error::io(&path))?)?;
+        Ok(split_heldout(job, &heldout).0)
     }
 
     /// What the machine works on.

@@ -33,6 +33,7 @@ pub use policy::figures_of_interest;
 use rlaif_template::Template;
 use rlaif_types::{ContentHash, LoraConfig, Prompt};
 use selection::Selecting;
+pub(crate) use selection::split as split_heldout;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staleness::Measuring;
@@ -175,7 +176,7 @@ impl Machine {
         let training = PolicyTraining::new(&job, &inputs);
         let staleness = job.reward_model.as_ref().and_then(|rm| rm.staleness.as_ref());
         let staleness = staleness.map(|config| Measuring::new(&job, config));
-        let (prompts, heldout) = selection::split(&job, &inputs.heldout);
+        let (prompts, heldout) = split_heldout(&job, &inputs.heldout);
         let inputs = Inputs { heldout, ..inputs };
         let selection = job.rl.selection.as_ref();
         let selection = selection.map(|config| Selecting::new(&job, config, prompts, &inputs));

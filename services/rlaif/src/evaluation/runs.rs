@@ -3,7 +3,7 @@
 use crate::commands::reward::trained_on;
 use anyhow::{Result, anyhow, bail};
 use rlaif_job::{Job, Manifest, RunFolder, SamplingConfig, Submission};
-use rlaif_types::ContentHash;
+use rlaif_types::{ContentHash, Prompt};
 use std::path::{Path, PathBuf};
 
 /// Stands before a run's folder where its starting point is meant.
@@ -109,6 +109,15 @@ impl Run {
         let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model());
         let models = [&job.policy.model, &job.labeler.model].into_iter().chain(reward);
         Ok(models.map(|model| Named::as_named(model)).collect())
+    }
+
+    /// Prompts by which its policy is chosen among its versions.
+    ///
+    /// # Errors
+    /// When the folder is damaged.
+    pub fn selection_prompts(&self) -> Result<Vec<Prompt>> {
+        let Some(job) = self.job()? else { return Ok(Vec::new()) };
+        Ok(Submission::selection_prompts(&job, &self.0)?)
     }
 
     /// Files whose prompts it trains on.
