@@ -324,7 +324,23 @@ fn prompts_that_were_trained_on_are_refused() {
     // And a reward model that was trained without a job.
     scene.write("scorer/reward.json", &json!({"data": {"file": "train.jsonl"}}).to_string());
     let scored = format!("best-of:2,{MODEL},reward=scorer");
-    for (source, file) in [("later", "run/data/prompts.jsonl"), (scored.as_str(), "train.jsonl")] {
+    // And one whose own reward model goes on from either.
+    for (run, from) in [("of-run", "run/checkpoints/reward"), ("of-file", "scorer")] {
+        let rewarded = job(MODEL).replace("reward = \"labeler\"", "reward = \"model\"");
+        let starts = format!("[reward_model]\nfrom = {from:?}\n");
+        scene.write(&format!("{run}/job.toml"), &(rewarded + &starts));
+        scene.write_lines(
+            &format!("{run}/data/prompts.jsonl"),
+            [json!({"prompt": "Else"})].into_iter(),
+        );
+        scene.copy_model(MODEL, &format!("{run}/checkpoints/policy"));
+    }
+    for (source, file) in [
+        ("later", "run/data/prompts.jsonl"),
+        (scored.as_str(), "train.jsonl"),
+        ("of-run", "run/data/prompts.jsonl"),
+        ("of-file", "train.jsonl"),
+    ] {
         let why = scene.refused(&["--arm", "ann=ann.jsonl", "--arm", &format!("new={source}")]);
         assert!(why.contains("2 of 6") && why.contains(file), "{source}: {why}");
     }
@@ -371,6 +387,24 @@ fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
     // A model by its name beside it is asked otherwise, which is said.
     let mixed = scene.evaluated("mixed", &["--arm", "new=run", "--arm", &llama]);
     assert!(mixed["cautions"].to_string().contains("were not asked alike"), "{mixed}");
+}
+
+#[test]
+fn prompts_by_which_a_policy_was_chosen_among_its_versions_are_warned_of() {
+    let scene = Scene::new(5);
+    scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    scene.write_lines(
+        "run/data/heldout_prompts.jsonl",
+        (0..5).map(|i| json!({"prompt": prompt(i)})),
+    );
+    scene.copy_model(OTHER, "run/checkpoints/policy");
+    let arms = ["--arm", "ann=ann.jsonl", "--arm", "new=run"];
+    for (selection, warned) in [("", false), ("[rl.selection]\nprompts = 2\n", true)] {
+        scene.write("run/job.toml", &(job(MODEL) + selection));
+        let cautions = scene.evaluated("out", &arms)["cautions"].to_string();
+        let what = "run was chosen among its versions by 2 of these 5 prompts";
+        assert_eq!(cautions.contains(what), warned, "{cautions}");
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `rlaif reproduce`: from an experiment's file to the paper's table, and on after an interruption.
 
+use rlaif_template::Template;
 use rlaif_testkit::{TINY_MODEL, TinyJob};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
 fn write_experiment(folder: &Path) {
+    let own = Template { name: "own".into(), ..Template::load("sentiment/rubric").unwrap() };
+    std::fs::write(folder.join("own.toml"), own.to_toml()).unwrap();
     for (name, algorithm) in [("again", "grpo"), ("rlaif", "reinforce"), ("ppo", "ppo")] {
         let settings = format!(
             r#"
@@ -21,6 +24,8 @@ fn write_experiment(folder: &Path) {
             group_size = 2
             steps = 2
             batch_size = 4
+            [evaluate]
+            templates = ["own.toml"]
             "#
         );
         let job = TinyJob { heldout_prompts: 6, demonstrations: 6, ..TinyJob::default() };
@@ -127,12 +132,24 @@ fn what_is_edited_after_it_ran_is_refused(folder: &Path) {
     }
     let why = refused_after("prompts.jsonl", "Tell me", "Tell us");
     assert!(why.contains("prompts.jsonl is not the data/prompts.jsonl"), "{why}");
+    let why = refused_after("own.toml", "name = \"own\"", "name = \"mine\"");
+    assert!(why.contains("own.toml is not the template that it asked by"), "{why}");
     // As if what it went on from had been run again.
     let manifest = read_json(&folder.join("out/runs/again/manifest.json"));
     let began_with = manifest["policy_hash"].as_str().unwrap();
     let other = began_with.chars().rev().collect::<String>();
     let why = refused_after("out/runs/again/manifest.json", began_with, &other);
     assert!(why.contains("out/runs/again went on from another policy than"), "{why}");
+    // As if everything had been moved here: what counts is what files and models are, not where they lay.
+    let job = folder.join("out/runs/again/job.toml");
+    let text = std::fs::read_to_string(&job).unwrap();
+    let elsewhere =
+        text.replace("/out/runs/ppo/", "/there/ppo/").replace("/own.toml", "/there/own.toml");
+    assert!(elsewhere.contains("/there/ppo/") && elsewhere.contains("/there/own.toml"), "{text}");
+    std::fs::write(&job, elsewhere).unwrap();
+    let output = reproduce(folder, &["--arm", "again"]);
+    std::fs::write(&job, text).unwrap();
+    assert!(said(&output).contains("again.toml: finished"), "{}", said(&output));
     // A run of an earlier version, whose job lacks a setting that has a default.
     let job = folder.join("out/runs/ppo/job.toml");
     let text = std::fs::read_to_string(&job).unwrap();

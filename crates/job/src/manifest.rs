@@ -23,6 +23,9 @@ pub struct Manifest {
     pub policy_hash: ContentHash,
     /// Hash of the labeler.
     pub labeler_hash: ContentHash,
+    /// Hash of what the reward model started from, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_start_hash: Option<ContentHash>,
     /// The labeler *is* the policy's starting checkpoint: strict self-improvement (paper section 5).
     pub strict_self_improvement: bool,
     /// Why its numbers may say less than they seem to.
@@ -86,6 +89,7 @@ impl Manifest {
             seed: submission.job.seed,
             policy_hash: outcome.policy.hash.clone(),
             labeler_hash: outcome.labeler.hash.clone(),
+            reward_start_hash: outcome.reward_start.clone(),
             strict_self_improvement: outcome.policy.hash == outcome.labeler.hash
                 && submission.job.sft.is_none(),
             cautions: cautions(&submission.job, outcome),

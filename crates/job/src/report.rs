@@ -371,6 +371,11 @@ fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
 }
 
 fn quality_text(source: &str, trained_on: usize, quality: &RewardQuality) -> String {
+    if quality.pairs == 0 {
+        return format!(
+            "Trained on {trained_on} {source}labels; none were held out to measure it on."
+        );
+    }
     let accuracy = match (quality.accuracy, &quality.accuracy_interval) {
         (Some(share), Some(within)) => {
             format!("accuracy {} (95 % interval {})", percent(share), interval(within))
@@ -469,6 +474,8 @@ fn provenance_section(job: &Job, manifest: &Manifest) -> Section {
         vec!["policy".into(), manifest.policy_hash.to_string()],
         vec!["labeler".into(), manifest.labeler_hash.to_string()],
     ];
+    let start = manifest.reward_start_hash.as_ref();
+    rows.extend(start.map(|hash| vec!["start of the reward model".into(), hash.to_string()]));
     let hashes =
         [("template", &manifest.templates), ("data", &manifest.data), ("", &manifest.files)];
     for (kind, hashes) in hashes {
@@ -493,4 +500,21 @@ fn divergence(job: &Job) -> String {
         format!(" at first, then towards {} nats per response", adaptive.target)
     });
     format!("KL placement: {:?}. beta {}{adaptive}.", kl.placement, kl.beta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reward_quality;
+    use rlaif_types::SoftLabel;
+
+    #[test]
+    fn a_reward_model_without_held_out_labels_has_no_accuracy_for_that_reason() {
+        let said = |pairs: &[(f64, SoftLabel)]| quality_text("ai ", 24, &reward_quality(pairs));
+        assert_eq!(said(&[]), "Trained on 24 ai labels; none were held out to measure it on.");
+        let tied = said(&[(0.8, SoftLabel::TIE)]);
+        assert!(tied.contains("no accuracy, since none of them prefers a response"), "{tied}");
+        let sure = said(&[(0.8, SoftLabel::certain(true))]);
+        assert!(sure.contains("On 1 held-out ai labels: accuracy 100.0 %"), "{sure}");
+    }
 }

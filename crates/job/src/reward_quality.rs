@@ -1,7 +1,7 @@
 //! How good a reward model is on labels it has not seen.
 
 use rlaif_stats::{CalibrationBin, Interval, brier, ece, reliability, wilson};
-use rlaif_types::SoftLabel;
+use rlaif_types::{ContentHash, SoftLabel};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -64,6 +64,9 @@ pub struct RewardSummary {
     pub mean: f64,
     /// Its standard deviation.
     pub std: f64,
+    /// Hash of the model that it started from; none in summaries of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_hash: Option<ContentHash>,
     /// The same by who labelled, where people did; see [`rlaif_types::LabelSource`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_source: BTreeMap<String, SourceQuality>,

@@ -3,15 +3,17 @@
 
 mod as_written;
 
-use crate::machine::Inputs;
+use crate::machine::{Inputs, split_heldout};
 use crate::{Error, Job, PartSource, RewardPart, RunFolder};
 use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Cursor;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 const PROMPTS: &str = "data/prompts.jsonl";
@@ -43,8 +45,24 @@ struct Templates {
 }
 
 impl Templates {
+    /// Those that `job` names.
+    ///
+    /// # Errors
+    /// When there is no such template, or it is senseless.
+    fn of(job: &Job) -> Result<Self, Error> {
+        let load = |name: &String| Template::load(name);
+        let mixture =
+            job.rl.mixture.iter().map(|part| part.template.as_ref().map(load).transpose());
+        Ok(Self {
+            labeler: load(&job.labeler.template)?,
+            evaluation: job.evaluate.templates.iter().map(load).collect::<Result<_, _>>()?,
+            mixture: mixture.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// In the order of [`Job::template_names_mut`].
     fn all(&self) -> impl Iterator<Item = &Template> {
-        self.evaluation.iter().chain([&self.labeler]).chain(self.mixture.iter().flatten())
+        iter::once(&self.labeler).chain(&self.evaluation).chain(self.mixture.iter().flatten())
     }
 
     /// Whether the job can ask them as it says.
@@ -99,14 +117,7 @@ impl Submission {
     /// # Errors
     /// When a file is missing, or says something senseless.
     pub fn read(job: Job) -> Result<Self, Error> {
-        let load = |name: &String| Template::load(name);
-        let mixture =
-            job.rl.mixture.iter().map(|part| part.template.as_ref().map(load).transpose());
-        let templates = Templates {
-            labeler: load(&job.labeler.template)?,
-            evaluation: job.evaluate.templates.iter().map(load).collect::<Result<_, _>>()?,
-            mixture: mixture.collect::<Result<_, _>>()?,
-        };
+        let templates = Templates::of(&job)?;
         let mut problems = templates.problems(&job);
         problems.0.extend(unread_problems(&job).0);
         if !problems.is_empty() {
@@ -231,14 +242,28 @@ impl Submission {
         Ok(Self { job, files })
     }
 
-    /// In what `job`, as it stands now, is another one than the run in `folder` was of: settings, and what is in the
-    /// files of data, wherever they lie.
+    /// In what `job`, as it stands now, is another one than `before`, whose run is in `folder`: settings, and what is in
+    /// its files of data and templates, wherever they lie.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn differences(job: &Job, folder: &RunFolder) -> Result<Vec<String>, Error> {
-        let before = Job::parse(&folder.path("job.toml"))?;
-        let mut found = job.differences(&Job { data: job.data.clone(), ..before });
+    pub fn differences(job: &Job, before: Job, folder: &RunFolder) -> Result<Vec<String>, Error> {
+        let (mut now, mut before) = (job.clone(), Job { data: job.data.clone(), ..before });
+        let asked: Templates = read_json(&folder.path(TEMPLATES))?;
+        let mut edited = Vec::new();
+        let names = now.template_names_mut().zip(before.template_names_mut());
+        let templates = Templates::of(job)?;
+        // A template that the program brings is known by its name, and may be worded better later.
+        for ((name, known), (template, was)) in names.zip(templates.all().zip(asked.all())) {
+            if name.ends_with(".toml") && known.ends_with(".toml") {
+                if template != was {
+                    edited.push(format!("{name} is not the template that it asked by"));
+                }
+                known.clone_from(name);
+            }
+        }
+        let mut found = now.differences(&before);
+        found.extend(edited);
         for (name, path) in data_files(job) {
             let now = fs::read(path).map_err(Error::io(path))?;
             if fs::read(folder.path(name)).ok().is_none_or(|before| before != now) {
@@ -252,6 +277,20 @@ impl Submission {
     pub fn training_files(folder: &RunFolder) -> Vec<PathBuf> {
         let files = [PROMPTS, DEMONSTRATIONS, PREFERENCES].map(|name| folder.path(name));
         files.into_iter().filter(|path| path.is_file()).collect()
+    }
+
+    /// The held-out prompts by which the run of `job` in `folder` chooses among its policy's versions; none where it
+    /// does not choose, or the folder does not say.
+    ///
+    /// # Errors
+    /// When the prompts cannot be read.
+    pub fn selection_prompts(job: &Job, folder: &RunFolder) -> Result<Vec<Prompt>, Error> {
+        let path = folder.path(HELDOUT);
+        if job.rl.selection.is_none() || !path.is_file() {
+            return Ok(Vec::new());
+        }
+        let heldout = prompts(HELDOUT, &fs::read(&path).map_err(Error::io(&path))?)?;
+        Ok(split_heldout(job, &heldout).0)
     }
 
     /// What the machine works on.
@@ -294,6 +333,11 @@ fn unread_problems(job: &Job) -> Problems {
     let what = "is read by no stage of this job; add a [reward_model], or remove it";
     problems.check(read, "data.preferences", what);
     problems
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::run_folder(path, e.to_string()))
 }
 
 fn encoded(templates: &Templates) -> Vec<u8> {

@@ -85,6 +85,7 @@ fn answer(item: &WorkItem) -> WorkResult {
                 trained_on: 9,
                 mean: 0.0,
                 std: 1.0,
+                start_hash: Some(ContentHash::of("start")),
                 by_source: BTreeMap::new(),
             },
         },
@@ -740,7 +741,7 @@ fn given_preferences_need_no_rollouts() {
 }
 
 #[test]
-fn what_is_not_learned_from_is_in_each_stages_summary_and_in_the_outcome() {
+fn what_is_not_learned_from_and_what_a_reward_model_started_from_are_in_the_outcome() {
     let sections = "[sft]\nby = 'labeler'\n[reward_model]\npairs = 4\n\
         [rl]\nreward = 'model'\nsteps = 2\nbatch_size = 4\n";
     let (mut machine, mut left) = (machine_of(sections), Left::default());
@@ -760,6 +761,7 @@ fn what_is_not_learned_from_is_in_each_stages_summary_and_in_the_outcome() {
         machine.forget_handed_out();
     }
     let outcome = machine.outcome().unwrap();
+    assert_eq!(outcome.reward_start, Some(ContentHash::of("start")), "the manifest's");
     assert_eq!(outcome.left_out.keys().collect::<Vec<_>>(), ["policy", "reward", "sft"]);
     for (stage, left_out) in outcome.left_out {
         assert_eq!(left_out, too_long);

@@ -319,7 +319,12 @@ impl Coordinator {
             match ended {
                 Ok(Err(error)) if outcome.is_ok() => outcome = Err(error),
                 Ok(_) => {}
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                Err(ended) => {
+                    // Without a panic the runtime ends, and this with it.
+                    if let Ok(panic) = ended.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
             }
         }
         outcome

@@ -96,6 +96,12 @@ impl<'a> Fit<'a> {
                  reasons (in a job they are in labels.jsonl)",
             ));
         }
+        if config.plateau.is_some() && validation.is_empty() {
+            tracing::warn!(
+                "no pairs are kept back to see the plateau, so training makes all its steps: every prompt has more \
+                 pairs than plateau.fraction allows"
+            );
+        }
         scale_weights(&mut train);
         scale_weights(&mut validation);
         let easy_first = match config.order {

@@ -12,7 +12,7 @@ use rlaif_job::{
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
-use rlaif_types::{LabelSource, Preference, SoftLabel};
+use rlaif_types::{ContentHash, LabelSource, Preference, SoftLabel};
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
@@ -63,7 +63,7 @@ pub(crate) fn train_reward(
     )?;
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;
-    let summary = summarise(&engine, &heldout, &trained_on, fit.train())?;
+    let summary = summarise(&engine, &heldout, &trained_on, fit.train(), &start.checkpoint.hash)?;
     save_model(&job.artifacts, Manifest::REWARD, |folder| {
         model.save(folder, &start.checkpoint)?;
         Normalisation { mean: summary.mean, std: summary.std }.save(folder)
@@ -146,6 +146,7 @@ fn summarise(
     heldout: &[Sourced],
     trained_on: &BTreeMap<LabelSource, usize>,
     train: &[LabelledPair],
+    start: &ContentHash,
 ) -> Result<RewardSummary, Failure> {
     let scores = pair_scores(engine, heldout.iter().map(|(_, example)| &example.pair))?;
     let measured: Vec<(LabelSource, f64, SoftLabel)> = heldout
@@ -170,6 +171,7 @@ fn summarise(
         trained_on: train.len(),
         mean,
         std,
+        start_hash: Some(start.clone()),
         by_source: trained_on.iter().map(of_source).filter(|_| by_people).collect(),
     })
 }

@@ -23,6 +23,7 @@ use rlaif_types::{
 };
 use serde::{Deserialize, Serialize};
 pub use sft::{DemonstratedBy, SftConfig};
+use std::iter;
 use std::path::Path;
 
 /// A job, with every default filled in.
@@ -97,15 +98,18 @@ impl Job {
         for file in optional.into_iter().flatten() {
             *file = folder.join(&file);
         }
-        let parts = job.rl.mixture.iter_mut().filter_map(|part| part.template.as_mut());
-        let templates = job.evaluate.templates.iter_mut().chain([&mut job.labeler.template]);
-        let templates = templates.chain(parts);
-        for template in templates.filter(|name| name.ends_with(".toml")) {
+        for template in job.template_names_mut().filter(|name| name.ends_with(".toml")) {
             *template = folder.join(&template).to_string_lossy().into_owned();
         }
         job.fill_in();
         let problems = job.problems();
         if problems.is_empty() { Ok(job) } else { Err(bad(problems.to_string())) }
+    }
+
+    /// The names of all templates: of the labeler, of the evaluation, of a mixture's parts.
+    pub(crate) fn template_names_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let parts = self.rl.mixture.iter_mut().filter_map(|part| part.template.as_mut());
+        iter::once(&mut self.labeler.template).chain(&mut self.evaluate.templates).chain(parts)
     }
 
     /// Defaults that follow from other settings.
@@ -252,12 +256,13 @@ impl Job {
     }
 
     /// Whether the labeler, who also judges the result, is whom the policy learns from: by its answers, its labels,
-    /// or its ratings and verdicts.
+    /// or its ratings and verdicts. Without a step nothing is learned from the latter.
     pub fn is_judged_by_its_teacher(&self) -> bool {
         let answers = self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
         let labels = self.reward_model.as_ref().is_some_and(RewardModelConfig::samples_pairs);
-        let rewards = [PartSource::Labeler, PartSource::Pairwise];
-        answers || labels || rewards.into_iter().any(|source| self.rl.rewards_by(source))
+        let mut rewards = [PartSource::Labeler, PartSource::Pairwise].into_iter();
+        let judges = labels || rewards.any(|source| self.rl.rewards_by(source));
+        answers || (judges && self.rl.steps > 0)
     }
 
     /// Whether a stage learns from `data.demonstrations`.
@@ -446,8 +451,10 @@ mod tests {
             (model("human", given), false),
             (dpo, false),
         ] {
-            let job = load(&DIRECT.replacen("[rl]\nreward = 'labeler'", &learns, 1)).unwrap();
+            let mut job = load(&DIRECT.replacen("[rl]\nreward = 'labeler'", &learns, 1)).unwrap();
             assert_eq!(job.is_judged_by_its_teacher(), teaches, "{learns}");
+            job.rl.steps = 0;
+            assert!(!job.is_judged_by_its_teacher(), "{learns}: no step learns from it");
         }
     }
 

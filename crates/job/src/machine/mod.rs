@@ -31,8 +31,9 @@ use label::Labeling;
 use policy::PolicyTraining;
 pub use policy::figures_of_interest;
 use rlaif_template::Template;
-use rlaif_types::{LoraConfig, Prompt};
+use rlaif_types::{ContentHash, LoraConfig, Prompt};
 use selection::Selecting;
+pub(crate) use selection::split as split_heldout;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use staleness::Measuring;
@@ -132,6 +133,8 @@ pub struct JobOutcome {
     pub policy: CheckedModel,
     /// The labeler.
     pub labeler: CheckedModel,
+    /// Hash of what the reward model started from, where there is one.
+    pub reward_start: Option<ContentHash>,
     /// How the policy was chosen among its versions, where it was.
     pub selection: Option<SelectionSummary>,
     /// Examples that were not learned from, by stage.
@@ -173,7 +176,7 @@ impl Machine {
         let training = PolicyTraining::new(&job, &inputs);
         let staleness = job.reward_model.as_ref().and_then(|rm| rm.staleness.as_ref());
         let staleness = staleness.map(|config| Measuring::new(&job, config));
-        let (prompts, heldout) = selection::split(&job, &inputs.heldout);
+        let (prompts, heldout) = split_heldout(&job, &inputs.heldout);
         let inputs = Inputs { heldout, ..inputs };
         let selection = job.rl.selection.as_ref();
         let selection = selection.map(|config| Selecting::new(&job, config, prompts, &inputs));
@@ -560,6 +563,7 @@ impl Machine {
             win_rates,
             policy: self.policy.clone()?,
             labeler: self.labeler.clone()?,
+            reward_start: self.reward.as_ref().and_then(|(_, summary)| summary.start_hash.clone()),
             selection: self.selection.as_ref().and_then(Selecting::summary),
             left_out: self.left_out.clone(),
         })

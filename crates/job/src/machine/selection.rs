@@ -53,7 +53,7 @@ pub(super) struct Selecting {
 }
 
 /// The prompts that a selection goes by, drawn by the job's seed, and those that are left for evaluation.
-pub(super) fn split(job: &Job, heldout: &[Prompt]) -> (Vec<Prompt>, Vec<Prompt>) {
+pub(crate) fn split(job: &Job, heldout: &[Prompt]) -> (Vec<Prompt>, Vec<Prompt>) {
     let Some(config) = &job.rl.selection else { return (Vec::new(), heldout.to_vec()) };
     let order = shuffled(heldout.len(), job.seed, "selection prompts", 0);
     let mut chosen: Vec<usize> = order.into_iter().take(config.prompts).collect();

@@ -175,6 +175,7 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
                 trained_on: 7,
                 mean: 0.0,
                 std: 1.0,
+                start_hash: Some(ContentHash::of("start")),
                 by_source: BTreeMap::new(),
             },
         },

@@ -166,7 +166,7 @@ impl Args {
             arms.push(answered.with_context(|| format!("arm {}", arm.name))?);
         }
         let engine = labelers.start(judge)?;
-        let cautions = self.cautions(&arms, judge, engine.as_ref(), &training);
+        let cautions = self.cautions(&arms, &prompts, judge, engine.as_ref(), &training);
         cautions.iter().for_each(|caution| eprintln!("warning: {caution}"));
 
         let summaries = self.arms.iter().zip(&arms).map(summary).collect();
@@ -346,6 +346,7 @@ impl Args {
     fn cautions(
         &self,
         arms: &[Answered],
+        prompts: &[Prompt],
         name: &str,
         judge: &dyn Engine,
         training: &Training,
@@ -370,9 +371,17 @@ impl Args {
                 identity.name
             ));
         }
+        for (run, count) in training.chosen_by(prompts) {
+            cautions.push(format!(
+                "the policy of {} was chosen among its versions by {count} of these {} prompts, on which it looks better \
+                 than elsewhere; the run's own evaluation leaves them out",
+                run.display(),
+                prompts.len()
+            ));
+        }
         for file in training.missing() {
             cautions.push(format!(
-                "a reward model that chooses was trained on {}, which is not there any more, so nobody checked that \
+                "a reward model behind the arms was trained on {}, which is not there any more, so nobody checked that \
                  these prompts are not in it; name it by --training-prompts",
                 file.display()
             ));

@@ -68,7 +68,10 @@ pub fn run(args: Args) -> Result<()> {
                 show(step, &lines);
                 return match differing {
                     0 => Ok(()),
-                    count => bail!("{count} figures of steps 1 to {step} came out otherwise"),
+                    count => bail!(
+                        "{count} figures of steps 1 to {step} came out otherwise; on the CPU \
+                         another version of rlaif made the run, or its records were changed"
+                    ),
                 };
             }
         }

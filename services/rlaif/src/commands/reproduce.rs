@@ -164,7 +164,12 @@ impl<'a> Plan<'a> {
         let folder = RunFolder::new(run_of(&args.out, file));
         let is_finished = folder.path("report.html").exists();
         if is_finished {
-            let differences = Submission::differences(&job, &folder)?;
+            let mut ran = Job::parse(&folder.path("job.toml"))?;
+            // Which policy it went on from is told by that one's hash, wherever it lay.
+            if let Some(before) = &before {
+                go_on_from(&mut ran, before)?;
+            }
+            let differences = Submission::differences(&job, ran, &folder)?;
             if !differences.is_empty() {
                 bail!(
                     "{} holds the finished run of another job than {} is now: {}; take the edit back, remove that \
@@ -344,7 +349,8 @@ impl Experiment {
         let caution = format!(
             "Win rates in percent with 95 % intervals, a tie half a win, on {} prompts, judged by {}; the \
              paper's were judged by people, on other data, with models some hundred times as large. An \
-             interval that holds 50 shows no difference either way. What a run of this size can show is that \
+             interval that holds 50 shows no difference either way, nor does one without width, where every \
+             contest went one way, of fewer than six contests. What a run of this size can show is that \
              each arm's machinery works and which way it moves; it says nothing of how large the paper's \
              effects are.{}",
             evaluation.prompts,
@@ -393,13 +399,18 @@ fn percent(estimated: Option<Estimated>) -> String {
     estimated.map_or("-".to_owned(), in_percent)
 }
 
-/// What a comparison shows, going by its interval alone.
+/// The chance of a result like it, were there no difference, above which nothing is shown.
+const CHANCE: f64 = 0.05;
+
+/// What a comparison shows, going by its interval; where every contest went one way that has no width, and the sign
+/// test says whether they were enough.
 fn shows(met: &HeadToHead) -> &'static str {
-    match win_rate(met) {
-        Some((_, [low, _])) if low > 0.5 => "better",
-        Some((_, [_, high])) if high < 0.5 => "worse",
-        Some(_) => "no difference",
-        None => "nothing: too few were judged",
+    let Some((_, [low, high])) = win_rate(met) else { return "nothing: too few were judged" };
+    let is_shown = low < high || met.p_value.is_some_and(|p| p < CHANCE);
+    match is_shown {
+        true if low > 0.5 => "better",
+        true if high < 0.5 => "worse",
+        _ => "no difference",
     }
 }
 
@@ -452,6 +463,26 @@ mod tests {
         let same: Experiment = toml::from_str(&text.replace("'b.toml'", "'y/a.toml'")).unwrap();
         let error = same.check_runs().unwrap_err().to_string();
         assert!(error.contains("x/a.toml and y/a.toml would both run in runs/a"), "{error}");
+    }
+
+    #[test]
+    fn contests_that_all_went_one_way_show_something_only_where_they_are_enough() {
+        let of = |wins: usize, judged: usize, interval: [f64; 2], p: f64| {
+            let met = serde_json::json!({
+                "first": "a", "second": "b", "judged": judged, "unscorable": 0, "wins": wins,
+                "losses": judged - wins, "ties": 0, "p_value": p,
+                "win_rate": {
+                    "value": wins as f64 / judged as f64, "count": judged, "clusters": judged,
+                    "interval": {"low": interval[0], "high": interval[1]},
+                },
+            });
+            shows(&serde_json::from_value(met).unwrap())
+        };
+        assert_eq!(of(3, 3, [1.0, 1.0], 0.25), "no difference");
+        assert_eq!(of(6, 6, [1.0, 1.0], 0.03125), "better");
+        assert_eq!(of(0, 6, [0.0, 0.0], 0.03125), "worse");
+        assert_eq!(of(45, 64, [0.59, 0.81], 0.0016), "better");
+        assert_eq!(of(35, 64, [0.42, 0.67], 0.53), "no difference");
     }
 
     #[test]

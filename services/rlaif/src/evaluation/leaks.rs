@@ -5,7 +5,7 @@ use super::runs::{Named, Run};
 use anyhow::{Context, Result, bail};
 use rlaif_data::{PromptSet, Reader};
 use rlaif_types::{ContentHash, Prompt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Characters of a prompt in a message.
@@ -18,6 +18,8 @@ pub struct Training {
     files: BTreeSet<PathBuf>,
     /// Such files that are not where they were.
     missing: BTreeSet<PathBuf>,
+    /// Prompts by which the policy of a run was chosen among its versions, by the run's folder.
+    chosen_by: BTreeMap<PathBuf, PromptSet>,
     /// Labelers by name.
     labelers: Vec<String>,
     /// Labelers of run folders.
@@ -60,7 +62,8 @@ impl Training {
         model.run.as_ref().map_or(Ok(()), |run| self.of_run(run))
     }
 
-    /// Takes in what a run trained on, and who labelled it; also of the runs that its policy and its labeler come from.
+    /// Takes in what a run trained on, and who labelled it; also of the runs that its policy, its labeler and its reward
+    /// model come from.
     ///
     /// # Errors
     /// When a run's folder is damaged.
@@ -69,9 +72,13 @@ impl Training {
             return Ok(());
         }
         self.files.extend(run.training_files());
+        let chosen_by = run.selection_prompts()?;
+        if !chosen_by.is_empty() {
+            self.chosen_by.insert(run.place(), chosen_by.iter().collect());
+        }
         // A run that is not finished does not say.
         self.hashes.extend(run.labeler()?);
-        run.before()?.iter().try_for_each(|before| self.of_run(before))
+        run.began_with()?.iter().try_for_each(|model| self.of_model(model))
     }
 
     /// Whether any prompts that were trained on are known.
@@ -82,6 +89,14 @@ impl Training {
     /// Files of training prompts that are not where they were, so nobody can look into them.
     pub fn missing(&self) -> impl Iterator<Item = &Path> {
         self.missing.iter().map(PathBuf::as_path)
+    }
+
+    /// Runs whose policy was chosen among its versions by some of `prompts`, and by how many.
+    pub fn chosen_by(&self, prompts: &[Prompt]) -> Vec<(&Path, usize)> {
+        let counted = self.chosen_by.iter().map(|(run, chosen_by)| {
+            (run.as_path(), prompts.iter().filter(|prompt| chosen_by.contains(prompt)).count())
+        });
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Whether the labeler of this name or hash labelled what an arm was trained on.

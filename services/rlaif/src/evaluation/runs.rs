@@ -3,7 +3,7 @@
 use crate::commands::reward::trained_on;
 use anyhow::{Result, anyhow, bail};
 use rlaif_job::{Job, Manifest, RunFolder, SamplingConfig, Submission};
-use rlaif_types::ContentHash;
+use rlaif_types::{ContentHash, Prompt};
 use std::path::{Path, PathBuf};
 
 /// Stands before a run's folder where its starting point is meant.
@@ -57,15 +57,18 @@ impl Named {
     }
 
     fn made(spec: &str, checkpoint: &str) -> Result<Self> {
-        let Some(run) = Run::at(Path::new(spec)) else {
-            let run = Run::around(Path::new(spec));
-            return Ok(Self { model: spec.to_owned(), run, expected: None });
-        };
+        let Some(run) = Run::at(Path::new(spec)) else { return Ok(Self::as_named(spec)) };
         let path = run.0.path(checkpoint);
         if !path.is_dir() {
             bail!("{spec} is a run without {checkpoint}: it is not finished, or makes none");
         }
         Ok(Self { model: path.to_string_lossy().into_owned(), run: Some(run), expected: None })
+    }
+
+    /// A model as it is named, with the run that it lies in.
+    fn as_named(model: &str) -> Self {
+        let run = Run::around(Path::new(model));
+        Self { model: model.to_owned(), run, expected: None }
     }
 }
 
@@ -97,14 +100,24 @@ impl Run {
         root.canonicalize().unwrap_or_else(|_| root.to_owned())
     }
 
-    /// The runs that trained its policy, before this one, and its labeler.
+    /// The models that it began with: its policy, its labeler, and what its reward model started from.
     ///
     /// # Errors
     /// When the job cannot be read.
-    pub fn before(&self) -> Result<Vec<Self>> {
+    pub fn began_with(&self) -> Result<Vec<Named>> {
         let Some(job) = self.job()? else { return Ok(Vec::new()) };
-        let models = [&job.policy.model, &job.labeler.model];
-        Ok(models.into_iter().filter_map(|model| Self::around(Path::new(model))).collect())
+        let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model());
+        let models = [&job.policy.model, &job.labeler.model].into_iter().chain(reward);
+        Ok(models.map(|model| Named::as_named(model)).collect())
+    }
+
+    /// Prompts by which its policy is chosen among its versions.
+    ///
+    /// # Errors
+    /// When the folder is damaged.
+    pub fn selection_prompts(&self) -> Result<Vec<Prompt>> {
+        let Some(job) = self.job()? else { return Ok(Vec::new()) };
+        Ok(Submission::selection_prompts(&job, &self.0)?)
     }
 
     /// Files whose prompts it trains on.

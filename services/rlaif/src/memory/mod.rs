@@ -125,7 +125,8 @@ fn models_of(job: &Job) -> Result<Models> {
     let lines = prompts.flat_map(|(_, bytes)| bytes.split(|byte| *byte == b'\n'));
     let longest_prompt = lines.map(<[u8]>::len).max().unwrap_or(0).div_ceil(BYTES_PER_TOKEN);
     let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model()).map(|name| open(name));
-    let reward = reward.transpose()?.map(|(_, config)| config);
+    // The policy's own weights are loaded once, by whatever name.
+    let reward = reward.transpose()?.filter(|(path, _)| *path != place).map(|(_, config)| config);
     Ok(Models { policy, labeler: labeler.map(|(_, config)| config), reward, longest_prompt })
 }
 
@@ -177,6 +178,24 @@ fn gb(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_testkit::{TINY_MODEL, TinyJob};
+    use std::path::Path;
+
+    #[test]
+    fn a_reward_model_that_starts_from_the_policys_own_model_loads_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("job.toml");
+        let started_from = |model: &str| {
+            let settings = format!(
+                "[reward_model]\nfrom = {model:?}\n[rl]\nreward = 'model'\nsteps = 1\nbatch_size = 2\n"
+            );
+            TinyJob { template: "sentiment/compare", ..TinyJob::default() }.write(&file, &settings);
+            models_of(&Job::load(&file).unwrap()).unwrap().reward
+        };
+        assert!(started_from(TINY_MODEL).is_none());
+        let other = Path::new(TINY_MODEL).with_file_name("tiny-qwen2");
+        assert!(started_from(&other.to_string_lossy()).is_some());
+    }
 
     #[test]
     fn amounts_of_memory_are_read_as_people_write_them() {
