@@ -163,6 +163,8 @@ impl Shared {
 
     /// None where everything is done already.
     async fn open(&self, record: JobRecord) -> Result<Option<ActiveJob>, Error> {
+        // The caller has the turn to steer, and a store that is away may take minutes to say so.
+        self.artifacts.probe().await?;
         let artifacts = self.artifacts.job(&record.id)?;
         let mut job = ActiveJob::open(record, &self.places, artifacts, &self.journal).await?;
         Ok(if job.finish_if_done().await? { None } else { Some(job) })
