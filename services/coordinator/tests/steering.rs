@@ -152,6 +152,26 @@ async fn a_job_waits_for_an_artifact_store_that_goes_away_between_its_tasks() {
     until_succeeded(&coordinator, &id).await;
 }
 
+/// As with a file that its disk cannot read any more.
+#[tokio::test]
+async fn a_result_that_the_store_never_gives_fails_its_job_alone() {
+    let cluster = Cluster::new();
+    let (coordinator, _running) = open(&cluster).await;
+    let broken = coordinator.submit(Arc::new(submission("broken", true)), "one").await.unwrap().id;
+    let sound = coordinator.submit(Arc::new(submission("sound", true)), "two").await.unwrap().id;
+    let _stays_away = Away::of(&cluster, &format!("{broken}/payloads"));
+    cluster.workers.play(&format!("{broken}/1-sft"), Trick::LoseResult);
+    cluster.workers.allow_all();
+    let error =
+        eventually("the job has failed", async || match coordinator.job(&broken).unwrap().state {
+            JobState::Failed { error } => Some(error),
+            _ => None,
+        })
+        .await;
+    assert!(error.contains("payloads/lost"), "{error}");
+    until_succeeded(&coordinator, &sound).await;
+}
+
 /// Has an item die in the labeler's queue, whatever its job's state.
 async fn let_die(cluster: &Cluster, item: &str) {
     let labels = cluster.queues.of(WorkerKind::Labeler);
