@@ -3,7 +3,7 @@
 //! The item in hand has been put off by then, with its start: it is not at fault, and another worker may
 //! reach what this one cannot. This one takes no other meanwhile. Each rest is twice as long as the one
 //! before, until an item has its result, and shorter than that of the item, so that what lies behind the
-//! item has its turn first. An endpoint may be away for one item alone, which it cannot answer in time, say:
+//! item has its turn first. Something may be away for one item alone, an artifact that cannot be read, say:
 //! where another item had its result in between, that is the item's own failure.
 
 use rlaif_artifacts::ArtifactStore;

@@ -5,9 +5,10 @@ use rlaif_job::Tokens;
 use rlaif_judge::{Identity, Judge};
 use rlaif_service::telemetry;
 use rlaif_types::{
-    Comparison, Item, Judgement, Pair, Rating, SoftLabel, Unscorable, UnscorableReason,
+    Comparison, Item, Judgement, Pair, Prompt, Rating, SoftLabel, Unscorable, UnscorableReason,
 };
 use rlaif_worker::{Failure, JobResources};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Span;
 
 /// How often more an endpoint is asked at once for what it had no answer to, where it answers others.
@@ -22,7 +23,9 @@ pub(crate) fn compare(
     pairs: &[Pair],
 ) -> Result<(Vec<Judgement<Comparison>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    answers(judge.labeler(), pairs, |pairs| {
+    let (response_a, response_b) = ("Yes.".to_owned(), "No.".to_owned());
+    let another = Pair { prompt: small_talk(), response_a, response_b };
+    answers(judge.labeler(), pairs, another, |pairs| {
         Ok(job.clerk().compare(judge, pairs, trace_id.as_deref())?)
     })
 }
@@ -52,16 +55,24 @@ pub(crate) fn rate(
     items: &[Item],
 ) -> Result<(Vec<Judgement<Rating>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    answers(judge.labeler(), items, |items| {
+    let another = Item { prompt: small_talk(), response: "Yes.".to_owned() };
+    answers(judge.labeler(), items, another, |items| {
         Ok(job.clerk().rate(judge, items, trace_id.as_deref())?)
     })
 }
 
+/// Something to ask that was never asked, so that no ledger answers it.
+fn small_talk() -> Prompt {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Prompt::Text(format!("It is {} ns after 1970. Are you there?", now.as_nanos()))
+}
+
 /// The answers to `questions`. Those that an endpoint gives no answer to while it answers others are asked again: what
-/// goes back into a job stays unscorable there.
+/// goes back into a job stays unscorable there. Where it answers none of them, `another` tells whether it is away.
 fn answers<Q: Clone, T>(
     labeler: &Identity,
     questions: &[Q],
+    another: Q,
     mut ask: impl FnMut(&[Q]) -> Result<Asked<T>, Failure>,
 ) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
     let (mut answers, mut tokens) = said(ask(questions)?)?;
@@ -78,8 +89,18 @@ fn answers<Q: Clone, T>(
             answers[place] = said;
         }
     }
-    check(labeler, &answers)?;
-    Ok((answers, tokens))
+    let why = match check(labeler, &answers) {
+        Err(Failure::Away(why)) => why,
+        checked => return checked.map(|()| (answers, tokens)),
+    };
+    // Away for these questions alone it would be for ever, and keep their job waiting as an outage does.
+    let is_there = |answer: &Judgement<T>| !is(answer, UnscorableReason::EngineUnavailable);
+    match ask(&[another])?.answers.iter().flatten().any(is_there) {
+        true => {
+            Err(Failure::Retry(format!("{why}; it answers another question, so it is about these")))
+        }
+        false => Err(Failure::Away(why)),
+    }
 }
 
 fn said<T>(asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
@@ -163,7 +184,7 @@ mod tests {
     fn what_had_no_answer_is_asked_again_alone_while_others_have_theirs() {
         let mut batches = Vec::new();
         let questions = [1, 2, 3];
-        let (answered, tokens) = answers(&endpoint(), &questions, |questions: &[u32]| {
+        let (answered, tokens) = answers(&endpoint(), &questions, 0, |questions: &[u32]| {
             batches.push(questions.to_vec());
             let is_first = batches.len() == 1;
             let answer = |question: &u32| match (is_first, question) {
@@ -182,7 +203,7 @@ mod tests {
     #[test]
     fn one_that_never_has_an_answer_does_not_hold_the_others_up_for_good() {
         let mut rounds = 0;
-        let (answered, _) = answers(&endpoint(), &[1, 2], |questions: &[u32]| {
+        let (answered, _) = answers(&endpoint(), &[1, 2], 0, |questions: &[u32]| {
             rounds += 1;
             let answer = |question: &u32| match question {
                 2 => fails(UnscorableReason::EngineUnavailable),
@@ -193,6 +214,22 @@ mod tests {
         .unwrap();
         assert_eq!(answered, [Ok(1), fails(UnscorableReason::EngineUnavailable)]);
         assert_eq!(rounds, 1 + MORE_ROUNDS);
+    }
+
+    #[test]
+    fn an_endpoint_that_answers_another_question_is_not_away() {
+        let of = |answers_another: bool| {
+            answers(&endpoint(), &[1, 2], 0, |questions: &[u32]| {
+                let answer = |question: &u32| match question {
+                    0 if answers_another => Ok(0),
+                    _ => fails(UnscorableReason::EngineUnavailable),
+                };
+                asked(questions.iter().map(answer).collect())
+            })
+        };
+        assert!(matches!(of(false), Err(Failure::Away(_))));
+        let failed = of(true).unwrap_err();
+        assert!(matches!(&failed, Failure::Retry(why) if why.contains("answers another question")));
     }
 
     #[test]
