@@ -29,8 +29,14 @@ async fn services_are_a_user_of_redis_who_may_do_what_queues_need_and_nothing_el
     let looked = checkup(&Address::new(&url), &["label"], Duration::from_secs(30)).await.unwrap();
     assert!(looked.warnings.is_empty(), "{:?}", looked.warnings);
     let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
-    for denied in ["FLUSHALL", "SHUTDOWN"] {
-        let refused = redis::cmd(denied).exec(&mut connection).unwrap_err();
+    // Who may pause or cut off others' connections stops a cluster as well.
+    for denied in ["FLUSHALL", "SHUTDOWN", "CLIENT PAUSE 1", "CLIENT KILL TYPE normal"] {
+        let mut words = denied.split(' ');
+        let mut command = redis::cmd(words.next().expect("a name"));
+        for word in words {
+            command.arg(word);
+        }
+        let refused = command.exec(&mut connection).unwrap_err();
         assert_eq!(refused.code(), Some("NOPERM"), "{denied}");
     }
 }

@@ -68,6 +68,24 @@ async fn a_worker_does_what_is_queued_and_outlives_its_redis() {
     worker.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_ends_in_time_while_its_redis_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    let config = config::<Labeler>(&url, folder.path(), |config| {
+        // Patient for longer than tasks may take to end.
+        config.queue.options.patience = 2 * config.shutdown.grace;
+    });
+    let worker = start::<Labeler>(config).await;
+    let queue = Queue::redis("label", &Address::new(&url), Options::default()).await.unwrap();
+    enqueue(&queue, folder.path(), "job").await;
+    assert!(matches!(result(&queue).await, WorkResult::Checked(_)));
+
+    redis.kill();
+    worker.stop().await;
+}
+
 #[test]
 fn a_dumped_configuration_is_whole_and_shows_no_secret() {
     for kind in ["labeler", "rollout", "reward", "learner"] {

@@ -8,6 +8,12 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the store may take to say that it is there. Other calls to a bucket that is away are repeated
+/// for minutes before they fail.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The artifacts of all jobs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -89,19 +95,26 @@ impl ArtifactStore {
         Ok(Artifacts::new(self.clone(), prefix))
     }
 
-    /// Whether the store can be reached.
+    /// Whether the store can be reached, within seconds.
     ///
     /// # Errors
     /// When it cannot.
     pub async fn probe(&self) -> Result<(), Error> {
-        match &self.place {
-            Place::Local(root) => {
-                let root = root.clone();
-                blocking(move || std::fs::read_dir(&root).map(drop).map_err(Error::io(&root))).await
+        let asking = async {
+            match &self.place {
+                Place::Local(root) => {
+                    let root = root.clone();
+                    blocking(move || std::fs::read_dir(&root).map(drop).map_err(Error::io(&root)))
+                        .await
+                }
+                // That there is nothing of this name is an answer.
+                Place::Remote(_) => self.job("")?.exists("probe").await.map(drop),
             }
-            // That there is nothing of this name is an answer.
-            Place::Remote(_) => self.job("")?.exists("probe").await.map(drop),
-        }
+        };
+        timeout(PROBE_PATIENCE, asking).await.unwrap_or_else(|_| {
+            let source = format!("no answer within {PROBE_PATIENCE:?}").into();
+            Err(Error::store("probe")(object_store::Error::Generic { store: "artifacts", source }))
+        })
     }
 }
 
@@ -148,6 +161,21 @@ fn use_ring() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_does_not_answer_is_known_to_be_away_before_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let answers_after = |wait_get_per_call: Duration| {
+            let slow = ThrottleConfig { wait_get_per_call, ..ThrottleConfig::default() };
+            let objects = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+            ArtifactStore::over(objects, ObjectPath::default(), dir.path()).unwrap()
+        };
+        answers_after(PROBE_PATIENCE / 2).probe().await.unwrap();
+        let error = answers_after(60 * PROBE_PATIENCE).probe().await.unwrap_err();
+        assert!(error.is_passing() && error.to_string().contains("no answer within 5s"), "{error}");
+    }
 
     #[test]
     fn an_address_is_understood_or_refused_with_what_would_do() {

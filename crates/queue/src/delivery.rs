@@ -66,7 +66,7 @@ impl Delivery {
             // A shutdown handed it back without this token while it was being taken.
             Started::Token { token, .. } => {
                 let held = InHand { entry: entry.position, token: Some(token) };
-                let given = [Handback { held, returns_start: true }];
+                let given = [Handback { held, returns_start: true, rests: false }];
                 hands.store.release(&hands.consumer, &given).await?;
                 Ok(None)
             }
@@ -177,9 +177,22 @@ impl Lease {
     /// # Errors
     /// When Redis stays away; then it is handed over when the lease expires.
     pub async fn release(self) -> Result<Settlement, Error> {
+        self.hand_over(false).await
+    }
+
+    /// Hands the item over as if it had not been started, for when a lease has passed: for work that cannot be
+    /// done now, so that what lies behind it has its turn first. Answers as [`release`](Self::release) does.
+    ///
+    /// # Errors
+    /// As [`release`](Self::release).
+    pub async fn put_off(self) -> Result<Settlement, Error> {
+        self.hand_over(true).await
+    }
+
+    async fn hand_over(self, rests: bool) -> Result<Settlement, Error> {
         let hands = &self.hold.hands;
         let held = InHand { entry: self.entry.position, token: Some(self.token) };
-        let given = [Handback { held, returns_start: true }];
+        let given = [Handback { held, returns_start: true, rests }];
         let standings = hands.store.release(&hands.consumer, &given).await?;
         self.settled(standings.first().copied().unwrap_or(Standing::Gone))
     }

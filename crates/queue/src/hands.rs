@@ -43,7 +43,8 @@ impl Held {
     }
 
     fn give(&mut self, returns_start: bool) {
-        self.given = self.given.or(Some(Handback { held: self.in_hand(), returns_start }));
+        let handback = Handback { held: self.in_hand(), returns_start, rests: false };
+        self.given = self.given.or(Some(handback));
     }
 }
 

@@ -192,9 +192,9 @@ impl Store for RedisStreams {
         for given in given.chunks(TOGETHER) {
             let mut call = self.scripts.release();
             call.arg(consumer).arg(DROPPED);
-            for Handback { held, returns_start } in given {
+            for Handback { held, returns_start, rests } in given {
                 call.arg(held.entry.to_string()).arg(token_or_empty(held.token));
-                call.arg(returns_start);
+                call.arg(returns_start).arg(rests);
             }
             answers.extend(standings(self.run("RELEASE", call).await?)?);
         }

@@ -103,6 +103,8 @@ pub(crate) struct Handback {
     /// A deliberate hand-over returns the start; a lease that was merely dropped keeps it counted,
     /// since a panic may have dropped it.
     pub returns_start: bool,
+    /// It rests for a lease before anybody may have it.
+    pub rests: bool,
 }
 
 pub(crate) const LOST: &str = "lost: its worker fell silent for longer than the lease";
@@ -145,7 +147,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Records an attempt; the item rests for the retry delay, or dies with its last start.
     async fn fail(&self, claim: Claim<'_>, reason: &str) -> Result<Standing, Error>;
 
-    /// Makes entries claimable at once.
+    /// Makes entries claimable: at once, or after their rest.
     async fn release(&self, consumer: &str, given: &[Handback]) -> Result<Vec<Standing>, Error>;
 
     /// Appends an advisory result unless too many are unread; whether it did.

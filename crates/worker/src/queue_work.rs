@@ -22,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long a shutdown may take to hand over what is in hand. Where Redis is away that long, its leases expire.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
 /// What keeps a worker from the work of its queue.
 struct Troubles {
     /// The queue does not answer, or takes nothing that is written.
@@ -139,7 +142,14 @@ impl QueueWork {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            let Err(error) = bench.serve(queue, shutdown.clone()).await else { return };
+            let served = tokio::select! {
+                served = bench.serve(queue, shutdown.clone()) => served,
+                () = too_late_to_hand_over(shutdown) => {
+                    tracing::warn!("what is in hand is not handed over: the queue does not answer");
+                    return;
+                }
+            };
+            let Err(error) = served else { return };
             if began.elapsed() > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
@@ -151,6 +161,11 @@ impl QueueWork {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+async fn too_late_to_hand_over(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(HAND_OVER).await;
 }
 
 /// Says what about this Redis breaks the queue's promises.

@@ -10,13 +10,15 @@ use rlaif_service::metrics::names;
 use rlaif_service::telemetry;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 /// Progress messages on their way to the queue; more than that and the newest are dropped.
 const PROGRESS_BUFFER: usize = 64;
+/// How long a shutdown waits for a result that is on its way into the artifact store.
+const LAST_UPLOAD: Duration = Duration::from_secs(5);
 
 /// Where one kind of worker works on the items of its queue.
 pub struct Bench {
@@ -56,8 +58,8 @@ impl Bench {
     /// Takes work from a queue until `shutdown`, one item at a time: a device does one thing at a
     /// time. The next is fetched meanwhile.
     ///
-    /// An item in hand at shutdown is given back at once, for another worker to begin anew. So is one
-    /// that cannot be worked on since something that it needs is away; then this worker rests for a
+    /// An item in hand at shutdown is given back at once, for another worker to begin anew. One that
+    /// cannot be worked on since something that it needs is away is put off, and this worker rests for a
     /// while.
     ///
     /// # Errors
@@ -118,7 +120,12 @@ impl AtQueue<'_> {
         worked: &CancellationToken,
     ) -> Result<(), rlaif_queue::Error> {
         let span = Span::current();
-        let item = match self.bench.read(&lease).await {
+        let read = tokio::select! {
+            read = self.bench.read(&lease) => read,
+            // A bucket that is away is tried for minutes.
+            () = self.shutdown.cancelled() => Err(Failure::Stopped),
+        };
+        let item = match read {
             Ok(item) => item,
             Err(failure) => return self.put_off(lease, failure.into(), worked, |_| {}).await,
         };
@@ -201,21 +208,25 @@ impl AtQueue<'_> {
         let bytes: Bytes = serde_json::to_vec(answer).expect("answers are plain data").into();
         let artifacts = self.bench.store.job(&item.job).map_err(Failure::from)?;
         loop {
-            let error = match Payload::of(&artifacts, bytes.clone()).await {
+            let packed = tokio::select! {
+                packed = Payload::of(&artifacts, bytes.clone()) => packed,
+                () = self.shut_down_for(LAST_UPLOAD) => return Err(Retry::Stopped),
+            };
+            let error = match packed {
                 Err(error) if error.is_passing() && self.bench.waits => error,
                 packed => return Ok(packed.map_err(Failure::from)?.to_wire()),
             };
             tracing::warn!(item = %lease.id(), %error, "a result waits for the artifact store");
             tokio::select! {
-                () = self.bench.rest.take() => {}
+                () = self.rest() => {}
                 () = lease.lost().cancelled() => return Err(Retry::Away(error.to_string())),
                 () = self.shutdown.cancelled() => return Err(Retry::Stopped),
             }
         }
     }
 
-    /// Ends an item without a result. Where something that it needs is away and waited for, it goes back
-    /// with its start, and this worker rests.
+    /// Ends an item without a result. Where something that it needs is away and waited for, it is put
+    /// off with its start, and this worker rests.
     async fn put_off(
         &self,
         lease: Lease,
@@ -223,15 +234,22 @@ impl AtQueue<'_> {
         worked: &CancellationToken,
         note: impl Fn(Outcome),
     ) -> Result<(), rlaif_queue::Error> {
-        let (why, counts) = match retry {
-            Retry::Failed(why) | Retry::Away(why) if !self.bench.waits => (why, true),
-            // What is looked for in a store that is away may seem gone.
-            Retry::Failed(why) => (why, self.bench.rest.finds_the_store().await),
-            Retry::Away(why) => (why, false),
+        let waits = self.bench.waits;
+        let (why, is_failure) = match retry {
+            Retry::Failed(why) => (why, true),
+            Retry::Away(why) => (why, !waits || self.bench.rest.blames(lease.id().as_str())),
             Retry::Stopped => {
                 note(Outcome::Released);
                 return lease.release().await.map(drop);
             }
+        };
+        // What is looked for in a store that is away may seem gone.
+        let counts = match is_failure && waits {
+            false => is_failure,
+            true => tokio::select! {
+                found = self.bench.rest.finds_the_store() => found,
+                () = self.shutdown.cancelled() => false,
+            },
         };
         Span::current().record("otel.status_code", "ERROR");
         if counts {
@@ -242,12 +260,24 @@ impl AtQueue<'_> {
         }
         note(Outcome::Released);
         tracing::warn!(item = %lease.id(), "given back, since what it needs is away: {why}");
-        lease.release().await?;
+        if self.shutdown.is_cancelled() {
+            return lease.release().await.map(drop);
+        }
+        lease.put_off().await?;
         tokio::select! {
-            () = self.bench.rest.take() => {}
+            () = self.rest() => {}
             () = self.shutdown.cancelled() => {}
         }
         Ok(())
+    }
+
+    async fn rest(&self) {
+        self.bench.rest.take(self.queue.options().lease).await;
+    }
+
+    async fn shut_down_for(&self, time: Duration) {
+        self.shutdown.cancelled().await;
+        tokio::time::sleep(time).await;
     }
 }
 
@@ -300,7 +330,6 @@ mod tests {
     use serde_json::json;
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
 
     /// Does everything at once.
     struct Diligent;
@@ -470,6 +499,56 @@ mod tests {
         let bench = Arc::into_inner(bench).unwrap().impatient();
         let outcome = settled(&queue, &Arc::new(bench)).await;
         assert!(matches!(outcome, Outcome::Dead(_)), "{outcome:?}");
+    }
+
+    /// What it asks answers all items but one, whose model it does not know.
+    struct Unanswered(ModelRef);
+
+    impl Executor for Unanswered {
+        fn execute(&self, item: &WorkItem, _: &dyn Progress) -> Result<WorkResult, Retry> {
+            match &item.work {
+                Work::CheckLabeler(check) if check.model == self.0 => {
+                    Err(Retry::Away("no answer within timeout".to_owned()))
+                }
+                _ => Ok(WorkResult::Rewards(Vec::new())),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_item_that_an_endpoint_answers_never_holds_no_other_up_and_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let unanswered = Unanswered(ModelRef::Named("bad".to_owned()));
+        let (queue, bench) = one_item(dir.path(), unanswered).await;
+        let item = |id: &str, message: Value| {
+            Item::new(id, Payload::Inline(message.to_string().into()).to_wire())
+        };
+        let bad = with("/work/model", json!({"named": "bad"}));
+        let items = vec![item("job-1/bad", bad), item("job-1/good", understood())];
+        queue.cancel(&["job-1/0-check/labeler".into()]).await.unwrap();
+        queue.enqueue(items).await.unwrap();
+
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (queue, shutdown) = (queue.clone(), shutdown.clone());
+            async move { bench.serve(&queue, shutdown).await }
+        });
+        let mut ended = Vec::new();
+        let mut after = Position::START;
+        while ended.len() < 2 {
+            let results = queue.results(after, 10, Duration::from_secs(1)).await.unwrap();
+            after = results.last().map_or(after, |last| last.position);
+            ended.extend(results);
+        }
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
+        let [good, bad] = &ended[..] else { panic!("{ended:?}") };
+        assert_eq!((good.item.as_str(), bad.item.as_str()), ("job-1/good", "job-1/bad"));
+        assert!(matches!(&good.outcome, Outcome::Done { .. }), "{good:?}");
+        assert!(
+            matches!(&bad.outcome, Outcome::Dead(death) if death.error.contains("no answer")),
+            "{bad:?}"
+        );
     }
 
     /// Works until it is told to stop.

@@ -303,9 +303,9 @@ impl Coordinator {
             loops.spawn(async move { shared.take_in_results(kind, shutdown).await });
         }
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
-        loops.spawn(async move { shared.hand_out(stop).await });
+        loops.spawn(async move { until(&stop, shared.hand_out()).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
-        loops.spawn(async move { shared.take_up_those_that_wait(stop).await });
+        loops.spawn(async move { until(&stop, shared.take_up_those_that_wait()).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move {
             shared.show();
@@ -328,6 +328,18 @@ impl Coordinator {
             }
         }
         outcome
+    }
+}
+
+/// Runs a loop until `shutdown`, wherever it waits then, such as for a queue that is away. What is cut off is
+/// done after the restart, as after a kill.
+async fn until(
+    shutdown: &CancellationToken,
+    forever: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        failed = forever => failed,
     }
 }
 

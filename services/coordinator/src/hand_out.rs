@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::MutexGuard;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 /// How often everything unanswered is offered to the queue again. The queue refuses what it has;
@@ -132,19 +131,13 @@ impl Shared {
         }
     }
 
-    /// Takes up, until `shutdown`, running jobs that could not be when they were submitted or resumed.
+    /// Takes up, for ever, running jobs that could not be when they were submitted or resumed.
     ///
     /// # Errors
     /// When the journal fails.
-    pub(crate) async fn take_up_those_that_wait(
-        &self,
-        shutdown: CancellationToken,
-    ) -> Result<(), Error> {
+    pub(crate) async fn take_up_those_that_wait(&self) -> Result<(), Error> {
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(TAKE_UP_AGAIN) => {}
-            }
+            tokio::time::sleep(TAKE_UP_AGAIN).await;
             let _turn = self.steering.lock().await;
             let waits = |id: &String| !self.is_seated(id);
             for id in self.board.ids_of_running().into_iter().filter(waits) {
@@ -163,23 +156,23 @@ impl Shared {
 
     /// None where everything is done already.
     async fn open(&self, record: JobRecord) -> Result<Option<ActiveJob>, Error> {
+        // The caller has the turn to steer, and a store that is away may take minutes to say so.
+        self.artifacts.probe().await?;
         let artifacts = self.artifacts.job(&record.id)?;
         let mut job = ActiveJob::open(record, &self.places, artifacts, &self.journal).await?;
         Ok(if job.finish_if_done().await? { None } else { Some(job) })
     }
 
-    /// Offers tasks to the queues until `shutdown`: new ones at once, all unanswered ones now and
-    /// then.
+    /// Offers tasks to the queues, for ever: new ones at once, all unanswered ones now and then.
     ///
     /// # Errors
     /// When the journal fails.
-    pub(crate) async fn hand_out(&self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub(crate) async fn hand_out(&self) -> Result<(), Error> {
         let mut waits = false;
         loop {
             let well = self.standing.is_well() && !waits;
             let pause = if well { OFFER_AGAIN } else { OFFER_AGAIN_IN_TROUBLE };
             let occasion = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
                 () = self.offer.notified() => Occasion::First,
                 () = tokio::time::sleep(pause) => Occasion::Again,
             };

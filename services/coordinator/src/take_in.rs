@@ -11,13 +11,16 @@ use rlaif_artifacts::Payload;
 use rlaif_job::{Answer, StageProgress, TaskId, WorkResult, WorkerKind};
 use rlaif_queue::{ItemId, Outcome, Position, ResultEntry};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Results taken in together: one fsync for all of them.
 const RESULT_BATCH: usize = 64;
 /// Pause before a queue that failed is asked again; the queue itself has been patient before.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long all results wait for one that an artifact store does not give although it is there. Then its job
+/// fails alone.
+const ONE_ARTIFACT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a batch of results says.
 #[derive(Default)]
@@ -39,16 +42,24 @@ impl Shared {
         kind: WorkerKind,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
-        let mut after = Position::START;
+        let (mut after, mut in_vain_since): (_, Option<Instant>) = (Position::START, None);
         loop {
+            let is_patient = in_vain_since.is_none_or(|at| at.elapsed() < ONE_ARTIFACT_PATIENCE)
+                || self.artifacts.probe().await.is_err();
             let taken = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                taken = self.take_in_some(kind, &mut after) => taken,
+                taken = self.take_in_some(kind, &mut after, is_patient) => taken,
             };
             match taken {
-                Ok(()) => self.standing.took_in(kind),
+                Ok(()) => {
+                    in_vain_since = None;
+                    self.standing.took_in(kind);
+                }
                 Err(error) if error.is_passing() => {
                     self.standing.cannot_take_in(kind, &error);
+                    if error.is_store_away() {
+                        in_vain_since.get_or_insert_with(Instant::now);
+                    }
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
                 Err(error) => return Err(error),
@@ -56,21 +67,31 @@ impl Shared {
         }
     }
 
-    async fn take_in_some(&self, kind: WorkerKind, after: &mut Position) -> Result<(), Error> {
+    async fn take_in_some(
+        &self,
+        kind: WorkerKind,
+        after: &mut Position,
+        is_patient: bool,
+    ) -> Result<(), Error> {
         let queue = self.queues.of(kind);
         let entries = queue.results(*after, RESULT_BATCH, Duration::from_secs(1)).await?;
         let Some(position) = entries.last().map(|last| last.position) else { return Ok(()) };
-        self.take_in(kind, entries).await?;
+        self.take_in(kind, entries, is_patient).await?;
         queue.acknowledge(position).await?;
         *after = position;
         Ok(())
     }
 
     /// Records results, then lets them take effect. Doing it again changes nothing.
-    async fn take_in(&self, kind: WorkerKind, entries: Vec<ResultEntry>) -> Result<(), Error> {
+    async fn take_in(
+        &self,
+        kind: WorkerKind,
+        entries: Vec<ResultEntry>,
+        is_patient: bool,
+    ) -> Result<(), Error> {
         let mut batch = Batch::default();
         for entry in entries {
-            self.read(entry, &mut batch).await?;
+            self.read(entry, &mut batch, is_patient).await?;
         }
         let mut lasting = Vec::new();
         for (job, task, bytes, answer) in &batch.answers {
@@ -128,7 +149,12 @@ impl Shared {
         self.fail(job, &error.join("; ")).await
     }
 
-    async fn read(&self, entry: ResultEntry, batch: &mut Batch) -> Result<(), Error> {
+    async fn read(
+        &self,
+        entry: ResultEntry,
+        batch: &mut Batch,
+        is_patient: bool,
+    ) -> Result<(), Error> {
         let ResultEntry { item, outcome, .. } = entry;
         let known = split(&item).filter(|(job, _)| self.board.job(job).is_ok());
         let Some((job, task)) = known else {
@@ -138,7 +164,7 @@ impl Shared {
         match outcome {
             Outcome::Done { payload, .. } => match self.unpack(&job, task, &payload).await {
                 Ok((bytes, answer)) => batch.answers.push((job, task, bytes, answer)),
-                Err(error) if error.is_passing() => return Err(error),
+                Err(error) if error.is_passing() && is_patient => return Err(error),
                 Err(error) => {
                     let error = format!("{task}: its result cannot be read: {error}");
                     batch.unreadable.insert(job, error);

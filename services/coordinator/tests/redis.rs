@@ -66,6 +66,30 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
     running.await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_waits_for_no_redis_that_is_away() {
+    let mut redis = RedisServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    config.server.address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    config.queue.url = Secret::new(redis.url());
+    // Patient for longer than tasks may take to end.
+    config.queue.options = Options { patience: 2 * config.shutdown.grace, ..options() };
+    let address = config.server.address;
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(service::run(config, shutdown.clone()));
+    let mut client = client_of(address, None);
+    eventually("it is ready", async || {
+        client.clone().list_jobs(ListJobsRequest::default()).await.ok()
+    })
+    .await;
+
+    redis.kill();
+    submit(&mut client, &submission("waits", true), "key").await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
 /// As an orchestrator asks.
 async fn serves(address: SocketAddr, service: &str) -> bool {
     use tonic_health::pb::health_check_response::ServingStatus;

@@ -100,6 +100,24 @@ async fn a_job_that_is_submitted_while_the_artifact_store_is_away_is_done_when_i
     until_succeeded(&coordinator, &id).await;
 }
 
+/// As with a network share that is not mounted: what is written then lies under it.
+#[tokio::test]
+async fn no_job_is_opened_while_the_whole_artifact_store_is_gone() {
+    let cluster = Cluster::new();
+    cluster.workers.allow_all();
+    let (coordinator, _running) = open(&cluster).await;
+    let folder = cluster.folder.path();
+    let (there, elsewhere) = (folder.join("artifacts"), folder.join("elsewhere"));
+    std::fs::rename(&there, &elsewhere).unwrap();
+    let id = coordinator.submit(Arc::new(submission("patient", true)), "key").await.unwrap().id;
+    let why = coordinator.resume(&id, Ceiling::default()).await.unwrap_err();
+    assert!(why.is_store_away(), "{why}");
+    assert!(!there.exists());
+
+    std::fs::rename(elsewhere, there).unwrap();
+    until_succeeded(&coordinator, &id).await;
+}
+
 #[tokio::test]
 async fn a_job_that_is_resumed_while_the_artifact_store_is_away_goes_on_when_it_comes_back() {
     let cluster = Cluster::new();
@@ -132,6 +150,26 @@ async fn a_job_waits_for_an_artifact_store_that_goes_away_between_its_tasks() {
 
     store.comes_back();
     until_succeeded(&coordinator, &id).await;
+}
+
+/// As with a file that its disk cannot read any more.
+#[tokio::test]
+async fn a_result_that_the_store_never_gives_fails_its_job_alone() {
+    let cluster = Cluster::new();
+    let (coordinator, _running) = open(&cluster).await;
+    let broken = coordinator.submit(Arc::new(submission("broken", true)), "one").await.unwrap().id;
+    let sound = coordinator.submit(Arc::new(submission("sound", true)), "two").await.unwrap().id;
+    let _stays_away = Away::of(&cluster, &format!("{broken}/payloads"));
+    cluster.workers.play(&format!("{broken}/1-sft"), Trick::LoseResult);
+    cluster.workers.allow_all();
+    let error =
+        eventually("the job has failed", async || match coordinator.job(&broken).unwrap().state {
+            JobState::Failed { error } => Some(error),
+            _ => None,
+        })
+        .await;
+    assert!(error.contains("payloads/lost"), "{error}");
+    until_succeeded(&coordinator, &sound).await;
 }
 
 /// Has an item die in the labeler's queue, whatever its job's state.

@@ -5,7 +5,7 @@ use rlaif_job::Tokens;
 use rlaif_judge::{Identity, Judge};
 use rlaif_service::telemetry;
 use rlaif_types::{
-    Comparison, Item, Judgement, Pair, Rating, SoftLabel, Unscorable, UnscorableReason,
+    Comparison, Item, Judgement, Pair, Prompt, Rating, SoftLabel, Unscorable, UnscorableReason,
 };
 use rlaif_worker::{Failure, JobResources};
 use tracing::Span;
@@ -22,7 +22,12 @@ pub(crate) fn compare(
     pairs: &[Pair],
 ) -> Result<(Vec<Judgement<Comparison>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    answers(judge.labeler(), pairs, |pairs| {
+    let is_there = || {
+        let (response_a, response_b) = ("Yes.".to_owned(), "No.".to_owned());
+        let another = Pair { prompt: small_talk(), response_a, response_b };
+        judge.compare(&[another]).is_ok_and(|said| said.iter().all(is_from_there))
+    };
+    answers(judge.labeler(), pairs, is_there, |pairs| {
         Ok(job.clerk().compare(judge, pairs, trace_id.as_deref())?)
     })
 }
@@ -52,16 +57,32 @@ pub(crate) fn rate(
     items: &[Item],
 ) -> Result<(Vec<Judgement<Rating>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    answers(judge.labeler(), items, |items| {
+    let is_there = || {
+        let another = Item { prompt: small_talk(), response: "Yes.".to_owned() };
+        judge.rate(&[another]).is_ok_and(|said| said.iter().all(is_from_there))
+    };
+    answers(judge.labeler(), items, is_there, |items| {
         Ok(job.clerk().rate(judge, items, trace_id.as_deref())?)
     })
 }
 
+/// Something short to ask, of which no label is made: it goes to the endpoint past the ledger.
+fn small_talk() -> Prompt {
+    Prompt::Text("Are you there?".to_owned())
+}
+
+/// Whether the endpoint said something, be it that it has no answer.
+fn is_from_there<T>(answer: &Judgement<T>) -> bool {
+    !is(answer, UnscorableReason::EngineUnavailable)
+}
+
 /// The answers to `questions`. Those that an endpoint gives no answer to while it answers others are asked again: what
-/// goes back into a job stays unscorable there.
+/// goes back into a job stays unscorable there. Where it answers none of them, `is_there` asks it something else, to
+/// tell whether it is away.
 fn answers<Q: Clone, T>(
     labeler: &Identity,
     questions: &[Q],
+    is_there: impl FnOnce() -> bool,
     mut ask: impl FnMut(&[Q]) -> Result<Asked<T>, Failure>,
 ) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
     let (mut answers, mut tokens) = said(ask(questions)?)?;
@@ -78,8 +99,17 @@ fn answers<Q: Clone, T>(
             answers[place] = said;
         }
     }
-    check(labeler, &answers, tokens)?;
-    Ok((answers, tokens))
+    let why = match check(labeler, &answers, tokens) {
+        Err(Failure::Away(why)) => why,
+        checked => return checked.map(|()| (answers, tokens)),
+    };
+    // Away for these questions alone it would be for ever, and keep their job waiting as an outage does.
+    match is_there() {
+        true => {
+            Err(Failure::Retry(format!("{why}; it answers another question, so it is about these")))
+        }
+        false => Err(Failure::Away(why)),
+    }
 }
 
 fn said<T>(asked: Asked<T>) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
@@ -161,11 +191,17 @@ mod tests {
         Ok(Asked { answers: answers.into_iter().map(Some).collect(), effort, refused: None })
     }
 
+    /// Of one question; nothing was charged.
+    fn unreached() -> Result<Asked<u32>, Failure> {
+        let answers = vec![Some(fails(UnscorableReason::EngineUnavailable))];
+        Ok(Asked { answers, effort: Effort::default(), refused: None })
+    }
+
     #[test]
     fn what_had_no_answer_is_asked_again_alone_while_others_have_theirs() {
         let mut batches = Vec::new();
         let questions = [1, 2, 3];
-        let (answered, tokens) = answers(&endpoint(), &questions, |questions: &[u32]| {
+        let (answered, tokens) = answers(&endpoint(), &questions, || true, |questions: &[u32]| {
             batches.push(questions.to_vec());
             let is_first = batches.len() == 1;
             let answer = |question: &u32| match (is_first, question) {
@@ -184,7 +220,7 @@ mod tests {
     #[test]
     fn one_that_never_has_an_answer_does_not_hold_the_others_up_for_good() {
         let mut rounds = 0;
-        let (answered, _) = answers(&endpoint(), &[1, 2], |questions: &[u32]| {
+        let (answered, _) = answers(&endpoint(), &[1, 2], || true, |questions: &[u32]| {
             rounds += 1;
             let answer = |question: &u32| match question {
                 2 => fails(UnscorableReason::EngineUnavailable),
@@ -195,6 +231,16 @@ mod tests {
         .unwrap();
         assert_eq!(answered, [Ok(1), fails(UnscorableReason::EngineUnavailable)]);
         assert_eq!(rounds, 1 + MORE_ROUNDS);
+    }
+
+    #[test]
+    fn an_endpoint_that_answers_another_question_is_not_away() {
+        let of = |answers_another: bool| {
+            answers(&endpoint(), &[1], || answers_another, |_: &[u32]| unreached())
+        };
+        assert!(matches!(of(false), Err(Failure::Away(_))));
+        let failed = of(true).unwrap_err();
+        assert!(matches!(&failed, Failure::Retry(why) if why.contains("answers another question")));
     }
 
     #[test]
@@ -219,12 +265,11 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_charges_for_no_answer_is_not_tried_for_ever() {
-        let late = || asked(vec![fails(UnscorableReason::EngineUnavailable)]);
-        let ended = answers(&endpoint(), &[1], |_: &[u32]| late());
+        let late = |_: &[u32]| asked(vec![fails(UnscorableReason::EngineUnavailable)]);
+        let ended = answers(&endpoint(), &[1], || false, late);
         assert!(matches!(ended, Err(Failure::Retry(_))), "{ended:?}");
         // Who was not reached has charged nothing.
-        let unreached = |_: &[u32]| Ok(Asked { effort: Effort::default(), ..late().unwrap() });
-        let ended = answers(&endpoint(), &[1], unreached);
+        let ended = answers(&endpoint(), &[1], || false, |_: &[u32]| unreached());
         assert!(matches!(ended, Err(Failure::Away(_))), "{ended:?}");
     }
 }

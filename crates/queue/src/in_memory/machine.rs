@@ -272,6 +272,7 @@ impl Machine {
     }
 
     fn release_one(&mut self, consumer: &str, given: &Handback, now: u64) -> Standing {
+        let until_ms = if given.rests { self.lease_end(now) } else { now };
         let Some(work) = self.work.get_mut(&given.held.entry) else { return Standing::Gone };
         let Some(owner) = &mut work.owner else { return Standing::Gone };
         if owner.consumer != consumer || owner.token != given.held.token {
@@ -285,7 +286,7 @@ impl Machine {
                 work.attempts.push(Attempt { worker, unix_ms: now, reason });
             }
         }
-        *owner = Owner { consumer: NOBODY.to_owned(), token: None, until_ms: now };
+        *owner = Owner { consumer: NOBODY.to_owned(), token: None, until_ms };
         Standing::Holds
     }
 

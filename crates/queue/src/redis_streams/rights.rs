@@ -40,10 +40,14 @@ const RIGHTS: &[(&str, &[&str])] = &[
 /// The keys of all queues, as an ACL rule names them.
 const ALL_KEYS: &str = "~{rlaif:*}:*";
 
+/// What stands before single rights. Among the commands of connections are those that pause and cut off
+/// others', which are dangerous, and none that we need is.
+const BEFORE_RIGHTS: [&str; 5] =
+    [ALL_KEYS, "resetchannels", "-@all", "+@connection", "-@dangerous"];
+
 /// The rules of an ACL user who may do what queues need and nothing else, without name and password.
 pub fn acl_rules() -> Vec<String> {
-    let mut rules: Vec<String> =
-        [ALL_KEYS, "resetchannels", "-@all", "+@connection"].map(str::to_owned).into();
+    let mut rules: Vec<String> = BEFORE_RIGHTS.map(str::to_owned).into();
     for (right, _) in RIGHTS {
         let rule = format!("+{right}");
         if !rules.contains(&rule) {

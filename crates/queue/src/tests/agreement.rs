@@ -25,7 +25,7 @@ enum Ask {
     Heartbeat { consumer: usize, entry: usize, token: Option<usize> },
     Commit { consumer: usize, entry: usize, token: usize },
     Fail { consumer: usize, entry: usize, token: usize },
-    Release { consumer: usize, entry: usize, token: Option<usize>, returns_start: bool },
+    Release { consumer: usize, entry: usize, token: Option<usize>, how: (bool, bool) },
     Progress { consumer: usize, entry: usize, token: usize },
     Acknowledge { result: usize },
     Requeue(usize),
@@ -49,9 +49,9 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(consumer, entry, token)| Ask::Heartbeat { consumer, entry, token }),
         4 => fenced.clone().prop_map(|(consumer, entry, token)| Ask::Commit { consumer, entry, token }),
         3 => fenced.clone().prop_map(|(consumer, entry, token)| Ask::Fail { consumer, entry, token }),
-        2 => (maybe, any::<bool>()).prop_map(|((consumer, entry, token), returns_start)| {
-            Ask::Release { consumer, entry, token, returns_start }
-        }),
+        2 => (maybe, (any::<bool>(), prop::bool::weighted(0.2))).prop_map(
+            |((consumer, entry, token), how)| Ask::Release { consumer, entry, token, how }
+        ),
         1 => fenced.prop_map(|(consumer, entry, token)| Ask::Progress { consumer, entry, token }),
         1 => (0..6usize).prop_map(|result| Ask::Acknowledge { result }),
         1 => id.clone().prop_map(Ask::Requeue),
@@ -128,10 +128,10 @@ async fn answer(store: &dyn Store, seen: &mut Seen, ask: &Ask, nonce: u64) -> An
             let held = [InHand { entry, token: token.map(|token| seen.token(token)) }];
             Answer::Standings(store.heartbeat(CONSUMERS[*consumer], &held).await.unwrap())
         }
-        Ask::Release { consumer, entry, token, returns_start } => {
+        Ask::Release { consumer, entry, token, how: (returns_start, rests) } => {
             let Some((entry, _)) = seen.entry(*entry) else { return Answer::Nothing };
             let held = InHand { entry, token: token.map(|token| seen.token(token)) };
-            let given = [Handback { held, returns_start: *returns_start }];
+            let given = [Handback { held, returns_start: *returns_start, rests: *rests }];
             Answer::Standings(store.release(CONSUMERS[*consumer], &given).await.unwrap())
         }
         Ask::Commit { consumer, entry, token }
@@ -216,7 +216,8 @@ fn runtime() -> Runtime {
 }
 
 async fn compare(name: &str, address: &Address, asks: &[Ask]) -> Result<(), TestCaseError> {
-    // Nothing expires; what is released or has failed may be taken at once.
+    // Nothing expires, so what rests for a lease is out of reach; what else is released or has failed may be
+    // taken at once.
     let lease = Duration::from_secs(3600);
     let options = Options {
         lease,

@@ -134,7 +134,7 @@ impl Story {
             Step::Release(place) => {
                 for begun in std::mem::take(&mut self.workers[*place].1) {
                     let held = InHand { entry: begun.entry, token: Some(begun.token) };
-                    let given = [Handback { held, returns_start: true }];
+                    let given = [Handback { held, returns_start: true, rests: false }];
                     self.store.release(&begun.worker, &given).await.unwrap();
                 }
             }

@@ -33,6 +33,7 @@ conformance! {
     poison_dies_after_exactly_its_starts_and_its_neighbours_live with quick();
     a_suspect_runs_alone with quick();
     shutdown_hands_over_at_once_and_returns_the_starts with unhurried();
+    what_is_put_off_comes_after_what_lies_behind_it_and_keeps_its_start with quick();
     a_dropped_lease_is_handed_back_with_its_start_counted with unhurried();
     failures_are_recorded_and_the_last_one_is_death with unhurried();
     a_start_is_told_the_trace_of_the_start_before with quick();
@@ -321,6 +322,21 @@ fn shutdown_hands_over_at_once_and_returns_the_starts(site: &Site) {
     assert_eq!(staying.start_next(&mut consumer).attempt(), 1);
 }
 
+/// As released items they would come in the order in which they were enqueued, for ever.
+fn what_is_put_off_comes_after_what_lies_behind_it_and_keeps_its_start(site: &Site) {
+    let process = site.process();
+    process.enqueue(&["stuck", "behind"]);
+    let mut consumer = process.consumer("worker");
+    let stuck = process.start_next(&mut consumer);
+    let behind = process.start_next(&mut consumer);
+    assert_eq!(process.run(|_| behind.release()).unwrap(), Settlement::Accepted);
+    assert_eq!(process.run(|_| stuck.put_off()).unwrap(), Settlement::Accepted);
+
+    let started = [process.start_next(&mut consumer), process.start_next(&mut consumer)];
+    let started = started.each_ref().map(|lease| (lease.id().as_str(), lease.attempt()));
+    assert_eq!(started, [("behind", 1), ("stuck", 1)]);
+}
+
 fn a_dropped_lease_is_handed_back_with_its_start_counted(site: &Site) {
     let process = site.process();
     process.enqueue(&["x"]);
@@ -403,7 +419,7 @@ fn a_heartbeat_that_comes_late_holds_nothing_back(site: &Site) {
                 store.fail(Claim { consumer: "a", entry, token }, "broken").await.unwrap();
             } else {
                 let held = InHand { entry, token: Some(token) };
-                let given = [Handback { held, returns_start: true }];
+                let given = [Handback { held, returns_start: true, rests: false }];
                 store.release("a", &given).await.unwrap();
             }
         }
