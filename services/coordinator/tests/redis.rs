@@ -1,9 +1,10 @@
-//! The whole service over a real Redis that is not there at first, and goes away in the middle.
+//! The coordinator over a real Redis: one that is not there at first, goes away in the middle, or has no room.
 
 mod support;
 
 use rlaif_coordinator::{Queues, service};
 use rlaif_proto::coordinator::v1::{JobState, ListJobsRequest, PauseJobRequest};
+use rlaif_proto::{Error, ErrorCode};
 use rlaif_queue::{Address, Options};
 use rlaif_service::config::Secret;
 use rlaif_service::server::{READINESS, STARTUP};
@@ -66,28 +67,47 @@ async fn an_outage_of_redis_makes_the_service_wait_and_nothing_else() {
     running.await.unwrap().unwrap();
 }
 
+/// More patient with it than tasks may take to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_waits_for_no_redis_that_is_away() {
     let mut redis = RedisServer::start();
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = config(folder.path());
-    config.server.address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    config.queue.url = Secret::new(redis.url());
-    // Patient for longer than tasks may take to end.
-    config.queue.options = Options { patience: 2 * config.shutdown.grace, ..options() };
-    let address = config.server.address;
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(service::run(config, shutdown.clone()));
-    let mut client = client_of(address, None);
-    eventually("it is ready", async || {
-        client.clone().list_jobs(ListJobsRequest::default()).await.ok()
+    let options = Options { patience: Duration::from_secs(120), ..options() };
+    let cluster = Cluster::over(&redis, options).await;
+    let running = cluster.coordinator().await;
+    redis.kill();
+    submit(&mut client_of(running.address, None), &submission("waits", true), "key").await;
+    running.shutdown.cancel();
+    running.ended.await.unwrap();
+}
+
+/// Before Redis itself refuses what would settle the work that is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_refused_while_redis_has_no_room_and_told_when_to_come_again() {
+    let redis = RedisServer::start();
+    let cluster = Cluster::over(&redis, options()).await;
+    let running = cluster.coordinator().await;
+    let client = client_of(running.address, None);
+
+    // Less than an empty Redis takes.
+    redis.configure("maxmemory", "100kb");
+    let mut tried = 0;
+    let refused = eventually("a job is refused", async || {
+        tried += 1;
+        let request = request(&submission("crowd", true), &format!("key {tried}"));
+        client.clone().submit_job(request).await.err()
     })
     .await;
+    let error = Error::from(refused);
+    assert_eq!(error.code, ErrorCode::Busy);
+    assert!(error.retry_after.is_some() && error.message.contains("full"), "{error}");
 
-    redis.kill();
-    submit(&mut client, &submission("waits", true), "key").await;
-    shutdown.cancel();
-    running.await.unwrap().unwrap();
+    redis.configure("maxmemory", "0");
+    eventually("a job is taken again", async || {
+        let request = request(&submission("crowd", true), "later");
+        client.clone().submit_job(request).await.ok()
+    })
+    .await;
+    cluster.stop(running).await;
 }
 
 /// As an orchestrator asks.

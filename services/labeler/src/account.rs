@@ -201,16 +201,21 @@ mod tests {
     fn what_had_no_answer_is_asked_again_alone_while_others_have_theirs() {
         let mut batches = Vec::new();
         let questions = [1, 2, 3];
-        let (answered, tokens) = answers(&endpoint(), &questions, || true, |questions: &[u32]| {
-            batches.push(questions.to_vec());
-            let is_first = batches.len() == 1;
-            let answer = |question: &u32| match (is_first, question) {
-                (true, 2) => fails(UnscorableReason::EngineUnavailable),
-                (_, 3) => fails(UnscorableReason::EngineFailed),
-                (_, question) => Ok(*question),
-            };
-            asked(questions.iter().map(answer).collect())
-        })
+        let (answered, tokens) = answers(
+            &endpoint(),
+            &questions,
+            || true,
+            |questions: &[u32]| {
+                batches.push(questions.to_vec());
+                let is_first = batches.len() == 1;
+                let answer = |question: &u32| match (is_first, question) {
+                    (true, 2) => fails(UnscorableReason::EngineUnavailable),
+                    (_, 3) => fails(UnscorableReason::EngineFailed),
+                    (_, question) => Ok(*question),
+                };
+                asked(questions.iter().map(answer).collect())
+            },
+        )
         .unwrap();
         assert_eq!(answered, [Ok(1), Ok(2), fails(UnscorableReason::EngineFailed)]);
         assert_eq!(batches, [vec![1, 2, 3], vec![2]]);
@@ -220,14 +225,19 @@ mod tests {
     #[test]
     fn one_that_never_has_an_answer_does_not_hold_the_others_up_for_good() {
         let mut rounds = 0;
-        let (answered, _) = answers(&endpoint(), &[1, 2], || true, |questions: &[u32]| {
-            rounds += 1;
-            let answer = |question: &u32| match question {
-                2 => fails(UnscorableReason::EngineUnavailable),
-                question => Ok(*question),
-            };
-            asked(questions.iter().map(answer).collect())
-        })
+        let (answered, _) = answers(
+            &endpoint(),
+            &[1, 2],
+            || true,
+            |questions: &[u32]| {
+                rounds += 1;
+                let answer = |question: &u32| match question {
+                    2 => fails(UnscorableReason::EngineUnavailable),
+                    question => Ok(*question),
+                };
+                asked(questions.iter().map(answer).collect())
+            },
+        )
         .unwrap();
         assert_eq!(answered, [Ok(1), fails(UnscorableReason::EngineUnavailable)]);
         assert_eq!(rounds, 1 + MORE_ROUNDS);

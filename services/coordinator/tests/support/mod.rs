@@ -17,12 +17,12 @@ use rlaif_job::{Job, RunFolder, Submission};
 use rlaif_proto::coordinator::v1::job_event::Event;
 use rlaif_proto::coordinator::v1::job_service_client::JobServiceClient;
 use rlaif_proto::coordinator::v1::*;
-use rlaif_queue::{Options, Queue};
+use rlaif_queue::{Address, Options, Queue};
 use rlaif_service::auth::{Role, Token};
 use rlaif_service::client::{self, CallPolicy, Channel};
 use rlaif_service::config::Secret;
 use rlaif_service::shutdown::Tasks;
-use rlaif_testkit::eventually;
+use rlaif_testkit::{RedisServer, eventually};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -98,7 +98,15 @@ impl Cluster {
     }
 
     pub fn with(options: Options) -> Self {
-        let queues = Queues::new(|_| Queue::in_memory(options.clone())).unwrap();
+        Self::at(Queues::new(|_| Queue::in_memory(options.clone())).unwrap())
+    }
+
+    /// The same over a Redis.
+    pub async fn over(redis: &RedisServer, options: Options) -> Self {
+        Self::at(Queues::connect(&Address::new(redis.url()), &options).await.unwrap())
+    }
+
+    fn at(queues: Queues) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path());
         let workers = Workers::start(&queues, &store);
