@@ -37,15 +37,19 @@ fn holds_for_every_overlay(overlay: &Overlay) -> Told<'_> {
     told
 }
 
+fn holds_on_cpus(overlay: &Overlay) {
+    let told = holds_for_every_overlay(overlay);
+    told.servers_ask_who_calls(false);
+    redis_keeps_what_the_queue_promises(overlay);
+    images_are_of_this_version(overlay, "");
+    workers_have_no_gpu(overlay);
+    labelers_are_as_many_as_is_said(overlay);
+}
+
 #[test]
 fn cpu() {
     let overlay = Overlay::read("cpu");
-    let told = holds_for_every_overlay(&overlay);
-    told.servers_ask_who_calls(false);
-    redis_keeps_what_the_queue_promises(&overlay);
-    images_are_of_this_version(&overlay, "");
-    workers_have_no_gpu(&overlay);
-    labelers_are_as_many_as_is_said(&overlay);
+    holds_on_cpus(&overlay);
     only_these_ways_are_open(&overlay, &[]);
 }
 
@@ -53,12 +57,7 @@ fn cpu() {
 #[test]
 fn endpoint() {
     let overlay = Overlay::read("endpoint");
-    let told = holds_for_every_overlay(&overlay);
-    told.servers_ask_who_calls(false);
-    redis_keeps_what_the_queue_promises(&overlay);
-    images_are_of_this_version(&overlay, "");
-    workers_have_no_gpu(&overlay);
-    labelers_are_as_many_as_is_said(&overlay);
+    holds_on_cpus(&overlay);
     labelers_have_the_endpoints_key(&overlay);
     labelers_keep_what_they_paid_for(&overlay);
     only_these_ways_are_open(&overlay, &["labeler -> outside:443"]);

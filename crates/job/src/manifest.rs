@@ -122,9 +122,7 @@ impl Manifest {
     /// # Errors
     /// When it is missing or damaged.
     pub fn read(folder: &RunFolder) -> Result<Self, Error> {
-        let path = folder.path("manifest.json");
-        let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        serde_json::from_slice(&text).map_err(|e| Error::run_folder(&path, e.to_string()))
+        folder.json("manifest.json")
     }
 
     /// Hash of the whole manifest.

@@ -34,12 +34,10 @@ pub fn reward_quality(pairs: &[(f64, SoftLabel)]) -> RewardQuality {
     for (predicted, label) in pairs {
         let (predicted, observed) = (*predicted, label.value());
         predictions.extend([(predicted, observed), (1.0 - predicted, 1.0 - observed)]);
-        if observed != 0.5 {
+        // Whose probability is above one half has the higher reward.
+        if let Some(share) = label.agreement(predicted, 0.5) {
             decided += 1;
-            right += match predicted == 0.5 {
-                true => 0.5,
-                false => f64::from(u8::from((predicted > 0.5) == (observed > 0.5))),
-            };
+            right += share;
         }
     }
     let bins = reliability(&predictions, 10);

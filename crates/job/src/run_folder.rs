@@ -121,6 +121,16 @@ impl RunFolder {
         })?)
     }
 
+    /// What a file of one JSON value says.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let path = self.path(name);
+        let text = fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&text).map_err(|e| Error::run_folder(&path, e.to_string()))
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root

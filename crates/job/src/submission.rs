@@ -8,7 +8,6 @@ use crate::{Error, Job, PartSource, RewardPart, RunFolder};
 use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
 use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -249,7 +248,7 @@ impl Submission {
     /// When a file cannot be read.
     pub fn differences(job: &Job, before: Job, folder: &RunFolder) -> Result<Vec<String>, Error> {
         let (mut now, mut before) = (job.clone(), Job { data: job.data.clone(), ..before });
-        let asked: Templates = read_json(&folder.path(TEMPLATES))?;
+        let asked: Templates = folder.json(TEMPLATES)?;
         let mut edited = Vec::new();
         let names = now.template_names_mut().zip(before.template_names_mut());
         let templates = Templates::of(job)?;
@@ -333,11 +332,6 @@ fn unread_problems(job: &Job) -> Problems {
     let what = "is read by no stage of this job; add a [reward_model], or remove it";
     problems.check(read, "data.preferences", what);
     problems
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = fs::read(path).map_err(Error::io(path))?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::run_folder(path, e.to_string()))
 }
 
 fn encoded(templates: &Templates) -> Vec<u8> {

@@ -223,14 +223,9 @@ fn pair_scores(a: Tensor<1>, b: Tensor<1>) -> Vec<PairScores> {
 
 /// See [`RewardMetrics::accuracy`].
 fn accuracy(scores: &[PairScores], pairs: &[LabelledPair]) -> Option<f64> {
-    let decided = scores.iter().zip(pairs).filter(|(_, pair)| pair.label != SoftLabel::TIE);
-    let (mut right, mut all) = (0.0, 0);
-    for (score, pair) in decided {
-        all += 1;
-        right += match score.a == score.b {
-            true => 0.5,
-            false => f64::from(u8::from((score.a > score.b) == pair.label.prefers_a())),
-        };
-    }
-    (all > 0).then(|| right / f64::from(all))
+    let agreement = |(score, pair): (&PairScores, &LabelledPair)| {
+        pair.label.agreement(score.a.into(), score.b.into())
+    };
+    let decided: Vec<f64> = scores.iter().zip(pairs).filter_map(agreement).collect();
+    (!decided.is_empty()).then(|| decided.iter().sum::<f64>() / decided.len() as f64)
 }

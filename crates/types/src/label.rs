@@ -101,6 +101,15 @@ impl SoftLabel {
     pub fn prefers_a(self) -> bool {
         self.0 > 0.5
     }
+
+    /// How right it is to rank the candidates by these rewards: 1 where the preferred one has the higher, one half
+    /// where both have the same, else 0. None for a tie, which prefers neither.
+    pub fn agreement(self, reward_a: f64, reward_b: f64) -> Option<f64> {
+        (self != Self::TIE).then(|| match reward_a == reward_b {
+            true => 0.5,
+            false => f64::from(u8::from((reward_a > reward_b) == self.prefers_a())),
+        })
+    }
 }
 
 impl TryFrom<f64> for SoftLabel {

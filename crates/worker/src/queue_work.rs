@@ -1,6 +1,7 @@
 //! The queue's side of a worker's process: waits for Redis however long it is away, serves the queue, and
 //! shows whether it answers.
 
+use crate::serve::shut_down_for;
 use crate::{Bench, Executor};
 use opentelemetry::KeyValue;
 use rlaif_artifacts::ArtifactStore;
@@ -144,7 +145,7 @@ impl QueueWork {
             let began = Instant::now();
             let served = tokio::select! {
                 served = bench.serve(queue, shutdown.clone()) => served,
-                () = too_late_to_hand_over(shutdown) => {
+                () = shut_down_for(shutdown, HAND_OVER) => {
                     tracing::warn!("what is in hand is not handed over: the queue does not answer");
                     return;
                 }
@@ -161,11 +162,6 @@ impl QueueWork {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
-
-async fn too_late_to_hand_over(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(HAND_OVER).await;
 }
 
 /// Says what about this Redis breaks the queue's promises.

@@ -210,7 +210,7 @@ impl AtQueue<'_> {
         loop {
             let packed = tokio::select! {
                 packed = Payload::of(&artifacts, bytes.clone()) => packed,
-                () = self.shut_down_for(LAST_UPLOAD) => return Err(Retry::Stopped),
+                () = shut_down_for(self.shutdown, LAST_UPLOAD) => return Err(Retry::Stopped),
             };
             let error = match packed {
                 Err(error) if error.is_passing() && self.bench.waits => error,
@@ -274,11 +274,12 @@ impl AtQueue<'_> {
     async fn rest(&self) {
         self.bench.rest.take(self.queue.options().lease).await;
     }
+}
 
-    async fn shut_down_for(&self, time: Duration) {
-        self.shutdown.cancelled().await;
-        tokio::time::sleep(time).await;
-    }
+/// Waits until the shutdown began so long ago.
+pub(crate) async fn shut_down_for(shutdown: &CancellationToken, time: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(time).await;
 }
 
 /// Sends progress through the queue, advisory, so what does not fit is dropped; and sums up what

@@ -154,23 +154,30 @@ impl ActiveJob {
     /// # Errors
     /// When the artifact store is away: what is left is still owed. Else when the job cannot go on.
     pub async fn settle(&mut self, told: &mut Vec<What>) -> Result<(), Error> {
-        while let Some(effect) = self.owed.front().cloned() {
-            match effect {
-                Effect::Append { file, records } => {
-                    self.exports.append(file, &records)?;
-                    if file == METRICS {
-                        self.tally.measure(&records);
-                        told.extend(records.into_iter().map(What::Metrics));
-                    }
-                }
-                Effect::Put { artifact, bytes } => self.artifacts.put(&artifact, bytes).await?,
-                Effect::Delete { artifact } => self.artifacts.delete(&artifact).await?,
-                Effect::Publish { file } => self.publish(file).await?,
-                Effect::Finished { stage, summary } => self.folder.finish(stage, &summary)?,
+        while let Some(effect) = self.owed.pop_front() {
+            if let Err(error) = self.carry_out(&effect, told).await {
+                self.owed.push_front(effect);
+                return Err(error);
             }
-            self.owed.pop_front();
         }
         told.extend(self.progress_since_told());
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, effect: &Effect, told: &mut Vec<What>) -> Result<(), Error> {
+        match effect {
+            Effect::Append { file, records } => {
+                self.exports.append(file, records)?;
+                if *file == METRICS {
+                    self.tally.measure(records);
+                    told.extend(records.iter().cloned().map(What::Metrics));
+                }
+            }
+            Effect::Put { artifact, bytes } => self.artifacts.put(artifact, bytes.clone()).await?,
+            Effect::Delete { artifact } => self.artifacts.delete(artifact).await?,
+            Effect::Publish { file } => self.publish(file).await?,
+            Effect::Finished { stage, summary } => self.folder.finish(stage, summary)?,
+        }
         Ok(())
     }
 

@@ -94,6 +94,13 @@ impl Shared {
         }
     }
 
+    /// [`Shared::leave`] for who holds the job's seat, so that there is no other.
+    fn leave_held(&self, id: &str) {
+        if let Some(seat) = self.seat(id) {
+            self.leave(id, &seat);
+        }
+    }
+
     /// Opens a running job; the caller has the turn to steer. One that cannot be opened fails, unless it
     /// is worth another try.
     ///
@@ -208,9 +215,7 @@ impl Shared {
             Ok(true) => {
                 *seated = None;
                 let succeeded = self.board.set_state(id, JobState::Succeeded);
-                if let Some(seat) = self.seat(id) {
-                    self.leave(id, &seat);
-                }
+                self.leave_held(id);
                 succeeded.map(|_| false)
             }
             Err(error) if error.is_store_away() => {
@@ -319,9 +324,7 @@ impl Shared {
             tracing::warn!(job = id, %error, "items of a failed job stay in the queue");
         }
         let failed = self.failed(id, error);
-        if let Some(seat) = self.seat(id) {
-            self.leave(id, &seat);
-        }
+        self.leave_held(id);
         failed
     }
 

@@ -291,6 +291,16 @@ mod tests {
         client.clone().check(HealthCheckRequest::default()).await.map(drop)
     }
 
+    /// A call that is repeated where the policy says so.
+    async fn repeated(client: &HealthClient<Channel>) {
+        let again = |attempt: Attempt| {
+            let (mut client, request) =
+                (client.clone(), attempt.request(HealthCheckRequest::default()));
+            async move { client.check(request).await }
+        };
+        retry(&CallPolicy::default(), again).await.unwrap();
+    }
+
     /// An address where nobody listens.
     async fn nobody() -> SocketAddr {
         tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -355,12 +365,7 @@ mod tests {
         call(&client).await.unwrap();
         ends.stop().await;
         for _ in 0..10 {
-            let again = |attempt: Attempt| {
-                let (mut client, request) =
-                    (client.clone(), attempt.request(HealthCheckRequest::default()));
-                async move { client.check(request).await }
-            };
-            retry(&CallPolicy::default(), again).await.unwrap();
+            repeated(&client).await;
         }
         assert_eq!((stays.calls(), ends.calls()), (11, 1));
     }
@@ -375,12 +380,7 @@ mod tests {
         let stays = Server::start().await;
         let client = client(&name([leaves, stays.address]));
         for _ in 0..10 {
-            let again = |attempt: Attempt| {
-                let (mut client, request) =
-                    (client.clone(), attempt.request(HealthCheckRequest::default()));
-                async move { client.check(request).await }
-            };
-            retry(&CallPolicy::default(), again).await.unwrap();
+            repeated(&client).await;
         }
         assert_eq!(stays.calls(), 10);
     }

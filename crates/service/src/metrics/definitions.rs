@@ -261,28 +261,19 @@ pub struct Group {
     pub metrics: &'static [&'static Definition],
 }
 
+const EVERY_SERVICE: &[&str] =
+    &["rlaif-coordinator", "rlaif-labeler", "rlaif-rollout", "rlaif-reward", "rlaif-learner"];
+
 /// All metrics.
 pub const GROUPS: &[Group] = &[
     Group {
         title: "Every service",
-        services: &[
-            "rlaif-coordinator",
-            "rlaif-labeler",
-            "rlaif-rollout",
-            "rlaif-reward",
-            "rlaif-learner",
-        ],
+        services: EVERY_SERVICE,
         metrics: &[&PROCESS_UPTIME, &RPC_SERVER_CALL_DURATION, &SERVER_SHED, &SERVER_ACTIVE],
     },
     Group {
         title: "Every service: its queues",
-        services: &[
-            "rlaif-coordinator",
-            "rlaif-labeler",
-            "rlaif-rollout",
-            "rlaif-reward",
-            "rlaif-learner",
-        ],
+        services: EVERY_SERVICE,
         metrics: &[&QUEUE_TROUBLE],
     },
     Group {

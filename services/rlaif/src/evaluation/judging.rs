@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use rlaif_clerk::Clerk;
 use rlaif_contest::{Contest, Harmless, Harmlessness, Verdict};
 use rlaif_judge::Judge;
-use rlaif_types::{Comparison, Item, Pair, Prompt, SoftLabel};
+use rlaif_types::{Comparison, Item, Pair, Prompt};
 
 /// Contests asked about together.
 const CHUNK: usize = 32;
@@ -68,15 +68,19 @@ impl Jury<'_> {
             let (response_a, response_b) = (a.clone(), b.clone());
             Some((number, Pair { prompt: self.prompts[number].clone(), response_a, response_b }))
         };
-        let both_answered = (0..self.prompts.len()).filter_map(pair);
-        let (silent, asked): (Vec<_>, Vec<_>) =
-            both_answered.partition(|(_, pair)| pair.by_silence().is_some());
-        for (number, pair) in silent {
-            let preference = pair.by_silence().map(SoftLabel::value);
-            let settled = preference.map(|preference| Verdict { preference, orders: None });
-            contests[number].verdict = settled;
+        let (mut numbers, mut pairs) = (Vec::new(), Vec::new());
+        for (number, pair) in (0..self.prompts.len()).filter_map(pair) {
+            match pair.by_silence() {
+                Some(label) => {
+                    let settled = Verdict { preference: label.value(), orders: None };
+                    contests[number].verdict = Some(settled);
+                }
+                None => {
+                    numbers.push(number);
+                    pairs.push(pair);
+                }
+            }
         }
-        let (numbers, pairs): (Vec<usize>, Vec<Pair>) = asked.into_iter().unzip();
         let bar = progress_bar(Some(pairs.len()));
         for (numbers, pairs) in numbers.chunks(CHUNK).zip(pairs.chunks(CHUNK)) {
             let asked = self.clerk.compare(self.judge, pairs, None)?;
