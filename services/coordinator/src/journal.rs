@@ -22,6 +22,8 @@ const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
 /// By job and task; task names sort in the order in which tasks depend on each other.
 const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("results");
+/// Deleted jobs of which files may be left.
+const SWEEPS: TableDefinition<&str, ()> = TableDefinition::new("sweeps");
 
 /// What is known of a job beside its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,6 +151,7 @@ impl Journal {
             transaction.open_table(JOBS)?;
             transaction.open_table(KEYS)?;
             transaction.open_table(RESULTS)?;
+            transaction.open_table(SWEEPS)?;
             Ok(())
         })?;
         Ok(journal)
@@ -207,17 +210,93 @@ impl Journal {
         })
     }
 
-    /// Records results, each of a job's task; the first of a task counts.
+    /// Removes a job with its results; how many these were. In the same transaction its files become owed to
+    /// [be swept](Journal::to_sweep). Its submission key stays used, so that its id is never given again.
+    ///
+    /// # Errors
+    /// When writing fails; then the job is as it was.
+    pub fn delete(&self, job: &str) -> Result<u64, Error> {
+        let mut results = 0;
+        self.write(|transaction| {
+            transaction.open_table(JOBS)?.remove(job)?;
+            let mut table = transaction.open_table(RESULTS)?;
+            table.retain_in((job, "")..(job, "\u{10ffff}"), |_, _| {
+                results += 1;
+                false
+            })?;
+            transaction.open_table(SWEEPS)?.insert(job, ())?;
+            Ok(())
+        })?;
+        Ok(results)
+    }
+
+    /// Ids of all jobs that were deleted: their keys are here, and they are not.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn deleted(&self) -> Result<BTreeSet<String>, Error> {
+        self.read(|transaction| {
+            let jobs = transaction.open_table(JOBS)?;
+            let mut deleted = BTreeSet::new();
+            for entry in transaction.open_table(KEYS)?.iter()? {
+                let id = entry?.1.value().to_owned();
+                if jobs.get(id.as_str())?.is_none() {
+                    deleted.insert(id);
+                }
+            }
+            Ok(deleted)
+        })
+    }
+
+    /// Deleted jobs of which files may be left.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn to_sweep(&self) -> Result<Vec<String>, Error> {
+        self.read(|transaction| {
+            let mut ids = Vec::new();
+            for entry in transaction.open_table(SWEEPS)?.iter()? {
+                ids.push(entry?.0.value().to_owned());
+            }
+            Ok(ids)
+        })
+    }
+
+    /// Files of a deleted job were made since it was swept, or may have been.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn sweep_again(&self, job: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            transaction.open_table(SWEEPS)?.insert(job, ())?;
+            Ok(())
+        })
+    }
+
+    /// No file of a deleted job is left.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn swept(&self, job: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            transaction.open_table(SWEEPS)?.remove(job)?;
+            Ok(())
+        })
+    }
+
+    /// Records results, each of a job's task; the first of a task counts, and none of a job that is not
+    /// here, since it was deleted.
     ///
     /// # Errors
     /// When writing fails; then none is recorded.
     pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
         self.write(|transaction| {
+            let jobs = transaction.open_table(JOBS)?;
             let mut table = transaction.open_table(RESULTS)?;
             for (job, task, result) in results {
                 let task = task.to_string();
                 let key = (job.as_str(), task.as_str());
-                if table.get(key)?.is_none() {
+                if jobs.get(job.as_str())?.is_some() && table.get(key)?.is_none() {
                     table.insert(key, result.as_slice())?;
                 }
             }
@@ -348,6 +427,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.redb");
         let journal = Journal::open(&path).unwrap();
+        for id in ["a", "b"] {
+            journal.accept(id, &job(id)).unwrap();
+        }
         let result = |task, text: &str| ("a".to_owned(), task, text.as_bytes().to_vec());
         journal
             .record(&[result(TaskId::Label(0), "label"), result(TaskId::Sample(10), "s10")])
@@ -374,6 +456,9 @@ mod tests {
     fn a_result_that_was_forgotten_can_be_recorded_anew() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(&folder.path().join("journal.redb")).unwrap();
+        for id in ["a", "b"] {
+            journal.accept(id, &job(id)).unwrap();
+        }
         let result = |job: &str, task, text: &str| (job.to_owned(), task, text.as_bytes().to_vec());
         let (sample, label) = (TaskId::Sample(0), TaskId::Label(0));
         let first =
@@ -393,6 +478,46 @@ mod tests {
         };
         assert_eq!(of_job("a"), [(sample, "old".to_owned()), (label, "new".to_owned())]);
         assert_eq!(of_job("b"), [(label, "old".to_owned())]);
+    }
+
+    #[test]
+    fn a_deleted_job_takes_its_results_along_and_leaves_its_key_and_what_is_to_be_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let results = |journal: &Journal, job: &str| {
+            let mut count = 0;
+            let add = |_, _: &[u8]| {
+                count += 1;
+                Ok::<_, Error>(())
+            };
+            journal.results(job, add).unwrap();
+            count
+        };
+        {
+            let journal = Journal::open(&path).unwrap();
+            for id in ["a", "ab"] {
+                journal.accept(id, &job(id)).unwrap();
+            }
+            let result = |job: &str, task| (job.to_owned(), task, b"done".to_vec());
+            let all = [
+                result("a", TaskId::Sample(0)),
+                result("a", TaskId::Label(0)),
+                result("ab", TaskId::Label(0)),
+            ];
+            journal.record(&all).unwrap();
+            assert_eq!(journal.delete("a").unwrap(), 2);
+            // A worker was still at it.
+            journal.record(&all).unwrap();
+        }
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!((results(&journal, "a"), results(&journal, "ab")), (0, 1));
+        assert_eq!(journal.jobs().unwrap(), [job("ab")]);
+        assert_eq!(journal.job_of("a").unwrap(), Some("a".into()));
+        assert_eq!(journal.deleted().unwrap(), ["a".to_owned()].into());
+        assert_eq!(journal.to_sweep().unwrap(), ["a"]);
+        journal.swept("a").unwrap();
+        assert!(journal.to_sweep().unwrap().is_empty());
+        assert_eq!(journal.deleted().unwrap().len(), 1);
     }
 
     #[test]
