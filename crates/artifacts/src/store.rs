@@ -144,8 +144,7 @@ impl ArtifactStore {
             match &self.place {
                 Place::Local(root) => {
                     let root = root.clone();
-                    blocking(move || fs::read_dir(&root).map(drop).map_err(Error::io(&root)))
-                        .await
+                    blocking(move || fs::read_dir(&root).map(drop).map_err(Error::io(&root))).await
                 }
                 // That there is nothing of this name is an answer.
                 Place::Remote(_) => self.job("")?.exists("probe").await.map(drop),

@@ -5,14 +5,17 @@
 //! run folder and artifacts lie under the job's own id, which is never given again, since its submission key
 //! stays used. So what a worker still has of it is nobody else's either, and is thrown away when it comes.
 
-use crate::coordinator::{Shared, outcome_of};
+use crate::coordinator::{Shared, outcome_of, unix_ms};
 use crate::{Coordinator, Error, JobState};
 use rlaif_artifacts::Removed;
 use rlaif_job::Job;
 use std::time::Duration;
 
 /// How often what is owed to be swept is looked for.
-const SWEEP_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// When files are removed once more. A job may be deleted as soon as it is cancelled, and a worker that has an item
+/// of it in hand hears of that with its next heartbeat, stops after its next step, and may store something before.
+const ONCE_MORE_MS: u64 = 10 * 60 * 1000;
 
 /// What went with a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,21 +108,21 @@ impl Shared {
         let (places, journal, id) = (self.places.clone(), self.journal.clone(), id.to_owned());
         let sweeping = tokio::task::spawn_blocking(move || {
             let folder = places.remove(&id)?;
-            journal.swept(&id)?;
+            journal.swept(&id, unix_ms().saturating_add(ONCE_MORE_MS))?;
             Ok::<_, Error>(folder)
         });
         let folder = outcome_of(sweeping).await?;
         Ok(Removed { files: artifacts.files + folder.files, bytes: artifacts.bytes + folder.bytes })
     }
 
-    /// Removes, for ever, files of deleted jobs that are left: after a restart in the middle, after a
-    /// failure of store or disk, and those that a worker made late.
+    /// Removes, for ever, files of deleted jobs that are left: after a restart in the middle or a failure of
+    /// store or disk, and those that a worker made late.
     ///
     /// # Errors
     /// When the journal fails.
     pub(crate) async fn sweep_what_is_left(&self) -> Result<(), Error> {
         loop {
-            for id in self.journal.to_sweep()? {
+            for id in self.journal.to_sweep(unix_ms())? {
                 let _sweeping = self.sweeping.lock().await;
                 match self.sweep(&id).await {
                     Ok(_) => {}
@@ -129,7 +132,7 @@ impl Shared {
                     }
                 }
             }
-            tokio::time::sleep(SWEEP_AGAIN).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }

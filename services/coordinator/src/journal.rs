@@ -22,8 +22,10 @@ const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
 /// By job and task; task names sort in the order in which tasks depend on each other.
 const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("results");
-/// Deleted jobs of which files may be left.
-const SWEEPS: TableDefinition<&str, ()> = TableDefinition::new("sweeps");
+/// Deleted jobs of which files may be left, with when they are to be removed, in milliseconds since 1970.
+const SWEEPS: TableDefinition<&str, u64> = TableDefinition::new("sweeps");
+/// When files are to be removed that never were yet.
+const AT_ONCE: u64 = 0;
 
 /// What is known of a job beside its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -224,7 +226,7 @@ impl Journal {
                 results += 1;
                 false
             })?;
-            transaction.open_table(SWEEPS)?.insert(job, ())?;
+            transaction.open_table(SWEEPS)?.insert(job, AT_ONCE)?;
             Ok(())
         })?;
         Ok(results)
@@ -248,38 +250,48 @@ impl Journal {
         })
     }
 
-    /// Deleted jobs of which files may be left.
+    /// Deleted jobs whose files are to be removed by now.
     ///
     /// # Errors
     /// When reading fails.
-    pub fn to_sweep(&self) -> Result<Vec<String>, Error> {
+    pub fn to_sweep(&self, now_unix_ms: u64) -> Result<Vec<String>, Error> {
         self.read(|transaction| {
             let mut ids = Vec::new();
             for entry in transaction.open_table(SWEEPS)?.iter()? {
-                ids.push(entry?.0.value().to_owned());
+                let (id, due) = entry?;
+                if due.value() <= now_unix_ms {
+                    ids.push(id.value().to_owned());
+                }
             }
             Ok(ids)
         })
     }
 
-    /// Files of a deleted job were made since it was swept, or may have been.
+    /// A worker may have made files of a deleted job since they were removed.
     ///
     /// # Errors
     /// When writing fails.
     pub fn sweep_again(&self, job: &str) -> Result<(), Error> {
         self.write(|transaction| {
-            transaction.open_table(SWEEPS)?.insert(job, ())?;
+            transaction.open_table(SWEEPS)?.insert(job, AT_ONCE)?;
             Ok(())
         })
     }
 
-    /// No file of a deleted job is left.
+    /// The files of a deleted job were removed. The first time they are to be removed once more, at
+    /// `again_unix_ms`: a worker that had an item in hand may not have known yet.
     ///
     /// # Errors
     /// When writing fails.
-    pub fn swept(&self, job: &str) -> Result<(), Error> {
+    pub fn swept(&self, job: &str, again_unix_ms: u64) -> Result<(), Error> {
         self.write(|transaction| {
-            transaction.open_table(SWEEPS)?.remove(job)?;
+            let mut sweeps = transaction.open_table(SWEEPS)?;
+            let is_first = sweeps.get(job)?.is_some_and(|due| due.value() == AT_ONCE);
+            if is_first {
+                sweeps.insert(job, again_unix_ms)?;
+            } else {
+                sweeps.remove(job)?;
+            }
             Ok(())
         })
     }
@@ -514,9 +526,14 @@ mod tests {
         assert_eq!(journal.jobs().unwrap(), [job("ab")]);
         assert_eq!(journal.job_of("a").unwrap(), Some("a".into()));
         assert_eq!(journal.deleted().unwrap(), ["a".to_owned()].into());
-        assert_eq!(journal.to_sweep().unwrap(), ["a"]);
-        journal.swept("a").unwrap();
-        assert!(journal.to_sweep().unwrap().is_empty());
+
+        // At once, and once more when no worker can be at it any more.
+        assert_eq!(journal.to_sweep(1).unwrap(), ["a"]);
+        journal.swept("a", 10).unwrap();
+        assert!(journal.to_sweep(9).unwrap().is_empty());
+        assert_eq!(journal.to_sweep(10).unwrap(), ["a"]);
+        journal.swept("a", 20).unwrap();
+        assert!(journal.to_sweep(u64::MAX).unwrap().is_empty());
         assert_eq!(journal.deleted().unwrap().len(), 1);
     }
 
