@@ -198,10 +198,11 @@ async function run() {
   await judge('jobs');
 
   // Now it asks for tokens.
-  const token = 'client-0123456789abcdef01234567';
+  const [token, administrators] = ['client', 'admin'].map((role) => `${role}-0123456789abcdef01234567`);
   Object.assign(cluster.settings, {
     RLAIF__SERVER__AUTH__ENABLED: 'true',
-    RLAIF__SERVER__AUTH__TOKENS: `{ ann = { role = "client", token = "${token}" } }`,
+    RLAIF__SERVER__AUTH__TOKENS: `{ ann = { role = "client", token = "${token}" }, `
+      + `bob = { role = "admin", token = "${administrators}" } }`,
   });
   await cluster.end('coordinator', 'SIGTERM');
   cluster.startCoordinator();
@@ -216,6 +217,31 @@ async function run() {
   await untilText('#identity', 'Sign out ann');
   await untilText('main h2', 'happy sentences');
   say('with tokens configured nothing is seen without one');
+
+  // An administrator deletes the job, by keyboard.
+  await go(`#/jobs/${id}`);
+  await untilText('.buttons', 'Download the report');
+  assert.doesNotMatch(await text('main .buttons'), /Delete/, 'a client may not');
+  await page.click('#identity');
+  await page.waitForSelector('#sign-in[open]');
+  await page.type('#token', administrators);
+  await page.keyboard.press('Enter');
+  await untilText('#identity', 'Sign out bob');
+  await untilText('.buttons', 'Delete');
+  await page.evaluate(() => document.getElementById('main').focus());
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Delete');
+  const asked = new Promise((answered) => {
+    page.once('dialog', async (dialog) => {
+      await dialog.accept();
+      answered(dialog.message());
+    });
+  });
+  await page.keyboard.press('Enter');
+  assert.match(await asked, /Delete happy sentences for good/);
+  await untilText('main', 'There are no jobs yet');
+  say('an administrator deletes a job by keyboard, and is asked before');
   assert.deepEqual(complaints, [], 'the browser has nothing to complain of');
 }
 

@@ -81,9 +81,13 @@ def test_strangers_and_those_who_may_not_are_told_apart(guarded: str, secrets: P
         list(client.jobs())
     assert refused.value.code is ErrorCode.UNAUTHENTICATED
     token = secrets / "client_token"
-    with Client(guarded, ca_file=ca, token_file=token) as client, pytest.raises(CallError) as refused:
-        client.requeue("no-such-job")
-    assert refused.value.code is ErrorCode.FORBIDDEN
+    with Client(guarded, ca_file=ca, token_file=token) as client:
+        with pytest.raises(CallError) as refused:
+            client.requeue("no-such-job")
+        assert refused.value.code is ErrorCode.FORBIDDEN
+        with pytest.raises(CallError) as refused:
+            client.delete("no-such-job")
+        assert refused.value.code is ErrorCode.FORBIDDEN
 
 
 def test_a_certificate_of_another_authority_is_refused_and_named(

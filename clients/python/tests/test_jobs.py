@@ -126,6 +126,29 @@ def test_a_job_is_watched_on_when_the_coordinator_is_killed(
     assert all(a <= b for a, b in itertools.pairwise(done)), done
 
 
+def test_a_job_that_has_ended_is_deleted_for_good(client: Client, finished_job: str, tmp_path: Path) -> None:
+    path = write_job(tmp_path, name="deleted", pairs=64)
+    job = client.submit(path).job_id
+    with pytest.raises(CallError, match="cancel it first") as refused:
+        client.delete(job)
+    assert refused.value.code is ErrorCode.WRONG_STATE
+    client.cancel(job)
+    gone = client.delete(job)
+    assert gone.swept
+    assert gone.files > 0
+    assert gone.freed_bytes > 0
+    for ask in (client.job, client.delete):
+        with pytest.raises(CallError, match="was deleted") as refused:
+            ask(job)
+        assert refused.value.code is ErrorCode.NOT_FOUND, ask
+    with pytest.raises(CallError, match="was deleted; choose another key"):
+        client.submit(path)
+    another = client.submit(path, new=True).job_id
+    assert another != job
+    client.cancel(another)
+    assert len(list(client.export(finished_job))) == 32, "another job loses nothing"
+
+
 def test_an_unknown_job_is_said_to_be_unknown(client: Client) -> None:
     for ask in (client.job, client.pause, client.report, lambda job: list(client.watch(job))):
         with pytest.raises(CallError) as refused:

@@ -157,6 +157,7 @@ impl Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Removed;
     use object_store::memory::InMemory;
     use std::sync::Arc;
 
@@ -211,6 +212,30 @@ mod tests {
             assert!(matches!(store.job("../elsewhere"), Err(Error::BadName { .. })));
             assert_eq!(other.get("x").await.unwrap(), "theirs");
             assert_eq!(store.job("").unwrap().get("job-2/x").await.unwrap(), "theirs");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_is_removed_with_all_it_has_and_no_other_loses_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        for store in stores(dir.path()) {
+            // The longer name begins with the shorter one.
+            let (mine, other) = (store.job("job-1").unwrap(), store.job("job-10").unwrap());
+            for artifacts in [&mine, &other] {
+                artifacts.put("state/1.bin", "12345").await.unwrap();
+                artifacts.put("payloads/same", "the same").await.unwrap();
+            }
+            let removed = store.remove_job("job-1").await.unwrap();
+            assert_eq!((removed.files, removed.bytes), (2, 13));
+            assert!(!mine.exists("state/1.bin").await.unwrap());
+            assert!(!mine.exists("payloads/same").await.unwrap());
+            assert_eq!(store.remove_job("job-1").await.unwrap(), Removed::default());
+            assert_eq!(other.get("state/1.bin").await.unwrap(), "12345");
+            assert_eq!(other.get("payloads/same").await.unwrap(), "the same");
+            for name in ["", "..", "job-1/../job-10"] {
+                let refused = store.remove_job(name).await;
+                assert!(matches!(refused, Err(Error::BadName { .. })), "{name:?}");
+            }
         }
     }
 

@@ -17,4 +17,4 @@ pub use blocking::BlockingArtifacts;
 pub use bytes::Bytes;
 pub use error::Error;
 pub use payload::{MAX_INLINE_BYTES, MAX_STORED_BYTES, Payload, StoredPayload};
-pub use store::ArtifactStore;
+pub use store::{ArtifactStore, Removed};

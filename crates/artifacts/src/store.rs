@@ -3,9 +3,12 @@
 use crate::folder::blocking;
 use crate::name::checked;
 use crate::{Artifacts, Error};
-use object_store::ObjectStore;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
+use object_store::{ObjectMeta, ObjectStore};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +36,15 @@ pub(crate) enum Place {
     Remote(PathBuf),
 }
 
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many files.
+    pub files: u64,
+    /// What they took.
+    pub bytes: u64,
+}
+
 impl ArtifactStore {
     /// Opens the store at `url`: a path, `file:///...`, and in builds with the features `s3` and
     /// `gcs`, `s3://bucket/prefix` and `gs://bucket/prefix`, whose credentials come from the usual
@@ -55,7 +67,7 @@ impl ArtifactStore {
 
     /// A store over the local folder `root`, which is made where it is not there.
     fn local(root: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(root).map_err(Error::io(root))?;
+        fs::create_dir_all(root).map_err(Error::io(root))?;
         let root = root.canonicalize().map_err(Error::io(root))?;
         let objects = LocalFileSystem::new_with_prefix(&root)
             .map_err(|e| bad_url(&root.to_string_lossy(), &e.to_string()))?
@@ -77,7 +89,7 @@ impl ArtifactStore {
         root: ObjectPath,
         cache: &Path,
     ) -> Result<Self, Error> {
-        std::fs::create_dir_all(cache).map_err(Error::io(cache))?;
+        fs::create_dir_all(cache).map_err(Error::io(cache))?;
         let cache = cache.canonicalize().map_err(Error::io(cache))?;
         Ok(Self { objects, root, place: Place::Remote(cache) })
     }
@@ -95,6 +107,34 @@ impl ArtifactStore {
         Ok(Artifacts::new(self.clone(), prefix))
     }
 
+    /// Removes all artifacts of one job, whose name is its alone, so no other's are touched. Of a job that
+    /// has none, nothing is; so it may be done again where it failed in between.
+    ///
+    /// # Errors
+    /// When the job's name is no name of a folder in the store, or the store fails.
+    pub async fn remove_job(&self, job: &str) -> Result<Removed, Error> {
+        // The empty name, which is the whole store's elsewhere, is none here.
+        let prefix: ObjectPath = self.root.parts().chain(checked(job)?.parts()).collect();
+        let found = self.objects.list(Some(&prefix)).try_collect::<Vec<ObjectMeta>>().await;
+        let found = found.map_err(Error::store(job))?;
+        let removed = Removed {
+            files: found.len() as u64,
+            bytes: found.iter().map(|object| object.size).sum(),
+        };
+        match &self.place {
+            Place::Local(root) => {
+                let folder = root.join(prefix.as_ref());
+                blocking(move || remove_folder(&folder).map_err(Error::io(&folder))).await?;
+            }
+            Place::Remote(_) => {
+                let locations = found.into_iter().map(|object| Ok(object.location));
+                let mut gone = self.objects.delete_stream(stream::iter(locations).boxed());
+                while gone.try_next().await.map_err(Error::store(job))?.is_some() {}
+            }
+        }
+        Ok(removed)
+    }
+
     /// Whether the store can be reached, within seconds.
     ///
     /// # Errors
@@ -104,8 +144,7 @@ impl ArtifactStore {
             match &self.place {
                 Place::Local(root) => {
                     let root = root.clone();
-                    blocking(move || std::fs::read_dir(&root).map(drop).map_err(Error::io(&root)))
-                        .await
+                    blocking(move || fs::read_dir(&root).map(drop).map_err(Error::io(&root))).await
                 }
                 // That there is nothing of this name is an answer.
                 Place::Remote(_) => self.job("")?.exists("probe").await.map(drop),
@@ -115,6 +154,18 @@ impl ArtifactStore {
             let source = format!("no answer within {PROBE_PATIENCE:?}").into();
             Err(Error::store("probe")(object_store::Error::Generic { store: "artifacts", source }))
         })
+    }
+}
+
+/// Removes a folder with all that is in it, and has the disk know; one that is not there is removed already.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match folder.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 

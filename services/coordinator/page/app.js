@@ -20,8 +20,8 @@ const PARTS = {
   '': null, labels: labelsView, training: trainingView, samples: samplesView, 'dead-letters': deadLettersView,
 };
 
-// What is shown: `changed(job, event)` for each change of a job, `refresh()` when anything may have
-// changed, `stop()` when another view takes its place.
+// What is shown: `changed(job, event)` for each change of a job, `deleted(id)` when one is no more, `refresh()`
+// when anything may have changed, `stop()` when another view takes its place.
 let view = null;
 // What is shown could not be asked for.
 let stale = false;
@@ -84,6 +84,7 @@ listen((name, data) => {
     stale = false;
     refresh();
   } else if (name === 'job') view?.changed?.(data.job, data);
+  else if (name === 'deleted') view?.deleted?.(data.job);
 });
 
 async function begin() {

@@ -9,6 +9,7 @@ import { may } from './session.js';
 const NAMES = [['', 'Stages'], ['labels', 'Labels'], ['training', 'Training'], ['samples', 'Samples'],
   ['dead-letters', 'Dead letters']];
 const ENDED = ['succeeded', 'cancelled'];
+const DELETABLE = [...ENDED, 'failed'];
 
 export function jobView(place, id, part, makePart) {
   const badge = stateBadge();
@@ -55,13 +56,26 @@ export function jobView(place, id, part, makePart) {
         && button('Cancel', 'cancel', `Cancel ${job.name} for good? What it made stays.`),
       job.state === 'succeeded' && el('button', {
         type: 'button', onclick: () => download(jobPath(id, '/report'), `${id}.html`),
-      }, 'Download the report'));
+      }, 'Download the report'),
+      may().may_delete && DELETABLE.includes(job.state)
+        && el('button', { type: 'button', onclick: () => remove(job.name) }, 'Delete'));
   }
 
   async function act(verb, ask) {
     if (ask && !confirm(ask)) return;
     try {
       draw({ ...shown, ...await post(jobPath(id, `/${verb}`)) });
+    } catch (refused) {
+      error.hidden = false;
+      setText(error, refused.message);
+    }
+  }
+
+  async function remove(name) {
+    if (!confirm(`Delete ${name} for good? Its labels, samples, models and report go with it.`)) return;
+    try {
+      await post(jobPath(id, '/delete'));
+      location.hash = '#/jobs';
     } catch (refused) {
       error.hidden = false;
       setText(error, refused.message);
@@ -83,6 +97,12 @@ export function jobView(place, id, part, makePart) {
       shown = { ...shown, ...job };
       draw(shown);
       inner.changed?.(job, event);
+    },
+    deleted(job) {
+      if (job !== id) return;
+      fill(steering);
+      error.hidden = false;
+      setText(error, 'This job was deleted.');
     },
     stop: () => inner.stop?.(),
   };

@@ -109,5 +109,9 @@ export function jobsView(place) {
       else jobs[at] = job;
       draw();
     },
+    deleted(id) {
+      jobs = jobs.filter((job) => job.id !== id);
+      draw();
+    },
   };
 }

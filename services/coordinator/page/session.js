@@ -5,7 +5,9 @@ import { setText } from './dom.js';
 
 const find = (id) => document.getElementById(id);
 
-let session = { asks_for_tokens: false, caller: null, may_look: true, may_steer: false, may_requeue: false };
+let session = {
+  asks_for_tokens: false, caller: null, may_look: true, may_steer: false, may_requeue: false, may_delete: false,
+};
 
 export const may = () => session;
 

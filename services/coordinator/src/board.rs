@@ -7,7 +7,7 @@ use crate::tally::JobTally;
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
 use rlaif_job::{StageProgress, TaskId, Tokens};
 use rlaif_types::Ceiling;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::broadcast;
@@ -30,6 +30,8 @@ struct Jobs {
     paces: BTreeMap<String, BTreeMap<String, Pace>>,
     /// Of jobs that were worked on since the coordinator started.
     tallies: BTreeMap<String, JobTally>,
+    /// Ids of jobs that are no more, so that whoever asks for one is told so.
+    deleted: BTreeSet<String>,
     /// Of the event told last. It starts with the clock, so that one coordinator's numbers are above
     /// those of the one before it.
     sequence: u64,
@@ -44,6 +46,7 @@ impl Board {
         let sequence = unix_ms();
         let shown = |job: JobRecord| (job.id.clone(), JobRecord { sequence, ..job });
         let records = journal.jobs()?.into_iter().map(shown).collect();
+        let deleted = journal.deleted()?;
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         Ok(Self {
             journal,
@@ -52,6 +55,7 @@ impl Board {
                 records,
                 paces: BTreeMap::new(),
                 tallies: BTreeMap::new(),
+                deleted,
                 sequence,
             }),
             events,
@@ -82,11 +86,15 @@ impl Board {
     /// A job.
     ///
     /// # Errors
-    /// When there is none of this id.
+    /// When there is none of this id, or none any more.
     pub fn job(&self, id: &str) -> Result<JobRecord, Error> {
         let jobs = self.jobs();
-        let record = jobs.records.get(id).ok_or_else(|| Error::UnknownJob(id.into()))?;
-        Ok(jobs.shown(record))
+        Ok(jobs.shown(jobs.record(id)?))
+    }
+
+    /// Whether there was a job of this id that was deleted.
+    pub fn was_deleted(&self, id: &str) -> bool {
+        self.jobs().deleted.contains(id)
     }
 
     /// How many jobs are being worked on.
@@ -126,12 +134,11 @@ impl Board {
         told: impl FnOnce(&mut Jobs) -> T,
     ) -> Result<T, Error> {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown = || Error::UnknownJob(id.into());
-        let mut written = self.jobs().records.get(id).ok_or_else(unknown)?.clone();
+        let mut written = self.jobs().record(id)?.clone();
         change(&mut written);
         self.journal.update(&written)?;
         let mut jobs = self.jobs();
-        change(jobs.records.get_mut(id).ok_or_else(unknown)?);
+        change(jobs.records.get_mut(id).ok_or_else(|| Error::UnknownJob(id.into()))?);
         Ok(told(&mut jobs))
     }
 
@@ -151,6 +158,23 @@ impl Board {
             self.tell(jobs, id, What::State { before, now: now.clone() });
             jobs.shown(&jobs.records[id])
         })
+    }
+
+    /// A job is no more, and its results with it; how many these were. When this returns the journal has it.
+    ///
+    /// # Errors
+    /// When there is no such job, or the journal cannot be written.
+    pub fn remove(&self, id: &str) -> Result<u64, Error> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.jobs().record(id)?;
+        let results = self.journal.delete(id)?;
+        let mut jobs = self.jobs();
+        self.tell(&mut jobs, id, What::Deleted);
+        jobs.records.remove(id);
+        jobs.paces.remove(id);
+        jobs.tallies.remove(id);
+        jobs.deleted.insert(id.to_owned());
+        Ok(results)
     }
 
     /// All stages of a job that is taken up, and what its labeler has used so far.
@@ -236,6 +260,17 @@ impl Board {
 }
 
 impl Jobs {
+    /// The record of a job.
+    ///
+    /// # Errors
+    /// When there is none of this id, or none any more.
+    fn record(&self, id: &str) -> Result<&JobRecord, Error> {
+        self.records.get(id).ok_or_else(|| match self.deleted.contains(id) {
+            true => Error::Deleted(id.to_owned()),
+            false => Error::UnknownJob(id.to_owned()),
+        })
+    }
+
     /// The record as people see it now.
     fn shown(&self, record: &JobRecord) -> JobRecord {
         let mut shown = record.clone();
@@ -317,6 +352,7 @@ mod tests {
         let (board, journal) = board(&folder);
         journal.accept("key", &running("job")).unwrap();
         board.add(running("job"));
+        journal.accept("another key", &running("another")).unwrap();
         journal.record(&[("another".to_owned(), TaskId::Reward, Vec::new())]).unwrap();
         let (writes, goes_on) = (Barrier::new(2), Barrier::new(2));
         std::thread::scope(|scope| {
@@ -355,5 +391,28 @@ mod tests {
         assert_eq!(dead(board.job("job").unwrap()), [2, 1]);
         assert_eq!(dead(board.without_dead("job", Some(&[TaskId::Label(7)])).unwrap()), [1, 1]);
         assert_eq!(dead(board.without_dead("job", None).unwrap()), [0, 0]);
+    }
+    #[test]
+    fn a_removed_job_is_shown_nowhere_and_known_to_be_deleted_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_gone = |board: &Board| {
+            let jobs = board.jobs_by_state().map(|(_, count)| count).iter().sum::<u64>();
+            let shown = board.list().len() + board.recent(u64::MAX).len();
+            assert_eq!((jobs, shown), (0, 0));
+            assert!(matches!(board.job("job"), Err(Error::Deleted(id)) if id == "job"));
+            assert!(matches!(board.job("another"), Err(Error::UnknownJob(_))));
+        };
+        {
+            let (board, journal) = board(&folder);
+            journal.accept("key", &running("job")).unwrap();
+            board.add(running("job"));
+            board.set_tally("job", JobTally::default());
+            let mut events = board.subscribe();
+            assert_eq!(board.remove("job").unwrap(), 0);
+            assert_eq!(events.try_recv().unwrap().what, What::Deleted);
+            is_gone(&board);
+            assert!(matches!(board.remove("job"), Err(Error::Deleted(_))));
+        }
+        is_gone(&board(&folder).0);
     }
 }

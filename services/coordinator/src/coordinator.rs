@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     /// Submitting and steering take turns, so that no job is opened twice. Taken before a seat, never
     /// by who has one.
     pub steering: Arc<Mutex<()>>,
+    /// Files of deleted jobs are removed by one at a time. Taken before the turn to steer.
+    pub sweeping: Mutex<()>,
     /// There are tasks to hand out.
     pub offer: Notify,
 }
@@ -94,6 +96,7 @@ impl Coordinator {
             tally: Tally::default(),
             active: std::sync::Mutex::default(),
             steering: Arc::default(),
+            sweeping: Mutex::default(),
             offer: Notify::new(),
         };
         let coordinator = Self { shared: Arc::new(shared) };
@@ -125,7 +128,7 @@ impl Coordinator {
     /// returns, the job is on disk. Where the artifact store is away, the job waits for it.
     ///
     /// # Errors
-    /// When too many run, the queues are full, the key was used for another job, or writing fails.
+    /// When too many run, the queues are full, the key's job was deleted, or writing fails.
     pub async fn submit(&self, submission: Arc<Submission>, key: &str) -> Result<Accepted, Error> {
         let (coordinator, key) = (self.clone(), key.to_owned());
         self.in_turn(async move { coordinator.submit_in_turn(&submission, &key).await }).await
@@ -134,6 +137,9 @@ impl Coordinator {
     async fn submit_in_turn(&self, submission: &Submission, key: &str) -> Result<Accepted, Error> {
         let shared = &self.shared;
         if let Some(id) = shared.journal.job_of(key)? {
+            if shared.board.was_deleted(&id) {
+                return Err(Error::KeyOfDeleted(id));
+            }
             return Ok(Accepted { id, already_submitted: true });
         }
         let running = shared.board.running();
@@ -248,7 +254,7 @@ impl Coordinator {
                 self.shared.withdraw(id, JobState::Cancelled).await?;
             }
         }
-        self.drop_dead_letters(id).await?;
+        self.shared.drop_dead_letters(id).await?;
         self.shared.board.without_dead(id, None)
     }
 
@@ -306,6 +312,8 @@ impl Coordinator {
         loops.spawn(async move { until(&stop, shared.hand_out()).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move { until(&stop, shared.take_up_those_that_wait()).await });
+        let (shared, stop) = (self.shared.clone(), shutdown.clone());
+        loops.spawn(async move { until(&stop, shared.sweep_what_is_left()).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move {
             shared.show();

@@ -85,6 +85,20 @@ impl Shared {
         }
         Ok(found)
     }
+
+    /// Removes a job's dead letters from the queues; how many there were.
+    ///
+    /// # Errors
+    /// When a queue is away: then some may be left.
+    pub(crate) async fn drop_dead_letters(&self, job: &str) -> Result<usize, Error> {
+        let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
+        let ids: Vec<ItemId> = dead.into_iter().map(|item| item.letter.item.id).collect();
+        let mut dropped = 0;
+        for (_, queue) in self.queues.each() {
+            dropped += queue.discard(&ids).await?;
+        }
+        Ok(dropped)
+    }
 }
 
 impl Coordinator {
@@ -151,16 +165,6 @@ impl Coordinator {
             self.shared.board.without_dead(job, Some(&tasks))?;
         }
         Ok(requeued)
-    }
-
-    /// Removes a job's dead letters from the queues.
-    pub(crate) async fn drop_dead_letters(&self, job: &str) -> Result<(), Error> {
-        let dead = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
-        let ids: Vec<ItemId> = dead.into_iter().map(|item| item.letter.item.id).collect();
-        for (_, queue) in self.shared.queues.each() {
-            queue.discard(&ids).await?;
-        }
-        Ok(())
     }
 }
 

@@ -25,6 +25,26 @@ pub enum Error {
     /// There is no such job.
     #[error("no job {0:?}")]
     UnknownJob(String),
+    /// There was such a job.
+    #[error("job {0} was deleted")]
+    Deleted(String),
+    /// The submission key of a job that was deleted.
+    #[error(
+        "the key was used for job {0}, which was deleted; choose another key: rlaif submit --new"
+    )]
+    KeyOfDeleted(String),
+    /// The job cannot be deleted while another needs it.
+    #[error(
+        "job {id} is needed: job {by}, which may still go on, began with its {model}; cancel that first"
+    )]
+    Needed {
+        /// Which.
+        id: String,
+        /// The job that needs it.
+        by: String,
+        /// The model that it names.
+        model: String,
+    },
     /// A result that is not one.
     #[error("the result of {item} is unreadable: {what}; do all workers have this version?")]
     Unreadable {

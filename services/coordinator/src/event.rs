@@ -31,4 +31,6 @@ pub enum What {
     Progress(StageProgress),
     /// A training step was measured.
     Metrics(Value),
+    /// It is no more.
+    Deleted,
 }

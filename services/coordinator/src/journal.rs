@@ -22,6 +22,10 @@ const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
 /// By job and task; task names sort in the order in which tasks depend on each other.
 const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("results");
+/// Deleted jobs of which files may be left, with when they are to be removed, in milliseconds since 1970.
+const SWEEPS: TableDefinition<&str, u64> = TableDefinition::new("sweeps");
+/// When files are to be removed that never were yet.
+const AT_ONCE: u64 = 0;
 
 /// What is known of a job beside its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,6 +153,7 @@ impl Journal {
             transaction.open_table(JOBS)?;
             transaction.open_table(KEYS)?;
             transaction.open_table(RESULTS)?;
+            transaction.open_table(SWEEPS)?;
             Ok(())
         })?;
         Ok(journal)
@@ -207,17 +212,103 @@ impl Journal {
         })
     }
 
-    /// Records results, each of a job's task; the first of a task counts.
+    /// Removes a job with its results; how many these were. In the same transaction its files become owed to
+    /// [be swept](Journal::to_sweep). Its submission key stays used, so that its id is never given again.
+    ///
+    /// # Errors
+    /// When writing fails; then the job is as it was.
+    pub fn delete(&self, job: &str) -> Result<u64, Error> {
+        let mut results = 0;
+        self.write(|transaction| {
+            transaction.open_table(JOBS)?.remove(job)?;
+            let mut table = transaction.open_table(RESULTS)?;
+            table.retain_in((job, "")..(job, "\u{10ffff}"), |_, _| {
+                results += 1;
+                false
+            })?;
+            transaction.open_table(SWEEPS)?.insert(job, AT_ONCE)?;
+            Ok(())
+        })?;
+        Ok(results)
+    }
+
+    /// Ids of all jobs that were deleted: their keys are here, and they are not.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn deleted(&self) -> Result<BTreeSet<String>, Error> {
+        self.read(|transaction| {
+            let jobs = transaction.open_table(JOBS)?;
+            let mut deleted = BTreeSet::new();
+            for entry in transaction.open_table(KEYS)?.iter()? {
+                let id = entry?.1.value().to_owned();
+                if jobs.get(id.as_str())?.is_none() {
+                    deleted.insert(id);
+                }
+            }
+            Ok(deleted)
+        })
+    }
+
+    /// Deleted jobs whose files are to be removed by now.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn to_sweep(&self, now_unix_ms: u64) -> Result<Vec<String>, Error> {
+        self.read(|transaction| {
+            let mut ids = Vec::new();
+            for entry in transaction.open_table(SWEEPS)?.iter()? {
+                let (id, due) = entry?;
+                if due.value() <= now_unix_ms {
+                    ids.push(id.value().to_owned());
+                }
+            }
+            Ok(ids)
+        })
+    }
+
+    /// A worker may have made files of a deleted job since they were removed.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn sweep_again(&self, job: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            transaction.open_table(SWEEPS)?.insert(job, AT_ONCE)?;
+            Ok(())
+        })
+    }
+
+    /// The files of a deleted job were removed. The first time they are to be removed once more, at
+    /// `again_unix_ms`: a worker that had an item in hand may not have known yet.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn swept(&self, job: &str, again_unix_ms: u64) -> Result<(), Error> {
+        self.write(|transaction| {
+            let mut sweeps = transaction.open_table(SWEEPS)?;
+            let is_first = sweeps.get(job)?.is_some_and(|due| due.value() == AT_ONCE);
+            if is_first {
+                sweeps.insert(job, again_unix_ms)?;
+            } else {
+                sweeps.remove(job)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Records results, each of a job's task; the first of a task counts, and none of a job that is not
+    /// here, since it was deleted.
     ///
     /// # Errors
     /// When writing fails; then none is recorded.
     pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
         self.write(|transaction| {
+            let jobs = transaction.open_table(JOBS)?;
             let mut table = transaction.open_table(RESULTS)?;
             for (job, task, result) in results {
                 let task = task.to_string();
                 let key = (job.as_str(), task.as_str());
-                if table.get(key)?.is_none() {
+                if jobs.get(job.as_str())?.is_some() && table.get(key)?.is_none() {
                     table.insert(key, result.as_slice())?;
                 }
             }
@@ -348,6 +439,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.redb");
         let journal = Journal::open(&path).unwrap();
+        for id in ["a", "b"] {
+            journal.accept(id, &job(id)).unwrap();
+        }
         let result = |task, text: &str| ("a".to_owned(), task, text.as_bytes().to_vec());
         journal
             .record(&[result(TaskId::Label(0), "label"), result(TaskId::Sample(10), "s10")])
@@ -374,6 +468,9 @@ mod tests {
     fn a_result_that_was_forgotten_can_be_recorded_anew() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(&folder.path().join("journal.redb")).unwrap();
+        for id in ["a", "b"] {
+            journal.accept(id, &job(id)).unwrap();
+        }
         let result = |job: &str, task, text: &str| (job.to_owned(), task, text.as_bytes().to_vec());
         let (sample, label) = (TaskId::Sample(0), TaskId::Label(0));
         let first =
@@ -393,6 +490,51 @@ mod tests {
         };
         assert_eq!(of_job("a"), [(sample, "old".to_owned()), (label, "new".to_owned())]);
         assert_eq!(of_job("b"), [(label, "old".to_owned())]);
+    }
+
+    #[test]
+    fn a_deleted_job_takes_its_results_along_and_leaves_its_key_and_what_is_to_be_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let results = |journal: &Journal, job: &str| {
+            let mut count = 0;
+            let add = |_, _: &[u8]| {
+                count += 1;
+                Ok::<_, Error>(())
+            };
+            journal.results(job, add).unwrap();
+            count
+        };
+        {
+            let journal = Journal::open(&path).unwrap();
+            for id in ["a", "ab"] {
+                journal.accept(id, &job(id)).unwrap();
+            }
+            let result = |job: &str, task| (job.to_owned(), task, b"done".to_vec());
+            let all = [
+                result("a", TaskId::Sample(0)),
+                result("a", TaskId::Label(0)),
+                result("ab", TaskId::Label(0)),
+            ];
+            journal.record(&all).unwrap();
+            assert_eq!(journal.delete("a").unwrap(), 2);
+            // A worker was still at it.
+            journal.record(&all).unwrap();
+        }
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!((results(&journal, "a"), results(&journal, "ab")), (0, 1));
+        assert_eq!(journal.jobs().unwrap(), [job("ab")]);
+        assert_eq!(journal.job_of("a").unwrap(), Some("a".into()));
+        assert_eq!(journal.deleted().unwrap(), ["a".to_owned()].into());
+
+        // At once, and once more when no worker can be at it any more.
+        assert_eq!(journal.to_sweep(1).unwrap(), ["a"]);
+        journal.swept("a", 10).unwrap();
+        assert!(journal.to_sweep(9).unwrap().is_empty());
+        assert_eq!(journal.to_sweep(10).unwrap(), ["a"]);
+        journal.swept("a", 20).unwrap();
+        assert!(journal.to_sweep(u64::MAX).unwrap().is_empty());
+        assert_eq!(journal.deleted().unwrap().len(), 1);
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! A job's artifacts are named by its id in the artifact store.
 
 use crate::Error;
+use rlaif_artifacts::Removed;
 use rlaif_job::RunFolder;
 use rlaif_types::ContentHash;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The coordinator's own disk.
@@ -66,15 +69,48 @@ impl Places {
     pub fn begin(&self, job: &str) -> Result<RunFolder, Error> {
         let folder = self.run_folder(job);
         if self.only.is_none() && folder.root().exists() {
-            std::fs::remove_dir_all(folder.root()).map_err(rlaif_job::Error::io(folder.root()))?;
+            fs::remove_dir_all(folder.root()).map_err(rlaif_job::Error::io(folder.root()))?;
         }
         Ok(folder)
+    }
+
+    /// Removes the folder of a deleted job, and has the disk know; of one that has none, nothing is removed.
+    /// The only job there is stays: the journal lies in its folder.
+    ///
+    /// # Errors
+    /// When it cannot be removed whole.
+    pub fn remove(&self, job: &str) -> Result<Removed, Error> {
+        let folder = self.jobs.join(job);
+        if self.only.is_some() || !folder.exists() {
+            return Ok(Removed::default());
+        }
+        let mut removed = Removed::default();
+        let removing = measure(&folder, &mut removed)
+            .and_then(|()| fs::remove_dir_all(&folder))
+            .and_then(|()| File::open(&self.jobs)?.sync_all());
+        removing.map_err(rlaif_job::Error::io(&folder))?;
+        Ok(removed)
     }
 
     /// The id of a new job.
     pub fn job_id(&self, name: &str, key: &ContentHash) -> String {
         self.only.clone().unwrap_or_else(|| format!("{}-{}", slug(name), key.short()))
     }
+}
+
+/// Adds what is in a folder, and in those below it.
+fn measure(folder: &Path, all: &mut Removed) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        if about.is_dir() {
+            measure(&entry.path(), all)?;
+        } else {
+            all.files += 1;
+            all.bytes += about.len();
+        }
+    }
+    Ok(())
 }
 
 /// A name as part of a folder's name and of a URL.

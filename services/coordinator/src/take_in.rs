@@ -138,6 +138,10 @@ impl Shared {
     ) -> Result<(), Error> {
         // Letters are put back in turn, so none is between the look and the failure.
         let _turn = self.steering.lock().await;
+        if self.board.was_deleted(job) {
+            // Nobody could see the letter any more, or put it back.
+            return self.drop_dead_letters(job).await.map(drop);
+        }
         let letters = self.dead_letters(job, DeadItemCursor::START, usize::MAX).await?;
         deaths.retain(|(task, _)| letters.iter().any(|letter| letter.task == *task));
         if deaths.is_empty() {
@@ -156,11 +160,21 @@ impl Shared {
         is_patient: bool,
     ) -> Result<(), Error> {
         let ResultEntry { item, outcome, .. } = entry;
-        let known = split(&item).filter(|(job, _)| self.board.job(job).is_ok());
-        let Some((job, task)) = known else {
+        let ours = |job: &str| self.board.was_deleted(job) || self.board.job(job).is_ok();
+        let Some((job, task)) = split(&item).filter(|(job, _)| ours(job)) else {
             tracing::error!(%item, "a result of an item this coordinator did not make");
             return Ok(());
         };
+        if self.board.was_deleted(&job) {
+            if !matches!(outcome, Outcome::Progress(_)) {
+                // Who worked on it may have left artifacts.
+                self.journal.sweep_again(&job)?;
+            }
+            // A death has left a letter.
+            if !matches!(outcome, Outcome::Dead(_)) {
+                return Ok(());
+            }
+        }
         match outcome {
             Outcome::Done { payload, .. } => match self.unpack(&job, task, &payload).await {
                 Ok((bytes, answer)) => batch.answers.push((job, task, bytes, answer)),

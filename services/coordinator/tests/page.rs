@@ -231,11 +231,12 @@ const LOOKING: [&str; 11] = [
     "/api/jobs/any/report",
     "/api/jobs/any/dead-letters",
 ];
-const STEERING: [&str; 4] = [
+const STEERING: [&str; 5] = [
     "/api/jobs/any/pause",
     "/api/jobs/any/resume",
     "/api/jobs/any/cancel",
     "/api/jobs/any/dead-letters/requeue",
+    "/api/jobs/any/delete",
 ];
 
 /// What a browser gets by looking and by steering.
@@ -263,8 +264,9 @@ async fn without_a_token_nothing_is_seen_and_roles_may_what_they_may_over_grpc()
     let client = running.browser_as("client");
     let session = client.data("/api/session").await;
     assert_eq!(session["caller"], "client");
-    let may = ["may_look", "may_steer", "may_requeue"].map(|what| session[what] == true);
-    assert_eq!(may, [true, true, false]);
+    let may =
+        ["may_look", "may_steer", "may_requeue", "may_delete"].map(|what| session[what] == true);
+    assert_eq!(may, [true, true, false, false]);
     let requeue =
         async |browser: &Browser| browser.post(STEERING[3], r#"{"all": true}"#).await.status;
     assert_eq!((client.get("/api/jobs").await.status, requeue(&client).await), (200, 403));

@@ -500,6 +500,7 @@ async fn of_every_call(client: &mut Client, id: &str) -> Vec<Result<(), Status>>
         client.watch_job(watch).await.map(drop),
         client.cancel_job(CancelJobRequest { job_id: job_id() }).await.map(drop),
         client.pause_job(PauseJobRequest { job_id: job_id() }).await.map(drop),
+        client.delete_job(DeleteJobRequest { job_id: job_id() }).await.map(drop),
         client
             .resume_job(ResumeJobRequest { job_id: job_id(), ..Default::default() })
             .await

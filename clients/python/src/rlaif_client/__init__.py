@@ -27,6 +27,7 @@ from .errors import (
 from .jobs import (
     Cost,
     DeadLetter,
+    Deleted,
     Event,
     Finished,
     Job,
@@ -70,6 +71,7 @@ __all__ = [
     "ConfigurationError",
     "Cost",
     "DeadLetter",
+    "Deleted",
     "ErrorCode",
     "Event",
     "Finish",

@@ -12,6 +12,7 @@ from .errors import JobFailedError
 from .job_file import Files, JobSource, Submission
 from .jobs import (
     DeadLetter,
+    Deleted,
     Event,
     Finished,
     Job,
@@ -122,6 +123,14 @@ class Client(Service):
     def cancel(self, job_id: str) -> Job:
         """End a job for good; what it made stays."""
         return _job(self._ask(self._stub.CancelJob, wire.CancelJobRequest(job_id=job_id)))
+
+    def delete(self, job_id: str) -> Deleted:
+        """Remove a job that has ended, and all that it left: results, dead letters, files, models.
+
+        Takes an operator's token. One that may still go on is refused: cancel it first. What was submitted
+        can be submitted again with `new=True`.
+        """
+        return Deleted.from_wire(self._ask(self._stub.DeleteJob, wire.DeleteJobRequest(job_id=job_id)))
 
     def report(self, job_id: str, form: ReportFormat = ReportFormat.MARKDOWN) -> bytes:
         """What a job came to."""

@@ -64,6 +64,33 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """What went with a job."""
+
+    #: Results in the coordinator's journal.
+    results: int
+    #: Items that had failed too often.
+    dead_letters: int
+    #: Files of the run folder and artifacts, as far as they are gone.
+    files: int
+    #: What these took.
+    freed_bytes: int
+    #: All files are gone. Else the artifact store or the disk failed meanwhile, and the rest goes by itself.
+    swept: bool
+
+    @classmethod
+    def from_wire(cls, gone: wire.DeleteJobResponse) -> Deleted:
+        """Read it."""
+        return cls(
+            results=gone.result_count,
+            dead_letters=gone.dead_letter_count,
+            files=gone.file_count,
+            freed_bytes=gone.freed_bytes,
+            swept=gone.swept,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StageProgress:
     """How far a stage is; also an event, that it went on."""
 

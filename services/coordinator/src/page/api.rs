@@ -41,6 +41,7 @@ pub fn routes(site: &Site) -> Router<Site> {
         .route("/api/jobs/{id}/pause", may("PauseJob", post(pause_job)))
         .route("/api/jobs/{id}/resume", may("ResumeJob", post(resume_job)))
         .route("/api/jobs/{id}/cancel", may("CancelJob", post(cancel_job)))
+        .route("/api/jobs/{id}/delete", may("DeleteJob", post(delete_job)))
         .route("/api/jobs/{id}/report", may("GetReport", get(report)))
         .route("/api/jobs/{id}/labels", may("ExportPreferences", get(labels)))
         .route("/api/jobs/{id}/metrics", may("WatchJob", get(metrics)))
@@ -65,6 +66,7 @@ struct Session {
     may_look: bool,
     may_steer: bool,
     may_requeue: bool,
+    may_delete: bool,
 }
 
 /// Open to everybody, so that a page without a token learns that it needs one.
@@ -78,6 +80,7 @@ async fn session(State(site): State<Site>, headers: HeaderMap) -> Answer<Session
         may_look: may("ListJobs").is_ok(),
         may_steer: may("PauseJob").is_ok(),
         may_requeue: may("RequeueDeadLetters").is_ok(),
+        may_delete: may("DeleteJob").is_ok(),
     }))
 }
 
@@ -154,6 +157,33 @@ async fn cancel_job(
 ) -> Answer<view::Job> {
     let answer = site.handler.cancel_job(Request::new(CancelJobRequest { job_id })).await?;
     Ok(Json(answer.into_inner().job.unwrap_or_default().into()))
+}
+
+/// What went with a job.
+#[derive(Serialize)]
+struct Deleted {
+    results: u64,
+    dead_letters: u64,
+    files: u64,
+    bytes: u64,
+    swept: bool,
+}
+
+async fn delete_job(
+    State(site): State<Site>,
+    Path(job_id): Path<String>,
+    Json(NothingFurther {}): Json<NothingFurther>,
+) -> Answer<Deleted> {
+    let answer = site.handler.delete_job(Request::new(DeleteJobRequest { job_id })).await?;
+    let DeleteJobResponse { result_count, dead_letter_count, file_count, freed_bytes, swept } =
+        answer.into_inner();
+    Ok(Json(Deleted {
+        results: result_count,
+        dead_letters: dead_letter_count,
+        files: file_count,
+        bytes: freed_bytes,
+        swept,
+    }))
 }
 
 /// The report as a file to keep: within the page it would need a style that the page forbids.

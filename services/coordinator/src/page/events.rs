@@ -6,7 +6,7 @@
 use super::Site;
 use super::answer::Refusal;
 use super::view::Job;
-use crate::{Coordinator, JobEvent, What};
+use crate::{Coordinator, Error, JobEvent, What};
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -91,10 +91,15 @@ async fn tell(coordinator: &Coordinator, mut seen: Option<u64>, to: &Sender) -> 
         seen = Some(0);
         while let Some(changes) = collect(&mut told).await {
             for (id, change) in changes.by_job {
-                let Ok(job) = coordinator.job(&id) else { continue };
-                let job = Job::from(wire::Job::from(job));
-                let event = json!({ "job": job, "measured": change.measured });
-                send(to, "job", changes.sequence, &event).await?;
+                let (name, event) = match coordinator.job(&id) {
+                    Ok(job) => {
+                        let job = Job::from(wire::Job::from(job));
+                        ("job", json!({ "job": job, "measured": change.measured }))
+                    }
+                    Err(Error::Deleted(id)) => ("deleted", json!({ "job": id })),
+                    Err(_) => continue,
+                };
+                send(to, name, changes.sequence, &event).await?;
             }
         }
         // It was too slow, and is greeted anew.

@@ -16,6 +16,7 @@ pub const RULES: &[Rule] = &[
     ("/rlaif.coordinator.v1.JobService/CancelJob", CLIENTS),
     ("/rlaif.coordinator.v1.JobService/PauseJob", CLIENTS),
     ("/rlaif.coordinator.v1.JobService/ResumeJob", CLIENTS),
+    ("/rlaif.coordinator.v1.JobService/DeleteJob", OPERATORS),
     ("/rlaif.coordinator.v1.JobService/ExportPreferences", CLIENTS),
     ("/rlaif.coordinator.v1.JobService/GetReport", CLIENTS),
     ("/rlaif.coordinator.v1.JobService/ListDeadLetters", CLIENTS),

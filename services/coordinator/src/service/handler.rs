@@ -123,6 +123,17 @@ impl JobService for Handler {
         Ok(Response::new(ResumeJobResponse { job: Some(job.into()) }))
     }
 
+    async fn delete_job(&self, request: Request<DeleteJobRequest>) -> Answer<DeleteJobResponse> {
+        let deleted = self.coordinator()?.delete(&request.into_inner().job_id).await?;
+        Ok(Response::new(DeleteJobResponse {
+            result_count: deleted.results,
+            dead_letter_count: deleted.dead_letters,
+            file_count: deleted.removed.files,
+            freed_bytes: deleted.removed.bytes,
+            swept: deleted.is_swept,
+        }))
+    }
+
     async fn export_preferences(
         &self,
         request: Request<ExportPreferencesRequest>,

@@ -19,7 +19,7 @@ pub type Sender = mpsc::Sender<Result<WatchJobResponse, Status>>;
 enum Stopped {
     /// The client left.
     Left,
-    /// There is no such job.
+    /// There is no such job, or none any more.
     Error(Error),
 }
 
@@ -72,7 +72,9 @@ async fn tell(
             };
             seen = event.sequence;
             let ended = matches!(&event.what, What::State { now, .. } if has_ended(now));
-            send(to, event.into()).await?;
+            // The next look says that it was deleted.
+            let Some(event) = wire::happened(event) else { break };
+            send(to, event).await?;
             if ended {
                 break;
             }
@@ -173,5 +175,27 @@ mod tests {
         assert_eq!(told.iter().filter(how_it_is).count(), 1, "{told:?}");
         assert_eq!(told.iter().filter_map(done).next_back(), Some(happened as u64));
         assert!(matches!(told.last().unwrap().event, Some(Event::Finished(_))));
+    }
+    /// As when a job is cancelled and deleted while its watcher is slow.
+    #[tokio::test]
+    async fn who_watches_a_job_that_is_deleted_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let coordinator = coordinator(&folder).await;
+        let (sender, mut events) = mpsc::channel(BUFFER);
+        let watching =
+            watch(coordinator.clone(), "job".into(), 0, sender, CancellationToken::new());
+        tokio::spawn(watching);
+        let _state = next(&mut events).await;
+        let _stage = next(&mut events).await;
+        // This test's runtime has one thread: the watcher sees both at once.
+        coordinator.shared.board.set_state("job", JobState::Cancelled).unwrap();
+        coordinator.shared.board.remove("job").unwrap();
+        let mut last = None;
+        while let Some(told) = events.recv().await {
+            last = Some(told);
+        }
+        let status = last.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::NotFound);
+        assert!(status.message().contains("job job was deleted"), "{status}");
     }
 }

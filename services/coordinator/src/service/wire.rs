@@ -83,18 +83,18 @@ pub fn event(sequence: u64, unix_ms: u64, event: Event) -> wire::JobEvent {
     wire::JobEvent { sequence, occurred_at: Some(timestamp(unix_ms)), event: Some(event) }
 }
 
-impl From<JobEvent> for wire::JobEvent {
-    fn from(told: JobEvent) -> Self {
-        let what = match told.what {
-            What::State { before, now } => Event::StateChanged(wire::StateChanged {
-                from: wire::JobState::from(&before).into(),
-                to: wire::JobState::from(&now).into(),
-            }),
-            What::Progress(progress) => Event::StageProgress(stage(progress)),
-            What::Metrics(record) => Event::Metrics(metrics(&record)),
-        };
-        event(told.sequence, told.unix_ms, what)
-    }
+/// What happened, for a watcher's stream; none where the job was deleted, which ends the stream.
+pub fn happened(told: JobEvent) -> Option<wire::JobEvent> {
+    let what = match told.what {
+        What::State { before, now } => Event::StateChanged(wire::StateChanged {
+            from: wire::JobState::from(&before).into(),
+            to: wire::JobState::from(&now).into(),
+        }),
+        What::Progress(progress) => Event::StageProgress(stage(progress)),
+        What::Metrics(record) => Event::Metrics(metrics(&record)),
+        What::Deleted => return None,
+    };
+    Some(event(told.sequence, told.unix_ms, what))
 }
 
 /// How a job is now, for a stream that begins.
@@ -136,10 +136,12 @@ impl From<Error> for Status {
         let message = error.to_string();
         let of = |code| WireError::new(code, message.clone());
         let told = match error {
-            Error::UnknownJob(_) => of(ErrorCode::NotFound),
+            Error::UnknownJob(_) | Error::Deleted(_) => of(ErrorCode::NotFound),
+            Error::KeyOfDeleted(_) => of(ErrorCode::AlreadyExists),
             Error::Busy { .. } => WireError::busy(message, BUSY_RETRY),
             Error::QueueFull => WireError::busy(message, FULL_RETRY),
             Error::WrongState { .. }
+            | Error::Needed { .. }
             | Error::DeadLetters(_)
             | Error::NoPrice(_)
             | Error::SpentUp(_) => of(ErrorCode::WrongState),

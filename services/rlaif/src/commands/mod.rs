@@ -86,6 +86,8 @@ enum Command {
     Resume(steer::ResumeArgs),
     /// End a job for good; what it made stays.
     Cancel(steer::Args),
+    /// Delete a job that has ended, with its journal, dead letters, files and models; takes an administrator's token.
+    Delete(steer::Args),
     Report(report::Args),
     Export(export::Args),
     DeadLetters(dead_letters::Args),
@@ -130,6 +132,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Pause(args) => steer::pause(args),
         Command::Resume(args) => steer::resume(args),
         Command::Cancel(args) => steer::cancel(args),
+        Command::Delete(args) => steer::delete(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),

@@ -1,8 +1,11 @@
-//! `rlaif pause`, `resume` and `cancel`.
+//! `rlaif pause`, `resume`, `cancel` and `delete`.
 
 use super::remote::{Server, expect, state};
 use anyhow::Result;
-use rlaif_proto::coordinator::v1::{CancelJobRequest, Job, PauseJobRequest, ResumeJobRequest};
+use indicatif::HumanBytes;
+use rlaif_proto::coordinator::v1::{
+    CancelJobRequest, DeleteJobRequest, Job, PauseJobRequest, ResumeJobRequest,
+};
 use rlaif_types::Money;
 
 /// Which job.
@@ -56,6 +59,28 @@ pub fn cancel(args: Args) -> Result<()> {
         .connect()?
         .ask(message, |mut client, request| async move { client.cancel_job(request).await })?;
     say(answer.job)
+}
+
+pub fn delete(args: Args) -> Result<()> {
+    let message = DeleteJobRequest { job_id: args.job.clone() };
+    let gone = args
+        .server
+        .connect()?
+        .ask(message, |mut client, request| async move { client.delete_job(request).await })?;
+    println!(
+        "{} deleted: {} results, {} dead letters, {} files ({})",
+        args.job,
+        gone.result_count,
+        gone.dead_letter_count,
+        gone.file_count,
+        HumanBytes(gone.freed_bytes)
+    );
+    if !gone.swept {
+        eprintln!(
+            "the artifact store or the disk failed; the rest of its files goes once it is back"
+        );
+    }
+    Ok(())
 }
 
 fn say(job: Option<Job>) -> Result<()> {
