@@ -1,5 +1,6 @@
 //! One job that is being worked on: its machine, and what follows from the machine's word.
 
+use crate::disk::on_disk;
 use crate::exports::{Exports, METRICS};
 use crate::tally::JobTally;
 use crate::{Error, JobRecord, Journal, Places, What};
@@ -42,18 +43,28 @@ impl ActiveJob {
         journal: &Journal,
     ) -> Result<Self, Error> {
         let folder = places.run_folder(&record.id);
+        let (mut job, files) = on_disk(|| Self::begin(record, folder, artifacts))?;
+        // Where the store is the folder of run folders, each file is put where it lies already.
+        for (name, bytes) in files {
+            job.artifacts.put(&name, bytes).await?;
+        }
+        job.replay(journal).await?;
+        Ok(job)
+    }
+
+    /// The job before its first result, and the files that it came with.
+    fn begin(
+        record: JobRecord,
+        folder: RunFolder,
+        artifacts: Artifacts,
+    ) -> Result<(Self, BTreeMap<String, Vec<u8>>), Error> {
         let job = Job::parse(&folder.path("job.toml"))?;
         let submission = Submission::load(job, &folder)?;
         let machine = Machine::new(record.id.clone(), submission.job.clone(), submission.inputs()?);
         let exports = Exports::begin(folder.clone())?;
-        // Where the store is the folder of run folders, each file is put where it lies already.
-        for (name, bytes) in submission.files {
-            artifacts.put(&name, bytes).await?;
-        }
         let times = JsonlAppender::open(&folder.path("journal.jsonl"));
         let times = times.map_err(rlaif_job::Error::from)?;
-        let (told, labeler_tokens, tally) = (Vec::new(), Tokens::default(), JobTally::default());
-        let mut job = Self {
+        let job = Self {
             record,
             machine,
             folder,
@@ -61,12 +72,11 @@ impl ActiveJob {
             artifacts,
             owed: VecDeque::new(),
             times,
-            told,
-            labeler_tokens,
-            tally,
+            told: Vec::new(),
+            labeler_tokens: Tokens::default(),
+            tally: JobTally::default(),
         };
-        job.replay(journal).await?;
-        Ok(job)
+        Ok((job, submission.files))
     }
 
     /// Gives the machine all recorded results. Artifacts are put once, at the end, as they are left.
@@ -167,8 +177,9 @@ impl ActiveJob {
     async fn carry_out(&mut self, effect: &Effect, told: &mut Vec<What>) -> Result<(), Error> {
         match effect {
             Effect::Append { file, records } => {
-                self.exports.append(file, records)?;
-                if *file == METRICS {
+                let file: &'static str = file;
+                on_disk(|| self.exports.append(file, records))?;
+                if file == METRICS {
                     self.tally.measure(records);
                     told.extend(records.iter().cloned().map(What::Metrics));
                 }
@@ -176,7 +187,9 @@ impl ActiveJob {
             Effect::Put { artifact, bytes } => self.artifacts.put(artifact, bytes.clone()).await?,
             Effect::Delete { artifact } => self.artifacts.delete(artifact).await?,
             Effect::Publish { file } => self.publish(file).await?,
-            Effect::Finished { stage, summary } => self.folder.finish(stage, summary)?,
+            Effect::Finished { stage, summary } => {
+                on_disk(|| self.folder.finish(stage, summary))?;
+            }
         }
         Ok(())
     }
@@ -192,9 +205,11 @@ impl ActiveJob {
 
     /// Gives workers a file of the run folder.
     async fn publish(&mut self, file: &str) -> Result<(), Error> {
-        self.exports.sync()?;
         let path = self.folder.path(file);
-        let bytes = std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?;
+        let bytes = on_disk(|| -> Result<Vec<u8>, Error> {
+            self.exports.sync()?;
+            Ok(std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?)
+        })?;
         Ok(self.artifacts.put(file, bytes).await?)
     }
 
@@ -221,7 +236,7 @@ impl ActiveJob {
             "seconds": seconds,
             "worker": worker,
         }));
-        Ok(self.times.sync().map_err(rlaif_job::Error::from)?)
+        Ok(on_disk(|| self.times.sync()).map_err(rlaif_job::Error::from)?)
     }
 
     /// Tasks to hand out now.
@@ -260,10 +275,9 @@ impl ActiveJob {
     /// When a file cannot be read or written.
     pub async fn finish_if_done(&mut self) -> Result<bool, Error> {
         let Some(outcome) = self.machine.outcome() else { return Ok(false) };
-        self.exports.sync()?;
+        on_disk(|| self.exports.sync())?;
         let manifest = self.manifest(&outcome).await?;
-        let (job, folder) = (self.machine.job().clone(), self.folder.clone());
-        write_report(&job, &folder, &manifest)?;
+        on_disk(|| write_report(self.machine.job(), &self.folder, &manifest))?;
         self.delete_what_only_work_needed().await?;
         Ok(true)
     }
@@ -284,11 +298,14 @@ impl ActiveJob {
             let weights = format!("{checkpoint}/model.safetensors");
             if self.artifacts.exists(&weights).await? {
                 let folder = self.artifacts.local_folder(checkpoint).await?;
-                files.insert(weights, hash_file(&folder.join("model.safetensors"))?);
+                let hash = on_disk(|| hash_file(&folder.join("model.safetensors")))?;
+                files.insert(weights, hash);
             }
         }
-        let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
-        Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+        on_disk(|| -> Result<Manifest, Error> {
+            let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
+            Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+        })
     }
 }
 

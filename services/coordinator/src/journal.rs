@@ -2,9 +2,11 @@
 //!
 //! Results are all there is to remember: whatever else the coordinator knows of a job follows from
 //! them. So only what answers its task is recorded, and what turns out to be of no use is forgotten.
-//! One transaction is one fsync, so results are recorded by the batch.
+//! One transaction is one fsync, so results are recorded by the batch. A thread of the
+//! runtime that waits for it has its other tasks done elsewhere.
 
 use crate::Error;
+use crate::disk::on_disk;
 use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{Answer, StageProgress, TaskId, Tokens};
@@ -142,7 +144,7 @@ impl Journal {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
         }
-        let database = open_patiently(path).map_err(|e| fail(&e))?;
+        let database = on_disk(|| open_patiently(path)).map_err(|e| fail(&e))?;
         let commits = metrics::seconds(&definitions::JOURNAL_COMMIT_DURATION);
         let journal = Self { database, path: path.to_owned(), commits };
         journal.write(|transaction| {
@@ -247,16 +249,17 @@ impl Journal {
         job: &str,
         mut f: impl FnMut(TaskId, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
-        let table = transaction.open_table(RESULTS).map_err(|e| self.fail(&e))?;
-        // No task's name begins with this character or one after it.
-        let range = table.range((job, "")..(job, "\u{10ffff}")).map_err(|e| self.fail(&e))?;
-        for entry in range {
-            let (key, value) = entry.map_err(|e| self.fail(&e))?;
-            let task = key.value().1.parse().map_err(|e: String| self.fail(&e))?;
-            f(task, value.value())?;
-        }
-        Ok(())
+        on_disk(|| -> Result<(), E> {
+            let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
+            let table = transaction.open_table(RESULTS).map_err(|e| self.fail(&e))?;
+            // No task's name begins with this character or one after it.
+            let range = table.range((job, "")..(job, "\u{10ffff}")).map_err(|e| self.fail(&e))?;
+            for entry in range {
+                let (key, value) = entry.map_err(|e| self.fail(&e))?;
+                f(read_task(job, key.value().1)?, value.value())?;
+            }
+            Ok(())
+        })
     }
 
     /// As [`Journal::results`], read.
@@ -275,21 +278,25 @@ impl Journal {
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), Error> {
-        let transaction = self.database.begin_write().map_err(|e| self.fail(&e))?;
-        work(&transaction).map_err(|e| self.fail(&e))?;
-        // Immediate durability is redb's default: commit returns when the data is on disk.
-        let started = Instant::now();
-        let committed = transaction.commit().map_err(|e| self.fail(&e));
-        self.commits.record(started.elapsed().as_secs_f64(), &[]);
-        committed
+        on_disk(|| {
+            let transaction = self.database.begin_write().map_err(|e| self.fail(&e))?;
+            work(&transaction).map_err(|e| self.fail(&e))?;
+            // Immediate durability is redb's default: commit returns when the data is on disk.
+            let started = Instant::now();
+            let committed = transaction.commit().map_err(|e| self.fail(&e));
+            self.commits.record(started.elapsed().as_secs_f64(), &[]);
+            committed
+        })
     }
 
     fn read<T>(
         &self,
         work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, Error> {
-        let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
-        work(&transaction).map_err(|e| self.fail(&e))
+        on_disk(|| {
+            let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
+            work(&transaction).map_err(|e| self.fail(&e))
+        })
     }
 
     fn fail(&self, error: &dyn std::fmt::Display) -> Error {
@@ -308,6 +315,11 @@ fn open_patiently(path: &Path) -> Result<Database, DatabaseError> {
             opened => return opened,
         }
     }
+}
+
+/// Of what a recorded result is one. One that this version does not know is its job's trouble alone.
+fn read_task(job: &str, task: &str) -> Result<TaskId, Error> {
+    task.parse().map_err(|what| Error::Unreadable { item: format!("{job}/{task}"), what })
 }
 
 /// A recorded result.

@@ -8,6 +8,7 @@ mod board;
 mod coordinator;
 mod crew;
 mod dead_letters;
+mod disk;
 mod error;
 mod event;
 mod event_file;

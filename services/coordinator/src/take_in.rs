@@ -1,7 +1,7 @@
 //! From the queues' results to the journal, and from there to the jobs.
 
 use crate::active_job::forget_the_fruitless;
-use crate::coordinator::{Shared, outcome_of};
+use crate::coordinator::Shared;
 use crate::hand_out::Occasion;
 use crate::journal::read_answer;
 use crate::metrics::Settled;
@@ -99,9 +99,7 @@ impl Shared {
                 lasting.push((job.clone(), *task, bytes.to_vec()));
             }
         }
-        // The disk may take seconds, and there are few threads that answer calls.
-        let journal = self.journal.clone();
-        outcome_of(tokio::task::spawn_blocking(move || journal.record(&lasting))).await?;
+        self.journal.record(&lasting)?;
         for (job, task, _, answer) in batch.answers {
             self.metrics.settled(kind, Settled::with(&answer.result));
             self.tally.note(kind, &answer);
