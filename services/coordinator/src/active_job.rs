@@ -91,7 +91,8 @@ impl ActiveJob {
                 wrong.push(task);
                 return Ok(());
             }
-            self.count(task, &answer);
+            self.pay(task, answer.tokens);
+            self.count(task, &answer.result);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
                     Effect::Put { artifact, bytes } => {
@@ -117,11 +118,10 @@ impl ActiveJob {
             forget_the_fruitless(journal, &id, error)?;
         }
         replayed?;
-        // What answers took that were forgotten since is paid all the same.
-        let Tokens { read, written } = self.record.labeler_tokens;
-        let Tokens { read: known_read, written: known_written } = self.labeler_tokens;
-        self.labeler_tokens =
-            Tokens { read: read.max(known_read), written: written.max(known_written) };
+        // What was forgotten just now is among it.
+        for (task, tokens) in journal.in_vain(&id)? {
+            self.pay(task, tokens);
+        }
         for file in published {
             self.publish(file).await?;
         }
@@ -152,9 +152,11 @@ impl ActiveJob {
         if self.machine.has(task) {
             return Ok(());
         }
+        // Whatever it says.
+        self.pay(task, answer.tokens);
         self.machine.judge(task, &answer.result)?;
         let (count, seconds) = (answer.result.count(), answer.seconds);
-        self.count(task, &answer);
+        self.count(task, &answer.result);
         self.owed.extend(self.machine.complete(task, answer.result)?);
         self.note_time(task.stage(), count, seconds, &answer.worker)
     }
@@ -194,13 +196,16 @@ impl ActiveJob {
         Ok(())
     }
 
-    /// Counts an answer among the job's numbers.
-    fn count(&mut self, task: TaskId, answer: &Answer) {
-        let asks_the_labeler = self.machine.asks_the_labeler(task);
-        self.tally.add(task, &answer.result, asks_the_labeler);
-        if asks_the_labeler {
-            self.labeler_tokens += answer.tokens;
+    /// Puts what an answer took on the job's account, where it is the labeler's.
+    fn pay(&mut self, task: TaskId, tokens: Tokens) {
+        if self.machine.asks_the_labeler(task) {
+            self.labeler_tokens += tokens;
         }
+    }
+
+    /// Counts a result among the job's numbers.
+    fn count(&mut self, task: TaskId, result: &WorkResult) {
+        self.tally.add(task, result, self.machine.asks_the_labeler(task));
     }
 
     /// Gives workers a file of the run folder.

@@ -11,7 +11,7 @@ use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{Answer, StageProgress, TaskId, Tokens};
 use rlaif_service::metrics::{self, definitions};
-use rlaif_types::{Ceiling, Money, Price, Spend};
+use rlaif_types::{Ceiling, ContentHash, Money, Price, Spend};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,8 @@ const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
 /// By job and task; task names sort in the order in which tasks depend on each other.
 const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("results");
+/// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
+const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
 
 /// What is known of a job beside its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,6 +153,7 @@ impl Journal {
             transaction.open_table(JOBS)?;
             transaction.open_table(KEYS)?;
             transaction.open_table(RESULTS)?;
+            transaction.open_table(IN_VAIN)?;
             Ok(())
         })?;
         Ok(journal)
@@ -227,17 +230,70 @@ impl Journal {
         })
     }
 
-    /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again.
+    /// Keeps account of answers of which nothing comes, and which are not recorded themselves. Doing it again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When writing fails; then none is kept account of.
+    pub fn record_in_vain(&self, answers: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
+        let took = answers.iter().map(|(job, task, answer)| (job, task, answer, tokens_of(answer)));
+        let paid: Vec<_> = took.filter(|(.., tokens)| *tokens != Tokens::default()).collect();
+        if paid.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
+            for (job, task, answer, tokens) in paid {
+                let (task, hash) = (task.to_string(), ContentHash::of(answer));
+                let key = (job.as_str(), task.as_str(), hash.as_str());
+                in_vain.insert(key, tokens_to_bytes(tokens).as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again. What they took
+    /// is [kept account of](Journal::in_vain) in the same transaction. One that comes once more, since a kill
+    /// kept it from being acknowledged, is counted once more: a budget ends early rather than late.
     ///
     /// # Errors
     /// When writing fails; then none is forgotten.
     pub fn forget(&self, job: &str, are_forgotten: impl Fn(TaskId) -> bool) -> Result<(), Error> {
         self.write(|transaction| {
-            let mut table = transaction.open_table(RESULTS)?;
-            let stays = |task: &str| !task.parse::<TaskId>().is_ok_and(&are_forgotten);
-            table.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), _| stays(task))?;
+            let mut forgotten = Vec::new();
+            let mut results = transaction.open_table(RESULTS)?;
+            results.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), answer| {
+                let is_forgotten = task.parse::<TaskId>().is_ok_and(&are_forgotten);
+                if is_forgotten {
+                    let (hash, tokens) = (ContentHash::of(answer), tokens_of(answer));
+                    forgotten.push((task.to_owned(), hash, tokens));
+                }
+                !is_forgotten
+            })?;
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
+            for (task, hash, tokens) in forgotten {
+                let key = (job, task.as_str(), hash.as_str());
+                in_vain.insert(key, tokens_to_bytes(tokens).as_slice())?;
+            }
             Ok(())
         })
+    }
+
+    /// What answers took, each to a task of a job, of which nothing came.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn in_vain(&self, job: &str) -> Result<Vec<(TaskId, Tokens)>, Error> {
+        let found = self.read(|transaction| {
+            let table = transaction.open_table(IN_VAIN)?;
+            let mut found = Vec::new();
+            for entry in table.range((job, "", "")..(job, "\u{10ffff}", ""))? {
+                let (key, tokens) = entry?;
+                found.push((key.value().1.to_owned(), tokens_from_bytes(tokens.value())?));
+            }
+            Ok(found)
+        })?;
+        found.into_iter().map(|(task, tokens)| Ok((read_task(job, &task)?, tokens))).collect()
     }
 
     /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
@@ -328,6 +384,19 @@ pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Erro
         .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
 }
 
+/// What an answer took; nothing where nobody can read it.
+fn tokens_of(answer: &[u8]) -> Tokens {
+    serde_json::from_slice::<Answer>(answer).map(|answer| answer.tokens).unwrap_or_default()
+}
+
+fn tokens_to_bytes(tokens: Tokens) -> Vec<u8> {
+    serde_json::to_vec(&tokens).expect("counts are plain data")
+}
+
+fn tokens_from_bytes(bytes: &[u8]) -> Result<Tokens, redb::Error> {
+    serde_json::from_slice(bytes).map_err(|e| redb::Error::Corrupted(e.to_string()))
+}
+
 fn to_bytes(job: &JobRecord) -> Vec<u8> {
     serde_json::to_vec(job).expect("a job's record is plain data")
 }
@@ -339,6 +408,7 @@ fn from_bytes(bytes: &[u8]) -> Result<JobRecord, redb::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_job::WorkResult;
 
     fn job(id: &str) -> JobRecord {
         JobRecord::accepted(id, "tiny", 1)
@@ -405,6 +475,35 @@ mod tests {
         };
         assert_eq!(of_job("a"), [(sample, "old".to_owned()), (label, "new".to_owned())]);
         assert_eq!(of_job("b"), [(label, "old".to_owned())]);
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_paid_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
+        let answer = |task, read| {
+            let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
+            let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
+            ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
+        };
+        let paid = |journal: &Journal, job| {
+            let in_vain = journal.in_vain(job).unwrap().into_iter();
+            in_vain.map(|(task, tokens)| (task, tokens.read)).collect::<BTreeSet<_>>()
+        };
+        let journal = Journal::open(&path).unwrap();
+        for read in [30, 12] {
+            journal.record(&[answer(check, 5), answer(label, read)]).unwrap();
+            journal.forget("a", |task| task == label).unwrap();
+        }
+        // As when it comes once more, since a queue was away before it was acknowledged.
+        for _ in 0..2 {
+            journal.record_in_vain(&[answer(check, 7), answer(check, 0)]).unwrap();
+        }
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(paid(&journal, "a"), [(label, 30), (label, 12), (check, 7)].into());
+        assert_eq!(paid(&journal, "b"), [].into());
     }
 
     #[test]
