@@ -179,7 +179,7 @@ impl ActiveJob {
     async fn carry_out(&mut self, effect: &Effect, told: &mut Vec<What>) -> Result<(), Error> {
         match effect {
             Effect::Append { file, records } => {
-                let file: &'static str = file;
+                let file = *file;
                 on_disk(|| self.exports.append(file, records))?;
                 if file == METRICS {
                     self.tally.measure(records);

@@ -2,8 +2,8 @@
 //!
 //! Results are all there is to remember: whatever else the coordinator knows of a job follows from
 //! them. So only what answers its task is recorded, and what turns out to be of no use is forgotten.
-//! One transaction is one fsync, so results are recorded by the batch. A thread of the
-//! runtime that waits for it has its other tasks done elsewhere.
+//! One transaction is one fsync, so results are recorded by the batch. A thread of the runtime that waits
+//! for it has its other tasks done elsewhere.
 
 use crate::Error;
 use crate::disk::on_disk;
