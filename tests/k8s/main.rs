@@ -43,13 +43,13 @@ fn holds_on_cpus(overlay: &Overlay) {
     redis_keeps_what_the_queue_promises(overlay);
     images_are_of_this_version(overlay, "");
     workers_have_no_gpu(overlay);
-    labelers_are_as_many_as_is_said(overlay);
 }
 
 #[test]
 fn cpu() {
     let overlay = Overlay::read("cpu");
     holds_on_cpus(&overlay);
+    labelers_are_as_many_as_is_said(&overlay);
     only_these_ways_are_open(&overlay, &[]);
 }
 
@@ -58,9 +58,21 @@ fn cpu() {
 fn endpoint() {
     let overlay = Overlay::read("endpoint");
     holds_on_cpus(&overlay);
+    labelers_are_as_many_as_is_said(&overlay);
     labelers_have_the_endpoints_key(&overlay);
     labelers_keep_what_they_paid_for(&overlay);
     only_these_ways_are_open(&overlay, &["labeler -> outside:443"]);
+}
+
+/// The same, as many of them as there is work for: one that comes back from none finds its ledger.
+#[test]
+fn endpoint_keda() {
+    let overlay = Overlay::read("endpoint-keda");
+    holds_on_cpus(&overlay);
+    keda_scales_labelers_with_the_work_to_none_and_back(&overlay);
+    labelers_have_the_endpoints_key(&overlay);
+    labelers_keep_what_they_paid_for(&overlay);
+    only_these_ways_are_open(&overlay, &["labeler -> outside:443", "keda -> redis:6379"]);
 }
 
 #[test]

@@ -52,11 +52,19 @@ pub fn labelers_are_as_many_as_is_said(overlay: &Overlay) {
 /// consumer group would make it read something else.
 pub fn keda_scales_labelers_with_the_work_to_none_and_back(overlay: &Overlay) {
     let scaled = &overlay.get("ScaledObject", "labeler")["spec"];
-    assert_eq!(scaled["scaleTargetRef"]["name"], "labeler");
+    let reference = &scaled["scaleTargetRef"];
+    let target = overlay.pods()["labeler"].object;
+    for (what, of_target) in [
+        ("apiVersion", &target["apiVersion"]),
+        ("kind", &target["kind"]),
+        ("name", &target["metadata"]["name"]),
+    ] {
+        assert_eq!(&reference[what], of_target, "{what}");
+    }
     assert_eq!(scaled["minReplicaCount"], 0);
     assert!(scaled["maxReplicaCount"].as_u64() > Some(1));
     // Applying the manifests again would undo what KEDA did.
-    assert!(overlay.get("Deployment", "labeler")["spec"]["replicas"].is_null());
+    assert!(target["spec"]["replicas"].is_null());
 
     let [trigger] = list(&scaled["triggers"]) else { panic!("{scaled}") };
     assert_eq!(trigger["type"], "redis-streams");
@@ -72,6 +80,6 @@ pub fn keda_scales_labelers_with_the_work_to_none_and_back(overlay: &Overlay) {
     // Where Redis is and who asks come from the secret that the services have.
     let name = trigger["authenticationRef"]["name"].as_str().unwrap();
     let authentication = &overlay.get("TriggerAuthentication", name)["spec"]["secretTargetRef"];
-    let reference = |what: &str| json!({ "parameter": what, "name": "queue", "key": what });
-    assert_eq!(list(authentication)[..3], ["address", "username", "password"].map(reference));
+    let key = |what: &str| json!({ "parameter": what, "name": "queue", "key": what });
+    assert_eq!(list(authentication)[..3], ["address", "username", "password"].map(key));
 }

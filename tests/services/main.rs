@@ -2,6 +2,7 @@
 //! gRPC, a real Redis, tiny models.
 
 mod access;
+mod drain;
 mod labeler;
 mod learner;
 mod queue;

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Work for a labeler that needs no more than to be loaded.
-async fn enqueue(queue: &Queue, folder: &Path, job: &str) {
+pub(crate) async fn enqueue(queue: &Queue, folder: &Path, job: &str) {
     let artifacts = rlaif_artifacts::ArtifactStore::open(
         &folder.join("artifacts").display().to_string(),
         &folder.join("cache"),

@@ -47,7 +47,7 @@ async fn calls_and_batches_are_measured_and_probes_answered() {
         max_queued_tokens: 8,
     };
     let metrics = BatcherMetrics::new("judge");
-    let (batcher, thread) = batcher::start("engine", options, metrics, |b: Vec<u32>| b).unwrap();
+    let (batcher, thread) = batcher::start("engine", options, metrics, |b: Vec<u32>, _| b).unwrap();
     batcher.submit(1, 5, None).await.unwrap();
     thread.drain(Duration::from_secs(60)).await;
 

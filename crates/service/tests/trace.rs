@@ -51,7 +51,8 @@ async fn one_trace_crosses_client_server_queue_and_batch() {
         max_queued_items: 8,
         max_queued_tokens: 8,
     };
-    let (batcher, thread) = batcher::start("engine", options, (), |batch: Vec<u32>| batch).unwrap();
+    let (batcher, thread) =
+        batcher::start("engine", options, (), |batch: Vec<u32>, _| batch).unwrap();
     let root = tracing::info_span!(target: TARGET, "root");
     let headers: HashMap<_, _> = telemetry::headers(&root).into_iter().collect();
     async {

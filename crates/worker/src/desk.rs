@@ -2,7 +2,7 @@
 
 use crate::{Failure, JobResources, Resources};
 use rlaif_job::ModelRef;
-use rlaif_service::batcher::{self, Batcher, EngineThread};
+use rlaif_service::batcher::{self, Batcher, EngineThread, Waiting};
 use rlaif_service::config::Problems;
 use rlaif_service::metrics::BatcherMetrics;
 use std::sync::Arc;
@@ -86,7 +86,8 @@ impl<M: DirectModel> Desk<M> {
         }
         let model = Arc::new(model);
         let asked = model.clone();
-        let engine = move |batch| asked.answer(batch);
+        // One call of a model, which has no steps.
+        let engine = move |batch, _: &Waiting<'_>| asked.answer(batch);
         let (batcher, thread) = batcher::start(name, options, BatcherMetrics::new(name), engine)
             .map_err(|e| format!("the thread {name}: {e}"))?;
         Ok((Self { model, batcher }, thread))

@@ -3,6 +3,7 @@
 
 use crate::queue_work::QueueWork;
 use crate::{Config, Parts, Resources, Service};
+use futures_util::future::join_all;
 use rlaif_artifacts::ArtifactStore;
 use rlaif_service::batcher::EngineThread;
 use rlaif_service::metrics::{self, Endpoint, Registry};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-/// What a batcher may take to finish when its server has ended: nobody waits for its answers.
+/// What batchers may take to finish when their server has ended: nobody waits for their answers.
 const ENGINE_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a worker did not start, or did not end well.
@@ -66,8 +67,9 @@ impl<S: Service> Host<S> {
     }
 
     /// Loads what the worker needs, is ready then, and works until `shutdown`: the item in hand is given
-    /// back at once, calls in progress are drained. A Redis or an artifact store that is away
-    /// is waited for; callers are answered meanwhile.
+    /// back at once, calls in progress are drained. Once they have ended or were cut off, nothing waits for
+    /// what an engine has in hand. A Redis or an artifact store that is away is waited for; callers are
+    /// answered meanwhile.
     ///
     /// # Errors
     /// See [`Error`].
@@ -113,8 +115,7 @@ impl<S: Service> Host<S> {
     }
 }
 
+/// All at a time: they share one device, and one grace.
 async fn end(engines: Vec<EngineThread>) {
-    for engine in engines {
-        engine.drain(ENGINE_GRACE).await;
-    }
+    join_all(engines.into_iter().map(|engine| engine.drain(ENGINE_GRACE))).await;
 }

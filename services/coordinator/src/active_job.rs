@@ -1,5 +1,6 @@
 //! One job that is being worked on: its machine, and what follows from the machine's word.
 
+use crate::disk::on_disk;
 use crate::exports::{Exports, METRICS};
 use crate::tally::JobTally;
 use crate::{Error, JobRecord, Journal, Places, What};
@@ -42,18 +43,28 @@ impl ActiveJob {
         journal: &Journal,
     ) -> Result<Self, Error> {
         let folder = places.run_folder(&record.id);
+        let (mut job, files) = on_disk(|| Self::begin(record, folder, artifacts))?;
+        // Where the store is the folder of run folders, each file is put where it lies already.
+        for (name, bytes) in files {
+            job.artifacts.put(&name, bytes).await?;
+        }
+        job.replay(journal).await?;
+        Ok(job)
+    }
+
+    /// The job before its first result, and the files that it came with.
+    fn begin(
+        record: JobRecord,
+        folder: RunFolder,
+        artifacts: Artifacts,
+    ) -> Result<(Self, BTreeMap<String, Vec<u8>>), Error> {
         let job = Job::parse(&folder.path("job.toml"))?;
         let submission = Submission::load(job, &folder)?;
         let machine = Machine::new(record.id.clone(), submission.job.clone(), submission.inputs()?);
         let exports = Exports::begin(folder.clone())?;
-        // Where the store is the folder of run folders, each file is put where it lies already.
-        for (name, bytes) in submission.files {
-            artifacts.put(&name, bytes).await?;
-        }
         let times = JsonlAppender::open(&folder.path("journal.jsonl"));
         let times = times.map_err(rlaif_job::Error::from)?;
-        let (told, labeler_tokens, tally) = (Vec::new(), Tokens::default(), JobTally::default());
-        let mut job = Self {
+        let job = Self {
             record,
             machine,
             folder,
@@ -61,12 +72,11 @@ impl ActiveJob {
             artifacts,
             owed: VecDeque::new(),
             times,
-            told,
-            labeler_tokens,
-            tally,
+            told: Vec::new(),
+            labeler_tokens: Tokens::default(),
+            tally: JobTally::default(),
         };
-        job.replay(journal).await?;
-        Ok(job)
+        Ok((job, submission.files))
     }
 
     /// Gives the machine all recorded results. Artifacts are put once, at the end, as they are left.
@@ -81,7 +91,8 @@ impl ActiveJob {
                 wrong.push(task);
                 return Ok(());
             }
-            self.count(task, &answer);
+            self.pay(task, answer.tokens);
+            self.count(task, &answer.result);
             for effect in self.machine.complete(task, answer.result)? {
                 match effect {
                     Effect::Put { artifact, bytes } => {
@@ -107,11 +118,10 @@ impl ActiveJob {
             forget_the_fruitless(journal, &id, error)?;
         }
         replayed?;
-        // What answers took that were forgotten since is paid all the same.
-        let Tokens { read, written } = self.record.labeler_tokens;
-        let Tokens { read: known_read, written: known_written } = self.labeler_tokens;
-        self.labeler_tokens =
-            Tokens { read: read.max(known_read), written: written.max(known_written) };
+        // What was forgotten just now is among it.
+        for (task, tokens) in journal.in_vain(&id)? {
+            self.pay(task, tokens);
+        }
         for file in published {
             self.publish(file).await?;
         }
@@ -142,9 +152,11 @@ impl ActiveJob {
         if self.machine.has(task) {
             return Ok(());
         }
+        // Whatever it says.
+        self.pay(task, answer.tokens);
         self.machine.judge(task, &answer.result)?;
         let (count, seconds) = (answer.result.count(), answer.seconds);
-        self.count(task, &answer);
+        self.count(task, &answer.result);
         self.owed.extend(self.machine.complete(task, answer.result)?);
         self.note_time(task.stage(), count, seconds, &answer.worker)
     }
@@ -167,8 +179,9 @@ impl ActiveJob {
     async fn carry_out(&mut self, effect: &Effect, told: &mut Vec<What>) -> Result<(), Error> {
         match effect {
             Effect::Append { file, records } => {
-                self.exports.append(file, records)?;
-                if *file == METRICS {
+                let file = *file;
+                on_disk(|| self.exports.append(file, records))?;
+                if file == METRICS {
                     self.tally.measure(records);
                     told.extend(records.iter().cloned().map(What::Metrics));
                 }
@@ -176,25 +189,32 @@ impl ActiveJob {
             Effect::Put { artifact, bytes } => self.artifacts.put(artifact, bytes.clone()).await?,
             Effect::Delete { artifact } => self.artifacts.delete(artifact).await?,
             Effect::Publish { file } => self.publish(file).await?,
-            Effect::Finished { stage, summary } => self.folder.finish(stage, summary)?,
+            Effect::Finished { stage, summary } => {
+                on_disk(|| self.folder.finish(stage, summary))?;
+            }
         }
         Ok(())
     }
 
-    /// Counts an answer among the job's numbers.
-    fn count(&mut self, task: TaskId, answer: &Answer) {
-        let asks_the_labeler = self.machine.asks_the_labeler(task);
-        self.tally.add(task, &answer.result, asks_the_labeler);
-        if asks_the_labeler {
-            self.labeler_tokens += answer.tokens;
+    /// Puts what an answer took on the job's account, where it is the labeler's.
+    fn pay(&mut self, task: TaskId, tokens: Tokens) {
+        if self.machine.asks_the_labeler(task) {
+            self.labeler_tokens += tokens;
         }
+    }
+
+    /// Counts a result among the job's numbers.
+    fn count(&mut self, task: TaskId, result: &WorkResult) {
+        self.tally.add(task, result, self.machine.asks_the_labeler(task));
     }
 
     /// Gives workers a file of the run folder.
     async fn publish(&mut self, file: &str) -> Result<(), Error> {
-        self.exports.sync()?;
         let path = self.folder.path(file);
-        let bytes = std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?;
+        let bytes = on_disk(|| -> Result<Vec<u8>, Error> {
+            self.exports.sync()?;
+            Ok(std::fs::read(&path).map_err(rlaif_job::Error::io(&path))?)
+        })?;
         Ok(self.artifacts.put(file, bytes).await?)
     }
 
@@ -221,7 +241,7 @@ impl ActiveJob {
             "seconds": seconds,
             "worker": worker,
         }));
-        Ok(self.times.sync().map_err(rlaif_job::Error::from)?)
+        Ok(on_disk(|| self.times.sync()).map_err(rlaif_job::Error::from)?)
     }
 
     /// Tasks to hand out now.
@@ -260,10 +280,9 @@ impl ActiveJob {
     /// When a file cannot be read or written.
     pub async fn finish_if_done(&mut self) -> Result<bool, Error> {
         let Some(outcome) = self.machine.outcome() else { return Ok(false) };
-        self.exports.sync()?;
+        on_disk(|| self.exports.sync())?;
         let manifest = self.manifest(&outcome).await?;
-        let (job, folder) = (self.machine.job().clone(), self.folder.clone());
-        write_report(&job, &folder, &manifest)?;
+        on_disk(|| write_report(self.machine.job(), &self.folder, &manifest))?;
         self.delete_what_only_work_needed().await?;
         Ok(true)
     }
@@ -284,11 +303,14 @@ impl ActiveJob {
             let weights = format!("{checkpoint}/model.safetensors");
             if self.artifacts.exists(&weights).await? {
                 let folder = self.artifacts.local_folder(checkpoint).await?;
-                files.insert(weights, hash_file(&folder.join("model.safetensors"))?);
+                let hash = on_disk(|| hash_file(&folder.join("model.safetensors")))?;
+                files.insert(weights, hash);
             }
         }
-        let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
-        Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+        on_disk(|| -> Result<Manifest, Error> {
+            let submission = Submission::load(self.machine.job().clone(), &self.folder)?;
+            Ok(Manifest::new(&submission, outcome, files)?.write(&self.folder)?)
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! queue, so whoever asks how a job stands is answered also while Redis is away.
 
 use crate::coordinator::unix_ms;
+use crate::disk::on_disk;
 use crate::pace::Pace;
 use crate::tally::JobTally;
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
@@ -133,13 +134,15 @@ impl Board {
         change: impl Fn(&mut JobRecord),
         told: impl FnOnce(&mut Jobs) -> T,
     ) -> Result<T, Error> {
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut written = self.jobs().record(id)?.clone();
-        change(&mut written);
-        self.journal.update(&written)?;
-        let mut jobs = self.jobs();
-        change(jobs.records.get_mut(id).ok_or_else(|| Error::UnknownJob(id.into()))?);
-        Ok(told(&mut jobs))
+        on_disk(|| -> Result<T, Error> {
+            let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut written = self.jobs().record(id)?.clone();
+            change(&mut written);
+            self.journal.update(&written)?;
+            let mut jobs = self.jobs();
+            change(jobs.records.get_mut(id).ok_or_else(|| Error::UnknownJob(id.into()))?);
+            Ok(told(&mut jobs))
+        })
     }
 
     /// A job is in another state now; when this returns the journal has it.
@@ -310,6 +313,7 @@ impl Jobs {
 mod tests {
     use super::*;
     use std::sync::Barrier;
+    use std::time::Duration;
 
     fn board(folder: &tempfile::TempDir) -> (Board, Arc<Journal>) {
         let journal = Arc::new(Journal::open(&folder.path().join("journal.redb")).unwrap());
@@ -374,6 +378,46 @@ mod tests {
             assert_eq!(meanwhile, JobState::Running);
             assert_eq!(pausing.join().unwrap().state, JobState::Paused);
         });
+    }
+
+    /// Else a disk that is slow to sync would hold up whoever asks anything.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_only_thread_of_a_runtime_goes_on_while_the_journal_is_slow() {
+        let folder = tempfile::tempdir().unwrap();
+        let (board, journal) = board(&folder);
+        let board = Arc::new(board);
+        journal.accept("key", &running("job")).unwrap();
+        board.add(running("job"));
+        journal.record(&[("another".to_owned(), TaskId::Reward, Vec::new())]).unwrap();
+        let (writes, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let writing = std::thread::spawn({
+            let (writes, goes_on) = (writes.clone(), goes_on.clone());
+            let slowly = move |_: TaskId| {
+                writes.wait();
+                goes_on.wait();
+                true
+            };
+            move || journal.forget("another", slowly).unwrap()
+        });
+        writes.wait();
+        let pausing = tokio::spawn({
+            let board = board.clone();
+            async move { board.set_state("job", JobState::Paused).map(|job| job.state) }
+        });
+        while board.changing.try_lock().is_ok() {
+            std::thread::yield_now();
+        }
+        let call = tokio::spawn(async move { board.list().len() });
+        // The test has a thread of its own to wait on. Only where it fails does it wait to the end.
+        let asked = Instant::now();
+        while !call.is_finished() && asked.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let is_answered = call.is_finished();
+        goes_on.wait();
+        writing.join().unwrap();
+        assert!(is_answered);
+        assert_eq!(pausing.await.unwrap().unwrap(), JobState::Paused);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::active_job::ActiveJob;
 use crate::board::Board;
 use crate::crew::Tally;
+use crate::disk::on_disk;
 use crate::metrics::CoordinatorMetrics;
 use crate::queues::{Standing, Trouble};
 use crate::{Error, JobEvent, JobRecord, JobState, Journal, Places, Queues};
@@ -150,9 +151,11 @@ impl Coordinator {
             return Err(Error::QueueFull);
         }
         let id = shared.places.job_id(&submission.job.name, &ContentHash::of(key));
-        let folder = shared.places.begin(&id)?;
-        folder.prepare(&submission.job.to_toml(), true)?;
-        submission.save(&folder)?;
+        on_disk(|| -> Result<(), Error> {
+            let folder = shared.places.begin(&id)?;
+            folder.prepare(&submission.job.to_toml(), true)?;
+            Ok(submission.save(&folder)?)
+        })?;
         let record = JobRecord {
             price: submission.job.labeler.price,
             ceiling: submission.job.labeler.ceiling(),
@@ -177,8 +180,10 @@ impl Coordinator {
     /// When there is no such job, or its folder cannot be read.
     pub fn is_made_of(&self, id: &str, submission: &Submission) -> Result<bool, Error> {
         let folder = self.run_folder(id)?;
-        let job = rlaif_job::Job::parse(&folder.path("job.toml"))?;
-        Ok(Submission::load(job, &folder)? == *submission)
+        on_disk(|| -> Result<bool, Error> {
+            let job = rlaif_job::Job::parse(&folder.path("job.toml"))?;
+            Ok(Submission::load(job, &folder)? == *submission)
+        })
     }
 
     /// All jobs, by id.
@@ -352,7 +357,7 @@ async fn until(
 }
 
 /// What a task comes to; its panic goes on here.
-pub(crate) async fn outcome_of<T>(task: JoinHandle<T>) -> T {
+async fn outcome_of<T>(task: JoinHandle<T>) -> T {
     match task.await {
         Ok(outcome) => outcome,
         Err(ended) => match ended.try_into_panic() {

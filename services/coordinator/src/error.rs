@@ -1,6 +1,7 @@
 //! What stops the coordinator, or one of its calls.
 
 use crate::{JobRecord, JobState};
+use std::any::Any;
 
 /// An error of the coordinator.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,12 @@ pub enum Error {
     /// The artifact store.
     #[error(transparent)]
     Artifacts(#[from] rlaif_artifacts::Error),
+    /// Opening a job panicked, with this message.
+    #[error(
+        "opening it panicked: {0}; that is a mistake in this program, whose log says where. Nothing it has \
+         done is lost: look whether its run folder is whole, or resume it with another version"
+    )]
+    Panicked(String),
     /// There is no such job.
     #[error("no job {0:?}")]
     UnknownJob(String),
@@ -100,6 +107,12 @@ impl Error {
             JobState::Succeeded => "has succeeded",
         };
         Self::WrongState { id: job.id.clone(), state, what }
+    }
+
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Panicked(text.unwrap_or("without a message").to_owned())
     }
 
     /// Whether it passes by itself: something that the coordinator needs is away.

@@ -75,10 +75,9 @@ impl Shared {
         self.active().get(id).cloned()
     }
 
-    /// Whether the job is worked on. Asked by who has the turn to steer: then an empty seat that nobody
-    /// holds is of a job whose opening panicked.
+    /// Whether the job is worked on.
     pub(crate) fn is_seated(&self, id: &str) -> bool {
-        self.seat(id).is_some_and(|seat| !seat.try_lock().is_ok_and(|job| job.is_none()))
+        self.seat(id).is_some()
     }
 
     fn seats(&self) -> Vec<(String, Seat)> {
@@ -166,8 +165,21 @@ impl Shared {
         // The caller has the turn to steer, and a store that is away may take minutes to say so.
         self.artifacts.probe().await?;
         let artifacts = self.artifacts.job(&record.id)?;
-        let mut job = ActiveJob::open(record, &self.places, artifacts, &self.journal).await?;
-        Ok(if job.finish_if_done().await? { None } else { Some(job) })
+        let (places, journal) = (self.places.clone(), self.journal.clone());
+        let opening = async move {
+            let mut job = ActiveJob::open(record, &places, artifacts, &journal).await?;
+            Ok::<_, Error>(if job.finish_if_done().await? { None } else { Some(job) })
+        };
+        // On a task of its own: what makes it panic is on disk, and would end the coordinator, and with it all
+        // other jobs, at each of its starts.
+        match tokio::spawn(opening.in_current_span()).await {
+            Ok(opened) => opened,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => Err(Error::panicked(&*panic)),
+                // The runtime ends, and who waits here with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 
     /// Offers tasks to the queues, for ever: new ones at once, all unanswered ones now and then.

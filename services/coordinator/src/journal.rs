@@ -2,14 +2,16 @@
 //!
 //! Results are all there is to remember: whatever else the coordinator knows of a job follows from
 //! them. So only what answers its task is recorded, and what turns out to be of no use is forgotten.
-//! One transaction is one fsync, so results are recorded by the batch.
+//! One transaction is one fsync, so results are recorded by the batch. A thread of the runtime that waits
+//! for it has its other tasks done elsewhere.
 
 use crate::Error;
+use crate::disk::on_disk;
 use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rlaif_job::{Answer, StageProgress, TaskId, Tokens};
 use rlaif_service::metrics::{self, definitions};
-use rlaif_types::{Ceiling, Money, Price, Spend};
+use rlaif_types::{Ceiling, ContentHash, Money, Price, Spend};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("resu
 const SWEEPS: TableDefinition<&str, u64> = TableDefinition::new("sweeps");
 /// When files are to be removed that never were yet.
 const AT_ONCE: u64 = 0;
+/// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
+const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
 
 /// What is known of a job beside its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,7 +150,7 @@ impl Journal {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| fail(&e))?;
         }
-        let database = open_patiently(path).map_err(|e| fail(&e))?;
+        let database = on_disk(|| open_patiently(path)).map_err(|e| fail(&e))?;
         let commits = metrics::seconds(&definitions::JOURNAL_COMMIT_DURATION);
         let journal = Self { database, path: path.to_owned(), commits };
         journal.write(|transaction| {
@@ -154,6 +158,7 @@ impl Journal {
             transaction.open_table(KEYS)?;
             transaction.open_table(RESULTS)?;
             transaction.open_table(SWEEPS)?;
+            transaction.open_table(IN_VAIN)?;
             Ok(())
         })?;
         Ok(journal)
@@ -226,6 +231,8 @@ impl Journal {
                 results += 1;
                 false
             })?;
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
+            in_vain.retain_in((job, "", "")..(job, "\u{10ffff}", ""), |_, _| false)?;
             transaction.open_table(SWEEPS)?.insert(job, AT_ONCE)?;
             Ok(())
         })?;
@@ -316,17 +323,74 @@ impl Journal {
         })
     }
 
-    /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again.
+    /// Keeps account of answers of which nothing comes, and which are not recorded themselves, unless their job was
+    /// deleted. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// When writing fails; then none is kept account of.
+    pub fn record_in_vain(&self, answers: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
+        let took = answers.iter().map(|(job, task, answer)| (job, task, answer, tokens_of(answer)));
+        let paid: Vec<_> = took.filter(|(.., tokens)| *tokens != Tokens::default()).collect();
+        if paid.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let jobs = transaction.open_table(JOBS)?;
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
+            for (job, task, answer, tokens) in paid {
+                if jobs.get(job.as_str())?.is_none() {
+                    continue;
+                }
+                let (task, hash) = (task.to_string(), ContentHash::of(answer));
+                let key = (job.as_str(), task.as_str(), hash.as_str());
+                in_vain.insert(key, tokens_to_bytes(tokens).as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again. What they took
+    /// is [kept account of](Journal::in_vain) in the same transaction. One that comes once more, since a kill
+    /// kept it from being acknowledged, is counted once more: a budget ends early rather than late.
     ///
     /// # Errors
     /// When writing fails; then none is forgotten.
     pub fn forget(&self, job: &str, are_forgotten: impl Fn(TaskId) -> bool) -> Result<(), Error> {
         self.write(|transaction| {
-            let mut table = transaction.open_table(RESULTS)?;
-            let stays = |task: &str| !task.parse::<TaskId>().is_ok_and(&are_forgotten);
-            table.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), _| stays(task))?;
+            let mut forgotten = Vec::new();
+            let mut results = transaction.open_table(RESULTS)?;
+            results.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), answer| {
+                let is_forgotten = task.parse::<TaskId>().is_ok_and(&are_forgotten);
+                if is_forgotten {
+                    let (hash, tokens) = (ContentHash::of(answer), tokens_of(answer));
+                    forgotten.push((task.to_owned(), hash, tokens));
+                }
+                !is_forgotten
+            })?;
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
+            for (task, hash, tokens) in forgotten {
+                let key = (job, task.as_str(), hash.as_str());
+                in_vain.insert(key, tokens_to_bytes(tokens).as_slice())?;
+            }
             Ok(())
         })
+    }
+
+    /// What answers took, each to a task of a job, of which nothing came.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn in_vain(&self, job: &str) -> Result<Vec<(TaskId, Tokens)>, Error> {
+        let found = self.read(|transaction| {
+            let table = transaction.open_table(IN_VAIN)?;
+            let mut found = Vec::new();
+            for entry in table.range((job, "", "")..(job, "\u{10ffff}", ""))? {
+                let (key, tokens) = entry?;
+                found.push((key.value().1.to_owned(), tokens_from_bytes(tokens.value())?));
+            }
+            Ok(found)
+        })?;
+        found.into_iter().map(|(task, tokens)| Ok((read_task(job, &task)?, tokens))).collect()
     }
 
     /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
@@ -338,16 +402,17 @@ impl Journal {
         job: &str,
         mut f: impl FnMut(TaskId, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
-        let table = transaction.open_table(RESULTS).map_err(|e| self.fail(&e))?;
-        // No task's name begins with this character or one after it.
-        let range = table.range((job, "")..(job, "\u{10ffff}")).map_err(|e| self.fail(&e))?;
-        for entry in range {
-            let (key, value) = entry.map_err(|e| self.fail(&e))?;
-            let task = key.value().1.parse().map_err(|e: String| self.fail(&e))?;
-            f(task, value.value())?;
-        }
-        Ok(())
+        on_disk(|| -> Result<(), E> {
+            let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
+            let table = transaction.open_table(RESULTS).map_err(|e| self.fail(&e))?;
+            // No task's name begins with this character or one after it.
+            let range = table.range((job, "")..(job, "\u{10ffff}")).map_err(|e| self.fail(&e))?;
+            for entry in range {
+                let (key, value) = entry.map_err(|e| self.fail(&e))?;
+                f(read_task(job, key.value().1)?, value.value())?;
+            }
+            Ok(())
+        })
     }
 
     /// As [`Journal::results`], read.
@@ -366,21 +431,25 @@ impl Journal {
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), Error> {
-        let transaction = self.database.begin_write().map_err(|e| self.fail(&e))?;
-        work(&transaction).map_err(|e| self.fail(&e))?;
-        // Immediate durability is redb's default: commit returns when the data is on disk.
-        let started = Instant::now();
-        let committed = transaction.commit().map_err(|e| self.fail(&e));
-        self.commits.record(started.elapsed().as_secs_f64(), &[]);
-        committed
+        on_disk(|| {
+            let transaction = self.database.begin_write().map_err(|e| self.fail(&e))?;
+            work(&transaction).map_err(|e| self.fail(&e))?;
+            // Immediate durability is redb's default: commit returns when the data is on disk.
+            let started = Instant::now();
+            let committed = transaction.commit().map_err(|e| self.fail(&e));
+            self.commits.record(started.elapsed().as_secs_f64(), &[]);
+            committed
+        })
     }
 
     fn read<T>(
         &self,
         work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, Error> {
-        let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
-        work(&transaction).map_err(|e| self.fail(&e))
+        on_disk(|| {
+            let transaction = self.database.begin_read().map_err(|e| self.fail(&e))?;
+            work(&transaction).map_err(|e| self.fail(&e))
+        })
     }
 
     fn fail(&self, error: &dyn std::fmt::Display) -> Error {
@@ -401,10 +470,28 @@ fn open_patiently(path: &Path) -> Result<Database, DatabaseError> {
     }
 }
 
+/// Of what a recorded result is one. One that this version does not know is its job's trouble alone.
+fn read_task(job: &str, task: &str) -> Result<TaskId, Error> {
+    task.parse().map_err(|what| Error::Unreadable { item: format!("{job}/{task}"), what })
+}
+
 /// A recorded result.
 pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Error> {
     serde_json::from_slice(bytes)
         .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
+}
+
+/// What an answer took; nothing where nobody can read it.
+fn tokens_of(answer: &[u8]) -> Tokens {
+    serde_json::from_slice::<Answer>(answer).map(|answer| answer.tokens).unwrap_or_default()
+}
+
+fn tokens_to_bytes(tokens: Tokens) -> Vec<u8> {
+    serde_json::to_vec(&tokens).expect("counts are plain data")
+}
+
+fn tokens_from_bytes(bytes: &[u8]) -> Result<Tokens, redb::Error> {
+    serde_json::from_slice(bytes).map_err(|e| redb::Error::Corrupted(e.to_string()))
 }
 
 fn to_bytes(job: &JobRecord) -> Vec<u8> {
@@ -418,6 +505,7 @@ fn from_bytes(bytes: &[u8]) -> Result<JobRecord, redb::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_job::WorkResult;
 
     fn job(id: &str) -> JobRecord {
         JobRecord::accepted(id, "tiny", 1)
@@ -535,6 +623,39 @@ mod tests {
         journal.swept("a", 20).unwrap();
         assert!(journal.to_sweep(u64::MAX).unwrap().is_empty());
         assert_eq!(journal.deleted().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_paid_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
+        let answer = |task, read| {
+            let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
+            let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
+            ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
+        };
+        let paid = |journal: &Journal, job| {
+            let in_vain = journal.in_vain(job).unwrap().into_iter();
+            in_vain.map(|(task, tokens)| (task, tokens.read)).collect::<BTreeSet<_>>()
+        };
+        let journal = Journal::open(&path).unwrap();
+        journal.accept("a", &self::job("a")).unwrap();
+        for read in [30, 12] {
+            journal.record(&[answer(check, 5), answer(label, read)]).unwrap();
+            journal.forget("a", |task| task == label).unwrap();
+        }
+        // As when it comes once more, since a queue was away before it was acknowledged.
+        for _ in 0..2 {
+            journal.record_in_vain(&[answer(check, 7), answer(check, 0)]).unwrap();
+        }
+        drop(journal);
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(paid(&journal, "a"), [(label, 30), (label, 12), (check, 7)].into());
+        assert_eq!(paid(&journal, "b"), [].into());
+        journal.delete("a").unwrap();
+        journal.record_in_vain(&[answer(check, 8)]).unwrap();
+        assert_eq!(paid(&journal, "a"), [].into());
     }
 
     #[test]

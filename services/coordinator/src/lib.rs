@@ -9,6 +9,7 @@ mod coordinator;
 mod crew;
 mod dead_letters;
 mod deletion;
+mod disk;
 mod error;
 mod event;
 mod event_file;

@@ -1,7 +1,7 @@
 //! From the queues' results to the journal, and from there to the jobs.
 
 use crate::active_job::forget_the_fruitless;
-use crate::coordinator::{Shared, outcome_of};
+use crate::coordinator::Shared;
 use crate::hand_out::Occasion;
 use crate::journal::read_answer;
 use crate::metrics::Settled;
@@ -93,15 +93,16 @@ impl Shared {
         for entry in entries {
             self.read(entry, &mut batch, is_patient).await?;
         }
-        let mut lasting = Vec::new();
+        let (mut lasting, mut in_vain) = (Vec::new(), Vec::new());
         for (job, task, bytes, answer) in &batch.answers {
-            if self.lasts(job, *task, &answer.result).await {
-                lasting.push((job.clone(), *task, bytes.to_vec()));
+            let answered = (job.clone(), *task, bytes.to_vec());
+            match self.lasts(job, *task, &answer.result).await {
+                true => lasting.push(answered),
+                false => in_vain.push(answered),
             }
         }
-        // The disk may take seconds, and there are few threads that answer calls.
-        let journal = self.journal.clone();
-        outcome_of(tokio::task::spawn_blocking(move || journal.record(&lasting))).await?;
+        self.journal.record(&lasting)?;
+        self.journal.record_in_vain(&in_vain)?;
         for (job, task, _, answer) in batch.answers {
             self.metrics.settled(kind, Settled::with(&answer.result));
             self.tally.note(kind, &answer);

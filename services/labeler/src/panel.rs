@@ -3,7 +3,7 @@
 use crate::with_judge;
 use rlaif_job::{Labeler, ModelRef};
 use rlaif_judge::Judge;
-use rlaif_service::batcher::{self, Batcher, EngineThread};
+use rlaif_service::batcher::{self, Batcher, EngineThread, Waiting};
 use rlaif_service::metrics::BatcherMetrics;
 use rlaif_template::{Asking, Template};
 use rlaif_worker::direct::{Batching, unserved};
@@ -44,7 +44,8 @@ impl<Q: Send + 'static, A: Send + 'static> Panel<Q, A> {
         model: ModelRef,
         ask: Ask<Q, A>,
     ) -> Result<(Self, EngineThread), String> {
-        let engine = move |questions| judge(&job, &model, ask, questions);
+        let engine =
+            move |questions, waiting: &Waiting<'_>| judge(&job, &model, ask, questions, waiting);
         let metrics = BatcherMetrics::new(name);
         let started = batcher::start(name, batching.batcher.clone(), metrics, engine);
         let (batcher, thread) = started.map_err(|e| format!("the thread {name}: {e}"))?;
@@ -64,12 +65,14 @@ impl<Q: Send + 'static, A: Send + 'static> Panel<Q, A> {
     }
 }
 
-/// Judges a batch, the questions asked alike together; the answers are in the questions' order.
+/// Judges a batch, the questions asked alike together, as long as anybody waits; the answers are in the
+/// questions' order.
 fn judge<Q, A>(
     job: &JobResources,
     model: &ModelRef,
     ask: Ask<Q, A>,
     questions: Vec<Question<Q>>,
+    waiting: &Waiting<'_>,
 ) -> Vec<Result<A, Failure>> {
     let mut alike = BTreeMap::new();
     for (place, Question { template, asking, asked }) in questions.into_iter().enumerate() {
@@ -81,7 +84,11 @@ fn judge<Q, A>(
     }
     let mut answers = BTreeMap::new();
     for (labeler, places, asked) in alike.into_values() {
-        match with_judge(job, &labeler, |judge| ask(job, judge, &asked)) {
+        let judged = match waiting.is_anybody() {
+            true => with_judge(job, &labeler, |judge| ask(job, judge, &asked)),
+            false => Err(Failure::Stopped),
+        };
+        match judged {
             Ok(judged) => answers.extend(places.into_iter().zip(judged.into_iter().map(Ok))),
             Err(why) => answers.extend(places.into_iter().map(|place| (place, Err(why.clone())))),
         }

@@ -1,4 +1,5 @@
-//! The thread that owns the engine: takes batches, runs them, answers the callers.
+//! The thread that owns the engine: takes batches, runs them, answers the callers. What nobody waits for is
+//! not waited for either: neither the engine's next step by its callers, nor its batch by who drains it.
 
 use super::queue::{Batch, Caller};
 use super::shared::{Close, Shared};
@@ -11,6 +12,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// Whether a batch is still of use. An engine that works in steps asks between them.
+pub struct Waiting<'a> {
+    is_anybody: &'a dyn Fn() -> bool,
+}
+
+impl Waiting<'_> {
+    /// Whether a caller of the batch still waits for its response.
+    pub fn is_anybody(&self) -> bool {
+        (self.is_anybody)()
+    }
+}
+
 /// The owner's side of the engine's thread.
 pub struct EngineThread {
     thread: JoinHandle<()>,
@@ -22,7 +35,7 @@ impl EngineThread {
     pub(super) fn start<Req: Send + 'static, Resp: Send + 'static>(
         name: &str,
         shared: Arc<Shared<Req, Resp>>,
-        engine: impl FnMut(Vec<Req>) -> Vec<Resp> + Send + 'static,
+        engine: impl FnMut(Vec<Req>, &Waiting<'_>) -> Vec<Resp> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (alive, ended) = oneshot::channel();
         let served = shared.clone();
@@ -35,14 +48,17 @@ impl EngineThread {
         Ok(Self { thread, close, ended })
     }
 
-    /// Refuses new requests, lets the engine finish what waits for at most `grace`, then only the
-    /// batch in hand, and waits for the thread.
+    /// Refuses new requests and lets the engine finish what waits, for at most `grace`. Then what waits is
+    /// dropped, and the batch in hand is left to its thread, which ends after it or with the process: a
+    /// computation cannot be stopped, and may take longer than a process has to end.
     pub async fn drain(mut self, grace: Duration) {
         (self.close)(Close::AfterQueue);
+        // The sender is dropped, never used: that it is says that the thread has ended.
         if tokio::time::timeout(grace, &mut self.ended).await.is_err() {
             (self.close)(Close::AfterBatch);
-            // The sender is dropped, never used: the result says nothing.
-            let _ = self.ended.await;
+            let engine = self.thread.thread().name().unwrap_or_default();
+            tracing::warn!(engine, "the batch in hand is not waited for");
+            return;
         }
         if self.thread.join().is_err() {
             tracing::error!("the engine's thread panicked outside of a batch");
@@ -51,7 +67,10 @@ impl EngineThread {
 }
 
 /// The engine's thread.
-fn serve<Req, Resp>(shared: &Shared<Req, Resp>, mut engine: impl FnMut(Vec<Req>) -> Vec<Resp>) {
+fn serve<Req, Resp>(
+    shared: &Shared<Req, Resp>,
+    mut engine: impl FnMut(Vec<Req>, &Waiting<'_>) -> Vec<Resp>,
+) {
     while let Some(Batch { requests, callers, waits, tokens, .. }) = shared.next_batch() {
         let items = requests.len();
         let span = tracing::info_span!("engine batch", items, tokens);
@@ -59,7 +78,9 @@ fn serve<Req, Resp>(shared: &Shared<Req, Resp>, mut engine: impl FnMut(Vec<Req>)
             telemetry::link(&span, &caller.span);
         }
         let started = Instant::now();
-        let outcome = span.in_scope(|| run(&mut engine, requests));
+        let is_anybody = || callers.iter().any(|caller| !caller.reply.is_closed());
+        let waiting = Waiting { is_anybody: &is_anybody };
+        let outcome = span.in_scope(|| run(&mut engine, requests, &waiting));
         let took = started.elapsed();
         shared.finished(took);
         let failed = outcome.is_err();
@@ -70,12 +91,13 @@ fn serve<Req, Resp>(shared: &Shared<Req, Resp>, mut engine: impl FnMut(Vec<Req>)
 
 /// One call of the engine, with its panics and miscounts as errors.
 fn run<Req, Resp>(
-    engine: &mut impl FnMut(Vec<Req>) -> Vec<Resp>,
+    engine: &mut impl FnMut(Vec<Req>, &Waiting<'_>) -> Vec<Resp>,
     requests: Vec<Req>,
+    waiting: &Waiting<'_>,
 ) -> Result<Vec<Resp>, Error> {
     let items = requests.len();
     // The engine promises to be usable after a panic; see `start`.
-    match catch_unwind(AssertUnwindSafe(|| engine(requests))) {
+    match catch_unwind(AssertUnwindSafe(|| engine(requests, waiting))) {
         Ok(responses) if responses.len() == items => Ok(responses),
         Ok(responses) => {
             let message = format!("{} responses to {items} requests", responses.len());

@@ -16,7 +16,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use engine_thread::EngineThread;
+pub use engine_thread::{EngineThread, Waiting};
 pub use error::Error;
 pub use observer::{BatchReport, Observer, Skipped};
 pub use options::Options;
@@ -40,8 +40,9 @@ impl<Req, Resp> Clone for Batcher<Req, Resp> {
 /// Starts `engine` on a thread of its own, named `name`.
 ///
 /// `engine` gets the requests of a batch in the order in which they came and returns as many
-/// responses in the same order. If it panics, that batch fails and it is called again with the next
-/// one: it must leave itself usable.
+/// responses in the same order. Where [nobody waits](Waiting) for them any more, it may give the batch up
+/// and return any. If it panics, that batch fails and it is called again with the next one: it must leave
+/// itself usable.
 ///
 /// # Errors
 /// When the system has no thread left.
@@ -49,7 +50,7 @@ pub fn start<Req, Resp>(
     name: &str,
     options: Options,
     observer: impl Observer,
-    engine: impl FnMut(Vec<Req>) -> Vec<Resp> + Send + 'static,
+    engine: impl FnMut(Vec<Req>, &Waiting<'_>) -> Vec<Resp> + Send + 'static,
 ) -> std::io::Result<(Batcher<Req, Resp>, EngineThread)>
 where
     Req: Send + 'static,

@@ -1,6 +1,6 @@
 //! The batcher before an engine that the test holds.
 
-use super::{Batcher, EngineThread, Error, Options, start};
+use super::{Batcher, EngineThread, Error, Options, Waiting, start};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ struct Gated {
 fn gated(options: Options) -> Gated {
     let (open, gate) = mpsc::channel::<()>();
     let (show, seen) = mpsc::channel();
-    let (batcher, thread) = start("engine", options, (), move |batch: Vec<u32>| {
+    let (batcher, thread) = start("engine", options, (), move |batch: Vec<u32>, _| {
         show.send(batch.clone()).unwrap();
         // A closed gate stays open.
         let _ = gate.recv();
@@ -160,7 +160,7 @@ async fn a_panic_is_an_error_of_its_batch_only() {
 
 #[tokio::test]
 async fn a_miscounting_engine_fails_its_batch_instead_of_mixing_up_callers() {
-    let (batcher, _thread) = start("engine", options(), (), |_: Vec<u32>| vec![1, 2]).unwrap();
+    let (batcher, _thread) = start("engine", options(), (), |_: Vec<u32>, _| vec![1, 2]).unwrap();
     let answer = batcher.submit(1, 1, None).await;
     assert!(matches!(answer, Err(Error::Engine { .. })), "{answer:?}");
 }
@@ -188,13 +188,34 @@ async fn draining_finishes_what_waits_and_refuses_what_comes() {
 }
 
 #[tokio::test]
-async fn after_the_grace_period_only_the_batch_in_hand_is_finished() {
+async fn a_batch_that_outlasts_the_grace_period_is_not_waited_for() {
     let engine = gated(options());
     let first = engine.occupy().await;
     let waiting = engine.queue(1, 1).await;
-    let drained = tokio::spawn(engine.thread.drain(Duration::ZERO));
+    engine.thread.drain(Duration::ZERO).await;
     assert_eq!(waiting.await.unwrap(), Err(Error::Stopped));
+    // Who is still there has its answer all the same.
     engine.open.send(()).unwrap();
-    drained.await.unwrap();
     assert_eq!(first.await.unwrap(), Ok(0));
+}
+
+#[tokio::test]
+async fn an_engine_that_works_in_steps_sees_that_nobody_waits_any_more() {
+    let (begin, begun) = mpsc::channel();
+    let endless = move |batch: Vec<u32>, waiting: &Waiting<'_>| {
+        let _ = begin.send(());
+        while batch == [0] && waiting.is_anybody() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        batch
+    };
+    let (batcher, _thread) = start("engine", options(), (), endless).unwrap();
+    let leaves = tokio::spawn({
+        let batcher = batcher.clone();
+        async move { batcher.submit(0, 1, None).await }
+    });
+    until(|| begun.try_recv().is_ok()).await;
+    leaves.abort();
+    assert!(leaves.await.unwrap_err().is_cancelled());
+    assert_eq!(batcher.submit(1, 1, None).await, Ok(1));
 }
