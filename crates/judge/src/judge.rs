@@ -229,7 +229,7 @@ impl Judge {
     pub(crate) fn at_most(&self, item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();
         for question in item.iter().flatten().flatten() {
-            most += question.at_most(self.engine.most_calls(question));
+            most += self.engine.at_most(question);
         }
         most
     }
