@@ -100,6 +100,10 @@ impl Judge {
         &self.asking
     }
 
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        self.engine.as_ref()
+    }
+
     /// Whom it asks.
     pub fn labeler(&self) -> &Identity {
         self.engine.identity()

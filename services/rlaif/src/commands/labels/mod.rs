@@ -316,6 +316,9 @@ fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
         if spending.unsettled > 0 {
             writeln!(out, "  {} answers kept, not yet part of a label", spending.unsettled)?;
         }
+        if spending.checks > 0 {
+            writeln!(out, "  {} times asked whether it is there", spending.checks)?;
+        }
         let usage = spending.usage;
         writeln!(
             out,
