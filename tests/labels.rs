@@ -138,6 +138,37 @@ fn labels_made_again_are_of_one_way_of_asking_and_say_which() {
 }
 
 #[test]
+fn labels_made_again_are_in_their_file_whole_or_not_at_all() {
+    let work = ledger_of(&["label", "--template", "sentiment/compare"], &[pair("fine", "good")]);
+    let path = |name: &str| work.path().join(name);
+    let reaggregate = |out: &str, choice: &[&str]| {
+        let fixed = ["labels", "reaggregate", "--ledger", "l.sqlite", "--out", out];
+        rlaif(work.path(), &[&fixed[..], choice].concat())
+    };
+    assert_eq!(lines(&reaggregate("votes.jsonl", &["--combine", "vote"])), Vec::<Value>::new());
+    let votes = parsed(&std::fs::read_to_string(path("votes.jsonl")).unwrap());
+    assert_eq!(votes, lines(&reaggregate("-", &["--combine", "vote"])));
+    assert_eq!(votes.len(), 1);
+    // What cannot be made leaves what is there.
+    assert!(!reaggregate("votes.jsonl", &["--template", "nothing"]).status.success());
+    assert_eq!(parsed(&std::fs::read_to_string(path("votes.jsonl")).unwrap()), votes);
+    // Nor is the ledger written over, by whatever name.
+    std::os::unix::fs::symlink("l.sqlite", path("link.jsonl")).unwrap();
+    let ledger = std::fs::read(path("l.sqlite")).unwrap();
+    for (out, complaint) in [
+        ("l.sqlite", "is the file that --ledger reads"),
+        ("link.jsonl", "is the file that --ledger reads"),
+        ("votes.parquet", "data convert"),
+    ] {
+        let refused = reaggregate(out, &[]);
+        assert!(!refused.status.success(), "{out} was written");
+        assert!(stderr(&refused).contains(complaint), "{out}: {}", stderr(&refused));
+    }
+    assert!(std::fs::read(path("l.sqlite")).unwrap() == ledger, "the ledger is another");
+    assert!(!path("votes.parquet").exists());
+}
+
+#[test]
 fn what_cannot_be_made_again_is_refused_with_its_reason() {
     let item = json!({"prompt": "Say something.", "response": "A fine day."});
     let work = ledger_of(&["rate", "--template", "sentiment/rubric"], &[item]);

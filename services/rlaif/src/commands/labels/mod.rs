@@ -22,7 +22,7 @@ const PLAIN: &str = "plain";
     rlaif labels list --ledger labels.db --margin 0.05\n  \
     rlaif labels show 3f9a61 --ledger labels.db\n  \
     rlaif labels stats --ledger labels.db\n  \
-    rlaif labels reaggregate --ledger labels.db --asking plain --combine vote > votes.jsonl")]
+    rlaif labels reaggregate --ledger labels.db --asking plain --combine vote --out votes.jsonl")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
