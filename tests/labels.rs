@@ -28,12 +28,18 @@ fn rlaif(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rlaif")).args(args).current_dir(folder).output().unwrap()
 }
 
-/// A folder in which `l.sqlite` has what a command (`label`, `rate`) with these arguments says of `records`; its
-/// output is in `out.jsonl`.
-fn ledger_of(args: &[&str], records: &[Value]) -> TempDir {
+/// A folder with `records` in `in.jsonl`.
+fn folder_with(records: &[Value]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
     std::fs::write(folder.path().join("in.jsonl"), lines).unwrap();
+    folder
+}
+
+/// A folder in which `l.sqlite` has what a command (`label`, `rate`) with these arguments says of `records`; its
+/// output is in `out.jsonl`.
+fn ledger_of(args: &[&str], records: &[Value]) -> TempDir {
+    let folder = folder_with(records);
     add_to_ledger(folder.path(), args);
     folder
 }
@@ -50,8 +56,11 @@ fn stderr(output: &Output) -> String {
 
 fn lines(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", stderr(output));
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    parsed(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn parsed(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn pair(a: &str, b: &str) -> Value {
@@ -129,6 +138,37 @@ fn labels_made_again_are_of_one_way_of_asking_and_say_which() {
 }
 
 #[test]
+fn labels_made_again_are_in_their_file_whole_or_not_at_all() {
+    let work = ledger_of(&["label", "--template", "sentiment/compare"], &[pair("fine", "good")]);
+    let path = |name: &str| work.path().join(name);
+    let reaggregate = |out: &str, choice: &[&str]| {
+        let fixed = ["labels", "reaggregate", "--ledger", "l.sqlite", "--out", out];
+        rlaif(work.path(), &[&fixed[..], choice].concat())
+    };
+    assert_eq!(lines(&reaggregate("votes.jsonl", &["--combine", "vote"])), Vec::<Value>::new());
+    let votes = parsed(&std::fs::read_to_string(path("votes.jsonl")).unwrap());
+    assert_eq!(votes, lines(&reaggregate("-", &["--combine", "vote"])));
+    assert_eq!(votes.len(), 1);
+    // What cannot be made leaves what is there.
+    assert!(!reaggregate("votes.jsonl", &["--template", "nothing"]).status.success());
+    assert_eq!(parsed(&std::fs::read_to_string(path("votes.jsonl")).unwrap()), votes);
+    // Nor is the ledger written over, by whatever name.
+    std::os::unix::fs::symlink("l.sqlite", path("link.jsonl")).unwrap();
+    let ledger = std::fs::read(path("l.sqlite")).unwrap();
+    for (out, complaint) in [
+        ("l.sqlite", "is the file that --ledger reads"),
+        ("link.jsonl", "is the file that --ledger reads"),
+        ("votes.parquet", "data convert"),
+    ] {
+        let refused = reaggregate(out, &[]);
+        assert!(!refused.status.success(), "{out} was written");
+        assert!(stderr(&refused).contains(complaint), "{out}: {}", stderr(&refused));
+    }
+    assert!(std::fs::read(path("l.sqlite")).unwrap() == ledger, "the ledger is another");
+    assert!(!path("votes.parquet").exists());
+}
+
+#[test]
 fn what_cannot_be_made_again_is_refused_with_its_reason() {
     let item = json!({"prompt": "Say something.", "response": "A fine day."});
     let work = ledger_of(&["rate", "--template", "sentiment/rubric"], &[item]);
@@ -143,6 +183,76 @@ fn what_cannot_be_made_again_is_refused_with_its_reason() {
         assert!(!output.status.success(), "{choice:?} succeeded");
         assert!(stderr(&output).contains(complaint), "{choice:?}: {}", stderr(&output));
     }
+}
+
+/// What labeling four pairs by a local model comes to, below a ceiling of tokens or without one.
+struct Labelled {
+    ended_well: bool,
+    labels: Vec<Value>,
+}
+
+impl Labelled {
+    fn below(ceiling: Option<u64>, args: &[&str]) -> Self {
+        let pairs: Vec<Value> = (0..4).map(|i| pair(&format!("{i} cats"), "No dog")).collect();
+        let folder = folder_with(&pairs);
+        std::fs::write(folder.path().join("reasoned.toml"), REASONED).unwrap();
+        let fixed = ["label", "--in", "in.jsonl", "--out", "out.jsonl", "--model", MODEL];
+        let ceiling = ceiling.map(|tokens| format!("--max-tokens={tokens}"));
+        let ceiling: Vec<&str> = ceiling.iter().map(String::as_str).collect();
+        let output = rlaif(folder.path(), &[&fixed[..], args, &ceiling[..]].concat());
+        let ended_well = output.status.success();
+        assert!(ended_well || stderr(&output).contains("raise it to go on"), "{}", stderr(&output));
+        let labels = parsed(&std::fs::read_to_string(folder.path().join("out.jsonl")).unwrap());
+        Self { ended_well, labels }
+    }
+
+    /// Tokens of this kind in all labels.
+    fn tokens(&self, kind: &str) -> u64 {
+        let orders = self.labels.iter().flat_map(|label| [&label["order_ab"], &label["order_ba"]]);
+        // Of what was not written nothing is said.
+        orders.map(|order| order[kind].as_u64().unwrap_or(0)).sum()
+    }
+}
+
+const REASONED: &str = r#"
+    name = "reasoned"
+    kind = "compare"
+    layout = "text"
+    preamble = "Which is better?"
+    sample = "1: {response_1} 2: {response_2}"
+    ending = "Better:"
+    verdicts = ["1", "2"]
+    [rationale]
+    request = "Say why."
+    begin = "Since"
+"#;
+
+#[test]
+fn a_local_model_is_asked_up_to_its_ceiling_and_not_a_token_further() {
+    let plain = ["--template", "sentiment/compare"];
+    let takes = Labelled::below(None, &plain).tokens("prompt_tokens");
+    let enough = Labelled::below(Some(takes), &plain);
+    assert!(enough.ended_well);
+    assert_eq!((enough.labels.len(), enough.tokens("prompt_tokens")), (4, takes));
+    let scarce = Labelled::below(Some(takes - 1), &plain);
+    assert!(!scarce.ended_well);
+    assert_eq!(scarce.labels.len(), 3);
+}
+
+#[test]
+fn the_longest_rationale_of_a_local_model_is_set_aside_and_no_more() {
+    let reasoned = ["--template", "reasoned.toml", "--cot", "--max-rationale-tokens", "4"];
+    let read = Labelled::below(None, &reasoned).tokens("prompt_tokens");
+    // In both orders of four pairs.
+    let longest = read + 8 * 4;
+    let enough = Labelled::below(Some(longest), &reasoned);
+    assert!(enough.ended_well && enough.labels.len() == 4);
+    let wrote = enough.tokens("completion_tokens");
+    assert!((8..=8 * 4).contains(&wrote), "{wrote} tokens written");
+    let scarce = Labelled::below(Some(read), &reasoned);
+    assert!(!scarce.ended_well && scarce.labels.len() < 4);
+    let took = scarce.tokens("prompt_tokens") + scarce.tokens("completion_tokens");
+    assert!(took <= read, "{took} tokens below a ceiling of {read}");
 }
 
 #[test]

@@ -33,14 +33,23 @@ pub struct Labeler {
 }
 
 /// A way to ask (paper section 1).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// The template's name.
     pub template: String,
     /// Exemplars in the prompt.
     pub shots: usize,
-    /// Whether a rationale was written before the verdict.
-    pub rationale: bool,
+    /// What was written before the verdict; none where it was asked for straight away.
+    pub rationale: Option<Rationales>,
+}
+
+/// Rationales before the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rationales {
+    /// In each order, over which the verdict is averaged (self-consistency).
+    pub samples: usize,
+    /// How close to 0 or 1 an order's probability may come, where that is bounded (Constitutional AI).
+    pub clamp: Option<f64>,
 }
 
 /// Dollars per thousand tokens.
@@ -134,10 +143,20 @@ impl Answer {
 }
 
 impl Question {
-    /// As the paper's table names its rows: "summary/detailed + CoT, 1-shot".
+    /// As the paper's table names its rows: "summary/detailed + CoT, 1-shot"; with what is unusual of the rationales:
+    /// "summary/detailed + CoT, 4 samples, clamp 0.4, 1-shot".
     pub fn describe(&self) -> String {
-        let rationale = if self.rationale { " + CoT" } else { "" };
-        format!("{}{rationale}, {}-shot", self.template, self.shots)
+        let mut words = self.template.clone();
+        if let Some(Rationales { samples, clamp }) = self.rationale {
+            words += " + CoT";
+            if samples > 1 {
+                words += &format!(", {samples} samples");
+            }
+            if let Some(clamp) = clamp {
+                words += &format!(", clamp {clamp}");
+            }
+        }
+        format!("{words}, {}-shot", self.shots)
     }
 }
 

@@ -27,7 +27,7 @@ mod verbosity;
 mod tests;
 
 pub use agreement::{Agreement, Baseline, ConfidenceBand, HumanBand, SelectivePoint};
-pub use arm::{Answer, Arm, Human, Labeler, Observation, Price, Question};
+pub use arm::{Answer, Arm, Human, Labeler, Observation, Price, Question, Rationales};
 pub use audit::{ArmAudit, Audit, Options};
 pub use calibration::Calibration;
 pub use census::{Census, Mass};

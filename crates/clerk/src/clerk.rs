@@ -89,6 +89,30 @@ impl Clerk {
         self.ask::<Ratings>(judge, items, trace_id)
     }
 
+    /// Asks the judge's labeler whether it is there, as [`Judge::check_presence`]. What that takes counts below the
+    /// ceiling and in the ledger, as a check: nothing on record answers it, and it makes no label.
+    ///
+    /// # Errors
+    /// As [`Clerk::compare`].
+    pub fn check_presence(&self, judge: &Judge) -> Result<Asked<()>, Error> {
+        let price = self.price(judge)?;
+        let worst = Spend::of(&price, &usage(judge.presence_at_most(), 0));
+        let reservation = match self.meter.reserve(worst) {
+            Ok(reservation) => reservation,
+            Err(refused) => {
+                let effort = Effort::default();
+                return Ok(Asked { answers: vec![None], effort, refused: Some(refused) });
+            }
+        };
+        let Accounted { outcome, effort } = judge.check_presence();
+        let usage = usage(effort, 0);
+        reservation.settle(Spend::of(&price, &usage));
+        if let Some(mut ledger) = self.ledger() {
+            ledger.record_check(&setup(judge), &usage, price.cost(&usage), now_ms())?;
+        }
+        Ok(Asked { answers: vec![Some(outcome)], effort, refused: None })
+    }
+
     /// Of which of these pairs the ledger has the label, or all the answers to make it of.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use rlaif_clerk::{Account, Clerk};
 use rlaif_judge::{Accounted, Effort, Engine, Forgetful, Identity, Judge, News, Question, Reading};
-use rlaif_ledger::{Reader, Spending};
+use rlaif_ledger::{Filter, Outcomes, Reader, Spending};
 use rlaif_template::{Asking, Reasoning, Template};
 use rlaif_types::{Ceiling, ContentHash, Pair, Prompt, UnscorableReason};
 use std::path::PathBuf;
@@ -253,4 +253,30 @@ fn the_other_way_round_and_more_samples_are_made_of_what_is_paid_for() {
     assert_eq!(engine.answers(), 12);
     assert_eq!(office.spent().usage.tokens(), 12 * TOKENS);
     assert_eq!(clerk.spent().tokens, 12 * TOKENS);
+}
+
+#[test]
+fn asking_whether_a_labeler_is_there_is_paid_for_each_time_and_makes_no_label() {
+    let office = Office::new();
+    let engine = Paid::new();
+    let judge = judge(&engine, Asking::default());
+    let clerk = office.clerk(None);
+    for times in 1..=2 {
+        let asked = clerk.check_presence(&judge).unwrap();
+        assert_eq!((asked.answers, asked.effort.attempts), (vec![Some(Ok(()))], 1));
+        assert_eq!((engine.answers() as u64, clerk.spent().tokens), (times, times * TOKENS));
+    }
+    drop(clerk);
+    let spent = office.spent();
+    assert_eq!((spent.checks, spent.usage.tokens()), (2, 2 * TOKENS));
+    assert_eq!((spent.labels, spent.unscorable, spent.repeated, spent.unsettled), (0, 0, 0, 0));
+    let reader = Reader::open(office.ledger()).unwrap();
+    let all = Filter { outcomes: Outcomes::All, ..Filter::default() };
+    assert_eq!(reader.count(&all).unwrap(), 0, "it stands among the labels");
+    // It counts below the next ceiling, and is not asked where it could pass it.
+    let clerk = office.clerk(Some(3 * TOKENS));
+    assert_eq!(clerk.spent().tokens, 2 * TOKENS);
+    let asked = clerk.check_presence(&judge).unwrap();
+    assert!(asked.refused.is_some());
+    assert_eq!((asked.answers, engine.answers()), (vec![None], 2));
 }

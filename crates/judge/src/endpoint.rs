@@ -67,6 +67,14 @@ impl EndpointEngine {
         Self { client, runtime, identity }
     }
 
+    /// The most calls that reading a question's verdicts can take: tokens that the endpoint does not name are asked for
+    /// behind each beginning of a verdict, where it can be asked there.
+    pub fn most_calls(&self, question: &Question) -> usize {
+        let after_space = question.ending().ends_with(char::is_whitespace);
+        let spellings = Spellings::new(&question.verdicts, after_space);
+        spellings.beginnings().into_iter().filter(|text| self.continues(text)).count()
+    }
+
     async fn answer(&self, question: &Question) -> Accounted<Reading> {
         let mut asking =
             Asking { engine: self, question, effort: Effort::default(), read: 0, wrote: 0 };
@@ -279,11 +287,8 @@ impl Engine for EndpointEngine {
         estimated_tokens(question.shown.len() + question.begun.len())
     }
 
-    /// Tokens that it does not name are asked for behind each beginning of a verdict, where it can be asked there.
-    fn most_calls(&self, question: &Question) -> usize {
-        let after_space = question.ending().ends_with(char::is_whitespace);
-        let spellings = Spellings::new(&question.verdicts, after_space);
-        spellings.beginnings().into_iter().filter(|text| self.continues(text)).count()
+    fn at_most(&self, question: &Question) -> Effort {
+        question.at_most_by_bytes(self.most_calls(question))
     }
 
     fn identity(&self) -> &Identity {

@@ -72,9 +72,9 @@ impl Question {
 const TURN_TOKENS: usize = 256;
 
 impl Question {
-    /// The most that answering it can take where reading its verdicts takes so many `calls`: a token spells at least a
-    /// byte.
-    pub fn at_most(&self, calls: usize) -> Effort {
+    /// The most that answering it can take where the tokenizer is not known, and reading its verdicts takes so many
+    /// `calls`: a token spells at least a byte.
+    pub(crate) fn at_most_by_bytes(&self, calls: usize) -> Effort {
         let read = self.shown.len() + self.begun.len() + TURN_TOKENS;
         let (thought, ending) = match &self.thought {
             Some(thought) => (thought.max_tokens, thought.ending.len()),
@@ -219,9 +219,10 @@ pub trait Engine: Send + Sync {
     /// Tokens of a question's prompt, as it is asked first; an estimate where the tokenizer is not known.
     fn prompt_tokens(&self, question: &Question) -> usize;
 
-    /// The most calls that reading a question's verdicts can take: one, where it is told of all tokens.
-    fn most_calls(&self, _question: &Question) -> usize {
-        1
+    /// The most that answering a question can take, attempts that are repeated aside: what a budget has to set aside.
+    /// As is, a bound for who reads the verdicts in one call and whose tokenizer is not known.
+    fn at_most(&self, question: &Question) -> Effort {
+        question.at_most_by_bytes(1)
     }
 
     /// Whether a question and its answer have room in the context; where nobody knows how long that is, they

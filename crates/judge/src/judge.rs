@@ -100,6 +100,10 @@ impl Judge {
         &self.asking
     }
 
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        self.engine.as_ref()
+    }
+
     /// Whom it asks.
     pub fn labeler(&self) -> &Identity {
         self.engine.identity()
@@ -229,7 +233,7 @@ impl Judge {
     pub(crate) fn at_most(&self, item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();
         for question in item.iter().flatten().flatten() {
-            most += question.at_most(self.engine.most_calls(question));
+            most += self.engine.at_most(question);
         }
         most
     }

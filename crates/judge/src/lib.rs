@@ -13,6 +13,7 @@ mod judge;
 mod local;
 mod memory;
 mod panel;
+mod presence;
 mod rate;
 mod spelling;
 mod verdict;

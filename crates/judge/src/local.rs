@@ -188,6 +188,18 @@ impl Engine for LocalEngine {
         self.encode(question).map_or(0, |prompt| prompt.len())
     }
 
+    /// The prompt's own tokens: it is read once, whatever comes after it. What cannot be asked takes nothing.
+    fn at_most(&self, question: &Question) -> Effort {
+        let Ok(Prepared { prompt, thought, .. }) = self.prepare(question, &[]) else {
+            return Effort::default();
+        };
+        Effort {
+            prompt_tokens: prompt.len(),
+            completion_tokens: thought.map_or(0, |how| how.sampling.max_new_tokens),
+            ..Effort::default()
+        }
+    }
+
     fn fits(&self, question: &Question) -> bool {
         let prepared = self.prepare(question, &[]);
         !prepared.is_err_and(|why| why.reason == UnscorableReason::PromptTooLong)

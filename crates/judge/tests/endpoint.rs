@@ -244,7 +244,7 @@ fn a_question_takes_no_more_calls_than_are_set_aside_for_it() {
     scene.endpoint.api = Api::Completions;
     let question = asking_for(&["Yes", "No"]);
     let engine = scene.engine();
-    let most = question.at_most(engine.most_calls(&question));
+    let most = engine.at_most(&question);
     let Accounted { outcome, effort } = engine.read(&[question]).remove(0);
     let probabilities: Vec<f64> =
         outcome.unwrap().verdict_logprobs.into_iter().map(f64::exp).collect();

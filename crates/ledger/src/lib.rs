@@ -5,6 +5,7 @@
 //! again) and the account ([`Meter`] keeps a run below its ceiling, also when it goes on tomorrow).
 
 mod aggregate;
+mod checks;
 mod entry;
 mod error;
 mod estimate;

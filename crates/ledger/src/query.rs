@@ -84,6 +84,8 @@ pub struct Spending {
     /// Answers to single prompts that no label or failure has counted yet: their question is being asked, or
     /// whoever asked it was killed.
     pub unsettled: u64,
+    /// How often it was asked whether it is there.
+    pub checks: u64,
     /// Tokens and time of all of them.
     pub usage: Usage,
     /// What they cost.
@@ -183,32 +185,37 @@ impl Reader {
             .map_err(Error::sqlite(&self.path))
     }
 
-    /// What was spent on what: labels, failures, repetitions, and answers that are part of none of these yet.
+    /// What was spent on what: labels, failures, repetitions, checks, and answers that are part of no label yet.
     /// So what a killed run has paid for is there, and only once when a later run makes its labels of it.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn spent(&self) -> Result<Vec<Spending>, Error> {
         let sql = "
-            WITH paid (engine, model, template, labels, unscorable, repeated, unsettled,
+            WITH paid (engine, model, template, labels, unscorable, repeated, unsettled, checks,
                        prompt_tokens, cached_tokens, completion_tokens, device_ms, cost) AS (
                 SELECT s.engine, s.model, s.template,
                        l.attempt IS NOT NULL, a.reason IS NOT NULL,
-                       l.attempt IS NULL AND a.reason IS NULL, 0,
+                       l.attempt IS NULL AND a.reason IS NULL, 0, 0,
                        a.prompt_tokens, a.cached_tokens, a.completion_tokens, a.device_ms, a.cost
                 FROM attempts a
                 JOIN setups s ON s.id = a.setup
                 LEFT JOIN labels l ON l.attempt = a.id AND l.question = a.question
                 UNION ALL
                 SELECT coalesce(s.engine, 'unknown'), coalesce(s.model, 'unknown'),
-                       coalesce(s.template, 'unknown'), 0, 0, 0, 1,
+                       coalesce(s.template, 'unknown'), 0, 0, 0, 1, 0,
                        r.prompt_tokens, r.cached_tokens, r.completion_tokens, 0, r.cost
                 FROM readings r
                 LEFT JOIN setups s ON s.id = r.setup
                 WHERE r.accounted = 0
+                UNION ALL
+                SELECT s.engine, s.model, s.template, 0, 0, 0, 0, 1,
+                       c.prompt_tokens, c.cached_tokens, c.completion_tokens, 0, c.cost
+                FROM checks c
+                JOIN setups s ON s.id = c.setup
             )
             SELECT engine, model, template, sum(labels) AS labels, sum(unscorable) AS unscorable,
-                   sum(repeated) AS repeated, sum(unsettled) AS unsettled,
+                   sum(repeated) AS repeated, sum(unsettled) AS unsettled, sum(checks) AS checks,
                    sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
                    sum(completion_tokens) AS completion_tokens, sum(device_ms) AS device_ms,
                    sum(cost) AS cost
@@ -222,6 +229,7 @@ impl Reader {
                 unscorable: read::count(row, "unscorable")?,
                 repeated: read::count(row, "repeated")?,
                 unsettled: read::count(row, "unsettled")?,
+                checks: read::count(row, "checks")?,
                 usage: read::usage(row)?,
                 cost: Money::from_picodollars(read::count(row, "cost")?),
             })

@@ -12,7 +12,8 @@ const APPLICATION_ID: i64 = 0x726c_6c64;
 /// A question has a row of its own; so has each attempt at it, with what it cost. The first attempt
 /// that succeeds makes the label. Money is in picodollars, time in milliseconds. Readings are answers to
 /// single prompts; the oldest say neither how they were asked (null) nor what they cost (0).
-/// A panel's label is made of its members' labels and has no attempts of its own.
+/// A panel's label is made of its members' labels and has no attempts of its own. A check asks a labeler whether it is
+/// there, and is no question.
 pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE setups (
@@ -84,6 +85,17 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         soft_label REAL NOT NULL,
         members TEXT NOT NULL -- ids of their questions in the panel's order, as JSON
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE checks (
+        id INTEGER PRIMARY KEY,
+        setup INTEGER NOT NULL REFERENCES setups,
+        prompt_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL
+    ) STRICT;
 ",
 ];
 

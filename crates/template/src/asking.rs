@@ -178,7 +178,7 @@ impl Asking {
 
 impl Reasoning {
     /// Whether rationales come of chance, and so of a seed.
-    fn draws(&self) -> bool {
+    pub fn draws(&self) -> bool {
         self.temperature > 0.0
     }
 

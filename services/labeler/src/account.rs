@@ -5,7 +5,7 @@ use rlaif_job::Tokens;
 use rlaif_judge::{Identity, Judge};
 use rlaif_service::telemetry;
 use rlaif_types::{
-    Comparison, Item, Judgement, Pair, Prompt, Rating, SoftLabel, Unscorable, UnscorableReason,
+    Comparison, Item, Judgement, Pair, Rating, SoftLabel, Unscorable, UnscorableReason,
 };
 use rlaif_worker::{Failure, JobResources};
 use tracing::Span;
@@ -22,14 +22,12 @@ pub(crate) fn compare(
     pairs: &[Pair],
 ) -> Result<(Vec<Judgement<Comparison>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    let is_there = || {
-        let (response_a, response_b) = ("Yes.".to_owned(), "No.".to_owned());
-        let another = Pair { prompt: small_talk(), response_a, response_b };
-        judge.compare(&[another]).is_ok_and(|said| said.iter().all(is_from_there))
-    };
-    answers(judge.labeler(), pairs, is_there, |pairs| {
-        Ok(job.clerk().compare(judge, pairs, trace_id.as_deref())?)
-    })
+    answers(
+        judge.labeler(),
+        pairs,
+        || is_there(job, judge),
+        |pairs| Ok(job.clerk().compare(judge, pairs, trace_id.as_deref())?),
+    )
 }
 
 /// Who of each pair is better, and what it took to know that. What silence settles is not asked about.
@@ -57,23 +55,19 @@ pub(crate) fn rate(
     items: &[Item],
 ) -> Result<(Vec<Judgement<Rating>>, Tokens), Failure> {
     let trace_id = telemetry::trace_id(&Span::current());
-    let is_there = || {
-        let another = Item { prompt: small_talk(), response: "Yes.".to_owned() };
-        judge.rate(&[another]).is_ok_and(|said| said.iter().all(is_from_there))
-    };
-    answers(judge.labeler(), items, is_there, |items| {
-        Ok(job.clerk().rate(judge, items, trace_id.as_deref())?)
-    })
+    answers(
+        judge.labeler(),
+        items,
+        || is_there(job, judge),
+        |items| Ok(job.clerk().rate(judge, items, trace_id.as_deref())?),
+    )
 }
 
-/// Something short to ask, of which no label is made: it goes to the endpoint past the ledger.
-fn small_talk() -> Prompt {
-    Prompt::Text("Are you there?".to_owned())
-}
-
-/// Whether the endpoint said something, be it that it has no answer.
-fn is_from_there<T>(answer: &Judgement<T>) -> bool {
-    !is(answer, UnscorableReason::EngineUnavailable)
+/// Whether the endpoint says something, be it that it has no answer, to something short that is put to it. It counts on
+/// the worker's account; a job's hears of nothing that comes without a result.
+fn is_there(job: &JobResources, judge: &Judge) -> Result<bool, Failure> {
+    let (answers, _) = said(job.clerk().check_presence(judge)?)?;
+    Ok(answers.iter().all(Result::is_ok))
 }
 
 /// The answers to `questions`. Those that an endpoint gives no answer to while it answers others are asked again: what
@@ -82,7 +76,7 @@ fn is_from_there<T>(answer: &Judgement<T>) -> bool {
 fn answers<Q: Clone, T>(
     labeler: &Identity,
     questions: &[Q],
-    is_there: impl FnOnce() -> bool,
+    is_there: impl FnOnce() -> Result<bool, Failure>,
     mut ask: impl FnMut(&[Q]) -> Result<Asked<T>, Failure>,
 ) -> Result<(Vec<Judgement<T>>, Tokens), Failure> {
     let (mut answers, mut tokens) = said(ask(questions)?)?;
@@ -104,7 +98,7 @@ fn answers<Q: Clone, T>(
         checked => return checked.map(|()| (answers, tokens)),
     };
     // Away for these questions alone it would be for ever, and keep their job waiting as an outage does.
-    match is_there() {
+    match is_there()? {
         true => {
             Err(Failure::Retry(format!("{why}; it answers another question, so it is about these")))
         }
@@ -204,7 +198,7 @@ mod tests {
         let (answered, tokens) = answers(
             &endpoint(),
             &questions,
-            || true,
+            || Ok(true),
             |questions: &[u32]| {
                 batches.push(questions.to_vec());
                 let is_first = batches.len() == 1;
@@ -228,7 +222,7 @@ mod tests {
         let (answered, _) = answers(
             &endpoint(),
             &[1, 2],
-            || true,
+            || Ok(true),
             |questions: &[u32]| {
                 rounds += 1;
                 let answer = |question: &u32| match question {
@@ -246,11 +240,15 @@ mod tests {
     #[test]
     fn an_endpoint_that_answers_another_question_is_not_away() {
         let of = |answers_another: bool| {
-            answers(&endpoint(), &[1], || answers_another, |_: &[u32]| unreached())
+            answers(&endpoint(), &[1], || Ok(answers_another), |_: &[u32]| unreached())
         };
         assert!(matches!(of(false), Err(Failure::Away(_))));
         let failed = of(true).unwrap_err();
         assert!(matches!(&failed, Failure::Retry(why) if why.contains("answers another question")));
+        // Where the ceiling leaves nothing to ask that with, it leaves nothing for the questions either.
+        let ceiling = || Err(Failure::impossible("the ceiling"));
+        let ended = answers(&endpoint(), &[1], ceiling, |_: &[u32]| unreached());
+        assert!(matches!(ended, Err(Failure::Impossible(_))), "{ended:?}");
     }
 
     #[test]
@@ -276,10 +274,10 @@ mod tests {
     #[test]
     fn an_endpoint_that_charges_for_no_answer_is_not_tried_for_ever() {
         let late = |_: &[u32]| asked(vec![fails(UnscorableReason::EngineUnavailable)]);
-        let ended = answers(&endpoint(), &[1], || false, late);
+        let ended = answers(&endpoint(), &[1], || Ok(false), late);
         assert!(matches!(ended, Err(Failure::Retry(_))), "{ended:?}");
         // Who was not reached has charged nothing.
-        let ended = answers(&endpoint(), &[1], || false, |_: &[u32]| unreached());
+        let ended = answers(&endpoint(), &[1], || Ok(false), |_: &[u32]| unreached());
         assert!(matches!(ended, Err(Failure::Away(_))), "{ended:?}");
     }
 }

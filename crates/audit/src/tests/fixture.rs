@@ -42,7 +42,7 @@ pub fn arm(observations: Vec<Observation>) -> Arm {
     Arm {
         task: "summary".into(),
         labeler: Labeler { name: "tiny".into(), parameters: Some(100_000_000) },
-        question: Question { template: "base".into(), shots: 0, rationale: false },
+        question: Question { template: "base".into(), shots: 0, rationale: None },
         price: None,
         observations,
         probes: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::fixture::{answer, arm, audit, failed, observation};
 use crate::probes::{ProbeAnswer, Side};
-use crate::{Arm, ArmAudit, Error, Human, Labeler, Options, Price, Question, document};
+use crate::{Arm, ArmAudit, Error, Human, Labeler, Options, Price, Question, Rationales, document};
 use rlaif_stats::McNemar;
 use rlaif_types::UnscorableReason;
 
@@ -153,7 +153,8 @@ fn two() -> Vec<Arm> {
         pair.answer = answer(ab, ba);
     }
     second.labeler = Labeler { name: "large".into(), parameters: Some(10_000_000_000) };
-    second.question = Question { template: "base".into(), shots: 2, rationale: true };
+    let rationale = Some(Rationales { samples: 4, clamp: Some(0.4) });
+    second.question = Question { template: "base".into(), shots: 2, rationale };
     vec![five(), second]
 }
 
@@ -179,6 +180,7 @@ fn the_report_holds_the_numbers() {
     let expected = [
         "| prompt | tiny | large |",
         "| base, 0-shot | 62.5 [21.9, 90.8] |  |",
+        "| base + CoT, 4 samples, clamp 0.4, 2-shot |  |",
         "| 1. summary: tiny, base, 0-shot | 4 | 62.5 [21.9, 90.8] | 1 | 37.5 [9.2, 78.1] | 50.0 [15.0, 85.0] |",
         "| 1. summary: tiny, base, 0-shot | 4 | 50.0 [15.0, 85.0] | 100.0 [34.2, 100.0] | 0.500 |",
         "| colon | 2 | 0 | 50.0 [9.5, 90.5] | n/a | n/a |",

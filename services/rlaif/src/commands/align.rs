@@ -1,9 +1,10 @@
 //! `rlaif align`: how well labelers agree with people, and how biased they are.
 
+use super::asking::ReasoningArgs;
 use super::files::Files;
 use super::jsonl::progress_bar;
 use crate::labeling::{
-    ClerkArgs, Labelers, LabelersArgs, Standing, arm, identity, observation, write,
+    ClerkArgs, Labelers, LabelersArgs, Standing, WorkingLedger, arm, identity, observation, write,
 };
 use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
@@ -26,15 +27,16 @@ const CHUNK: usize = 32;
 /// Every labeler is asked every question about the pairs of every task it fits: the comparison grid of
 /// the paper's section 1. A task is a name and a file of preferences in any format that `rlaif data`
 /// reads; a template fits the task that its name begins with, or all where it is a file of your own.
-/// The sides of pairs are shuffled, so that the preferred one is not always first. With --ledger a grid
-/// that was interrupted goes on where it was. It ends with an error, and without a report, where a labeler refuses
-/// to answer, or could judge none of the first pairs.
+/// The sides of pairs are shuffled, so that the preferred one is not always first. It ends with an error, and
+/// without a report, at a ceiling, and where a labeler refuses to answer or could judge none of the first pairs.
+/// What was answered until then is kept, in --ledger or in a temporary one, which it names: the same command with
+/// that ledger goes on from there.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     rlaif align --task summary=tldr.jsonl --model smollm2-135m-instruct --template base --template \
     detailed --shots 0 --shots 2 --out align.html\n  \
     rlaif align --task helpful=hh.jsonl --model a.gguf --model gpt.toml --template base --cot both \
-    --ledger labels.sqlite --json align.json")]
+    --samples 4 --temperature 0.7 --ledger labels.sqlite --json align.json")]
 pub struct Args {
     /// NAME=FILE: pairs with people's labels.
     #[arg(long = "task", value_name = "NAME=FILE", required = true)]
@@ -47,12 +49,12 @@ pub struct Args {
     /// Exemplars shown first; several times for several arms.
     #[arg(long, default_value = "0")]
     shots: Vec<usize>,
-    /// Ask for a rationale before the verdict: never, always, or in arms of their own.
+    /// Ask for a rationale before the verdict: never, always, or in arms of their own. What is said of rationales
+    /// (--max-rationale-tokens, --samples, --temperature, --top-k, --clamp) holds in the arms that have one.
     #[arg(long, value_enum, default_value_t = Cot::No)]
     cot: Cot,
-    /// Longest rationale, in tokens.
-    #[arg(long, default_value_t = Reasoning::default().max_tokens)]
-    max_rationale_tokens: usize,
+    #[command(flatten)]
+    reasoning: ReasoningArgs,
     /// Pairs of each task, drawn by the seed; all where it is not given.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -66,9 +68,6 @@ pub struct Args {
     /// (--temperature), and of exemplars (--random-exemplars).
     #[arg(long, value_name = "N", default_value_t = 0)]
     repeats: u64,
-    /// Temperature of the rationales; 0 takes the most likely token, so that asking again changes nothing.
-    #[arg(long, default_value_t = 0.0)]
-    temperature: f32,
     /// Draw the exemplars anew for every question, instead of the template's first ones.
     #[arg(long)]
     random_exemplars: bool,
@@ -128,8 +127,15 @@ impl Cell {
 
 pub fn run(args: Args) -> Result<()> {
     args.files().check()?;
-    let deterministic = args.temperature == 0.0 && !args.random_exemplars;
-    if args.repeats > 0 && deterministic {
+    let reasoning = args.reasoning.reasoning();
+    if args.cot == Cot::No && reasoning != Reasoning::default() {
+        bail!(
+            "--max-rationale-tokens, --samples, --temperature, --top-k and --clamp are about rationales, of which \
+             --cot no asks for none: say --cot yes, or both"
+        );
+    }
+    let draws = (args.cot != Cot::No && reasoning.draws()) || args.random_exemplars;
+    if args.repeats > 0 && !draws {
         bail!(
             "--repeats asks the very same again and gets the very same: add --cot yes --temperature 0.7, \
              or --shots 2 --random-exemplars"
@@ -146,19 +152,15 @@ pub fn run(args: Args) -> Result<()> {
     }
     let tasks = args.tasks.iter().map(|task| args.pairs(task)).collect::<Result<Vec<_>>>()?;
     let cells = args.cells()?;
-    let mut labelers = Labelers::new(&args.labelers);
-    let clerk = args.clerk.clerk()?;
-    let mut arms = Vec::new();
-    for name in &args.labelers.model {
-        let engine = labelers.start(name)?;
-        for cell in &cells {
-            let pairs = &tasks[cell.task];
-            let arm = args.arm(&clerk, &engine, cell, pairs);
-            arms.push(arm.with_context(|| format!("{name}, {}", cell.template.name))?);
-        }
+    let ledger = WorkingLedger::of(&args.clerk, "align")?;
+    let clerk = args.clerk.clerk_with(ledger.path())?;
+    // There is no report of a part, which would read as one of the whole.
+    let arms = args.ask(&clerk, &tasks, &cells);
+    let reported = arms.and_then(|arms| args.report(&Audit::of(&arms, options)?));
+    if reported.is_err() {
+        ledger.leave(&clerk);
     }
-    let audit = Audit::of(&arms, options)?;
-    args.report(&audit)
+    reported
 }
 
 impl Args {
@@ -230,11 +232,7 @@ impl Args {
     }
 
     fn ways(&self) -> Vec<Asking> {
-        let reasoning = Reasoning {
-            max_tokens: self.max_rationale_tokens,
-            temperature: self.temperature,
-            ..Reasoning::default()
-        };
+        let reasoning = self.reasoning.reasoning();
         let thoughts = match self.cot {
             Cot::No => vec![None],
             Cot::Yes => vec![Some(reasoning)],
@@ -252,6 +250,20 @@ impl Args {
             ..Asking::default()
         };
         self.shots.iter().flat_map(|shots| thoughts.iter().map(|t| way(*shots, t))).collect()
+    }
+
+    /// Every labeler's answers in every cell.
+    fn ask(&self, clerk: &Clerk, tasks: &[Vec<Preference>], cells: &[Cell]) -> Result<Vec<Arm>> {
+        let mut labelers = Labelers::new(&self.labelers);
+        let mut arms = Vec::new();
+        for name in &self.labelers.model {
+            let engine = labelers.start(name)?;
+            for cell in cells {
+                let arm = self.arm(clerk, &engine, cell, &tasks[cell.task]);
+                arms.push(arm.with_context(|| format!("{name}, {}", cell.template.name))?);
+            }
+        }
+        Ok(arms)
     }
 
     fn arm(
@@ -358,7 +370,7 @@ fn compare_all(
     for chunk in pairs.chunks(CHUNK) {
         let asked = clerk.compare(judge, chunk, None)?;
         if let Some(refused) = asked.refused {
-            bail!("{refused}; what was labelled is in the ledger, if there is one");
+            bail!("stopped at the ceiling: {refused}");
         }
         for answer in asked.answers.into_iter().flatten() {
             standing.said(&answer);

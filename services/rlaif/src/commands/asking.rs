@@ -18,6 +18,19 @@ pub struct AskingArgs {
     /// Ask for a rationale before the verdict (chain of thought).
     #[arg(long)]
     cot: bool,
+    #[command(flatten)]
+    reasoning: ReasoningArgs,
+    /// Less probability than this for all verdicts together makes a judgement unscorable.
+    #[arg(long, default_value_t = 0.0)]
+    min_verdict_mass: f64,
+    /// Seed of exemplars and rationales that are drawn.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+// How rationales are written and what becomes of their verdicts, wherever a command's --cot asks for them.
+#[derive(Args)]
+pub struct ReasoningArgs {
     /// With --cot: longest rationale, in tokens.
     #[arg(long, default_value_t = Reasoning::default().max_tokens, requires = "cot")]
     max_rationale_tokens: usize,
@@ -33,31 +46,31 @@ pub struct AskingArgs {
     /// With --cot: keep each order's probability within [CLAMP, 1 - CLAMP] (Constitutional AI: 0.4).
     #[arg(long, requires = "cot")]
     clamp: Option<f64>,
-    /// Less probability than this for all verdicts together makes a judgement unscorable.
-    #[arg(long, default_value_t = 0.0)]
-    min_verdict_mass: f64,
-    /// Seed of exemplars and rationales that are drawn.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
 }
 
 impl AskingArgs {
     /// What the options say.
     pub fn asking(&self) -> Asking {
-        let reasoning = Reasoning {
+        Asking {
+            shots: self.shots,
+            exemplars: if self.random_exemplars { Choice::Random } else { Choice::First },
+            exemplar_rationales: self.exemplar_rationales,
+            reasoning: self.cot.then(|| self.reasoning.reasoning()),
+            min_verdict_mass: self.min_verdict_mass,
+            seed: self.seed,
+        }
+    }
+}
+
+impl ReasoningArgs {
+    /// What the options say.
+    pub fn reasoning(&self) -> Reasoning {
+        Reasoning {
             max_tokens: self.max_rationale_tokens,
             samples: self.samples,
             temperature: self.temperature,
             top_k: self.top_k,
             clamp: self.clamp,
-        };
-        Asking {
-            shots: self.shots,
-            exemplars: if self.random_exemplars { Choice::Random } else { Choice::First },
-            exemplar_rationales: self.exemplar_rationales,
-            reasoning: self.cot.then_some(reasoning),
-            min_verdict_mass: self.min_verdict_mass,
-            seed: self.seed,
         }
     }
 }

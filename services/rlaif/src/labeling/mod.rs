@@ -9,6 +9,7 @@ mod observed;
 mod questions;
 mod run_report;
 mod standing;
+mod working_ledger;
 
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
@@ -17,3 +18,4 @@ pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, identity, observation};
 pub use run_report::{RunReport, write};
 pub use standing::Standing;
+pub use working_ledger::WorkingLedger;

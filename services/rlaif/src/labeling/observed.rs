@@ -1,6 +1,6 @@
 //! What an audit sees of a labeler and its question, and of a pair and the labeler's answer to it.
 
-use rlaif_audit::{Answer, Arm, Human, Labeler, Observation, Question};
+use rlaif_audit::{Answer, Arm, Human, Labeler, Observation, Question, Rationales};
 use rlaif_judge::Judge;
 use rlaif_types::{Comparison, ContentHash, HumanLabel, Judgement, Pair};
 
@@ -13,7 +13,10 @@ pub fn arm(task: &str, judge: &Judge) -> Arm {
         question: Question {
             template: judge.template().name.clone(),
             shots: asking.shots,
-            rationale: asking.reasoning.is_some(),
+            rationale: asking
+                .reasoning
+                .as_ref()
+                .map(|reasoning| Rationales { samples: reasoning.samples, clamp: reasoning.clamp }),
         },
         price: None,
         observations: Vec::new(),

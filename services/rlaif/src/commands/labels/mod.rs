@@ -22,7 +22,7 @@ const PLAIN: &str = "plain";
     rlaif labels list --ledger labels.db --margin 0.05\n  \
     rlaif labels show 3f9a61 --ledger labels.db\n  \
     rlaif labels stats --ledger labels.db\n  \
-    rlaif labels reaggregate --ledger labels.db --asking plain --combine vote > votes.jsonl")]
+    rlaif labels reaggregate --ledger labels.db --asking plain --combine vote --out votes.jsonl")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -315,6 +315,9 @@ fn stats(args: &Stats, out: &mut impl Write) -> Result<()> {
         )?;
         if spending.unsettled > 0 {
             writeln!(out, "  {} answers kept, not yet part of a label", spending.unsettled)?;
+        }
+        if spending.checks > 0 {
+            writeln!(out, "  {} times asked whether it is there", spending.checks)?;
         }
         let usage = spending.usage;
         writeln!(

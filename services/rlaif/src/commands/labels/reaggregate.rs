@@ -4,15 +4,20 @@
 //! takes one of them, so a selection that holds several is refused.
 
 use super::{PLAIN, Selection, Source, write_json};
-use anyhow::{Result, bail};
+use crate::commands::files::Files;
+use crate::commands::jsonl::not_a_container;
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use rlaif_data::AtomicFile;
 use rlaif_ledger::{
     Answer, Combine, Entry, Orders, Outcomes, Question, Reader, Rule, Samples, Setup,
 };
 use rlaif_types::ContentHash;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,6 +37,10 @@ pub struct Args {
     /// Divides the log-odds of each verdict: above 1 labels are softer.
     #[arg(long, default_value_t = 1.0, value_parser = above_zero)]
     temperature: f64,
+    /// Output, one JSON object a line; - is standard output.
+    #[arg(long = "out", value_name = "FILE", default_value = "-",
+        value_parser = PathBufValueParser::new().try_map(not_a_container))]
+    output: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -106,18 +115,35 @@ impl Way {
     }
 }
 
-pub fn run(args: &Args, out: &mut impl Write) -> Result<()> {
+/// Writes the labels to their file, which is there whole or not at all, or to standard output, which is `stdout`.
+pub fn run(args: &Args, stdout: &mut impl Write) -> Result<()> {
+    let files = Files::default().reads("--ledger", [&args.source.ledger]);
+    files.writes("--out", [&args.output]).check()?;
     let reader = Reader::open(&args.source.ledger)?;
     let way = only_way(args, &reader)?;
+    if args.output == Path::new("-") {
+        return write_labels(args, &reader, &way, stdout);
+    }
+    let writing = || format!("writing {}", args.output.display());
+    let mut file = AtomicFile::create(&args.output).with_context(writing)?;
+    let mut out = BufWriter::new(&mut file);
+    write_labels(args, &reader, &way, &mut out)?;
+    out.flush().with_context(writing)?;
+    drop(out);
+    file.commit().with_context(writing)
+}
+
+/// The labels of what was asked in this `way`.
+fn write_labels(args: &Args, reader: &Reader, way: &Way, out: &mut impl Write) -> Result<()> {
     let rule = args.rule();
-    for entry in args.selection.entries(&reader, Outcomes::Labels) {
+    for entry in args.selection.entries(reader, Outcomes::Labels) {
         let Entry { label_id, question, outcome, setup, .. } = entry?;
         let (Question::Compare(pair), Ok(Answer::Comparison(comparison))) = (question, outcome)
         else {
             continue;
         };
         // A run may have begun another way since the ways were counted.
-        if Way::of(&setup) != way {
+        if Way::of(&setup) != *way {
             continue;
         }
         let mut record = json!({
