@@ -133,6 +133,13 @@ impl Answer {
     }
 }
 
+impl Human {
+    /// All for the response that people preferred.
+    pub fn label(&self) -> SoftLabel {
+        SoftLabel::certain(self.prefers_a)
+    }
+}
+
 impl Question {
     /// As the paper's table names its rows: "summary/detailed + CoT, 1-shot".
     pub fn describe(&self) -> String {
