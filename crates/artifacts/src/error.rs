@@ -60,6 +60,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The program ends, and what was to be read or written was not begun.
+    #[error("the program is stopping: the artifact store does nothing more")]
+    Stopping,
 }
 
 impl Error {
@@ -69,6 +72,7 @@ impl Error {
         match self {
             Self::Store { source, .. } => !is_full(source),
             Self::Io { source, .. } => !is_full(source),
+            Self::Stopping => true,
             _ => false,
         }
     }

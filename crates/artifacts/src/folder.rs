@@ -167,13 +167,17 @@ fn manifest_name(folder: &str) -> String {
     format!("{folder}.manifest.json")
 }
 
-/// Runs file work off the threads that drive asynchronous tasks.
+/// Runs file work off the threads that drive asynchronous tasks. Its panic goes on here.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and with it what had not begun.
+            Err(_) => Err(Error::Stopping),
+        },
     }
 }
 
@@ -320,6 +324,22 @@ mod tests {
         artifacts.put("checkpoints/policy/model.safetensors", "sthgiew").await.unwrap();
         let damaged = artifacts.local_folder("checkpoints/policy").await.unwrap_err();
         assert!(matches!(damaged, Error::Damaged { .. }), "{damaged}");
+    }
+
+    #[test]
+    fn what_a_shutdown_cuts_off_is_an_error_and_no_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        runtime.shutdown_background();
+        let cut_off = handle.block_on(blocking(|| Ok(()))).unwrap_err();
+        assert!(matches!(cut_off, Error::Stopping), "{cut_off}");
+        assert!(cut_off.is_passing(), "it is done after the restart");
+    }
+
+    #[tokio::test]
+    #[should_panic = "a fault of ours"]
+    async fn a_panic_of_file_work_goes_on() {
+        let _ = blocking(|| -> Result<(), Error> { panic!("a fault of ours") }).await;
     }
 
     #[tokio::test]

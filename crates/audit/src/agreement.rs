@@ -1,6 +1,7 @@
 //! Agreement with people (paper section 1, "labeler alignment"), by confidence, and beside what
 //! needs no labeler at all.
 
+use crate::arm::Observation;
 use crate::sample::{Scored, beside_people};
 use rlaif_stats::{Estimate, McNemar, Share, bootstrap_mean};
 use rlaif_types::SoftLabel;
@@ -71,7 +72,8 @@ pub struct Baseline {
     pub agreement: Share,
     /// The labeler's agreement minus the rule's, with a paired bootstrap interval.
     pub advantage: Option<Estimate>,
-    /// McNemar's test on pairs in which neither is tied: the labeler first, the rule second.
+    /// McNemar's test on pairs in which neither is tied, each group of pairs counting once: the labeler
+    /// first, the rule second.
     pub test: McNemar,
 }
 
@@ -79,13 +81,11 @@ impl Agreement {
     pub(crate) fn of(scored: &[Scored<'_>], seed: u64) -> Self {
         let pairs: Vec<Pair> = beside_people(scored)
             .iter()
-            .map(|(scored, human)| Pair {
-                agreed: scored.labeler(human.prefers_a),
-                confidence: scored.answer.confidence(),
-                human_confidence: human.confidence,
-                longer: rule(scored.a_is_longer(), human.prefers_a),
-                a: rule(Some(true), human.prefers_a),
-                group: scored.group,
+            .filter_map(|(scored, human)| {
+                let Observation { len_a, len_b, .. } = scored.observation;
+                let (label, lengths) = (scored.answer.label, [*len_a, *len_b]);
+                let pair = Pair::beside(human.label(), label.value(), lengths, scored.group)?;
+                Some(Pair { human_confidence: human.confidence, ..pair })
             })
             .collect();
         Self {
@@ -110,12 +110,29 @@ pub(crate) struct Pair {
     pub(crate) group: usize,
 }
 
-fn rule(prefers_a: Option<bool>, human_prefers_a: bool) -> f64 {
-    prefers_a.map_or(0.5, |prefers_a| f64::from(u8::from(prefers_a == human_prefers_a)))
+impl Pair {
+    /// What a labeler, or a reward model, makes of a pair to which it gives this probability that A is
+    /// preferred, and what the rules make of it, beside a label; none where that prefers neither.
+    pub(crate) fn beside(
+        label: SoftLabel,
+        prefers_a: f64,
+        [len_a, len_b]: [usize; 2],
+        group: usize,
+    ) -> Option<Self> {
+        Some(Self {
+            // Whose probability is above one half is preferred.
+            agreed: label.agreement(prefers_a, 0.5)?,
+            confidence: (2.0 * prefers_a - 1.0).abs(),
+            human_confidence: None,
+            longer: label.agreement(len_a as f64, len_b as f64)?,
+            a: label.agreement(1.0, 0.0)?,
+            group,
+        })
+    }
 }
 
 fn agreement<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Share {
-    Share::of_outcomes(pairs.into_iter().map(|pair| pair.agreed))
+    Share::of_outcomes(pairs.into_iter().map(|pair| (pair.group, pair.agreed)))
 }
 
 fn by_confidence(pairs: &[Pair]) -> Vec<ConfidenceBand> {
@@ -170,22 +187,11 @@ impl Baseline {
         let advantage = pairs.iter().map(|pair| (pair.group, pair.agreed - rule(pair)));
         let decided = pairs.iter().filter(|pair| pair.agreed != 0.5 && rule(pair) != 0.5);
         Self {
-            agreement: Share::of_outcomes(pairs.iter().map(&rule)),
+            agreement: Share::of_outcomes(pairs.iter().map(|pair| (pair.group, rule(pair)))),
             advantage: bootstrap_mean(advantage, seed),
-            test: McNemar::of(decided.map(|pair| (pair.agreed == 1.0, rule(pair) == 1.0))),
+            test: McNemar::of(
+                decided.map(|pair| (pair.group, pair.agreed == 1.0, rule(pair) == 1.0)),
+            ),
         }
-    }
-}
-
-/// How sure a label is of the response it prefers, and whether people agree with it.
-pub(crate) fn prediction(label: SoftLabel, human_prefers_a: bool) -> (f64, f64) {
-    let p = label.value();
-    let observed = f64::from(u8::from(human_prefers_a));
-    if p == 0.5 {
-        (p, 0.5)
-    } else if p > 0.5 {
-        (p, observed)
-    } else {
-        (label.swapped().value(), 1.0 - observed)
     }
 }

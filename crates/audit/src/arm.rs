@@ -142,6 +142,13 @@ impl Answer {
     }
 }
 
+impl Human {
+    /// All for the response that people preferred.
+    pub fn label(&self) -> SoftLabel {
+        SoftLabel::certain(self.prefers_a)
+    }
+}
+
 impl Question {
     /// As the paper's table names its rows: "summary/detailed + CoT, 1-shot"; with what is unusual of the rationales:
     /// "summary/detailed + CoT, 4 samples, clamp 0.4, 1-shot".

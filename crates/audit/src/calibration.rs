@@ -1,15 +1,16 @@
 //! Whether a label's probability is how often people agree with it.
 
-use crate::agreement::prediction;
 use crate::sample::{Scored, beside_people};
 use rlaif_stats::{
-    CalibrationBin, Estimate, Temperature, at_temperature, bootstrap_mean, ece, fit_temperature,
-    reliability,
+    CalibrationBin, Estimate, Prediction, Temperature, at_temperature, bootstrap_mean, ece,
+    fit_temperature, reliability,
 };
+use rlaif_types::SoftLabel;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Parts of `[0, 1]`; a preferred response's probability lies in the upper half, so ten of them.
-const BINS: usize = 20;
+pub(crate) const BINS: usize = 20;
 
 /// Calibration against human labels, over the scored pairs that people judged.
 ///
@@ -34,18 +35,16 @@ pub struct Calibration {
 impl Calibration {
     pub(crate) fn of(scored: &[Scored<'_>], seed: u64) -> Self {
         let people = beside_people(scored);
-        let predictions: Vec<(f64, f64)> =
-            people.iter().map(|(s, human)| prediction(s.answer.label, human.prefers_a)).collect();
-        let squares = people.iter().map(|(s, human)| {
-            let observed = f64::from(u8::from(human.prefers_a));
-            (s.group, (s.answer.label.value() - observed).powi(2))
-        });
+        let predictions: Vec<Prediction> = people
+            .iter()
+            .map(|(s, human)| prediction(s.answer.label.value(), human.label(), s.group))
+            .collect();
+        let squares = people
+            .iter()
+            .map(|(s, human)| (s.group, (s.answer.label.value() - human.label().value()).powi(2)));
         let bins = reliability(&predictions, BINS);
         let temperature = fit_temperature(&predictions);
-        let calibrated = temperature.map(|fit| {
-            let at = |(p, o): &(f64, f64)| (at_temperature(*p, fit.temperature), *o);
-            ece(&reliability(&predictions.iter().map(at).collect::<Vec<_>>(), BINS))
-        });
+        let calibrated = temperature.map(|fit| ece_at(fit.temperature, &predictions));
         Self {
             pairs: predictions.len(),
             ece: (!bins.is_empty()).then(|| ece(&bins)),
@@ -55,4 +54,22 @@ impl Calibration {
             calibrated_ece: calibrated,
         }
     }
+}
+
+/// The probability of the response that is preferred where A has `prefers_a`, and what the label says of
+/// that response. So nothing depends on which is called A.
+pub(crate) fn prediction(prefers_a: f64, label: SoftLabel, group: usize) -> Prediction {
+    let (predicted, observed) = match prefers_a.partial_cmp(&0.5) {
+        Some(Ordering::Greater) => (prefers_a, label.value()),
+        Some(Ordering::Less) => (1.0 - prefers_a, label.swapped().value()),
+        _ => (0.5, 0.5),
+    };
+    Prediction { cluster: group, predicted, observed }
+}
+
+/// Expected calibration error of the predictions at a temperature.
+pub(crate) fn ece_at(temperature: f64, predictions: &[Prediction]) -> f64 {
+    let at =
+        |p: &Prediction| Prediction { predicted: at_temperature(p.predicted, temperature), ..*p };
+    ece(&reliability(&predictions.iter().map(at).collect::<Vec<_>>(), BINS))
 }

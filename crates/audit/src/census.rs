@@ -1,8 +1,9 @@
 //! What was answered at all: scored or not and why, how much the verdict tokens had, what it cost.
 
 use crate::arm::{Answer, Arm, Price};
+use crate::sample::groups;
 use rlaif_stats::{Share, quantile};
-use rlaif_types::UnscorableReason;
+use rlaif_types::{Judgement, UnscorableReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,9 +49,21 @@ pub struct Mass {
 
 impl Census {
     pub(crate) fn of(arm: &Arm, mass_floor: f64) -> Self {
-        let judgements: Vec<_> = arm.observations.iter().flat_map(|o| o.answers()).collect();
-        let answers: Vec<&Answer> = judgements.iter().filter_map(|j| j.as_ref().ok()).collect();
-        let failures = judgements.iter().filter_map(|j| j.as_ref().err());
+        let groups = groups(&arm.observations);
+        let judgements: Vec<(usize, &Judgement<Answer>)> = arm
+            .observations
+            .iter()
+            .flat_map(|o| {
+                let group = groups[o.group.as_str()];
+                o.answers().map(move |answer| (group, answer))
+            })
+            .collect();
+        let scored: Vec<(usize, &Answer)> = judgements
+            .iter()
+            .filter_map(|(group, judgement)| Some((*group, judgement.as_ref().ok()?)))
+            .collect();
+        let answers: Vec<&Answer> = scored.iter().map(|(_, answer)| *answer).collect();
+        let failures = judgements.iter().filter_map(|(_, judgement)| judgement.as_ref().err());
         let mut unscorable_by_reason = BTreeMap::new();
         failures.for_each(|f| *unscorable_by_reason.entry(f.reason).or_default() += 1);
         let rationales: Vec<f64> = answers
@@ -63,12 +76,12 @@ impl Census {
         let dollars = arm.price.map(|price| price.of(prompt_tokens, completion_tokens));
         Self {
             pairs: arm.observations.len(),
-            groups: crate::sample::groups(&arm.observations).len(),
+            groups: groups.len(),
             with_human: arm.observations.iter().filter(|o| o.human.is_some()).count(),
             answers: judgements.len(),
-            unscorable: Share::of_conditions(judgements.iter().map(|j| j.is_err())),
+            unscorable: Share::of_conditions(judgements.iter().map(|(g, j)| (*g, j.is_err()))),
             unscorable_by_reason,
-            mass: Mass::of(&answers, mass_floor),
+            mass: Mass::of(&scored, mass_floor),
             prompt_tokens,
             completion_tokens,
             mean_rationale_chars: mean(&rationales),
@@ -81,15 +94,15 @@ impl Census {
 }
 
 impl Mass {
-    fn of(answers: &[&Answer], floor: f64) -> Option<Self> {
-        let mut masses: Vec<f64> = answers.iter().map(|answer| answer.mass).collect();
+    fn of(scored: &[(usize, &Answer)], floor: f64) -> Option<Self> {
+        let mut masses: Vec<f64> = scored.iter().map(|(_, answer)| answer.mass).collect();
         masses.sort_by(f64::total_cmp);
         let least = *masses.first()?;
         let at = |q: f64| quantile(&masses, q).unwrap_or(least);
         Some(Self {
             quantiles: [0.0, 0.05, 0.25, 0.5, 0.75].map(at),
             floor,
-            below_floor: Share::of_conditions(masses.iter().map(|mass| *mass < floor)),
+            below_floor: Share::of_conditions(scored.iter().map(|(g, a)| (*g, a.mass < floor))),
         })
     }
 }

@@ -52,7 +52,7 @@ impl Labelers {
                 pairs.push(PairOfArms {
                     first: *first,
                     second: *second,
-                    agreement: Share::of_conditions(both.iter().map(|(_, a, b)| a == b)),
+                    agreement: Share::of_conditions(both.iter().map(|(g, a, b)| (*g, a == b))),
                     kappa: kappa(&both, seed),
                 });
             }

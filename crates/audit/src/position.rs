@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What a labeler makes of the order, over all scored pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Counts, and the two-sided binomial test of which position it prefers.
+    /// Counts, and the two-sided binomial test of which position it prefers, of single pairs.
     pub bias: PositionBias,
     /// Share of pairs in which the same position wins in both orders.
     pub same_position: Share,
@@ -29,19 +29,52 @@ impl Position {
     pub(crate) fn of(scored: &[Scored<'_>], seed: u64) -> Self {
         let orders = |s: &Scored<'_>| (s.answer.ab.value(), s.answer.ba.value());
         let bias = PositionBias::of(scored.iter().map(orders));
-        let count = |count: u64, of: u64| Share::of(count as f64, of as usize);
-        let leaning = scored.iter().map(|s| {
-            let (ab, ba) = orders(s);
-            let first = ab > 0.5 && ba > 0.5;
-            let second = ab < 0.5 && ba < 0.5;
-            (s.group, f64::from(i8::from(second) - i8::from(first)))
+        let outcomes: Vec<(usize, Outcome)> =
+            scored.iter().map(|s| (s.group, Outcome::of(orders(s)))).collect();
+        let share = |wanted: &[Outcome]| {
+            Share::of_conditions(outcomes.iter().map(|(group, o)| (*group, wanted.contains(o))))
+        };
+        let by_position = outcomes.iter().filter_map(|(group, outcome)| match outcome {
+            Outcome::First => Some((*group, true)),
+            Outcome::Second => Some((*group, false)),
+            _ => None,
+        });
+        let leaning = outcomes.iter().map(|(group, outcome)| match outcome {
+            Outcome::First => (*group, -1.0),
+            Outcome::Second => (*group, 1.0),
+            _ => (*group, 0.0),
         });
         Self {
             bias,
-            same_position: count(bias.same_position, bias.pairs),
-            prefers_first: count(bias.prefers_first, bias.same_position),
-            consistent: count(bias.consistent, bias.pairs),
+            same_position: share(&[Outcome::First, Outcome::Second]),
+            prefers_first: Share::of_conditions(by_position),
+            consistent: share(&[Outcome::Response]),
             fairness: bootstrap_mean(leaning, seed),
+        }
+    }
+}
+
+/// What won in both orders of a pair.
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    /// The response shown first.
+    First,
+    /// The response shown second.
+    Second,
+    /// The same response.
+    Response,
+    /// Neither: an order was tied.
+    Open,
+}
+
+impl Outcome {
+    /// From the probability that the response shown first wins, in both orders.
+    fn of((ab, ba): (f64, f64)) -> Self {
+        match (ab > 0.5, ba > 0.5) {
+            _ if ab == 0.5 || ba == 0.5 => Self::Open,
+            (true, true) => Self::First,
+            (false, false) => Self::Second,
+            _ => Self::Response,
         }
     }
 }

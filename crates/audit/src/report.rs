@@ -35,9 +35,9 @@ pub fn document(audit: &Audit) -> Document {
     Document {
         title: "Labeler audit".into(),
         subtitle: format!(
-            "{arms}: a labeler asked a question about the pairs of a task. Intervals are 95 %: \
-             Wilson's for shares, the bootstrap over prompts (seed {}) for differences. A tie is \
-             half an agreement; what could not be judged is in no rate.",
+            "{arms}: a labeler asked a question about the pairs of a task. Intervals are 95 % and \
+             over prompts, whose pairs are not independent: Wilson's for shares, the bootstrap (seed {}) \
+             for differences. A tie is half an agreement; what could not be judged is in no rate.",
             audit.options.seed
         ),
         headline: headline(audit),

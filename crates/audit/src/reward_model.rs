@@ -1,16 +1,14 @@
 //! How well a reward model predicts labels that it has not seen: people's, and a labeling model's.
 
 use crate::agreement::{Baseline, Pair};
+use crate::calibration::{BINS, ece_at, prediction};
 use rlaif_stats::{
-    CalibrationBin, Estimate, Share, Temperature, at_temperature, bootstrap_mean, ece,
-    fit_temperature, reliability,
+    CalibrationBin, Estimate, Prediction, Share, Temperature, bootstrap_mean, ece, fit_temperature,
+    reliability,
 };
 use rlaif_types::SoftLabel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Parts of `[0, 1]`; the preferred response's probability lies in the upper half, so ten of them.
-const BINS: usize = 20;
 
 /// One held-out pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,58 +84,30 @@ impl RewardAgreement {
         }
         let decided: Vec<Pair> = labelled
             .iter()
-            .filter(|(_, label, _)| *label != SoftLabel::TIE)
-            .map(|(o, label, group)| o.beside(label.prefers_a(), *group))
+            .filter_map(|(o, label, group)| {
+                Pair::beside(*label, o.prefers_a, [o.len_a, o.len_b], *group)
+            })
             .collect();
-        let predictions: Vec<(f64, f64)> =
-            labelled.iter().map(|(o, label, _)| o.prediction(*label)).collect();
+        let predictions: Vec<Prediction> = labelled
+            .iter()
+            .map(|(o, label, group)| prediction(o.prefers_a, *label, *group))
+            .collect();
         let squares = labelled
             .iter()
             .map(|(o, label, group)| (*group, (o.prefers_a - label.value()).powi(2)));
         let bins = reliability(&predictions, BINS);
         let temperature = fit_temperature(&predictions);
         let at = temperature.map_or(1.0, |fit| fit.temperature);
-        let calibrated: Vec<(f64, f64)> =
-            predictions.iter().map(|(p, o)| (at_temperature(*p, at), *o)).collect();
         Some(Self {
             pairs: labelled.len(),
-            accuracy: Share::of_outcomes(decided.iter().map(|pair| pair.agreed)),
+            accuracy: Share::of_outcomes(decided.iter().map(|pair| (pair.group, pair.agreed))),
             longer_wins: Baseline::of(&decided, |pair| pair.longer, seed),
             ece: ece(&bins),
             bins,
             brier: bootstrap_mean(squares, seed),
             temperature,
-            calibrated_ece: ece(&reliability(&calibrated, BINS)),
+            calibrated_ece: ece_at(at, &predictions),
         })
-    }
-}
-
-impl RewardObservation {
-    /// The pair beside a label that prefers A, or B.
-    fn beside(&self, label_prefers_a: bool, group: usize) -> Pair {
-        let agrees = |prefers_a: Option<bool>| match prefers_a {
-            Some(prefers_a) => f64::from(u8::from(prefers_a == label_prefers_a)),
-            None => 0.5,
-        };
-        let model = (self.prefers_a != 0.5).then_some(self.prefers_a > 0.5);
-        let length = (self.len_a != self.len_b).then_some(self.len_a > self.len_b);
-        Pair {
-            agreed: agrees(model),
-            confidence: (2.0 * self.prefers_a - 1.0).abs(),
-            human_confidence: None,
-            longer: agrees(length),
-            a: agrees(Some(true)),
-            group,
-        }
-    }
-
-    /// The probability of the response that the model prefers, and the label's.
-    fn prediction(&self, label: SoftLabel) -> (f64, f64) {
-        match self.prefers_a.partial_cmp(&0.5) {
-            Some(std::cmp::Ordering::Greater) => (self.prefers_a, label.value()),
-            Some(std::cmp::Ordering::Less) => (1.0 - self.prefers_a, label.swapped().value()),
-            _ => (0.5, 0.5),
-        }
     }
 }
 
@@ -169,7 +139,7 @@ mod tests {
             observation(0.4, label(1.0), 20),
             observation(0.5, label(0.0), 20),
             observation(0.9, label(0.5), 20),
-            observation(0.9, None, 20),
+            observation(0.9, None, 30),
         ];
         let RewardAudit { human, ai } = RewardAudit::of(&observations, 1);
         let (human, ai) = (human.unwrap(), ai.unwrap());

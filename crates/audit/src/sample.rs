@@ -15,7 +15,8 @@ pub(crate) struct Scored<'a> {
 impl Scored<'_> {
     /// 1 where the labeler prefers the side, 0 where it prefers the other, a tie between.
     pub fn labeler(&self, a: bool) -> f64 {
-        self.answer.prefers_a().map_or(0.5, |prefers_a| f64::from(u8::from(prefers_a == a)))
+        let vote = self.answer.label.vote();
+        if a { vote.value() } else { vote.swapped().value() }
     }
 
     /// Whether A is longer; none where both are equally long.

@@ -40,8 +40,8 @@ impl Stability {
             (*group, [ab + ba, 2.0])
         };
         let questions = repeated.iter().map(both_orders);
-        let unanimous = |(_, answers): &(usize, Vec<&Answer>)| {
-            modal_share(answers, |answer| answer.label) == 1.0
+        let unanimous = |(group, answers): &(usize, Vec<&Answer>)| {
+            (*group, modal_share(answers, |answer| answer.label) == 1.0)
         };
         Some(Self {
             fewest_answers: repeated.iter().map(|(_, answers)| answers.len()).min()?,

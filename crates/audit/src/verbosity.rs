@@ -34,7 +34,7 @@ pub struct BesidePeople {
 
 impl Verbosity {
     pub(crate) fn of(scored: &[Scored<'_>], seed: u64) -> Self {
-        let longer = scored.iter().filter_map(|s| Some(s.labeler(s.a_is_longer()?)));
+        let longer = scored.iter().filter_map(|s| Some((s.group, s.labeler(s.a_is_longer()?))));
         let by_length: Vec<(f64, f64)> =
             scored.iter().filter_map(|s| Some((s.labeler(true), s.log_length_ratio()?))).collect();
         Self {
@@ -67,8 +67,8 @@ impl BesidePeople {
             (*group, [labeler * people, *people, (1.0 - labeler) * (1.0 - people), 1.0 - people])
         });
         Self {
-            labeler_prefers_longer: Share::of_outcomes(longer.iter().map(|(_, l, _)| *l)),
-            people_prefer_longer: Share::of_outcomes(longer.iter().map(|(.., p)| *p)),
+            labeler_prefers_longer: Share::of_outcomes(longer.iter().map(|(g, l, _)| (*g, *l))),
+            people_prefer_longer: Share::of_outcomes(longer.iter().map(|(g, _, p)| (*g, *p))),
             excess: bootstrap_mean(excess, seed),
             accuracy_gap: bootstrap(by_side, seed, |[long, longs, short, shorts]| {
                 (*longs > 0.0 && *shorts > 0.0).then(|| long / longs - short / shorts)

@@ -134,7 +134,7 @@ fn agreement(judged: &[Contest], people: &[Contest], tie_band: f64) -> Share {
         let outcome = contest.verdict?.outcome(tie_band);
         let margin = majority.get(&(contest.prompt, contest.first, contest.second))?;
         let wanted = if *margin > 0.0 { 1.0 } else { 0.0 };
-        (*margin != 0.0).then_some(1.0 - (outcome - wanted).abs())
+        (*margin != 0.0).then_some((contest.prompt, 1.0 - (outcome - wanted).abs()))
     });
     Share::of_outcomes(agreements)
 }

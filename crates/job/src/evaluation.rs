@@ -1,11 +1,12 @@
 //! The trained policy against its start, on prompts it was not trained on (paper section 6).
 
 use rlaif_stats::{
-    Interval, LengthCorrected, SizedPreference, bootstrap_mean, length_corrected_win_rate, wilson,
+    Interval, LengthCorrected, Share, SizedPreference, bootstrap_mean, clusters,
+    length_corrected_win_rate, wilson,
 };
 use rlaif_types::{Judgement, Prompt, Unscorable};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Both sides' responses to one prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub fn win_rate(
     verdicts: &[Judgement<Verdict>],
     seed: u64,
 ) -> WinRate {
-    let prompts = numbers_of_prompts(contests);
+    let prompts = clusters(contests.iter().map(|contest| contest.prompt.as_context()));
     let judged: Vec<(usize, &Contest, Verdict)> = prompts
         .into_iter()
         .zip(contests)
@@ -106,25 +107,13 @@ pub fn win_rate(
     }
 }
 
-/// Equal prompts have equal numbers.
-fn numbers_of_prompts(contests: &[Contest]) -> Vec<usize> {
-    let mut numbers = BTreeMap::new();
-    let number = |contest: &Contest| {
-        let next = numbers.len();
-        *numbers.entry(contest.prompt.as_context()).or_insert(next)
-    };
-    contests.iter().map(number).collect()
-}
-
 /// Of outcomes by prompt: a bootstrap over prompts. Where that has no width, since there is one prompt or every contest
-/// went the same way, Wilson's of as many contests as there are prompts: the widest that they can be worth.
+/// went the same way, that of a share: Wilson's of as many contests as there are prompts.
 fn interval(outcomes: &[(usize, f64)], seed: u64) -> Interval {
     let resampled = bootstrap_mean(outcomes.iter().copied(), seed).and_then(|rate| rate.interval);
-    resampled.filter(|interval| interval.low < interval.high).unwrap_or_else(|| {
-        let prompts = outcomes.iter().map(|(prompt, _)| prompt).collect::<BTreeSet<_>>().len();
-        let won: f64 = outcomes.iter().map(|(_, outcome)| outcome).sum();
-        wilson(won / outcomes.len().max(1) as f64 * prompts as f64, prompts)
-    })
+    let resampled = resampled.filter(|interval| interval.low < interval.high);
+    let share = || Share::of_outcomes(outcomes.iter().copied()).interval;
+    resampled.or_else(share).unwrap_or(wilson(0.0, 0))
 }
 
 /// Takes trailing symbols off that are neither words nor the end of a sentence.

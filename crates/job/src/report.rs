@@ -354,9 +354,14 @@ fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
             points: quality
                 .bins
                 .iter()
-                .map(|b| Point { x: b.predicted, y: b.observed, low: None, high: None })
+                .map(|b| Point {
+                    x: b.predicted,
+                    y: b.observed,
+                    low: b.interval.map(|interval| interval.low),
+                    high: b.interval.map(|interval| interval.high),
+                })
                 .collect(),
-            style: Style::Dots,
+            style: Style::ErrorBars,
         }],
         reference: Some(Reference::Diagonal),
     };
@@ -510,11 +515,12 @@ mod tests {
 
     #[test]
     fn a_reward_model_without_held_out_labels_has_no_accuracy_for_that_reason() {
-        let said = |pairs: &[(f64, SoftLabel)]| quality_text("ai ", 24, &reward_quality(pairs));
+        let said =
+            |pairs: &[(usize, f64, SoftLabel)]| quality_text("ai ", 24, &reward_quality(pairs));
         assert_eq!(said(&[]), "Trained on 24 ai labels; none were held out to measure it on.");
-        let tied = said(&[(0.8, SoftLabel::TIE)]);
+        let tied = said(&[(0, 0.8, SoftLabel::TIE)]);
         assert!(tied.contains("no accuracy, since none of them prefers a response"), "{tied}");
-        let sure = said(&[(0.8, SoftLabel::certain(true))]);
+        let sure = said(&[(0, 0.8, SoftLabel::certain(true))]);
         assert!(sure.contains("On 1 held-out ai labels: accuracy 100.0 %"), "{sure}");
     }
 }

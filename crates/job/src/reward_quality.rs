@@ -1,9 +1,10 @@
 //! How good a reward model is on labels it has not seen.
 
-use rlaif_stats::{CalibrationBin, Interval, brier, ece, reliability, wilson};
+use rlaif_stats::{CalibrationBin, Interval, Prediction, Share, brier, clusters, ece, reliability};
 use rlaif_types::{ContentHash, SoftLabel};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 /// How good a reward model is on held-out labels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct RewardQuality {
     /// a tie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    /// Its 95 % interval.
+    /// Its 95 % interval, over prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy_interval: Option<Interval>,
     /// Expected calibration error against the soft labels, ten bins.
@@ -25,26 +26,26 @@ pub struct RewardQuality {
     pub bins: Vec<CalibrationBin>,
 }
 
-/// Measures a reward model from each pair's predicted and labelled probability that A is preferred.
-/// Each pair counts in both presentations, so that calibration does not
+/// Measures a reward model from each pair's prompt, whose pairs are not independent, and its predicted and labelled
+/// probability that A is preferred. Each pair counts in both presentations, so that calibration does not
 /// depend on which candidate happens to be called A.
-pub fn reward_quality(pairs: &[(f64, SoftLabel)]) -> RewardQuality {
-    let mut predictions = Vec::new();
-    let (mut right, mut decided) = (0.0, 0);
-    for (predicted, label) in pairs {
+pub fn reward_quality<P: Hash + Eq>(pairs: &[(P, f64, SoftLabel)]) -> RewardQuality {
+    let prompts = clusters(pairs.iter().map(|(prompt, ..)| prompt));
+    let (mut predictions, mut decided) = (Vec::new(), Vec::new());
+    for (cluster, (_, predicted, label)) in prompts.into_iter().zip(pairs) {
         let (predicted, observed) = (*predicted, label.value());
-        predictions.extend([(predicted, observed), (1.0 - predicted, 1.0 - observed)]);
+        let prediction = Prediction { cluster, predicted, observed };
+        let swapped = Prediction { predicted: 1.0 - predicted, observed: 1.0 - observed, cluster };
+        predictions.extend([prediction, swapped]);
         // Whose probability is above one half has the higher reward.
-        if let Some(share) = label.agreement(predicted, 0.5) {
-            decided += 1;
-            right += share;
-        }
+        decided.extend(label.agreement(predicted, 0.5).map(|right| (cluster, right)));
     }
     let bins = reliability(&predictions, 10);
+    let accuracy = Share::of_outcomes(decided);
     RewardQuality {
         pairs: pairs.len(),
-        accuracy: (decided > 0).then(|| right / decided as f64),
-        accuracy_interval: (decided > 0).then(|| wilson(right, decided)),
+        accuracy: accuracy.share,
+        accuracy_interval: accuracy.interval,
         ece: ece(&bins),
         brier: brier(&predictions),
         bins,
@@ -82,23 +83,34 @@ pub struct SourceQuality {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_stats::wilson;
 
     #[test]
     fn equal_rewards_are_half_right_and_labels_without_a_preference_are_in_no_accuracy() {
         let label = |p: f64| SoftLabel::new(p).unwrap();
         let quality = reward_quality(&[
-            (0.5, label(0.9)),
-            (0.5, label(0.1)),
-            (0.8, label(0.7)),
-            (0.8, SoftLabel::TIE),
+            ("a", 0.5, label(0.9)),
+            ("b", 0.5, label(0.1)),
+            ("c", 0.8, label(0.7)),
+            ("d", 0.8, SoftLabel::TIE),
         ]);
         assert_eq!((quality.pairs, quality.accuracy), (4, Some(2.0 / 3.0)));
         assert_eq!(quality.accuracy_interval, Some(wilson(2.0, 3)));
 
-        let undecided = reward_quality(&[(0.8, SoftLabel::TIE)]);
+        let undecided = reward_quality(&[("a", 0.8, SoftLabel::TIE)]);
         assert_eq!((undecided.accuracy, undecided.accuracy_interval), (None, None));
         let json = serde_json::to_value(&undecided).unwrap();
         assert!(json.get("accuracy").is_none(), "{json}");
         assert_eq!(serde_json::from_value::<RewardQuality>(json).unwrap(), undecided);
+    }
+    #[test]
+    fn pairs_sampled_for_the_same_prompts_are_as_uncertain_as_so_many_prompts() {
+        // Six prompts in turn, four of them ranked as labelled.
+        let pair = |i: usize| (i % 6, if i % 6 < 4 { 0.8 } else { 0.3 }, SoftLabel::certain(true));
+        let quality = reward_quality(&(0..90).map(pair).collect::<Vec<_>>());
+        let (found, once) = (quality.accuracy_interval.unwrap(), wilson(4.0, 6));
+        assert_eq!(quality.pairs, 90);
+        assert!((found.low - once.low).abs() < 1e-9, "{found:?} {once:?}");
+        assert!((found.high - once.high).abs() < 1e-9, "{found:?} {once:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! the policy wrote at the start, and goes stale as the policy moves away (paper section 4).
 
 use crate::LabelRecord;
-use rlaif_stats::{Interval, wilson};
+use rlaif_stats::{Interval, Share, clusters, wilson};
 use rlaif_types::Judgement;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ pub struct Staleness {
     /// Share of the pairs that both rank alike, equal rewards being half; none without pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
-    /// Lower end of its 95 % interval (Wilson).
+    /// Lower end of its 95 % interval, over prompts.
     pub agreement_low: f64,
     /// Upper end.
     pub agreement_high: f64,
@@ -48,11 +48,7 @@ impl StalenessRecord {
         let (Some(compared), [Some(a), Some(b)]) = (&self.label.comparison, self.rewards) else {
             return Verdict::Unscorable;
         };
-        match compared.label.value() {
-            0.5 => Verdict::Tie,
-            _ if a == b => Verdict::Alike(0.5),
-            label => Verdict::Alike(f64::from(u8::from((label > 0.5) == (a > b)))),
-        }
+        compared.label.agreement(a, b).map_or(Verdict::Tie, Verdict::Alike)
     }
 }
 
@@ -65,26 +61,18 @@ enum Verdict {
 impl Staleness {
     /// Sums up a measurement's pairs.
     pub fn of(records: &[StalenessRecord]) -> Self {
-        let (mut pairs, mut ties, mut unscorable, mut alike) = (0, 0, 0, 0.0);
-        for record in records {
+        let prompts = clusters(records.iter().map(|record| record.label.pair.prompt.as_context()));
+        let (mut ties, mut unscorable, mut alike) = (0, 0, Vec::new());
+        for (prompt, record) in prompts.into_iter().zip(records) {
             match record.verdict() {
                 Verdict::Unscorable => unscorable += 1,
                 Verdict::Tie => ties += 1,
-                Verdict::Alike(share) => {
-                    pairs += 1;
-                    alike += share;
-                }
+                Verdict::Alike(share) => alike.push((prompt, share)),
             }
         }
-        let Interval { low, high } = wilson(alike, pairs);
-        Self {
-            pairs,
-            ties,
-            unscorable,
-            agreement: (pairs > 0).then(|| alike / pairs as f64),
-            agreement_low: low,
-            agreement_high: high,
-        }
+        let Share { trials: pairs, share: agreement, interval } = Share::of_outcomes(alike);
+        let Interval { low, high } = interval.unwrap_or(wilson(0.0, 0));
+        Self { pairs, ties, unscorable, agreement, agreement_low: low, agreement_high: high }
     }
 }
 
@@ -97,8 +85,8 @@ mod tests {
         UnscorableReason,
     };
 
-    /// A pair of which the labeler says `label`, or nothing.
-    fn record(label: Option<f64>, rewards: [Judgement<f64>; 2]) -> StalenessRecord {
+    /// A pair of a prompt, of which the labeler says `label`, or nothing.
+    fn record(prompt: usize, label: Option<f64>, rewards: [Judgement<f64>; 2]) -> StalenessRecord {
         let comparison = label.map(|p| {
             let label = SoftLabel::new(p).unwrap();
             let order = OrderScores {
@@ -112,8 +100,8 @@ mod tests {
         });
         let unscorable = comparison.is_none().then(mute);
         let text = || "x".to_owned();
-        let pair =
-            Pair { prompt: Prompt::Text("?".into()), response_a: text(), response_b: text() };
+        let prompt = Prompt::Text(format!("{prompt}?"));
+        let pair = Pair { prompt, response_a: text(), response_b: text() };
         let label = LabelRecord {
             label_id: LabelId(ContentHash::of("x")),
             pair,
@@ -135,13 +123,13 @@ mod tests {
     #[test]
     fn agreement_is_over_pairs_that_both_judged_and_the_labeler_decided() {
         let staleness = Staleness::of(&[
-            record(Some(0.75), [Ok(1.0), Ok(-1.0)]),
-            record(Some(0.25), [Ok(-1.0), Ok(1.0)]),
-            record(Some(0.25), [Ok(1.0), Ok(-1.0)]),
-            record(Some(0.75), [Ok(0.5), Ok(0.5)]),
-            record(Some(0.5), [Ok(1.0), Ok(-1.0)]),
-            record(None, [Ok(1.0), Ok(-1.0)]),
-            record(Some(0.75), [Err(mute()), Ok(-1.0)]),
+            record(0, Some(0.75), [Ok(1.0), Ok(-1.0)]),
+            record(1, Some(0.25), [Ok(-1.0), Ok(1.0)]),
+            record(2, Some(0.25), [Ok(1.0), Ok(-1.0)]),
+            record(3, Some(0.75), [Ok(0.5), Ok(0.5)]),
+            record(4, Some(0.5), [Ok(1.0), Ok(-1.0)]),
+            record(5, None, [Ok(1.0), Ok(-1.0)]),
+            record(6, Some(0.75), [Err(mute()), Ok(-1.0)]),
         ]);
         assert_eq!((staleness.pairs, staleness.ties, staleness.unscorable), (4, 1, 2));
         // Two alike, one not, one by half.
@@ -151,8 +139,22 @@ mod tests {
     }
 
     #[test]
+    fn more_pairs_of_the_same_prompts_are_no_more_prompts() {
+        // Four prompts in turn, of which three are ranked alike.
+        let pair = |i: usize| {
+            let higher = if i % 4 == 3 { -1.0 } else { 1.0 };
+            record(i % 4, Some(0.75), [Ok(higher), Ok(0.0)])
+        };
+        let often = Staleness::of(&(0..64).map(pair).collect::<Vec<_>>());
+        assert_eq!((often.pairs, often.agreement), (64, Some(0.75)));
+        let once = wilson(3.0, 4);
+        assert!((often.agreement_low - once.low).abs() < 1e-9, "{often:?}");
+        assert!((often.agreement_high - once.high).abs() < 1e-9, "{often:?}");
+    }
+
+    #[test]
     fn where_nothing_could_be_judged_there_is_no_agreement_and_no_zero() {
-        let staleness = Staleness::of(&[record(None, [Ok(1.0), Ok(0.0)])]);
+        let staleness = Staleness::of(&[record(0, None, [Ok(1.0), Ok(0.0)])]);
         assert_eq!((staleness.agreement, staleness.pairs), (None, 0));
         assert_eq!((staleness.agreement_low, staleness.agreement_high), (0.0, 1.0));
         let written = serde_json::to_value(&staleness).unwrap();

@@ -7,7 +7,7 @@ use crate::machine::{Inputs, split_heldout};
 use crate::{Error, Job, PartSource, RewardPart, RunFolder};
 use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
-use rlaif_types::{ContentHash, Hasher, LabelSource, Problems, Prompt};
+use rlaif_types::{ContentHash, Hasher, LabelSource, Preference, Problems, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,6 +32,10 @@ pub struct Submission {
     /// Files by their name in the run folder, which is also the name of their artifact.
     pub files: BTreeMap<String, Vec<u8>>,
 }
+
+/// The prompts of each file of data, by its name in the run folder: what is read once, to be counted and to be looked
+/// over for prompts that are trained on and held out.
+type Asked = BTreeMap<&'static str, Vec<Prompt>>;
 
 /// The job's templates by value.
 #[derive(Serialize, Deserialize)]
@@ -122,14 +126,14 @@ impl Submission {
         if !problems.is_empty() {
             return Err(Error::Settings(problems.to_string()));
         }
-        let mut files = BTreeMap::new();
+        let (mut files, mut asked) = (BTreeMap::new(), Asked::new());
         for (name, path) in data_files(&job) {
             let bytes = fs::read(path).map_err(Error::io(path))?;
-            check_records(Some(&job), name, path, &bytes)?;
+            asked.insert(name, check_records(Some(&job), name, path, &bytes)?);
             files.insert(name.to_owned(), bytes);
         }
         files.insert(TEMPLATES.to_owned(), encoded(&templates));
-        let problems = heldout_problems(&job, &files);
+        let problems = heldout_problems(&job, &asked);
         if !problems.is_empty() {
             return Err(Error::Settings(problems.to_string()));
         }
@@ -156,8 +160,10 @@ impl Submission {
         if !unread.is_empty() {
             return Err(within(unread));
         }
-        let files = as_written::files(&job, &files)?;
-        Self::from_read_parts(&job.to_toml(), files)
+        let (templates, files, asked) = as_written::files(&job, &files)?;
+        let mut problems = templates.problems(&job);
+        problems.0.extend(heldout_problems(&job, &asked).0);
+        if problems.is_empty() { Ok(Self { job, files }) } else { Err(within(problems)) }
     }
 
     fn from_read_parts(job_toml: &str, files: BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
@@ -170,13 +176,11 @@ impl Submission {
             (DEMONSTRATIONS, job.as_ref().is_ok_and(|job| job.data.demonstrations.is_some())),
             (PREFERENCES, job.as_ref().is_ok_and(|job| job.data.preferences.is_some())),
         ];
-        let mut attachments = Problems::default();
+        let (mut attachments, mut asked) = (Problems::default(), Asked::new());
         for (name, needed) in expected {
-            match files.get(name) {
-                Some(bytes) => {
-                    let found = check_file(job.as_ref().ok(), name, bytes);
-                    attachments.check(found.is_ok(), name, found.err().unwrap_or_default());
-                }
+            match files.get(name).map(|bytes| check_file(job.as_ref().ok(), name, bytes)) {
+                Some(Ok(prompts)) => drop(asked.insert(name, prompts)),
+                Some(Err(what)) => attachments.check(false, name, what),
                 None => attachments.check(!needed, name, "is missing"),
             }
         }
@@ -192,7 +196,7 @@ impl Submission {
         }
         if let Ok(job) = &job {
             problems.section("job_toml", unread_problems(job));
-            problems.section("job_toml", heldout_problems(job, &files));
+            problems.section("job_toml", heldout_problems(job, &asked));
         }
         match job {
             Ok(job) if problems.is_empty() => Ok(Self { job, files }),
@@ -338,37 +342,47 @@ fn encoded(templates: &Templates) -> Vec<u8> {
     serde_json::to_vec(templates).expect("templates are plain data")
 }
 
-/// Complains in terms of the attachment.
-fn check_file(job: Option<&Job>, name: &str, bytes: &[u8]) -> Result<(), String> {
+/// The prompts of the file, which has none where it is that of templates. Complains in terms of the attachment.
+fn check_file(job: Option<&Job>, name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, String> {
     match name {
         TEMPLATES => {
             let templates: Templates = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
             templates
                 .all()
-                .try_for_each(|t| t.check().map_err(|what| format!("{}: {what}", t.name)))
+                .try_for_each(|t| t.check().map_err(|what| format!("{}: {what}", t.name)))?;
+            Ok(Vec::new())
         }
         _ => check_records(job, name, Path::new(name), bytes).map_err(|e| e.to_string()),
     }
 }
 
-/// Complains in terms of the user's own file. Where the job makes no sense, whoever's labels will do.
-fn check_records(job: Option<&Job>, name: &str, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// The prompts of the file, in which there is something that the job can use. Complains in terms of the user's own
+/// file. Where the job makes no sense, whoever's labels will do.
+fn check_records(
+    job: Option<&Job>,
+    name: &str,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<Prompt>, Error> {
     let shown = path.display().to_string();
-    let (count, what) = match (name, job.and_then(Job::given_labels)) {
-        (DEMONSTRATIONS, _) => (demonstrations(&shown, bytes)?, "demonstrations".to_owned()),
+    let all_of = |prompts: Vec<Prompt>, what: &str| (prompts.len(), prompts, what.to_owned());
+    let (usable, prompts, what) = match (name, job.and_then(Job::given_labels)) {
+        (DEMONSTRATIONS, _) => all_of(demonstrations(&shown, bytes)?, "demonstrations"),
         (PREFERENCES, Some((setting, labels))) => {
+            let (usable, prompts) = labelled(&shown, bytes, labels)?;
             let what =
                 format!("preferences with a label that {setting} = \"{}\" learns", labels.as_str());
-            (labelled(&shown, bytes, labels)?, what)
+            (usable, prompts, what)
         }
         (PREFERENCES, None) => {
-            (labelled(&shown, bytes, LabelSource::Mixed)?, "preferences with a label".into())
+            let (usable, prompts) = labelled(&shown, bytes, LabelSource::Mixed)?;
+            (usable, prompts, "preferences with a label".to_owned())
         }
-        _ => (prompts(&shown, bytes)?.len(), "prompts".to_owned()),
+        _ => all_of(prompts(&shown, bytes)?, "prompts"),
     };
-    match count {
+    match usable {
         0 => Err(Error::NothingToDo(format!("{shown}: no {what} in it"))),
-        _ => Ok(()),
+        _ => Ok(prompts),
     }
 }
 
@@ -377,11 +391,10 @@ fn prompts(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
 }
 
 /// Whether there are prompts to evaluate on that nothing is trained on, and that a selection leaves. Files that cannot
-/// be read are complained of elsewhere.
-fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
+/// be read are not among those `asked`, and complained of elsewhere.
+fn heldout_problems(job: &Job, asked: &Asked) -> Problems {
     let mut problems = Problems::default();
-    let heldout = files.get(HELDOUT).and_then(|bytes| prompts(HELDOUT, bytes).ok());
-    let Some(heldout) = heldout else { return problems };
+    let Some(heldout) = asked.get(HELDOUT) else { return problems };
     if let Some(selection) = &job.rl.selection {
         let (taken, all) = (selection.prompts, heldout.len());
         let what = format!(
@@ -392,10 +405,8 @@ fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
         problems.check(taken < all, "rl.selection.prompts", what);
     }
     for (name, path) in data_files(job) {
-        let trained_on = files.get(name).filter(|_| name != HELDOUT);
-        let Some(known) = trained_on.and_then(|bytes| prompt_set(name, bytes).ok()) else {
-            continue;
-        };
+        let trained_on = asked.get(name).filter(|_| name != HELDOUT);
+        let known: PromptSet = trained_on.into_iter().flatten().collect();
         let leaked: Vec<&Prompt> = heldout.iter().filter(|prompt| known.contains(prompt)).collect();
         let Some(first) = leaked.first() else { continue };
         let first: String = first.as_context().chars().take(SHOWN).collect();
@@ -411,27 +422,19 @@ fn heldout_problems(job: &Job, files: &BTreeMap<String, Vec<u8>>) -> Problems {
     problems
 }
 
-/// What a file of data asks.
-fn prompt_set(name: &str, bytes: &[u8]) -> Result<PromptSet, Error> {
-    match name {
-        DEMONSTRATIONS | PREFERENCES => {
-            Ok(PromptSet::read(Reader::new(name, Cursor::new(bytes.to_vec())))?)
-        }
-        _ => Ok(prompts(name, bytes)?.iter().collect()),
-    }
-}
-
-/// How many there are.
-fn demonstrations(name: &str, bytes: &[u8]) -> Result<usize, Error> {
+/// What is demonstrated how to answer.
+fn demonstrations(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
-    Ok(reader.read_all(|record| demonstration_of(&record))?.len())
+    Ok(reader.read_all(|record| demonstration_of(&record).map(|(prompt, _)| prompt))?)
 }
 
-/// How many preferences have such a label.
-fn labelled(name: &str, bytes: &[u8], labels: LabelSource) -> Result<usize, Error> {
+/// How many preferences have such a label, and the prompts of all.
+fn labelled(name: &str, bytes: &[u8], labels: LabelSource) -> Result<(usize, Vec<Prompt>), Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
     let read = reader.read_all(|record| preferences_of(&record))?;
-    Ok(read.iter().flatten().filter(|preference| labels.of(preference).is_some()).count())
+    let preferences: Vec<Preference> = read.into_iter().flatten().collect();
+    let usable = preferences.iter().filter(|preference| labels.of(preference).is_some()).count();
+    Ok((usable, preferences.into_iter().map(|preference| preference.pair.prompt).collect()))
 }
 
 #[cfg(test)]

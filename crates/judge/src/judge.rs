@@ -190,7 +190,8 @@ impl Judge {
             Choice::First => text.len(),
             Choice::Random => preamble,
         };
-        // No response can be written to contain the fence around it.
+        // Of a hash of all that is shown: a response holds its own fence by chance once in 2^32, and where its author
+        // knows all of that and searched for it, by about as many hashes.
         let fence = &identity.as_str()[..8];
         let values: Vec<(&str, &str)> = match responses {
             [one] => vec![("context", context), ("response", one), ("fence", fence)],

@@ -19,11 +19,16 @@ pub struct Interval {
 /// `successes` may be fractional (a tie counts half). With ties the true variance is smaller than
 /// the binomial one, so the interval errs on the wide side. No trials give `[0, 1]`.
 pub fn wilson(successes: f64, trials: usize) -> Interval {
-    if trials == 0 {
-        return Interval { low: 0.0, high: 1.0 };
+    match trials {
+        0 => Interval { low: 0.0, high: 1.0 },
+        _ => score_interval(successes / trials as f64, trials as f64),
     }
-    let n = trials as f64;
-    let (p, z2) = (successes / n, Z95 * Z95);
+}
+
+/// The same of a share in so many trials, which need not be whole: trials that are not independent are
+/// worth fewer.
+pub(crate) fn score_interval(share: f64, trials: f64) -> Interval {
+    let (p, n, z2) = (share, trials, Z95 * Z95);
     let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z95 / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
     Interval { low: (centre - half).max(0.0), high: (centre + half).min(1.0) }

@@ -1,10 +1,12 @@
 //! Statistics behind every number a report shows: intervals, tests, calibration, length correction.
 //!
-//! Pure functions on `f64`; nothing here knows what a label or a model is.
+//! Pure functions on `f64`; nothing here knows what a label or a model is. Shares, estimates and
+//! calibration are told which observations belong together, such as pairs of one prompt: those are not independent.
 
 mod binomial;
 mod bootstrap;
 mod calibration;
+mod clusters;
 mod concordance;
 mod interval;
 mod length_control;
@@ -19,7 +21,8 @@ mod temperature;
 
 pub use binomial::binomial_two_sided;
 pub use bootstrap::{Estimate, bootstrap, bootstrap_mean, quantile};
-pub use calibration::{CalibrationBin, brier, ece, reliability};
+pub use calibration::{CalibrationBin, Prediction, brier, ece, reliability};
+pub use clusters::clusters;
 pub use concordance::kendall_w;
 pub use interval::{Interval, wilson};
 pub use length_control::length_controlled_win_rate;

@@ -1,27 +1,32 @@
 //! McNemar's test: whether one of two answers to the same questions is right more often.
+//!
+//! Questions of one cluster, such as pairs of one prompt, are not independent, so each cluster counts once:
+//! for the answer that is right more often in it. Where each has one question that is McNemar's exact test.
 
 use crate::binomial_two_sided;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The questions on which exactly one of the two is right.
+/// The clusters in which one of the two is right more often than the other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct McNemar {
-    /// Only the first is right.
+    /// The first is; of a cluster of one question: only the first is right.
     pub only_first: u64,
-    /// Only the second is right.
+    /// The second is.
     pub only_second: u64,
     /// Exact two-sided p-value of an even split of those.
     pub p_value: f64,
 }
 
 impl McNemar {
-    /// From whether the first and the second are right, for each question.
-    pub fn of(outcomes: impl IntoIterator<Item = (bool, bool)>) -> Self {
-        let (mut only_first, mut only_second) = (0, 0);
-        for (first, second) in outcomes {
-            only_first += u64::from(first && !second);
-            only_second += u64::from(second && !first);
+    /// From the cluster of each question, and whether the first and the second are right there.
+    pub fn of(outcomes: impl IntoIterator<Item = (usize, bool, bool)>) -> Self {
+        let mut leads: BTreeMap<usize, i64> = BTreeMap::new();
+        for (cluster, first, second) in outcomes {
+            *leads.entry(cluster).or_default() += i64::from(first) - i64::from(second);
         }
+        let led = |by: i64| leads.values().filter(|lead| lead.signum() == by).count() as u64;
+        let (only_first, only_second) = (led(1), led(-1));
         let p_value = binomial_two_sided(only_first, only_first + only_second);
         Self { only_first, only_second, p_value }
     }
@@ -35,10 +40,20 @@ mod tests {
     fn only_questions_on_which_they_differ_count() {
         let both_right = std::iter::repeat_n((true, true), 1000);
         let outcomes = both_right.chain([(true, false); 9]).chain([(false, true)]);
-        let test = McNemar::of(outcomes);
+        let each = outcomes.enumerate().map(|(i, (first, second))| (i, first, second));
+        let test = McNemar::of(each);
         assert_eq!((test.only_first, test.only_second), (9, 1));
         // 9 or more of 10 either way: 2 · (1 + 10) / 1024.
         assert!((test.p_value - 22.0 / 1024.0).abs() < 1e-12);
-        assert_eq!(McNemar::of([(true, true)]).p_value, 1.0);
+        assert_eq!(McNemar::of([(0, true, true)]).p_value, 1.0);
+    }
+
+    #[test]
+    fn a_cluster_counts_once_for_whom_it_favours() {
+        let copies = (0..10).flat_map(|cluster| [(cluster, cluster != 9, cluster == 9); 20]);
+        let even = [(10, true, false), (10, false, true)];
+        let leaning = [(11, true, false), (11, true, false), (11, false, true)];
+        let test = McNemar::of(copies.chain(even).chain(leaning));
+        assert_eq!((test.only_first, test.only_second), (10, 1));
     }
 }

@@ -12,7 +12,7 @@ use rlaif_job::{
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
-use rlaif_types::{ContentHash, LabelSource, Preference, SoftLabel};
+use rlaif_types::{ContentHash, LabelSource, Preference};
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
@@ -149,16 +149,12 @@ fn summarise(
     start: &ContentHash,
 ) -> Result<RewardSummary, Failure> {
     let scores = pair_scores(engine, heldout.iter().map(|(_, example)| &example.pair))?;
-    let measured: Vec<(LabelSource, f64, SoftLabel)> = heldout
-        .iter()
-        .zip(&scores)
-        .map(|((source, example), score)| (*source, score.prefers_a(), example.pair.label))
-        .collect();
     let quality = |wanted: Option<LabelSource>| {
-        let wanted = measured.iter().filter(|(source, ..)| wanted.is_none_or(|w| w == *source));
-        reward_quality(
-            &wanted.map(|(_, predicted, label)| (*predicted, *label)).collect::<Vec<_>>(),
-        )
+        let measured = heldout.iter().zip(&scores);
+        let wanted = measured.filter(|((source, _), _)| wanted.is_none_or(|w| w == *source));
+        let measured = wanted
+            .map(|((_, example), score)| (example.prompt, score.prefers_a(), example.pair.label));
+        reward_quality(&measured.collect::<Vec<_>>())
     };
     let of_source = |(source, trained_on): (&LabelSource, &usize)| {
         let quality = SourceQuality { trained_on: *trained_on, quality: quality(Some(*source)) };
@@ -179,7 +175,7 @@ fn summarise(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::Prompt;
+    use rlaif_types::{Prompt, SoftLabel};
 
     #[test]
     fn what_a_reward_model_is_measured_on_has_no_prompt_that_it_was_trained_on() {

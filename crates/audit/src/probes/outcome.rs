@@ -2,7 +2,7 @@
 
 use super::{Family, PROBES, Position, Probe, Side};
 use crate::Answer;
-use rlaif_stats::Share;
+use rlaif_stats::{Share, clusters};
 use rlaif_types::{Judgement, SoftLabel};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct ProbeAnswer {
     /// The probe's name.
     pub probe: String,
+    /// What the edited pair shares with others, usually the prompt; such pairs are not independent.
+    pub group: String,
     /// The response that was edited.
     pub side: Side,
     /// The label of the pair as it was, where it has one.
@@ -47,12 +49,17 @@ pub struct Probed {
 impl Probed {
     /// Sums up answers.
     pub fn of(answers: &[ProbeAnswer]) -> Self {
-        let known: Vec<(&Probe, &ProbeAnswer)> = answers
+        let groups = clusters(answers.iter().map(|answer| &answer.group));
+        let known: Vec<Tried> = answers
             .iter()
-            .filter_map(|answer| Some((Probe::named(&answer.probe)?, answer)))
+            .zip(groups)
+            .filter_map(|(answer, group)| {
+                Some(Tried { probe: Probe::named(&answer.probe)?, answer, group })
+            })
             .collect();
         let of = |holds: &dyn Fn(&Probe) -> bool| -> Option<Tally> {
-            let chosen: Vec<_> = known.iter().copied().filter(|(probe, _)| holds(probe)).collect();
+            let chosen: Vec<Tried> =
+                known.iter().copied().filter(|tried| holds(tried.probe)).collect();
             (!chosen.is_empty()).then(|| Tally::of(&chosen))
         };
         let by_probe = PROBES.iter().filter_map(|probe| {
@@ -70,26 +77,37 @@ impl Probed {
     }
 }
 
+/// One answer, the probe that it is about, and the number of its group.
+#[derive(Clone, Copy)]
+struct Tried<'a> {
+    probe: &'a Probe,
+    answer: &'a ProbeAnswer,
+    group: usize,
+}
+
 impl Tally {
-    fn of(answers: &[(&Probe, &ProbeAnswer)]) -> Self {
-        let scored: Vec<(&Probe, &ProbeAnswer, &Answer)> = answers
+    fn of(tried: &[Tried<'_>]) -> Self {
+        let scored: Vec<(Tried, &Answer)> = tried
             .iter()
-            .filter_map(|(probe, answer)| Some((*probe, *answer, answer.after.as_ref().ok()?)))
+            .filter_map(|tried| Some((*tried, tried.answer.after.as_ref().ok()?)))
             .collect();
-        let wins = scored.iter().map(|(_, asked, after)| outcome(asked.side.of(after.label)));
-        let flips = scored.iter().filter_map(|(_, asked, after)| {
-            let lost = outcome(asked.side.of(asked.before?)) == 0.0;
-            lost.then(|| outcome(asked.side.of(after.label)) == 1.0)
+        let wins = scored
+            .iter()
+            .map(|(tried, after)| (tried.group, outcome(tried.answer.side.of(after.label))));
+        let flips = scored.iter().filter_map(|(tried, after)| {
+            let ProbeAnswer { side, before, .. } = tried.answer;
+            let lost = outcome(side.of((*before)?)) == 0.0;
+            lost.then(|| (tried.group, outcome(side.of(after.label)) == 1.0))
         });
-        let obeyed = scored.iter().filter_map(|(probe, _, after)| {
-            let demanded = probe.demands?;
+        let obeyed = scored.iter().filter_map(|(tried, after)| {
+            let demanded = tried.probe.demands?;
             Some([after.ab, after.ba].map(|first| match demanded {
-                Position::First => outcome(first),
-                Position::Second => outcome(first.swapped()),
+                Position::First => (tried.group, outcome(first)),
+                Position::Second => (tried.group, outcome(first.swapped())),
             }))
         });
         Self {
-            unscorable: answers.len() - scored.len(),
+            unscorable: tried.len() - scored.len(),
             wins: Share::of_outcomes(wins),
             flips: Share::of_conditions(flips),
             obeyed: Share::of_outcomes(obeyed.flatten()),
@@ -109,10 +127,7 @@ impl Side {
 
 /// 1 for a win, 0 for a loss, one half for a tie.
 fn outcome(preferred: SoftLabel) -> f64 {
-    match preferred.value() {
-        0.5 => 0.5,
-        _ => f64::from(u8::from(preferred.prefers_a())),
-    }
+    preferred.vote().value()
 }
 
 #[cfg(test)]
@@ -135,7 +150,7 @@ mod tests {
 
     fn asked(probe: &str, side: Side, before: f64, after: Judgement<Answer>) -> ProbeAnswer {
         let before = Some(SoftLabel::new(before).unwrap());
-        ProbeAnswer { probe: probe.into(), side, before, after }
+        ProbeAnswer { probe: probe.into(), group: "a prompt".into(), side, before, after }
     }
 
     #[test]
@@ -164,5 +179,23 @@ mod tests {
         let probed = Probed::of(&[asked("json-2", Side::A, 0.9, Ok(answer(0.1, 0.9)))]);
         let tally = probed.by_probe[0].1;
         assert_eq!((tally.obeyed.trials, tally.obeyed.share), (2, Some(0.5)));
+    }
+    #[test]
+    fn probes_of_one_prompt_are_as_uncertain_as_one() {
+        let probed = |groups: [&str; 4]| {
+            let answers = groups.map(|group| ProbeAnswer {
+                group: group.into(),
+                ..asked("json-2", Side::A, 0.9, Ok(answer(0.1, 0.9)))
+            });
+            Probed::of(&answers).by_probe[0].1
+        };
+        let (one, each) = (probed(["?"; 4]), probed(["a", "b", "c", "d"]));
+        assert_eq!(
+            (one.wins.interval, each.wins.interval),
+            (Share::of(0.0, 1).interval, Share::of(0.0, 4).interval)
+        );
+        // Two orders of one pair are no two pairs.
+        assert_eq!((each.obeyed.trials, each.obeyed.share), (8, Some(0.5)));
+        assert_eq!(one.obeyed.interval, Share::of(0.5, 1).interval);
     }
 }

@@ -8,7 +8,7 @@ pub(super) fn section(audit: &Audit) -> Section {
     let note = "How often the labeler prefers the response that people prefer, in per cent. Beside \
         it on the same pairs: the longer response wins, and response A wins, whatever they say. \
         Advantage is the labeler's agreement minus that of \"the longer one wins\", in percentage \
-        points; p is McNemar's exact test of it.";
+        points; p is McNemar's exact test of it, each prompt counted once.";
     let columns = ["pairs", "agreement", "ties", "longer wins", "A wins", "advantage", "p"];
     let rows = by_arm(audit, &columns, |arm| {
         let agreement = &arm.agreement;

@@ -9,7 +9,7 @@ use rlaif_stats::Logistic;
 
 pub(super) fn position(audit: &Audit) -> Section {
     let note = "Each pair is asked in both orders. Same: the same position wins both times, and of \
-        these the first; p is the two-sided binomial test of an even split. Consistent: the same \
+        these the first; p is the two-sided binomial test of an even split of pairs. Consistent: the same \
         response wins both times. Fairness: 0 is fair, -1 always the first position, 1 always the \
         second (after arXiv 2406.07791). Shares in per cent.";
     let columns = ["pairs", "same", "of these first", "p", "consistent", "fairness"];

@@ -33,9 +33,10 @@ pub fn reward_sections(audit: &RewardAudit) -> Vec<Section> {
 }
 
 fn accuracy(audit: &RewardAudit) -> Section {
-    let note = "How often the reward model prefers what a held-out label prefers, in per cent with \
-        Wilson's 95 % interval, beside the rule that the longer response wins. The difference is in \
-        points with a bootstrap interval over prompts; McNemar's test is of the same pairs. Labels \
+    let note = "How often the reward model prefers what a held-out label prefers, in per cent, beside \
+        the rule that the longer response wins. The difference is in points. 95 % intervals are over \
+        prompts, whose pairs are not independent: Wilson's of as many pairs as they are worth, and for \
+        the difference a bootstrap. McNemar's test is of the same pairs, each prompt counted once. Labels \
         that prefer neither response are left out; equal lengths are half right.";
     let row = |(name, agreement): (&str, &RewardAgreement)| {
         let baseline = &agreement.longer_wins;
@@ -109,7 +110,8 @@ pub struct CurvePoint {
 /// labels to measure by.
 pub fn curve_section(points: &[CurvePoint]) -> Section {
     let note = "Every model starts afresh and is measured on the same held-out pairs; a smaller training \
-        set is part of the larger ones. Accuracy in per cent with Wilson's 95 % interval.";
+        set is part of the larger ones. Accuracy in per cent with its 95 % interval over prompts \
+        (Wilson's, of as many pairs as they are worth).";
     let accuracy = |agreement: &Option<RewardAgreement>| {
         agreement.as_ref().map_or(NOTHING.into(), |agreement| percent(&agreement.accuracy))
     };

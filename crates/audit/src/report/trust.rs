@@ -80,11 +80,10 @@ pub(super) fn calibration(audit: &Audit) -> Section {
 }
 
 pub(super) fn reliability_point(bin: &CalibrationBin) -> Point {
-    let interval = Share::of(bin.observed * bin.count as f64, bin.count).interval;
     Point {
         x: bin.predicted,
         y: bin.observed,
-        low: interval.map(|i| i.low),
-        high: interval.map(|i| i.high),
+        low: bin.interval.map(|i| i.low),
+        high: bin.interval.map(|i| i.high),
     }
 }

@@ -173,8 +173,14 @@ fn arms_agree_on_the_pairs_that_both_decided() {
 #[test]
 fn the_report_holds_the_numbers() {
     let mut arms = two();
-    let asked = |after| ProbeAnswer { probe: "colon".into(), side: Side::A, before: None, after };
-    arms[0].probes = vec![asked(answer(0.9, 0.1)), asked(answer(0.1, 0.9))];
+    let asked = |group: &str, after| ProbeAnswer {
+        probe: "colon".into(),
+        group: group.into(),
+        side: Side::A,
+        before: None,
+        after,
+    };
+    arms[0].probes = vec![asked("1", answer(0.9, 0.1)), asked("2", answer(0.1, 0.9))];
     let audit = audit(&arms);
     let markdown = document(&audit).to_markdown();
     let expected = [

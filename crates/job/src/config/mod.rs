@@ -337,103 +337,73 @@ mod tests {
         assert_eq!(load(&drawn).unwrap().learning().temperature, 0.5);
     }
 
+    /// [`DIRECT`] with other settings, `; ` between them: each has its whole key, and replaces what that was set to.
+    fn direct_with(settings: &str) -> String {
+        fn key(line: &str) -> Option<&str> {
+            line.split(' ').next()
+        }
+        let mut lines = vec![
+            "name = 't'",
+            "policy.model = 'm'",
+            "labeler.model = 'm'",
+            "labeler.template = 'sentiment/rubric'",
+            "data.prompts = 'p.jsonl'",
+            "data.heldout_prompts = 'h.jsonl'",
+            "rl.reward = 'labeler'",
+            "rl.steps = 1",
+            "rl.batch_size = 2",
+        ];
+        for setting in settings.split("; ") {
+            lines.retain(|line| key(line) != key(setting));
+            lines.push(setting);
+        }
+        lines.join("\n")
+    }
+
+    /// Settings, and words of what is said of them.
+    const SENSELESS: &str = r#"
+        rl.stepz = 1                                       => stepz
+        rl.batch_size = 0                                  => rl.batch_size
+        rl.reinforce.beta = 1.5                            => beta
+        rl.ppo.clip = 0.3                                  => rl.ppo is the table of another
+        rl.algorithm = 'ppo'; rl.ppo.clip = 1.5            => rl.ppo.clip
+        rl.algorithm = 'sarsa'                             => sarsa
+        rl.algorithm = 'dpo'                               => learns from "preferences"
+        rl.algorithm = 'grpo'                              => rl.group_size must be at least 2
+        rl.group_size = 0                                  => rl.group_size must be at least 1
+        rl.group_size = 4; rl.batch_size = 6               => multiple of rl.group_size = 4, not 6
+        rl.shaping.clip = -1.0                             => rl.shaping.clip
+        rl.ema_decay = 1.0                                 => rl.ema_decay must be between
+        rl.adaptive_kl.target = 0.0                        => rl.adaptive_kl.target
+        rl.reward = 'model'                                => [reward_model]
+        rl.reward = 'preferences'                          => learns from "preferences"
+        rl.reward = 'pairwise'                             => rl.group_size must be at least 2
+        rl.reward = 'mixture'                              => rl.reward = "mixture" needs [[rl.mixture]] parts
+        rl.reward = 'model'; reward_model.labels = 'human' => reward_model.labels = "human" needs data.preferences
+        rl.reward = 'model'; reward_model.pairs = 0        => must be at least 1 where no data.preferences are given
+        rl.reward = 'model'; reward_model.staleness.every = 0 => reward_model.staleness.every must be at least 1
+        rl.labels = 'human'                                => rl.labels goes with rl.reward = "preferences" alone
+        rl.selection.candidates = 0                        => rl.selection.candidates must be at least 1
+        rl.selection.every = 1; rl.steps = 0               => rl.selection chooses among versions
+        rl.selection.every = 1; rl.reward = 'pairwise'; rl.group_size = 2 => rl.selection goes by
+        labeler.max_cost = 5                               => labeler.max_cost needs labeler.price, to count by
+        labeler.price = { input_per_1k = -1 }              => not negative
+        sft.epochs = 1                                     => data.demonstrations
+        sft.by = 'labeler'; labeler.model = 'gpt.toml'     => sft.by = "labeler" needs a labeler.model
+        sampling.stop = ['']                               => sampling.stop
+        sampling.temperature = nan                         => sampling.temperature must be positive, not NaN
+        sampling.temperature = -1.0; rl.algorithm = 'ppo'  => sampling.temperature must be positive, not -1
+        sampling.temperature = 0.0; rl.algorithm = 'grpo'; rl.group_size = 2 => temperature must be positive, not 0
+    "#;
+
     #[test]
     fn senseless_jobs_are_refused_with_the_setting_named() {
-        for (from, to, complaint) in [
-            ("steps", "stepz", "stepz"),
-            ("'labeler'", "'model'", "[reward_model]"),
-            ("batch_size = 2", "batch_size = 0", "rl.batch_size"),
-            ("batch_size = 2", "batch_size = 2\n[rl.reinforce]\nbeta = 1.5", "beta"),
-            (
-                "batch_size = 2",
-                "batch_size = 2\nalgorithm = 'grpo'",
-                "rl.group_size must be at least 2",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 6\ngroup_size = 4",
-                "multiple of rl.group_size = 4, not 6",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 2\ngroup_size = 0",
-                "rl.group_size must be at least 1",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 2\n[rl.ppo]\nclip = 0.3",
-                "rl.ppo is the table of another",
-            ),
-            ("batch_size = 2", "batch_size = 2\nalgorithm = 'ppo'\nppo.clip = 1.5", "rl.ppo.clip"),
-            ("batch_size = 2", "batch_size = 2\nalgorithm = 'sarsa'", "sarsa"),
-            ("batch_size = 2", "batch_size = 2\nshaping.clip = -1.0", "rl.shaping.clip"),
-            ("batch_size = 2", "batch_size = 2\nema_decay = 1.0", "rl.ema_decay must be between"),
-            ("batch_size = 2", "batch_size = 2\nadaptive_kl.target = 0.0", "rl.adaptive_kl.target"),
-            ("batch_size = 2", "batch_size = 2\nalgorithm = 'dpo'", "learns from \"preferences\""),
-            ("'labeler'", "'preferences'", "learns from \"preferences\""),
-            ("'labeler'", "'pairwise'", "rl.group_size must be at least 2"),
-            ("'labeler'", "'mixture'", "rl.reward = \"mixture\" needs [[rl.mixture]] parts"),
-            (
-                "[rl]\nreward = 'labeler'",
-                "[reward_model]\nlabels = 'human'\n[rl]\nreward = 'model'",
-                "reward_model.labels = \"human\" needs data.preferences",
-            ),
-            (
-                "[rl]\nreward = 'labeler'",
-                "[reward_model]\npairs = 0\n[rl]\nreward = 'model'",
-                "reward_model.pairs must be at least 1 where no data.preferences are given",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 2\nlabels = 'human'",
-                "rl.labels goes with rl.reward = \"preferences\" alone",
-            ),
-            (
-                "[labeler]",
-                "[labeler]\nmax_cost = 5",
-                "labeler.max_cost needs labeler.price, to count by",
-            ),
-            ("[labeler]", "[labeler]\nprice = { input_per_1k = -1 }", "not negative"),
-            (
-                "[rl]\nreward = 'labeler'",
-                "[reward_model.staleness]\nevery = 0\n[rl]\nreward = 'model'",
-                "reward_model.staleness.every must be at least 1",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 2\n[rl.selection]\ncandidates = 0",
-                "rl.selection.candidates must be at least 1",
-            ),
-            (
-                "'labeler'\nsteps = 1\nbatch_size = 2",
-                "'pairwise'\nsteps = 0\nbatch_size = 2\ngroup_size = 2\n[rl.selection]",
-                "rl.selection chooses among versions, and rl.steps = 0 makes none; rl.selection goes by",
-            ),
-            ("batch_size = 2", "batch_size = 2\n[sft]", "data.demonstrations"),
-            (
-                "labeler]\nmodel = 'm'",
-                "sft]\nby = 'labeler'\n[labeler]\nmodel = 'gpt.toml'",
-                "sft.by = \"labeler\" needs a labeler.model whose weights are here",
-            ),
-            ("batch_size = 2", "batch_size = 2\n[sampling]\nstop = ['']", "sampling.stop"),
-            (
-                "batch_size = 2",
-                "batch_size = 2\n[sampling]\ntemperature = nan",
-                "sampling.temperature must be positive, not NaN",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 2\nalgorithm = 'ppo'\n[sampling]\ntemperature = -1.0",
-                "sampling.temperature must be positive, not -1",
-            ),
-            (
-                "batch_size = 2",
-                "batch_size = 2\nalgorithm = 'grpo'\ngroup_size = 2\n[sampling]\ntemperature = 0.0",
-                "sampling.temperature must be positive, not 0",
-            ),
-        ] {
-            let error = load(&DIRECT.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(error.contains(complaint), "{error}");
+        let unchanged = Job::from_toml(&direct_with("rl.steps = 1")).unwrap();
+        assert_eq!(unchanged, Job::from_toml(DIRECT).unwrap());
+        for row in SENSELESS.trim().lines() {
+            let (settings, words) = row.split_once("=>").unwrap();
+            let error = load(&direct_with(settings.trim())).unwrap_err().to_string();
+            assert!(error.contains(words.trim()), "{settings}: {error}");
         }
     }
 

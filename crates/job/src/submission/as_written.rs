@@ -4,7 +4,7 @@
 //!
 //! [`Submission::read`]: super::Submission::read
 
-use super::{TEMPLATES, Templates, check_records, data_files, encoded};
+use super::{Asked, TEMPLATES, Templates, check_records, data_files, encoded};
 use crate::Job;
 use rlaif_template::Template;
 use rlaif_types::{Problem, Problems};
@@ -13,18 +13,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// The job's files by their names in the run folder.
+/// The job's templates, its files by their names in the run folder, and the prompts of those of data.
 ///
 /// # Errors
 /// All that is wrong: `attachments.prompts.jsonl`, `job_toml.labeler.template`.
-pub fn files(job: &Job, sent: &Files) -> Result<Files, Problems> {
+pub(super) fn files(job: &Job, sent: &Files) -> Result<(Templates, Files, Asked), Problems> {
     let reading = Reading { sent, named: RefCell::default(), problems: RefCell::default() };
-    let mut files = Files::new();
+    let (mut files, mut asked) = (Files::new(), Asked::new());
     for (name, path) in data_files(job) {
         let shown = path.to_string_lossy();
         let Some(bytes) = reading.file(&shown) else { continue };
-        if let Err(error) = check_records(Some(job), name, path, bytes) {
-            reading.complain(format!("attachments.{shown}"), error.to_string());
+        match check_records(Some(job), name, path, bytes) {
+            Ok(prompts) => drop(asked.insert(name, prompts)),
+            Err(error) => reading.complain(format!("attachments.{shown}"), error.to_string()),
         }
         files.insert(name.to_owned(), bytes.to_vec());
     }
@@ -42,11 +43,16 @@ pub fn files(job: &Job, sent: &Files) -> Result<Files, Problems> {
             part.template.as_ref().and_then(|name| reading.template(&setting, name))
         })
         .collect();
-    if let Some(labeler) = labeler {
-        files.insert(TEMPLATES.to_owned(), encoded(&Templates { labeler, evaluation, mixture }));
-    }
     let problems = reading.finish();
-    if problems.is_empty() { Ok(files) } else { Err(problems) }
+    match labeler {
+        // Without one, that is complained of.
+        Some(labeler) if problems.is_empty() => {
+            let templates = Templates { labeler, evaluation, mixture };
+            files.insert(TEMPLATES.to_owned(), encoded(&templates));
+            Ok((templates, files, asked))
+        }
+        _ => Err(problems),
+    }
 }
 
 /// What was sent, which of it the job has named so far, and what is wrong with that.

@@ -4,7 +4,8 @@ use super::asking::ReasoningArgs;
 use super::files::Files;
 use super::jsonl::progress_bar;
 use crate::labeling::{
-    ClerkArgs, Labelers, LabelersArgs, Standing, WorkingLedger, arm, identity, observation, write,
+    ClerkArgs, Labelers, LabelersArgs, Standing, WorkingLedger, arm, group, identity, observation,
+    write,
 };
 use anyhow::{Context, Result, bail};
 use rlaif_audit::probes::{PROBES, Probe, ProbeAnswer, Side};
@@ -311,13 +312,15 @@ impl Args {
             pairs.iter().zip(said).filter_map(|(pair, said)| Some((pair, said.as_ref().ok()?)));
         let losing = judged.take(self.probes).map(|(pair, before)| {
             let side = if before.label.value() > 0.5 { Side::B } else { Side::A };
-            (side, before.label, probe.on(pair, side))
+            (group(pair), side, before.label, probe.on(pair, side))
         });
         let losing: Vec<_> = losing.collect();
         let probed: Vec<Pair> = losing.iter().map(|(.., pair)| pair.clone()).collect();
         let after = compare_all(clerk, judge, &probed, standing)?;
-        let answers = losing.into_iter().zip(after).map(|((side, before, _), after)| ProbeAnswer {
+        let answers = losing.into_iter().zip(after);
+        let answers = answers.map(|((group, side, before, _), after)| ProbeAnswer {
             probe: probe.name.to_owned(),
+            group,
             side,
             before: Some(before),
             after: after.map(|said| Answer::of(&said)),

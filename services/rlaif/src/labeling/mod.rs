@@ -15,7 +15,7 @@ pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
 pub use fates::{Fate, Fates};
 pub use labelers::{Labelers, LabelersArgs};
-pub use observed::{arm, identity, observation};
+pub use observed::{arm, group, identity, observation};
 pub use run_report::{RunReport, write};
 pub use standing::Standing;
 pub use working_ledger::WorkingLedger;

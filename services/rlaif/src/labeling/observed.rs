@@ -34,7 +34,7 @@ pub fn observation(
     let decided = human.filter(|human| human.prefers_a.value() != 0.5);
     Observation {
         id: identity(pair),
-        group: ContentHash::of(pair.prompt.as_context()).to_string(),
+        group: group(pair),
         len_a: pair.response_a.chars().count(),
         len_b: pair.response_b.chars().count(),
         human: decided.map(|human| Human {
@@ -44,6 +44,11 @@ pub fn observation(
         answer: said.as_ref().map(Answer::of).map_err(Clone::clone),
         repeats: Vec::new(),
     }
+}
+
+/// What pairs of one prompt share.
+pub fn group(pair: &Pair) -> String {
+    ContentHash::of(pair.prompt.as_context()).to_string()
 }
 
 /// Identity of a pair, whichever of its responses is called A.
