@@ -65,7 +65,7 @@ fn answer(item: &WorkItem) -> WorkResult {
         left_out: LeftOut::default(),
     };
     match &item.work {
-        Work::CheckPolicy(_) | Work::CheckLabeler(_) => {
+        Work::CheckPolicy(_) | Work::CheckLabeler(_) | Work::CheckReward(_) => {
             WorkResult::Checked(CheckedModel { name: "m".into(), hash: ContentHash::of("m") })
         }
         Work::FineTune(_) => WorkResult::FineTuned(trained("sft")),

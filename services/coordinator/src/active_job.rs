@@ -2,12 +2,12 @@
 
 use crate::exports::{Exports, METRICS};
 use crate::tally::JobTally;
-use crate::{Error, JobRecord, Journal, Places, What};
+use crate::{Error, JobRecord, Journal, Places, Used, What};
 use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
 use rlaif_job::{
-    Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
-    TaskId, Tokens, WorkItem, WorkResult, hash_file, write_report,
+    Answer, Asked, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress,
+    Submission, TaskId, WorkItem, WorkResult, hash_file, write_report,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,8 +25,8 @@ pub struct ActiveJob {
     /// `journal.jsonl`: what took how long.
     times: JsonlAppender,
     told: Vec<StageProgress>,
-    /// What the labeler has read and written for it.
-    labeler_tokens: Tokens,
+    /// What labeler and judge have read and written for it.
+    used: Used,
     tally: JobTally,
 }
 
@@ -52,7 +52,7 @@ impl ActiveJob {
         }
         let times = JsonlAppender::open(&folder.path("journal.jsonl"));
         let times = times.map_err(rlaif_job::Error::from)?;
-        let (told, labeler_tokens, tally) = (Vec::new(), Tokens::default(), JobTally::default());
+        let (told, used, tally) = (Vec::new(), Used::default(), JobTally::default());
         let mut job = Self {
             record,
             machine,
@@ -62,7 +62,7 @@ impl ActiveJob {
             owed: VecDeque::new(),
             times,
             told,
-            labeler_tokens,
+            used,
             tally,
         };
         job.replay(journal).await?;
@@ -108,10 +108,7 @@ impl ActiveJob {
         }
         replayed?;
         // What answers took that were forgotten since is paid all the same.
-        let Tokens { read, written } = self.record.labeler_tokens;
-        let Tokens { read: known_read, written: known_written } = self.labeler_tokens;
-        self.labeler_tokens =
-            Tokens { read: read.max(known_read), written: written.max(known_written) };
+        self.used = self.used.at_least(self.record.used);
         for file in published {
             self.publish(file).await?;
         }
@@ -183,10 +180,12 @@ impl ActiveJob {
 
     /// Counts an answer among the job's numbers.
     fn count(&mut self, task: TaskId, answer: &Answer) {
-        let asks_the_labeler = self.machine.asks_the_labeler(task);
-        self.tally.add(task, &answer.result, asks_the_labeler);
-        if asks_the_labeler {
-            self.labeler_tokens += answer.tokens;
+        let asked = self.machine.asks(task);
+        self.tally.add(task, &answer.result, asked.is_some());
+        match asked {
+            Some(Asked::Labeler) => self.used.labeler += answer.tokens,
+            Some(Asked::Judge) => self.used.judge += answer.tokens,
+            None => {}
         }
     }
 
@@ -234,14 +233,14 @@ impl ActiveJob {
         self.machine.forget_handed_out()
     }
 
-    /// Whether something is handed out that the labeler has to be asked for.
-    pub fn waits_for_the_labeler(&self) -> bool {
-        self.machine.waits_for_the_labeler()
+    /// Whether something is handed out that labeler or judge have to be asked for.
+    pub fn waits_for_judgement(&self) -> bool {
+        self.machine.waits_for_judgement()
     }
 
-    /// What the labeler has read and written for it so far.
-    pub fn labeler_tokens(&self) -> Tokens {
-        self.labeler_tokens
+    /// What labeler and judge have read and written for it so far.
+    pub fn used(&self) -> Used {
+        self.used
     }
 
     /// What its results come to so far.

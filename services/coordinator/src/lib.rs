@@ -28,6 +28,6 @@ pub use crew::{AtQueue, Crew, Done, HeldTask, Seen};
 pub use dead_letters::{DeadItem, DeadItemCursor};
 pub use error::Error;
 pub use event::{JobEvent, What};
-pub use journal::{JobRecord, JobState, Journal};
+pub use journal::{JobRecord, JobState, Journal, Used};
 pub use places::Places;
 pub use queues::{Queues, Trouble};

@@ -4,6 +4,7 @@
 mod clerk_args;
 mod estimate;
 mod fates;
+mod job_prices;
 mod labelers;
 mod observed;
 mod questions;
@@ -13,6 +14,7 @@ mod standing;
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
 pub use fates::{Fate, Fates};
+pub use job_prices::job_prices;
 pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, identity, observation};
 pub use run_report::{RunReport, write};
