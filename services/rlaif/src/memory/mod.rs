@@ -190,7 +190,7 @@ fn gb(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_testkit::{TINY_MODEL, TinyJob};
+    use rlaif_testkit::{ANOTHER_TINY_MODEL, TINY_MODEL, TinyJob};
     use std::path::Path;
 
     #[test]
@@ -213,21 +213,19 @@ mod tests {
     fn a_judge_that_another_role_has_too_is_loaded_once() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("job.toml");
-        let other =
-            Path::new(TINY_MODEL).with_file_name("tiny-qwen2").to_string_lossy().into_owned();
-        let third =
-            Path::new(TINY_MODEL).with_file_name("tiny-qwen3").to_string_lossy().into_owned();
+        let third = Path::new(TINY_MODEL).with_file_name("tiny-qwen3");
         let judged_by = |model: &str| {
             let settings = format!(
                 "[evaluate.judge]\nmodel = {model:?}\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n"
             );
-            TinyJob { labeler: &other, ..TinyJob::default() }.write(&file, &settings);
+            let job = TinyJob { labeler: ANOTHER_TINY_MODEL, ..TinyJob::default() };
+            job.write(&file, &settings);
             let models = models_of(&Job::load(&file).unwrap()).unwrap();
             assert!(models.labeler.is_some());
             models.judge
         };
         assert!(judged_by(TINY_MODEL).is_none(), "the policy's");
-        assert!(judged_by(&third).is_some());
+        assert!(judged_by(&third.to_string_lossy()).is_some());
         // An endpoint takes no memory here.
         assert!(judged_by("judge.toml").is_none());
     }
