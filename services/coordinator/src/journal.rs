@@ -115,7 +115,11 @@ impl JobRecord {
             }
             (_, max) => format!("{tokens} tokens of max_tokens = {}", max.unwrap_or_default()),
         };
-        Some(format!("its labeler has taken {spent}: raise it and resume the job to go on"))
+        let who = match self.used.judge == Tokens::default() {
+            true => "its labeler has",
+            false => "its labeler and its judge have",
+        };
+        Some(format!("{who} taken {spent}: raise it and resume the job to go on"))
     }
 
     /// A job that is accepted now, and runs.
@@ -377,6 +381,14 @@ mod tests {
         assert_eq!(journal.job_of("key").unwrap(), Some("a".into()));
         assert_eq!(journal.job_of("another").unwrap(), None);
         assert_eq!(journal.jobs().unwrap(), [job("a")]);
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_judges_reads_as_one_without() {
+        let mut written = serde_json::to_value(job("a")).unwrap();
+        let tokens = written.as_object_mut().unwrap().remove("judge_tokens");
+        assert!(tokens.is_some() && written.get("labeler_tokens").is_some(), "{written}");
+        assert_eq!(serde_json::from_value::<JobRecord>(written).unwrap(), job("a"));
     }
 
     #[test]
