@@ -51,6 +51,10 @@ pub fn run(
     // Everything that can be refused is, before the folder is touched.
     let submission = Arc::new(Submission::read(job.clone())?);
     let device = job.device.parse().map_err(anyhow::Error::msg)?;
+    let prices = match account.prices.is_empty() {
+        true => job_prices(job)?.unwrap_or_default(),
+        false => account.prices.clone(),
+    };
     let runtime = Runtime::new().context("starting the asynchronous runtime")?;
     let places = Places::one_job(folder.root())?;
     let store = ArtifactStore::open(&places.jobs().to_string_lossy(), places.jobs())?;
@@ -74,10 +78,7 @@ pub fn run(
     let account = Account {
         ledger: Some(folder.path(RunFolder::LEDGER)),
         reuse: Reuse::Endpoints,
-        prices: match account.prices.is_empty() {
-            true => job_prices(job)?.unwrap_or_default(),
-            false => account.prices.clone(),
-        },
+        prices,
         ceiling,
         ..account
     };

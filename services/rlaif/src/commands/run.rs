@@ -32,7 +32,8 @@ pub struct Args {
     /// Override the job's device: cpu, or cuda:N.
     #[arg(long)]
     device: Option<String>,
-    /// Say how much memory the job takes at most, and what its labeler and its judge will be asked and may cost; and end.
+    /// Say how much memory the job takes at most, and what its labeler and its judge will be asked and may cost; and
+    /// end.
     #[arg(long)]
     estimate: bool,
     #[command(flatten)]
