@@ -1,5 +1,5 @@
-//! The reward worker: checks what reward models start from, trains them on labels and asks them for rewards. The commands do the same
-//! without a job, by what is public here.
+//! The reward worker: checks what reward models start from, trains them on labels and asks them for rewards. The
+//! commands do the same without a job, by what is public here.
 
 mod ask;
 mod check;
