@@ -2,6 +2,7 @@
 //! there what `rlaif run` leaves, and one trace; it is measured as the reference says, restored from a backup, and
 //! all of its services are replaced under its callers.
 
+mod judge;
 mod metrics;
 mod processes;
 mod restore;

@@ -1,12 +1,13 @@
 //! What no retry can mend is said at once, with what, where and how.
 
-use crate::bench::{Process, generate, named, policy, prompts, sampling, training};
+use crate::bench::{MODEL, Process, generate, named, policy, prompts, sampling, training};
 use rlaif_job::{
-    CheckLabeler, CheckPolicy, CheckedModel, FineTune, ModelRef, RewardModelConfig, SftConfig,
-    TaskId, TrainReward, Work, WorkResult,
+    CheckLabeler, CheckPolicy, CheckReward, CheckedModel, FineTune, ModelRef, Policy,
+    RewardModelConfig, SftConfig, TaskId, TrainReward, Work, WorkResult,
 };
 use rlaif_template::Template;
 use rlaif_types::{LabelSource, Message, Prompt};
+use std::path::Path;
 
 fn check_policy(model: ModelRef, chat: bool) -> Work {
     let mut policy = policy(model);
@@ -71,6 +72,39 @@ fn a_template_whose_verdicts_read_alike_is_refused() {
     let alike = Template { verdicts: vec!["1".into(), "1".into()], ..good };
     let why = process.refusal(TaskId::CheckLabeler, check(&alike));
     assert!(why.contains("like another verdict"), "{why}");
+}
+
+#[test]
+fn what_a_reward_model_cannot_start_from_is_refused_before_there_are_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let from = |model: &Path, chat: bool| {
+        let start = policy(ModelRef::Named(model.display().to_string()));
+        Work::CheckReward(CheckReward { start: Policy { chat, ..start } })
+    };
+    // It may be of another width, with another tokenizer, and a reward model already.
+    let good = Path::new(MODEL).with_file_name("tiny-reward");
+    let identified = process.done(TaskId::CheckReward, from(&good, false));
+    assert!(matches!(identified, WorkResult::Checked(_)), "{identified:?}");
+
+    let refusal = |work| process.refusal(TaskId::CheckReward, work);
+    let why = refusal(from(Path::new("no/such/model"), false));
+    assert!(why.starts_with("reward_model.from: ") && why.contains("no/such/model"), "{why}");
+    let why = refusal(from(&good, true));
+    assert!(why.starts_with("reward_model.from: policy.chat is true, but the model has"), "{why}");
+    // A head for sixteen labels.
+    let bad = dir.path().join("bad");
+    std::fs::create_dir(&bad).unwrap();
+    for file in std::fs::read_dir(&good).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), bad.join(file.file_name())).unwrap();
+    }
+    let weights = bad.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let one_label = bytes.windows(6).position(|part| part == b"[1,16]").unwrap();
+    bytes[one_label..one_label + 6].copy_from_slice(b"[16,1]");
+    std::fs::write(&weights, bytes).unwrap();
+    let why = refusal(from(&bad, false));
+    assert!(why.starts_with("reward_model.from: ") && why.contains("score.weight"), "{why}");
 }
 
 #[test]

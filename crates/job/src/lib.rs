@@ -25,7 +25,7 @@ mod task_id;
 mod work;
 
 pub use config::{
-    DataConfig, DemonstratedBy, EvaluateConfig, Job, LabelerConfig, PolicyConfig,
+    DataConfig, DemonstratedBy, EvaluateConfig, Job, JudgeConfig, LabelerConfig, PolicyConfig,
     RewardModelConfig, RewardSource, RewardStart, RlConfig, SamplingConfig, SelectionConfig,
     SftConfig, StalenessConfig,
 };
@@ -39,7 +39,7 @@ pub use left_out::{LeftOut, Unlearnable};
 pub use machine::{Effect, Inputs, JobOutcome, Machine, StageProgress, figures_of_interest};
 pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use mixture::{PART_METRICS, PartSource, RewardPart};
-pub use questions::Questions;
+pub use questions::{Asked, Questions};
 pub use report::write as write_report;
 pub use reward_quality::{RewardQuality, RewardSummary, SourceQuality, reward_quality};
 pub use run_folder::RunFolder;
@@ -50,7 +50,8 @@ pub use staleness::{Staleness, StalenessRecord};
 pub use submission::Submission;
 pub use task_id::{Measure, TaskId};
 pub use work::{
-    Answer, CheckLabeler, CheckPolicy, CheckedModel, FineTune, Generate, JudgeContests, Label,
-    Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond, Rollout, SavePolicy,
-    Score, Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem, WorkResult, WorkerKind,
+    Answer, CheckLabeler, CheckPolicy, CheckReward, CheckedModel, FineTune, Generate,
+    JudgeContests, Label, Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond,
+    Rollout, SavePolicy, Score, Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem,
+    WorkResult, WorkerKind,
 };

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub policy_hash: ContentHash,
     /// Hash of the labeler.
     pub labeler_hash: ContentHash,
+    /// Hash of the judge, where the job names one; else the labeler judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_hash: Option<ContentHash>,
     /// Hash of what the reward model started from, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward_start_hash: Option<ContentHash>,
@@ -89,6 +92,7 @@ impl Manifest {
             seed: submission.job.seed,
             policy_hash: outcome.policy.hash.clone(),
             labeler_hash: outcome.labeler.hash.clone(),
+            judge_hash: outcome.judge.as_ref().map(|judge| judge.hash.clone()),
             reward_start_hash: outcome.reward_start.clone(),
             strict_self_improvement: outcome.policy.hash == outcome.labeler.hash
                 && submission.job.sft.is_none(),
@@ -131,20 +135,23 @@ impl Manifest {
     }
 }
 
-/// A job's judge is its labeler. What that leaves open is said, since the numbers do not show it.
+/// What is left open by who judged, said since the numbers do not show it. Models are told apart by their hashes, since
+/// one may have two names.
 fn cautions(job: &Job, outcome: &JobOutcome) -> Vec<String> {
-    let judge = &outcome.labeler.name;
-    let by_another = "compare the run with its start by another judge: rlaif eval --judge";
+    let judge = outcome.judge.as_ref().unwrap_or(&outcome.labeler);
+    let name = &judge.name;
+    let by_another =
+        "name another as evaluate.judge, or compare the run with its start by rlaif eval --judge";
     let mut cautions = Vec::new();
-    if job.is_judged_by_its_teacher() {
+    if judge.hash == outcome.labeler.hash && job.learns_from_its_labeler() {
         cautions.push(format!(
-            "the judge {judge} is also the labeler that the policy learned from: a win may show no more than that the \
+            "the judge {name} is also the labeler that the policy learned from: a win may show no more than that the \
              policy learned to please it; {by_another}"
         ));
     }
-    if outcome.policy.hash == outcome.labeler.hash {
+    if judge.hash == outcome.policy.hash {
         cautions.push(format!(
-            "the judge {judge} is the model that the policy began as: models like their own; {by_another}"
+            "the judge {name} is the model that the policy began as: models like their own; {by_another}"
         ));
     }
     cautions

@@ -1,14 +1,25 @@
-//! What a job asks its labeler, before it is run.
+//! What a job asks its labeler and its judge, before it is run.
 
 use crate::{Inputs, Job, PartSource};
 use rlaif_template::{Asking, Kind, Template};
 use rlaif_types::Prompt;
 
-/// Questions of one stage to the labeler.
+/// Whom a job asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The labeler, whom the policy learns from.
+    Labeler,
+    /// The judge of what it has learned, where the job names one.
+    Judge,
+}
+
+/// Questions of one stage to labeler or judge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Questions<'a> {
     /// Which stage asks them.
     pub stage: &'static str,
+    /// Whom.
+    pub asked: Asked,
     /// How many: pairs to compare where the template is for comparisons, else responses to rate.
     pub count: usize,
     /// What is asked.
@@ -20,11 +31,12 @@ pub struct Questions<'a> {
 }
 
 impl Job {
-    /// All questions to the labeler, in the order of the stages. What a labeler writes as demonstrations is
+    /// All questions to labeler and judge, in the order of the stages. What a labeler writes as demonstrations is
     /// not among them.
     pub fn questions<'a>(&self, inputs: &'a Inputs) -> Vec<Questions<'a>> {
         let plain = |stage, count, template, prompts| Questions {
             stage,
+            asked: Asked::Labeler,
             count,
             template,
             asking: Asking::default(),
@@ -76,7 +88,8 @@ impl Job {
             all.extend(inputs.evaluation_templates.iter().take(templates).map(|template| {
                 // Of a contest both responses are rated.
                 let each = if template.kind == Kind::Compare { 1 } else { 2 };
-                plain(stage, each * contests, template, &inputs.heldout)
+                let judge = plain(stage, each * contests, template, &inputs.heldout);
+                Questions { asked: self.judged_by(), ..judge }
             }));
         }
         all.retain(|questions| questions.count > 0);
@@ -94,6 +107,12 @@ mod tests {
     use super::*;
 
     fn asked(reward: &str) -> Vec<(&'static str, usize, Kind)> {
+        let (all, _) = asked_whom(reward);
+        all
+    }
+
+    /// All questions, and the stages that ask a judge.
+    fn asked_whom(reward: &str) -> (Vec<(&'static str, usize, Kind)>, Vec<&'static str>) {
         let text = format!(
             "name = 't'\n[policy]\nmodel = 'm'\n[labeler]\nmodel = 'm'\ntemplate = 'helpful/base'\n\
              [data]\nprompts = 'p.jsonl'\nheldout_prompts = 'h.jsonl'\n\
@@ -116,7 +135,9 @@ mod tests {
                 .collect(),
         };
         let questions = job.questions(&inputs);
-        questions.iter().map(|q| (q.stage, q.count, q.template.kind)).collect()
+        let judging = questions.iter().filter(|q| q.asked == Asked::Judge);
+        let judging = judging.map(|q| q.stage).collect();
+        (questions.iter().map(|q| (q.stage, q.count, q.template.kind)).collect(), judging)
     }
 
     const EVALUATION: [(&str, usize, Kind); 2] =
@@ -155,6 +176,15 @@ mod tests {
         assert_eq!(found[..5], training);
         // One of two held-out prompts is the selection's.
         assert_eq!(found[5..], [("evaluate", 3, Kind::Compare), ("evaluate", 6, Kind::Rate)]);
+    }
+
+    #[test]
+    fn a_judge_is_asked_what_the_labeler_would_be_asked_of_the_result() {
+        let job = "reward = 'labeler'\nselection = { every = 2, candidates = 2, prompts = 1 }\n";
+        let (by_the_labeler, none) = asked_whom(job);
+        let (all, judging) = asked_whom(&format!("{job}[evaluate.judge]\nmodel = 'j'\n"));
+        assert_eq!((all, none), (by_the_labeler, Vec::new()));
+        assert_eq!(judging, ["select", "evaluate", "evaluate"]);
     }
 
     #[test]

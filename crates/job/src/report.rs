@@ -86,10 +86,18 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     let method = format!("{source}; {}", algorithm_name(job.rl.algorithm));
     Ok(Document {
         title: format!("rlaif run: {}", job.name),
-        subtitle: format!("{method}. Policy {}, labeler {}.", job.policy.model, job.labeler.model),
+        subtitle: format!("{method}. {}.", models_of(job)),
         headline: headline(&win_rates, &metrics, manifest),
         sections,
     })
+}
+
+fn models_of(job: &Job) -> String {
+    let models = format!("Policy {}, labeler {}", job.policy.model, job.labeler.model);
+    match &job.evaluate.judge {
+        Some(judge) => format!("{models}, judge {}", judge.model),
+        None => models,
+    }
 }
 
 fn labels_of(job: &Job) -> LabelSource {
@@ -479,6 +487,8 @@ fn provenance_section(job: &Job, manifest: &Manifest) -> Section {
         vec!["policy".into(), manifest.policy_hash.to_string()],
         vec!["labeler".into(), manifest.labeler_hash.to_string()],
     ];
+    let judge = manifest.judge_hash.as_ref();
+    rows.extend(judge.map(|hash| vec!["judge".into(), hash.to_string()]));
     let start = manifest.reward_start_hash.as_ref();
     rows.extend(start.map(|hash| vec!["start of the reward model".into(), hash.to_string()]));
     let hashes =

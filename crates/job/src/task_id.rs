@@ -12,6 +12,10 @@ pub enum TaskId {
     CheckPolicy,
     /// Look the labeler over.
     CheckLabeler,
+    /// Look the judge over, where it is not the labeler.
+    CheckJudge,
+    /// Look over the model that the reward model starts from, where that is another than the policy's.
+    CheckReward,
     /// Have the labeler answer a chunk of the training prompts.
     Demonstrate(usize),
     /// Fine-tune.
@@ -114,7 +118,9 @@ impl TaskId {
     /// Name of the stage the task belongs to.
     pub fn stage(self) -> &'static str {
         match self {
-            Self::CheckPolicy | Self::CheckLabeler => "check",
+            Self::CheckPolicy | Self::CheckLabeler | Self::CheckJudge | Self::CheckReward => {
+                "check"
+            }
             Self::Demonstrate(_) => "demonstrate",
             Self::FineTune => "sft",
             Self::Sample(_) => "sample",
@@ -134,6 +140,8 @@ impl fmt::Display for TaskId {
         match self {
             Self::CheckPolicy => f.write_str("0-check/policy"),
             Self::CheckLabeler => f.write_str("0-check/labeler"),
+            Self::CheckJudge => f.write_str("0-check/judge"),
+            Self::CheckReward => f.write_str("0-check/reward"),
             Self::Demonstrate(chunk) => write!(f, "1-demonstrate/{chunk:08}"),
             Self::FineTune => f.write_str("1-sft"),
             Self::Sample(chunk) => write!(f, "2-sample/{chunk:08}"),
@@ -181,6 +189,8 @@ impl FromStr for TaskId {
         Ok(match parts.as_slice() {
             ["0-check", "policy"] => Self::CheckPolicy,
             ["0-check", "labeler"] => Self::CheckLabeler,
+            ["0-check", "judge"] => Self::CheckJudge,
+            ["0-check", "reward"] => Self::CheckReward,
             ["1-demonstrate", chunk] => Self::Demonstrate(number(chunk)?),
             ["1-sft"] => Self::FineTune,
             ["2-sample", chunk] => Self::Sample(number(chunk)?),
@@ -240,9 +250,11 @@ impl From<TaskId> for String {
 mod tests {
     use super::*;
 
-    const IN_ORDER: [TaskId; 22] = [
+    const IN_ORDER: [TaskId; 24] = [
+        TaskId::CheckJudge,
         TaskId::CheckLabeler,
         TaskId::CheckPolicy,
+        TaskId::CheckReward,
         TaskId::Demonstrate(7),
         TaskId::FineTune,
         TaskId::Sample(9),

@@ -65,8 +65,10 @@ pub struct WorkItem {
 pub enum Work {
     /// Look a policy over, before anything is spent on it.
     CheckPolicy(CheckPolicy),
-    /// Look a labeler over.
+    /// Look a labeler over, or a judge.
     CheckLabeler(CheckLabeler),
+    /// Look over what a reward model is to start from.
+    CheckReward(CheckReward),
     /// Supervised fine-tuning.
     FineTune(FineTune),
     /// Two responses to each prompt.
@@ -99,6 +101,7 @@ impl Work {
         match self {
             Self::CheckPolicy(_) => "check_policy",
             Self::CheckLabeler(_) => "check_labeler",
+            Self::CheckReward(_) => "check_reward",
             Self::FineTune(_) => "fine_tune",
             Self::SamplePairs(_) => "sample_pairs",
             Self::Label(_) => "label",
@@ -122,7 +125,7 @@ impl Work {
             }
             Self::CheckLabeler(_) | Self::Label(_) | Self::Rate(_) => WorkerKind::Labeler,
             Self::MatchUps(_) | Self::Judge(_) => WorkerKind::Labeler,
-            Self::TrainReward(_) | Self::Score(_) => WorkerKind::Reward,
+            Self::CheckReward(_) | Self::TrainReward(_) | Self::Score(_) => WorkerKind::Reward,
             Self::FineTune(_) | Self::PolicyStep(_) | Self::SavePolicy(_) => WorkerKind::Learner,
         }
     }
@@ -186,6 +189,13 @@ pub struct CheckLabeler {
     pub model: ModelRef,
     /// Everything it will be asked.
     pub templates: Vec<Template>,
+}
+
+/// See [`Work::CheckReward`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckReward {
+    /// The model, and how it will read prompts.
+    pub start: Policy,
 }
 
 /// How a model is trained, beside its own settings.

@@ -46,18 +46,25 @@ impl ScalarModel {
     /// # Errors
     /// When the head cannot be read.
     pub fn begun_with(backbone: CausalLm, checkpoint: &Checkpoint) -> Result<Self, Error> {
-        let expected = vec![1, backbone.config.hidden_size];
+        if !Self::has_head(checkpoint)? {
+            return Ok(Self::zero(backbone));
+        }
+        let (device, dtype) = (backbone.device(), backbone.dtype());
+        let reader = Reader { tensors: checkpoint.tensors.as_ref(), device: &device, dtype };
+        Ok(Self { score: reader.matrix(SCORE)?, backbone })
+    }
+
+    /// Whether the checkpoint is a reward model's. No weights are read.
+    ///
+    /// # Errors
+    /// When it has a head of another shape: more than one label, or another width.
+    pub fn has_head(checkpoint: &Checkpoint) -> Result<bool, Error> {
+        let expected = vec![1, checkpoint.config.hidden_size];
         match checkpoint.tensors.shape(SCORE) {
-            None => Ok(Self::zero(backbone)),
             Some(found) if found != expected => {
                 Err(Error::WrongShape { name: SCORE.into(), expected, found })
             }
-            Some(_) => {
-                let (device, dtype) = (backbone.device(), backbone.dtype());
-                let reader =
-                    Reader { tensors: checkpoint.tensors.as_ref(), device: &device, dtype };
-                Ok(Self { score: reader.matrix(SCORE)?, backbone })
-            }
+            found => Ok(found.is_some()),
         }
     }
 

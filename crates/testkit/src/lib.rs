@@ -20,4 +20,4 @@ pub use oracle::{Faults, Oracle};
 pub use process::Process;
 pub use redis_server::{RedisServer, free_port};
 pub use scripted_http::{Act, HttpRequest, ScriptedHttp};
-pub use tiny_job::{TINY_MODEL, TinyJob};
+pub use tiny_job::{ANOTHER_TINY_MODEL, TINY_MODEL, TinyJob};

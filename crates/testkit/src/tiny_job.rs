@@ -5,6 +5,10 @@ use std::path::Path;
 /// The model: a Llama of two layers, 32 wide, with 304 tokens and weights that were drawn.
 pub const TINY_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 
+/// Another model: a Qwen2 as small, with a tokenizer of its own.
+pub const ANOTHER_TINY_MODEL: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-qwen2");
+
 /// What all tiny jobs have: the model as their policy, somebody who judges, and so many lines of data. No file is
 /// written where there are none.
 #[derive(Debug, Clone, Copy)]

@@ -285,6 +285,13 @@ impl Prices {
         Self { flat: Some(price), ..Self::default() }
     }
 
+    /// The same table, in which `model` at `engine` has this price.
+    #[must_use]
+    pub fn with(mut self, engine: &str, model: &str, price: Price) -> Self {
+        self.prices.insert(at(engine, model), price);
+        self
+    }
+
     /// Whether it names no price.
     pub fn is_empty(&self) -> bool {
         self.prices.is_empty() && self.flat.is_none()
@@ -296,7 +303,7 @@ impl Prices {
     /// # Errors
     /// When nothing is known.
     pub fn of(&self, engine: &str, model: &str) -> Result<Price, PriceError> {
-        let both = format!("{engine} {model}");
+        let both = at(engine, model);
         let names = [both.as_str(), model, engine];
         let named = names.into_iter().find_map(|name| self.prices.get(name));
         match named.or(self.flat.as_ref()) {
@@ -305,6 +312,11 @@ impl Prices {
             None => Err(PriceError::Unknown { engine: engine.into(), model: model.into() }),
         }
     }
+}
+
+/// How a table names a model at one engine only.
+fn at(engine: &str, model: &str) -> String {
+    format!("{engine} {model}")
 }
 
 impl TryFrom<Quoted> for Price {

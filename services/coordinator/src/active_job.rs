@@ -3,12 +3,12 @@
 use crate::disk::on_disk;
 use crate::exports::{Exports, METRICS};
 use crate::tally::JobTally;
-use crate::{Error, JobRecord, Journal, Places, What};
+use crate::{Error, JobRecord, Journal, Places, Used, What};
 use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
 use rlaif_job::{
-    Answer, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress, Submission,
-    TaskId, Tokens, WorkItem, WorkResult, hash_file, write_report,
+    Answer, Asked, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress,
+    Submission, TaskId, WorkItem, WorkResult, hash_file, write_report,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,8 +26,8 @@ pub struct ActiveJob {
     /// `journal.jsonl`: what took how long.
     times: JsonlAppender,
     told: Vec<StageProgress>,
-    /// What the labeler has read and written for it.
-    labeler_tokens: Tokens,
+    /// What labeler and judge have read and written for it.
+    used: Used,
     tally: JobTally,
 }
 
@@ -73,7 +73,7 @@ impl ActiveJob {
             owed: VecDeque::new(),
             times,
             told: Vec::new(),
-            labeler_tokens: Tokens::default(),
+            used: Used::default(),
             tally: JobTally::default(),
         };
         Ok((job, submission.files))
@@ -196,16 +196,18 @@ impl ActiveJob {
         Ok(())
     }
 
-    /// Puts what an answer took on the job's account, where it is the labeler's.
+    /// Puts what an answer took on the job's account, where labeler or judge gave it.
     fn pay(&mut self, task: TaskId, tokens: Tokens) {
-        if self.machine.asks_the_labeler(task) {
-            self.labeler_tokens += tokens;
+        match self.machine.asks(task) {
+            Some(Asked::Labeler) => self.used.labeler += tokens,
+            Some(Asked::Judge) => self.used.judge += tokens,
+            None => {}
         }
     }
 
     /// Counts a result among the job's numbers.
     fn count(&mut self, task: TaskId, result: &WorkResult) {
-        self.tally.add(task, result, self.machine.asks_the_labeler(task));
+        self.tally.add(task, result, self.machine.asks(task).is_some());
     }
 
     /// Gives workers a file of the run folder.
@@ -254,14 +256,14 @@ impl ActiveJob {
         self.machine.forget_handed_out()
     }
 
-    /// Whether something is handed out that the labeler has to be asked for.
-    pub fn waits_for_the_labeler(&self) -> bool {
-        self.machine.waits_for_the_labeler()
+    /// Whether something is handed out that labeler or judge have to be asked for.
+    pub fn waits_for_judgement(&self) -> bool {
+        self.machine.waits_for_judgement()
     }
 
-    /// What the labeler has read and written for it so far.
-    pub fn labeler_tokens(&self) -> Tokens {
-        self.labeler_tokens
+    /// What labeler and judge have read and written for it so far.
+    pub fn used(&self) -> Used {
+        self.used
     }
 
     /// What its results come to so far.

@@ -5,8 +5,8 @@ use crate::coordinator::unix_ms;
 use crate::disk::on_disk;
 use crate::pace::Pace;
 use crate::tally::JobTally;
-use crate::{Error, JobEvent, JobRecord, JobState, Journal, What};
-use rlaif_job::{StageProgress, TaskId, Tokens};
+use crate::{Error, JobEvent, JobRecord, JobState, Journal, Used, What};
+use rlaif_job::{StageProgress, TaskId};
 use rlaif_types::Ceiling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -180,22 +180,22 @@ impl Board {
         Ok(results)
     }
 
-    /// All stages of a job that is taken up, and what its labeler has used so far.
-    pub fn taken_up(&self, id: &str, stages: Vec<StageProgress>, labeler_tokens: Tokens) {
+    /// All stages of a job that is taken up, and what its labeler and its judge have used so far.
+    pub fn taken_up(&self, id: &str, stages: Vec<StageProgress>, used: Used) {
         let mut jobs = self.jobs();
         if let Some(record) = jobs.records.get_mut(id) {
             record.stages.clone_from(&stages);
-            record.labeler_tokens = labeler_tokens;
+            record.used = used;
         }
         for stage in stages {
             self.tell(&mut jobs, id, What::Progress(stage));
         }
     }
 
-    /// What a job's labeler has used so far.
-    pub fn set_labeler_tokens(&self, id: &str, tokens: Tokens) {
+    /// What a job's labeler and its judge have used so far.
+    pub fn set_used(&self, id: &str, used: Used) {
         if let Some(record) = self.jobs().records.get_mut(id) {
-            record.labeler_tokens = tokens;
+            record.used = used;
         }
     }
 

@@ -158,6 +158,7 @@ impl Coordinator {
         })?;
         let record = JobRecord {
             price: submission.job.labeler.price,
+            judge_price: submission.job.evaluate.judge.as_ref().and_then(|judge| judge.price),
             ceiling: submission.job.labeler.ceiling(),
             trace: telemetry::headers(&tracing::Span::current()).into_iter().collect(),
             ..JobRecord::accepted(&id, &submission.job.name, unix_ms())

@@ -112,7 +112,7 @@ impl Shared {
         self.active().insert(id.clone(), seat.clone());
         match self.open(record).await {
             Ok(Some(job)) => {
-                self.board.taken_up(&id, job.progress(), job.labeler_tokens());
+                self.board.taken_up(&id, job.progress(), job.used());
                 self.board.set_tally(&id, job.tally().clone());
                 *seated = Some(job);
                 // Who hands out passes over seats that others hold.
@@ -260,7 +260,7 @@ impl Shared {
     /// When an item can never be handed out, or the artifact store is away.
     async fn enqueue_ready(&self, job: &mut ActiveJob, occasion: Occasion) -> Result<(), Error> {
         let ready = job.ready();
-        if job.waits_for_the_labeler()
+        if job.waits_for_judgement()
             && let Some(why) = self.board.job(&job.record.id)?.spent_up()
         {
             return Err(Error::SpentUp(why));

@@ -50,13 +50,16 @@ pub struct JobRecord {
     /// Tasks that were given up and wait for an operator.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub dead: BTreeSet<TaskId>,
-    /// What its labeler has read and written, as of then in the journal.
-    #[serde(default)]
-    pub labeler_tokens: Tokens,
+    /// What its labeler and its judge have read and written, as of then in the journal.
+    #[serde(flatten)]
+    pub used: Used,
     /// What its labeler charges; none where the job does not say.
     #[serde(default)]
     pub price: Option<Price>,
-    /// What its labeler may be asked for, as of the job or of who resumed it last.
+    /// What its judge charges; said where the labeler's price is, if the job names a judge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_price: Option<Price>,
+    /// What its labeler and its judge may be asked for, as of the job or of who resumed it last.
     #[serde(default)]
     pub ceiling: Ceiling,
     /// Headers with the trace context of its submission, which all its work is done in; none where
@@ -68,16 +71,38 @@ pub struct JobRecord {
     pub sequence: u64,
 }
 
+/// What those who judge for a job have read and written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// The labeler.
+    #[serde(default, rename = "labeler_tokens")]
+    pub labeler: Tokens,
+    /// The judge, where it is not the labeler.
+    #[serde(default, rename = "judge_tokens")]
+    pub judge: Tokens,
+}
+
+impl Used {
+    /// Both together.
+    pub fn all(self) -> Tokens {
+        let mut all = self.labeler;
+        all += self.judge;
+        all
+    }
+}
+
 impl JobRecord {
-    /// What its labeler has cost; none where it has no price.
+    /// What its labeler and its judge have cost, each at its own price; none where they have none.
     pub fn cost(&self) -> Option<Money> {
-        self.price.map(|price| price.cost(&self.labeler_tokens.usage()))
+        let of = |price: Price, tokens: Tokens| price.cost(&tokens.usage());
+        let judge = self.judge_price.map(|price| of(price, self.used.judge)).unwrap_or_default();
+        self.price.map(|price| of(price, self.used.labeler) + judge)
     }
 
-    /// Why its labeler is not asked any more, where it is not.
+    /// Why its labeler and its judge are not asked any more, where they are not.
     pub fn spent_up(&self) -> Option<String> {
         let cost = self.cost();
-        let tokens = self.labeler_tokens.usage().tokens();
+        let tokens = self.used.all().usage().tokens();
         if !self.ceiling.is_reached(Spend { cost: cost.unwrap_or_default(), tokens }) {
             return None;
         }
@@ -88,7 +113,11 @@ impl JobRecord {
             }
             (_, max) => format!("{tokens} tokens of max_tokens = {}", max.unwrap_or_default()),
         };
-        Some(format!("its labeler has taken {spent}: raise it and resume the job to go on"))
+        let who = match self.used.judge == Tokens::default() {
+            true => "its labeler has",
+            false => "its labeler and its judge have",
+        };
+        Some(format!("{who} taken {spent}: raise it and resume the job to go on"))
     }
 
     /// A job that is accepted now, and runs.
@@ -101,8 +130,9 @@ impl JobRecord {
             updated_unix_ms: unix_ms,
             stages: Vec::new(),
             dead: BTreeSet::new(),
-            labeler_tokens: Tokens::default(),
+            used: Used::default(),
             price: None,
+            judge_price: None,
             ceiling: Ceiling::default(),
             trace: BTreeMap::new(),
             sequence: 0,
@@ -520,6 +550,14 @@ mod tests {
         assert_eq!(journal.job_of("key").unwrap(), Some("a".into()));
         assert_eq!(journal.job_of("another").unwrap(), None);
         assert_eq!(journal.jobs().unwrap(), [job("a")]);
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_judges_reads_as_one_without() {
+        let mut written = serde_json::to_value(job("a")).unwrap();
+        let tokens = written.as_object_mut().unwrap().remove("judge_tokens");
+        assert!(tokens.is_some() && written.get("labeler_tokens").is_some(), "{written}");
+        assert_eq!(serde_json::from_value::<JobRecord>(written).unwrap(), job("a"));
     }
 
     #[test]

@@ -31,6 +31,6 @@ pub use dead_letters::{DeadItem, DeadItemCursor};
 pub use deletion::Deleted;
 pub use error::Error;
 pub use event::{JobEvent, What};
-pub use journal::{JobRecord, JobState, Journal};
+pub use journal::{JobRecord, JobState, Journal, Used};
 pub use places::Places;
 pub use queues::{Queues, Trouble};

@@ -167,7 +167,7 @@ impl Shared {
             }
         });
         self.show_jobs(&definitions::JOB_TOKENS, |job, _, tell| {
-            let tokens = job.labeler_tokens;
+            let tokens = job.used.all();
             for (which, count) in [("input", tokens.read), ("output", tokens.written)] {
                 tell(count as f64, &[KeyValue::new(names::GEN_AI_TOKEN_TYPE, which)]);
             }

@@ -217,7 +217,7 @@ impl Shared {
         let mut seated = seat.lock().await;
         let Some(job) = seated.as_mut() else { return Ok(()) };
         let taken_in = job.take_in(task, answer);
-        self.board.set_labeler_tokens(id, job.labeler_tokens());
+        self.board.set_used(id, job.used());
         if let Err(error) = taken_in {
             forget_the_fruitless(&self.journal, id, &error)?;
             return self.fail_seated(id, seated, &error.to_string()).await;

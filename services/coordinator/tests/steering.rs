@@ -144,7 +144,7 @@ async fn a_job_waits_for_an_artifact_store_that_goes_away_between_its_tasks() {
     cluster.workers.allow_all();
     // The labeler has looked its model over and rated two chunks: the first batch is to be stored.
     eventually("the batch is rated", async || {
-        (coordinator.job(&id).unwrap().labeler_tokens.read == 60).then_some(())
+        (coordinator.job(&id).unwrap().used.labeler.read == 60).then_some(())
     })
     .await;
 

@@ -1,4 +1,4 @@
-//! Looks a labeler over before anything is spent on it: it loads, and its tokenizer can spell every
+//! Looks a labeler or a judge over before anything is spent on it: it loads, and its tokenizer can spell every
 //! verdict that it will be asked for.
 
 use crate::with_judges;

@@ -1,7 +1,8 @@
-//! The reward worker: trains reward models on labels and asks them for rewards. The commands do the same
-//! without a job, by what is public here.
+//! The reward worker: checks what reward models start from, trains them on labels and asks them for rewards. The
+//! commands do the same without a job, by what is public here.
 
 mod ask;
+mod check;
 mod fit;
 mod get_reward;
 mod handler;
@@ -38,6 +39,7 @@ impl Executor for RewardExecutor {
         settle(|| {
             let job = self.resources.job(&item.job)?;
             match &item.work {
+                Work::CheckReward(check) => check::check_reward(&job, check),
                 Work::TrainReward(train) => {
                     train::train_reward(&job, item.task.stage(), train, progress)
                 }

@@ -1,6 +1,7 @@
 //! The whole cluster in one process: the coordinator and one worker of each kind over a queue in
 //! memory. What `rlaif run` does is what a cluster does.
 
+use crate::labeling::job_prices;
 use anyhow::{Context, Result, bail};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_clerk::{Account, Clerk, Reuse};
@@ -12,7 +13,7 @@ use rlaif_models::DeviceName;
 use rlaif_queue::{Options, Queue};
 use rlaif_reward::RewardExecutor;
 use rlaif_rollout::RolloutExecutor;
-use rlaif_types::{Ceiling, Prices};
+use rlaif_types::Ceiling;
 use rlaif_worker::{Bench, Executor, ResourceOptions, Resources};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,24 +51,34 @@ pub fn run(
     // Everything that can be refused is, before the folder is touched.
     let submission = Arc::new(Submission::read(job.clone())?);
     let device = job.device.parse().map_err(anyhow::Error::msg)?;
+    let prices = match account.prices.is_empty() {
+        true => job_prices(job)?.unwrap_or_default(),
+        false => account.prices.clone(),
+    };
     let runtime = Runtime::new().context("starting the asynchronous runtime")?;
     let places = Places::one_job(folder.root())?;
     let store = ArtifactStore::open(&places.jobs().to_string_lossy(), places.jobs())?;
     let training_replicas = training_replicas.to_vec();
     let precision = job.precision;
-    let options = ResourceOptions { training_replicas, precision, ..ResourceOptions::on(device) };
+    let room = ResourceOptions::on(device);
+    // A judge of its own is a role more.
+    let judges = job.evaluate.judge.iter().count();
+    let options = ResourceOptions {
+        training_replicas,
+        precision,
+        max_models: room.max_models + judges,
+        max_engines: room.max_engines + judges,
+        ..room
+    };
     let resources = Resources::new(store.clone(), runtime.handle().clone(), options)?;
     folder.prepare(&job.to_toml(), resume)?;
     // The clerk keeps below it exactly. The coordinator counts after the fact, and only by the job's own
-    // price; it is told what counts now, as it may remember another.
+    // prices; it is told what counts now, as it may remember another.
     let ceiling = account.ceiling.or(job.labeler.ceiling());
     let account = Account {
         ledger: Some(folder.path(RunFolder::LEDGER)),
         reuse: Reuse::Endpoints,
-        prices: match job.labeler.price {
-            Some(price) if account.prices.is_empty() => Prices::flat(price),
-            _ => account.prices.clone(),
-        },
+        prices,
         ceiling,
         ..account
     };

@@ -131,7 +131,7 @@ class Cost:
     prompt_tokens: int
     #: Tokens that they wrote.
     completion_tokens: int
-    #: What both cost at the job's `labeler.price`, in dollars; None where it names none.
+    #: What both cost at the prices that the job names, in dollars; None where it names none.
     amount: float | None
     #: What they may cost, in dollars; None where nothing bounds it. `Client.resume` raises it.
     max_cost: float | None

@@ -1,6 +1,6 @@
 //! What the trained policy is held against: `[evaluate]`, its start, and `[rl.selection]`, its own versions.
 
-use super::{RewardSource, RlConfig};
+use super::{JudgeConfig, RewardSource, RlConfig};
 use crate::PartSource;
 use rlaif_types::Problems;
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,20 @@ pub struct EvaluateConfig {
     pub samples_per_prompt: usize,
     /// Strip trailing junk symbols from both sides before judging (paper section 3).
     pub strip_trailing_junk: bool,
+    /// Who judges it, and the candidates of `[rl.selection]`; without this table the labeler, which is easily pleased
+    /// by what it taught.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgeConfig>,
 }
 
 impl Default for EvaluateConfig {
     fn default() -> Self {
-        Self { templates: Vec::new(), samples_per_prompt: 1, strip_trailing_junk: true }
+        Self {
+            templates: Vec::new(),
+            samples_per_prompt: 1,
+            strip_trailing_junk: true,
+            judge: None,
+        }
     }
 }
 

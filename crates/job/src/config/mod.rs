@@ -11,11 +11,11 @@ mod reward_model;
 mod rl;
 mod sft;
 
-use crate::Error;
 use crate::mixture::PartSource;
+use crate::{Asked, Error};
 pub use data::{DataConfig, SamplingConfig};
 pub use evaluate::{EvaluateConfig, SelectionConfig};
-pub use models::{LabelerConfig, PolicyConfig};
+pub use models::{JudgeConfig, LabelerConfig, PolicyConfig};
 pub use reward_model::{RewardModelConfig, RewardStart, StalenessConfig};
 pub use rl::{RewardSource, RlConfig};
 use rlaif_types::{
@@ -47,7 +47,7 @@ pub struct Job {
     pub chunk_size: usize,
     /// The model to align.
     pub policy: PolicyConfig,
-    /// The model that judges.
+    /// The model that the policy learns from.
     pub labeler: LabelerConfig,
     /// Prompts and other data.
     pub data: DataConfig,
@@ -189,6 +189,9 @@ impl Job {
             let asked = sft.by == DemonstratedBy::Labeler;
             problems.check(!(asked && is_endpoint), "sft.by", what);
         }
+        if let Some(judge) = &self.evaluate.judge {
+            problems.section("evaluate.judge", judge.problems(&self.labeler));
+        }
         problems.0.extend(self.reward_problems().0);
         problems
     }
@@ -255,9 +258,19 @@ impl Job {
         problems
     }
 
-    /// Whether the labeler, who also judges the result, is whom the policy learns from: by its answers, its labels,
-    /// or its ratings and verdicts. Without a step nothing is learned from the latter.
+    /// Whom it asks to judge its result.
+    pub fn judged_by(&self) -> Asked {
+        self.evaluate.judge.as_ref().map_or(Asked::Labeler, |_| Asked::Judge)
+    }
+
+    /// Whether it names nobody else to judge than whom the policy learns from.
     pub fn is_judged_by_its_teacher(&self) -> bool {
+        self.judged_by() == Asked::Labeler && self.learns_from_its_labeler()
+    }
+
+    /// Whether the labeler is whom the policy learns from: by its answers, its labels, or its ratings and verdicts.
+    /// Without a step nothing is learned from the latter.
+    pub(crate) fn learns_from_its_labeler(&self) -> bool {
         let answers = self.sft.as_ref().is_some_and(|sft| sft.by == DemonstratedBy::Labeler);
         let labels = self.reward_model.as_ref().is_some_and(RewardModelConfig::samples_pairs);
         let mut rewards = [PartSource::Labeler, PartSource::Pairwise].into_iter();
@@ -388,6 +401,11 @@ mod tests {
         rl.selection.every = 1; rl.reward = 'pairwise'; rl.group_size = 2 => rl.selection goes by
         labeler.max_cost = 5                               => labeler.max_cost needs labeler.price, to count by
         labeler.price = { input_per_1k = -1 }              => not negative
+        evaluate.judge.model = 'm'                         => evaluate.judge.model is labeler.model, which judges without
+        evaluate.judge.model = ''                          => evaluate.judge.model must name a model
+        evaluate.judge = {}                                => missing field `model`
+        evaluate.judge = { model = 'j', price = { input_per_1m = 1 } } => evaluate.judge.price goes with labeler.price
+        labeler.price = { input_per_1m = 1 }; evaluate.judge.model = 'j' => evaluate.judge.price goes with labeler.price
         sft.epochs = 1                                     => data.demonstrations
         sft.by = 'labeler'; labeler.model = 'gpt.toml'     => sft.by = "labeler" needs a labeler.model
         sampling.stop = ['']                               => sampling.stop
@@ -426,6 +444,17 @@ mod tests {
             job.rl.steps = 0;
             assert!(!job.is_judged_by_its_teacher(), "{learns}: no step learns from it");
         }
+    }
+
+    #[test]
+    fn who_names_another_judge_is_not_judged_by_the_teacher() {
+        let judge = "[evaluate.judge]\nmodel = 'j'\n";
+        let job = load(&format!("{DIRECT}{judge}")).unwrap();
+        assert_eq!(job.judged_by(), Asked::Judge);
+        assert!(job.learns_from_its_labeler() && !job.is_judged_by_its_teacher());
+        assert_eq!(load(&job.to_toml()).unwrap(), job);
+        let before = load(DIRECT).unwrap().to_toml();
+        assert!(!before.contains("judge"), "jobs of before would have another hash: {before}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The two models of a job: the one to align, and the one that judges.
+//! The models of a job: the one to align, the labeler that it learns from, and the judge of what it learned.
 
 use rlaif_template::Asking;
-use rlaif_types::{Ceiling, Money, Price, amount};
+use rlaif_types::{Ceiling, Money, Price, Problems, amount};
 use serde::{Deserialize, Serialize};
 
 /// The model to align.
@@ -19,7 +19,8 @@ fn yes() -> bool {
     true
 }
 
-/// The model that judges, and what it is asked.
+/// The model that the policy learns from, and what it is asked. It also judges the result, unless `evaluate.judge`
+/// names another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelerConfig {
@@ -47,5 +48,30 @@ impl LabelerConfig {
     /// What it may be asked for.
     pub fn ceiling(&self) -> Ceiling {
         Ceiling { max_cost: self.max_cost, max_tokens: self.max_tokens }
+    }
+}
+
+/// The model that judges what a policy has learned, where that is not its labeler. It runs where labelers run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeConfig {
+    /// Named as `labeler.model` is.
+    pub model: String,
+    /// What it charges, written as `labeler.price`; it counts under `labeler.max_cost` and `max_tokens` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+impl JudgeConfig {
+    /// What makes no sense beside this labeler.
+    pub(super) fn problems(&self, labeler: &LabelerConfig) -> Problems {
+        let mut problems = Problems::default();
+        problems.check(!self.model.is_empty(), "model", "must name a model");
+        let what = "is labeler.model, which judges without this table; name another model, or remove the table";
+        problems.check(self.model != labeler.model, "model", what);
+        let what =
+            "goes with labeler.price: what a job costs is what both take; name both prices or none";
+        problems.check(self.price.is_some() == labeler.price.is_some(), "price", what);
+        problems
     }
 }

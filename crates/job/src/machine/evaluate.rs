@@ -46,7 +46,7 @@ impl Evaluation {
     ) -> Vec<(TaskId, Work)> {
         let judge = self.waiting.iter().map(|(chunk, contests)| {
             let judge = JudgeContests {
-                model: machine.labeler_model(),
+                model: machine.judge_model(),
                 templates: machine.inputs.evaluation_templates.clone(),
                 contests: contests.clone(),
             };

@@ -72,6 +72,8 @@ impl Machine {
     fn due(&self, task: TaskId) -> Option<Due> {
         match task {
             TaskId::CheckPolicy | TaskId::CheckLabeler => Some(Due::Checked),
+            TaskId::CheckJudge => self.job.evaluate.judge.as_ref().map(|_| Due::Checked),
+            TaskId::CheckReward => self.reward_start_named().map(|_| Due::Checked),
             TaskId::Demonstrate(chunk) => self.demonstrating.as_ref()?.due(chunk),
             TaskId::FineTune => self.job.sft.as_ref().map(|_| Due::FineTuned),
             TaskId::Sample(_) | TaskId::Label(_) => self.labeling.as_ref()?.due(task),

@@ -18,12 +18,12 @@ mod selection;
 mod staleness;
 
 use crate::work::{
-    CheckLabeler, CheckPolicy, CheckedModel, FineTune, Labeler, ModelRef, Policy, TrainReward,
-    Trained, Training, Work, WorkItem, WorkResult,
+    CheckLabeler, CheckPolicy, CheckReward, CheckedModel, FineTune, Labeler, ModelRef, Policy,
+    TrainReward, Trained, Training, Work, WorkItem, WorkResult,
 };
 use crate::{
-    DemonstratedBy, Error, Job, LeftOut, Measure, RewardStart, RewardSummary, SelectionSummary,
-    Submission, TaskId, WinRate, seed_for,
+    Asked, DemonstratedBy, Error, Job, LeftOut, Measure, RewardStart, RewardSummary,
+    SelectionSummary, Submission, TaskId, WinRate, seed_for,
 };
 use demonstrate::Demonstrating;
 use evaluate::Evaluation;
@@ -133,6 +133,8 @@ pub struct JobOutcome {
     pub policy: CheckedModel,
     /// The labeler.
     pub labeler: CheckedModel,
+    /// The judge, where the job names one of its own.
+    pub judge: Option<CheckedModel>,
     /// Hash of what the reward model started from, where there is one.
     pub reward_start: Option<ContentHash>,
     /// How the policy was chosen among its versions, where it was.
@@ -150,6 +152,8 @@ pub struct Machine {
     handed_out: HashSet<TaskId>,
     policy: Option<CheckedModel>,
     labeler: Option<CheckedModel>,
+    /// Where it is not the labeler.
+    judge: Option<CheckedModel>,
     /// Where everything starts from, once it is known.
     start: Option<ModelRef>,
     demonstrating: Option<Demonstrating>,
@@ -189,6 +193,7 @@ impl Machine {
             handed_out: HashSet::new(),
             policy: None,
             labeler: None,
+            judge: None,
             start: None,
             demonstrating,
             labeling,
@@ -230,7 +235,11 @@ impl Machine {
     }
 
     fn candidates(&self, room: usize) -> Vec<(TaskId, Work)> {
-        let (Some(_), Some(_)) = (&self.policy, &self.labeler) else { return self.checks() };
+        // Before anything is paid for.
+        let checks = self.checks();
+        if checks.iter().any(|(task, _)| !self.has(*task)) {
+            return checks;
+        }
         let Some(start) = &self.start else {
             return match self.demonstrating.as_ref().filter(|d| !d.is_complete()) {
                 Some(demonstrating) => demonstrating.candidates(self, room),
@@ -297,6 +306,7 @@ impl Machine {
         }
     }
 
+    /// A look at all that the job names and that is on its workers' machines.
     fn checks(&self) -> Vec<(TaskId, Work)> {
         let prompts = [
             ("data/prompts.jsonl", &self.job.data.prompts),
@@ -308,15 +318,29 @@ impl Machine {
             sampling: self.job.sampling.clone(),
             prompts: prompts.to_vec(),
         };
-        let mut templates = vec![self.inputs.template.clone()];
-        templates.extend(self.inputs.evaluation_templates.iter().cloned());
-        templates.extend(self.inputs.mixture_templates.iter().flatten().cloned());
-        let model = self.labeler_model();
-        let labeler = CheckLabeler { model, templates };
-        vec![
-            (TaskId::CheckPolicy, Work::CheckPolicy(policy)),
-            (TaskId::CheckLabeler, Work::CheckLabeler(labeler)),
-        ]
+        let mut asked = vec![self.inputs.template.clone()];
+        asked.extend(self.inputs.mixture_templates.iter().flatten().cloned());
+        let judging = self.inputs.evaluation_templates.clone();
+        let look_over = |model, templates| Work::CheckLabeler(CheckLabeler { model, templates });
+        let mut checks = vec![(TaskId::CheckPolicy, Work::CheckPolicy(policy))];
+        match self.job.judged_by() {
+            Asked::Labeler => asked.extend(judging),
+            Asked::Judge => {
+                checks.push((TaskId::CheckJudge, look_over(self.judge_model(), judging)));
+            }
+        }
+        checks.push((TaskId::CheckLabeler, look_over(self.labeler_model(), asked)));
+        let reward = self.reward_start_named().map(|model| {
+            let start = self.policy_of(ModelRef::Named(model.clone()));
+            (TaskId::CheckReward, Work::CheckReward(CheckReward { start }))
+        });
+        checks.extend(reward);
+        checks
+    }
+
+    /// The model that the reward model starts from, where that is neither the policy nor its base.
+    fn reward_start_named(&self) -> Option<&String> {
+        self.job.reward_model.as_ref()?.from.model()
     }
 
     fn named_policy(&self) -> Policy {
@@ -330,6 +354,12 @@ impl Machine {
 
     fn labeler_model(&self) -> ModelRef {
         ModelRef::Named(self.job.labeler.model.clone())
+    }
+
+    /// Who judges what the policy has learned.
+    fn judge_model(&self) -> ModelRef {
+        let judge = self.job.evaluate.judge.as_ref();
+        judge.map_or_else(|| self.labeler_model(), |judge| ModelRef::Named(judge.model.clone()))
     }
 
     fn labeler_asked(&self) -> Labeler {
@@ -428,6 +458,12 @@ impl Machine {
                 self.labeler = Some(model);
                 Vec::new()
             }
+            (TaskId::CheckJudge, WorkResult::Checked(model)) => {
+                self.judge = Some(model);
+                Vec::new()
+            }
+            // Its hash comes with the reward model.
+            (TaskId::CheckReward, WorkResult::Checked(_)) => Vec::new(),
             (TaskId::Demonstrate(chunk), WorkResult::Rollouts(rollouts)) => {
                 let demonstrating = self.demonstrating.as_mut().ok_or_else(|| wrong_kind(task))?;
                 demonstrating.answered(&self.inputs.prompts, chunk, &rollouts)
@@ -538,22 +574,24 @@ impl Machine {
         stages
     }
 
-    /// Whether the labeler does the task, whose tokens are the job's cost.
-    pub fn asks_the_labeler(&self, task: TaskId) -> bool {
-        match task {
-            TaskId::CheckLabeler | TaskId::Demonstrate(_) => true,
-            TaskId::Label(_) | TaskId::Judge(_) => true,
+    /// Whom the task asks, so that its tokens are the job's cost; none where it asks neither labeler nor judge.
+    pub fn asks(&self, task: TaskId) -> Option<Asked> {
+        let asks_the_labeler = match task {
+            TaskId::CheckJudge | TaskId::Judge(_) | TaskId::JudgeCandidate { .. } => {
+                return Some(self.job.judged_by());
+            }
+            TaskId::CheckLabeler | TaskId::Demonstrate(_) | TaskId::Label(_) => true,
             TaskId::Staleness { part, .. } => part == Measure::Label,
-            TaskId::JudgeCandidate { .. } => true,
             TaskId::ValidateScore { part, .. } => self.training.is_the_labelers(part),
             TaskId::Score { part, .. } => self.training.is_the_labelers(part),
             _ => false,
-        }
+        };
+        asks_the_labeler.then_some(Asked::Labeler)
     }
 
-    /// Whether a task that was handed out, and is not answered, asks the labeler.
-    pub fn waits_for_the_labeler(&self) -> bool {
-        self.handed_out.iter().any(|task| self.asks_the_labeler(*task))
+    /// Whether a task that was handed out, and is not answered, asks labeler or judge.
+    pub fn waits_for_judgement(&self) -> bool {
+        self.handed_out.iter().any(|task| self.asks(*task).is_some())
     }
 
     /// What it comes to, once everything is done.
@@ -563,6 +601,7 @@ impl Machine {
             win_rates,
             policy: self.policy.clone()?,
             labeler: self.labeler.clone()?,
+            judge: self.judge.clone(),
             reward_start: self.reward.as_ref().and_then(|(_, summary)| summary.start_hash.clone()),
             selection: self.selection.as_ref().and_then(Selecting::summary),
             left_out: self.left_out.clone(),

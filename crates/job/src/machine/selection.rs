@@ -259,7 +259,7 @@ impl Selecting {
             if let Some(contests) = self.waiting.get(&(step, chunk)) {
                 let templates = machine.inputs.evaluation_templates.iter().take(1);
                 let judge = JudgeContests {
-                    model: machine.labeler_model(),
+                    model: machine.judge_model(),
                     templates: templates.cloned().collect(),
                     contests: contests.clone(),
                 };

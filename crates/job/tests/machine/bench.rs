@@ -63,7 +63,7 @@ pub fn answer(item: &WorkItem) -> WorkResult {
         left_out: LeftOut::default(),
     };
     match &item.work {
-        Work::CheckPolicy(_) | Work::CheckLabeler(_) => {
+        Work::CheckPolicy(_) | Work::CheckLabeler(_) | Work::CheckReward(_) => {
             WorkResult::Checked(CheckedModel { name: "m".into(), hash: ContentHash::of("m") })
         }
         Work::FineTune(_) => WorkResult::FineTuned(trained("sft")),
@@ -79,7 +79,7 @@ pub fn answer(item: &WorkItem) -> WorkResult {
         Work::TrainReward(_) => WorkResult::RewardTrained {
             trained: trained("reward"),
             summary: RewardSummary {
-                quality: reward_quality(&[(0.7, SoftLabel::new(0.75).unwrap())]),
+                quality: reward_quality(&[(0, 0.7, SoftLabel::new(0.75).unwrap())]),
                 trained_on: 9,
                 mean: 0.0,
                 std: 1.0,

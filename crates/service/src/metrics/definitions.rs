@@ -240,14 +240,14 @@ pub const JOB_TOKENS: Definition = gauge(
     "rlaif.job.tokens",
     "{token}",
     &[JOB_ID, GEN_AI_TOKEN_TYPE],
-    "Tokens that the job's labeler has read (`input`) and written (`output`).",
+    "Tokens that the job's labeler and its judge have read (`input`) and written (`output`).",
 );
 /// Cost of a job's labeler.
 pub const JOB_COST: Definition = gauge(
     "rlaif.job.cost",
     "",
     &[JOB_ID],
-    "What they cost at the job's `labeler.price`, in dollars; absent where it names none.",
+    "What they cost at the prices that the job names, in dollars; absent where it names none.",
 );
 
 /// Metrics that the same services export, for the same reason.

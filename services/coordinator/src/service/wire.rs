@@ -41,12 +41,13 @@ impl From<JobRecord> for wire::Job {
             unscorable: job.stages.iter().map(|stage| stage.unscorable as u64).sum(),
             dead_letters: job.dead.len() as u64,
         };
+        let used = job.used.all();
         let cost = wire::Cost {
-            prompt_tokens: job.labeler_tokens.read,
+            prompt_tokens: used.read,
             amount: job.cost().map(Money::as_dollars),
             max_cost: job.ceiling.max_cost.map(Money::as_dollars),
             max_tokens: job.ceiling.max_tokens,
-            completion_tokens: job.labeler_tokens.written,
+            completion_tokens: used.written,
         };
         let error = match job.state {
             JobState::Failed { error } => error,

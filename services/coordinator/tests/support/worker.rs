@@ -162,7 +162,8 @@ fn item(payload: &[u8]) -> WorkItem {
 async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
     match work {
         Work::CheckPolicy(_) => checked("policy"),
-        Work::CheckLabeler(_) => checked("labeler"),
+        Work::CheckLabeler(check) => checked(labeler_of(check)),
+        Work::CheckReward(_) => checked("reward"),
         Work::FineTune(_) => WorkResult::FineTuned(train("sft", artifacts).await),
         Work::SamplePairs(asked) => WorkResult::Pairs(each(asked, pair)),
         Work::Label(asked) => {
@@ -198,6 +199,14 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
 fn each<T>(asked: &Generate, make: fn(&Prompt, usize) -> T) -> Vec<T> {
     let numbered = asked.prompts.iter().zip(asked.first..);
     numbered.map(|(prompt, number)| make(prompt, number)).collect()
+}
+
+/// All models are called the labeler, but for one that a job calls its judge.
+fn labeler_of(check: &CheckLabeler) -> &str {
+    match &check.model {
+        ModelRef::Named(name) if name == "judge" => name,
+        _ => "labeler",
+    }
 }
 
 fn checked(name: &str) -> WorkResult {

@@ -3,7 +3,7 @@
 use super::download::DownloadBar;
 use super::machine::MachineArgs;
 use super::progress::Bars;
-use crate::labeling::{BudgetArgs, estimate_job};
+use crate::labeling::{BudgetArgs, estimate_job, job_prices};
 use crate::one_process::{self, Finished};
 use anyhow::Result;
 use rlaif_clerk::{Account, Clerk};
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[command(after_help = "Example:\n  rlaif run job.toml --out runs/first\n  \
     rlaif run job.toml --out runs/first --resume    # after a kill\n  \
     rlaif run job.toml --estimate    # does it fit into memory, and what will its labeler cost?\n  \
-    rlaif run job.toml --max-cost 20    # at the job's labeler.price; raise it and --resume to go on")]
+    rlaif run job.toml --max-cost 20    # at the prices that the job names; raise it and --resume to go on")]
 pub struct Args {
     /// The job file.
     job: PathBuf,
@@ -32,7 +32,8 @@ pub struct Args {
     /// Override the job's device: cpu, or cuda:N.
     #[arg(long)]
     device: Option<String>,
-    /// Say how much memory the job takes at most, and what its labeler will be asked and may cost; and end.
+    /// Say how much memory the job takes at most, and what its labeler and its judge will be asked and may cost; and
+    /// end.
     #[arg(long)]
     estimate: bool,
     #[command(flatten)]
@@ -45,9 +46,9 @@ pub fn run(args: Args) -> Result<()> {
     let mut job = Job::load(&args.job)?;
     job.seed = args.seed.unwrap_or(job.seed);
     job.device = args.device.unwrap_or(job.device);
-    let account = args.budget.account(job.labeler.price)?;
+    pull_models(&job)?;
+    let account = args.budget.account(job_prices(&job)?)?;
     if args.estimate {
-        pull_models(&job)?;
         print!("{}", estimate_job(&job, &Clerk::new(account)?)?);
         return args.machine.memory.check(&job, &args.machine.training_replicas);
     }
@@ -66,6 +67,7 @@ pub fn execute(
 ) -> Result<()> {
     // The run itself does not use the network.
     pull_models(job)?;
+    warn_of_the_judge(job);
     machine.memory.check(job, &machine.training_replicas)?;
     let mut bars = Bars::new();
     let finished =
@@ -76,10 +78,21 @@ pub fn execute(
     Ok(())
 }
 
+/// Says so where a job is to be judged by whom it learns from.
+pub fn warn_of_the_judge(job: &Job) {
+    if job.is_judged_by_its_teacher() {
+        eprintln!(
+            "warning: {} judges what it taught, which it is easily pleased by; evaluate.judge names another",
+            job.labeler.model
+        );
+    }
+}
+
 fn pull_models(job: &Job) -> Result<()> {
-    let models = [&job.policy.model, &job.labeler.model];
-    for model in models.into_iter().chain(job.reward_model.as_ref().and_then(|rm| rm.from.model()))
-    {
+    let named = [&job.policy.model, &job.labeler.model].into_iter();
+    let judge = job.evaluate.judge.iter().map(|judge| &judge.model);
+    let reward = job.reward_model.iter().filter_map(|rm| rm.from.model());
+    for model in named.chain(judge).chain(reward) {
         Store::from_env().resolve(model, &mut DownloadBar::new())?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `rlaif submit`: hands a job and its data to a coordinator.
 
 use super::remote::Server;
+use super::run::warn_of_the_judge;
 use super::watch;
 use anyhow::Result;
 use rlaif_job::{Job, Submission};
@@ -32,6 +33,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut job = Job::load(&args.job)?;
     job.seed = args.seed.unwrap_or(job.seed);
     let submission = Submission::read(job)?;
+    warn_of_the_judge(&submission.job);
     let remote = args.server.connect()?;
     let message = SubmitJobRequest {
         idempotency_key: key(&submission, args.new),

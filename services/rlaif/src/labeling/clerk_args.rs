@@ -4,7 +4,7 @@ use crate::commands::files::Files;
 use anyhow::{Result, bail};
 use clap::Args;
 use rlaif_clerk::{Account, Clerk};
-use rlaif_types::{Ceiling, Money, Price, Prices, Spend};
+use rlaif_types::{Ceiling, Money, Prices, Spend};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -70,13 +70,13 @@ impl BudgetArgs {
         Ceiling { max_cost: self.max_cost, max_tokens: self.max_tokens }
     }
 
-    /// An account within this budget; a labeler has `price` where no table was given.
+    /// An account within this budget; labelers have the prices of `job` where no table was given.
     ///
     /// # Errors
     /// When prices cannot be read, or there are none to keep --max-cost by.
-    pub fn account(&self, price: Option<Price>) -> Result<Account> {
+    pub fn account(&self, job: Option<Prices>) -> Result<Account> {
         let table = self.prices.as_deref().map(Account::read_prices).transpose()?;
-        let prices = table.or(price.map(Prices::flat)).unwrap_or_default();
+        let prices = table.or(job).unwrap_or_default();
         if self.max_cost.is_some() && prices.is_empty() {
             bail!("--max-cost needs prices to count by: --prices FILE, see docs/labeling.md");
         }

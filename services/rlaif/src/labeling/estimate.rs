@@ -4,7 +4,7 @@ use super::Labelers;
 use super::questions::Question;
 use anyhow::Result;
 use rlaif_clerk::Clerk;
-use rlaif_job::{Job, Questions, Submission};
+use rlaif_job::{Asked, Job, Questions, Submission};
 use rlaif_judge::Judge;
 use rlaif_ledger::{Estimate, Interval, Plan, Sampled};
 use rlaif_template::Kind;
@@ -138,21 +138,29 @@ fn words<Q: Question>(question: &Q) -> f64 {
     question.texts().iter().map(|text| text.split_whitespace().count()).sum::<usize>() as f64
 }
 
-/// What a job will ask its labeler, stage by stage, with every response as long as it may be: nothing is
-/// drawn yet. The labeler is asked nothing.
+/// What a job will ask its labeler and its judge, stage by stage, with every response as long as it may be: nothing is
+/// drawn yet. They are asked nothing.
 ///
 /// # Errors
-/// When the job's files cannot be read, or the labeler cannot be started or has no price.
+/// When the job's files cannot be read, or one of them cannot be started or has no price.
 pub fn estimate_job(job: &Job, clerk: &Clerk) -> Result<String> {
     let submission = Submission::read(job.clone())?;
     let inputs = submission.inputs()?;
     let mut labelers = Labelers::on(job.device.parse().map_err(anyhow::Error::msg)?);
-    let engine = labelers.start(&job.labeler.model)?;
+    let labeler = labelers.start(&job.labeler.model)?;
+    let judge = job.evaluate.judge.as_ref().map(|judge| &judge.model);
+    let judging = match judge {
+        Some(model) => labelers.start(model)?,
+        None => labeler.clone(),
+    };
     let mut text = String::new();
     let (mut cost, mut tokens) = (Money::default(), 0);
     for questions in job.questions(&inputs) {
-        let judge =
-            Judge::new(engine.clone(), questions.template.clone(), questions.asking.clone())?;
+        let engine = match questions.asked {
+            Asked::Labeler => labeler.clone(),
+            Asked::Judge => judging.clone(),
+        };
+        let judge = Judge::new(engine, questions.template.clone(), questions.asking.clone())?;
         let sampled = longest(job, &questions, &judge);
         let compares = questions.template.kind == Kind::Compare;
         let many = if compares { Pair::MANY } else { Item::MANY };
@@ -166,10 +174,13 @@ pub fn estimate_job(job: &Job, clerk: &Clerk) -> Result<String> {
         }
     }
     let currency = &clerk.prices().currency;
+    let models = match judge {
+        Some(judge) => format!("{} and {judge}", job.labeler.model),
+        None => job.labeler.model.clone(),
+    };
     Ok(format!(
-        "{text}all together at most {} {currency} and {tokens} tokens of {}, with responses of {} tokens\n",
+        "{text}all together at most {} {currency} and {tokens} tokens of {models}, with responses of {} tokens\n",
         cost.rounded_to_cents(),
-        job.labeler.model,
         job.sampling.max_new_tokens
     ))
 }

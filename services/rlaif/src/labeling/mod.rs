@@ -4,6 +4,7 @@
 mod clerk_args;
 mod estimate;
 mod fates;
+mod job_prices;
 mod labelers;
 mod observed;
 mod questions;
@@ -14,6 +15,7 @@ mod working_ledger;
 pub use clerk_args::{BudgetArgs, ClerkArgs, describe_spent};
 pub use estimate::{Sampling, estimate_job};
 pub use fates::{Fate, Fates};
+pub use job_prices::job_prices;
 pub use labelers::{Labelers, LabelersArgs};
 pub use observed::{arm, group, identity, observation};
 pub use run_report::{RunReport, write};

@@ -18,6 +18,8 @@ pub struct Models {
     pub policy: ModelConfig,
     /// The labeler's, where it runs here and is another model.
     pub labeler: Option<ModelConfig>,
+    /// The judge's, where it runs here and is neither of these.
+    pub judge: Option<ModelConfig>,
     /// The one that the reward model starts from, where that is none of these.
     pub reward: Option<ModelConfig>,
     /// Tokens of the longest prompt, about.
@@ -78,7 +80,7 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
         sizes.training(name, place, loaded, optimizers, beside)
     };
     let mut stages = Vec::new();
-    // What is loaded stays: the policy's start, the labeler, the reward model.
+    // What is loaded stays: the policy's start, the labeler, the judge, the reward model.
     let mut loaded = sizes.weights;
     if let Some(sft) = &job.sft {
         let name = "while the policy is fine-tuned";
@@ -90,7 +92,10 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
         ));
         loaded += sizes.weights;
     }
-    loaded += sizes.labeler + sizes.in_engine(sizes.labeler) + sizes.in_engine(sizes.weights);
+    for judging in [sizes.labeler, sizes.judge] {
+        loaded += judging + sizes.in_engine(judging);
+    }
+    loaded += sizes.in_engine(sizes.weights);
     if let (Some(reward), true) = (&job.reward_model, job.rl.rewards_by(PartSource::Model)) {
         let name = "while the reward model learns";
         let own = models.reward.as_ref().map(|start| Sizes::of(job, models, start));
@@ -148,6 +153,7 @@ struct Sizes {
     /// Of one network's weights.
     weights: u64,
     labeler: u64,
+    judge: u64,
     /// Of one network's trained parameters.
     trained: u64,
     /// Of the weights that are not the start's, once training is folded in.
@@ -170,14 +176,19 @@ impl Sizes {
         let length = length.min(models.policy.max_position_embeddings);
         let drawn = (sequences * length).clamp(engine.max_batch_tokens, engine.max_kv_tokens);
         let asked = 2 * engine.max_batch_tokens;
-        let labeler = models.labeler.as_ref();
+        let (labeler, judge) = (models.labeler.as_ref(), models.judge.as_ref());
+        // One is asked at a time.
+        let judging = [Some(labeler.unwrap_or(&models.policy)), judge].into_iter().flatten();
+        let judging = judging.map(|model| Footprint(model).keys_and_values(asked)).max();
+        let weights = |model: Option<&ModelConfig>| model.map_or(0, |m| Footprint(m).weights());
         let tokens = job.rl.micro_batch_tokens.max(length);
-        let keys_and_values = Footprint(&models.policy).keys_and_values(drawn)
-            + Footprint(labeler.unwrap_or(&models.policy)).keys_and_values(asked);
+        let keys_and_values =
+            Footprint(&models.policy).keys_and_values(drawn) + judging.unwrap_or_default();
         let per_f32 = if job.precision.is_f32() { 1 } else { 2 };
         Self {
             weights: network.weights(),
-            labeler: labeler.map_or(0, |labeler| Footprint(labeler).weights()),
+            labeler: weights(labeler),
+            judge: weights(judge),
             trained: network.trained(&what),
             merged: network.merged(&what),
             version: if per_f32 == 1 { network.merged(&what) } else { network.weights() / per_f32 },
@@ -254,7 +265,7 @@ mod tests {
 
     fn models() -> Models {
         let policy = Checkpoint::open(Path::new(TINY_MODEL)).unwrap().config;
-        Models { policy, labeler: None, reward: None, longest_prompt: 64 }
+        Models { policy, labeler: None, judge: None, reward: None, longest_prompt: 64 }
     }
 
     /// A job with these settings: first those of no table, then tables.
@@ -294,6 +305,21 @@ mod tests {
             stages.filter(learns).map(|stage| stage.bytes()).sum::<u64>()
         };
         assert!(of(&large) > of(&small));
+    }
+
+    #[test]
+    fn a_judge_counts_beside_the_labeler_wherever_both_are_loaded() {
+        let job = job("[rl]\nreward = 'labeler'\nsteps = 3\nbatch_size = 4\n");
+        let judged = Models { judge: Some(models().policy), ..models() };
+        let weights = Footprint(&judged.policy).weights();
+        let models_of = |models: &Models| {
+            let stages = stages(&job, models, HERE);
+            let loaded =
+                |stage: &Stage| stage.parts.iter().find(|part| part.0 == "models").copied();
+            stages.iter().filter_map(loaded).map(|(_, bytes)| bytes).collect::<Vec<u64>>()
+        };
+        let more = models_of(&models()).into_iter().map(|bytes| bytes + weights);
+        assert_eq!(models_of(&judged), more.collect::<Vec<u64>>());
     }
 
     #[test]

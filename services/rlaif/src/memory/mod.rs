@@ -116,9 +116,21 @@ fn models_of(job: &Job) -> Result<Models> {
         Ok((path, checkpoint.config))
     };
     let (place, policy) = open(&job.policy.model)?;
-    let labeler = match is_endpoint(&job.labeler.model) {
-        true => None,
-        false => Some(open(&job.labeler.model)?).filter(|(path, _)| *path != place),
+    // What runs here is loaded once, by whatever name and in whatever role.
+    let mut loaded = vec![place.clone()];
+    let mut another = |name: &str| -> Result<_> {
+        if is_endpoint(name) {
+            return Ok(None);
+        }
+        let (path, config) = open(name)?;
+        let is_new = !loaded.contains(&path);
+        loaded.push(path);
+        Ok(is_new.then_some(config))
+    };
+    let labeler = another(&job.labeler.model)?;
+    let judge = match &job.evaluate.judge {
+        Some(judge) => another(&judge.model)?,
+        None => None,
     };
     let submission = Submission::read(job.clone())?;
     let prompts = submission.files.iter().filter(|(name, _)| name.contains("prompts"));
@@ -127,7 +139,7 @@ fn models_of(job: &Job) -> Result<Models> {
     let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model()).map(|name| open(name));
     // The policy's own weights are loaded once, by whatever name.
     let reward = reward.transpose()?.filter(|(path, _)| *path != place).map(|(_, config)| config);
-    Ok(Models { policy, labeler: labeler.map(|(_, config)| config), reward, longest_prompt })
+    Ok(Models { policy, labeler, judge, reward, longest_prompt })
 }
 
 /// What to change of a job that takes so many bytes, each alone, with what the job takes then; the least first.
@@ -178,7 +190,7 @@ fn gb(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_testkit::{TINY_MODEL, TinyJob};
+    use rlaif_testkit::{ANOTHER_TINY_MODEL, TINY_MODEL, TinyJob};
     use std::path::Path;
 
     #[test]
@@ -195,6 +207,27 @@ mod tests {
         assert!(started_from(TINY_MODEL).is_none());
         let other = Path::new(TINY_MODEL).with_file_name("tiny-qwen2");
         assert!(started_from(&other.to_string_lossy()).is_some());
+    }
+
+    #[test]
+    fn a_judge_that_another_role_has_too_is_loaded_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("job.toml");
+        let third = Path::new(TINY_MODEL).with_file_name("tiny-qwen3");
+        let judged_by = |model: &str| {
+            let settings = format!(
+                "[evaluate.judge]\nmodel = {model:?}\n[rl]\nreward = 'labeler'\nsteps = 1\nbatch_size = 2\n"
+            );
+            let job = TinyJob { labeler: ANOTHER_TINY_MODEL, ..TinyJob::default() };
+            job.write(&file, &settings);
+            let models = models_of(&Job::load(&file).unwrap()).unwrap();
+            assert!(models.labeler.is_some());
+            models.judge
+        };
+        assert!(judged_by(TINY_MODEL).is_none(), "the policy's");
+        assert!(judged_by(&third.to_string_lossy()).is_some());
+        // An endpoint takes no memory here.
+        assert!(judged_by("judge.toml").is_none());
     }
 
     #[test]

@@ -844,7 +844,7 @@ class Cost(_message.Message):
     prompt_tokens: _builtins.int
     """Tokens that labelers read."""
     amount: _builtins.float
-    """What they cost at the job's `labeler.price`, in dollars; absent where it names none."""
+    """What they cost at the prices that the job names, in dollars; absent where it names none."""
     max_cost: _builtins.float
     """What they may cost; absent where nothing bounds it."""
     max_tokens: _builtins.int
