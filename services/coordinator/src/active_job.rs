@@ -8,7 +8,7 @@ use rlaif_artifacts::Artifacts;
 use rlaif_data::JsonlAppender;
 use rlaif_job::{
     Answer, Asked, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress,
-    Submission, TaskId, WorkItem, WorkResult, hash_file, write_report,
+    Submission, TaskId, Tokens, WorkItem, WorkResult, hash_file, write_report,
 };
 use std::collections::{BTreeMap, VecDeque};
 

@@ -358,7 +358,7 @@ async fn until(
 }
 
 /// What a task comes to; its panic goes on here.
-async fn outcome_of<T>(task: JoinHandle<T>) -> T {
+pub(crate) async fn outcome_of<T>(task: JoinHandle<T>) -> T {
     match task.await {
         Ok(outcome) => outcome,
         Err(ended) => match ended.try_into_panic() {
