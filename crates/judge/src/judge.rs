@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::engine::{Accounted, Effort, Engine, Identity, Question, Reading, Thought};
+use crate::fence::fence;
 use crate::local::LocalEngine;
 use crate::memory::{self, Keys, Memory};
 use crate::verdict::normalise;
@@ -190,16 +191,14 @@ impl Judge {
             Choice::First => text.len(),
             Choice::Random => preamble,
         };
-        // Of a hash of all that is shown: a response holds its own fence by chance once in 2^32, and where its author
-        // knows all of that and searched for it, by about as many hashes.
-        let fence = &identity.as_str()[..8];
+        let fence = fence(&identity, &[&[context][..], responses].concat());
         let values: Vec<(&str, &str)> = match responses {
-            [one] => vec![("context", context), ("response", one), ("fence", fence)],
+            [one] => vec![("context", context), ("response", one), ("fence", &fence)],
             [one, two, ..] => vec![
                 ("context", context),
                 ("response_1", one),
                 ("response_2", two),
-                ("fence", fence),
+                ("fence", &fence),
             ],
             [] => Vec::new(),
         };

@@ -9,6 +9,7 @@ mod descent;
 mod endpoint;
 mod engine;
 mod error;
+mod fence;
 mod judge;
 mod local;
 mod memory;

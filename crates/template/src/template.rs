@@ -2,8 +2,7 @@
 //!
 //! The four parts are preamble, exemplars, sample and ending (paper section 1). Placeholders:
 //! `{context}`, `{response_1}` and `{response_2}` (or `{response}`); in exemplars `{verdict}` and
-//! `{rationale}`; in the sample `{fence}`, a word of 32 bits that depends on all that is shown, so that
-//! a response contains it only where its author knew all of that and searched for it.
+//! `{rationale}`; in the sample `{fence}`, a word that depends on all that is shown and that is in none of it.
 
 use crate::Error;
 use crate::fill::{fill, placeholders, unclosed};
