@@ -17,6 +17,7 @@ use rlaif_report::{Block, Document, Section, Table};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// Reproduce an experiment: run the jobs of all its arms, compare them on prompts that none was trained on, and
@@ -73,6 +74,19 @@ struct ArmOf {
     /// Which of the job's policies it is.
     #[serde(default)]
     policy: Which,
+    /// Rejection sampling: its answers are the best of several that this policy draws. Otherwise they are what it
+    /// answers, taking the most likely token.
+    best_of: Option<BestOf>,
+}
+
+/// Of how many answers the best counts, and by whom.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BestOf {
+    /// Answers to each prompt.
+    draws: usize,
+    /// The job whose reward model scores them.
+    reward: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -107,6 +121,10 @@ struct EvalCommand {
 pub fn run(args: Args) -> Result<()> {
     let experiment = Experiment::load(&args.experiment)?;
     let wanted = experiment.wanted(&args.arm)?;
+    let evaluated = args.out.join("evaluation");
+    let line = experiment.eval_line(&args.experiment, &args.out, &evaluated);
+    // What makes no command line is refused now, and not after a night of runs.
+    let comparison = EvalCommand::try_parse_from(&line)?.args;
     // All jobs are read, and what stands in their folders is looked over, before the first is run.
     let plans = experiment.in_order(&wanted)?.into_iter();
     let plans = plans.map(|file| Plan::of(&experiment, &args, file)).collect::<Result<Vec<_>>>()?;
@@ -126,8 +144,8 @@ pub fn run(args: Args) -> Result<()> {
     if !args.arm.is_empty() {
         return Ok(());
     }
-    let evaluated = args.out.join("evaluation");
-    eval::run(experiment.eval_args(&args.experiment, &args.out, &evaluated)?)?;
+    eprintln!("rlaif {}", line.join(" "));
+    eval::run(comparison)?;
     let path = evaluated.join("matrix.json");
     let matrix = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     let evaluation: Evaluation = serde_json::from_slice(&matrix)
@@ -153,9 +171,11 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// # Errors
-    /// When the job cannot be read, or its folder holds the finished run of another.
+    /// When the job cannot be read, lacks a reward model that an arm needs, or its folder holds the finished run of
+    /// another.
     fn of(experiment: &Experiment, args: &Args, file: &'a Path) -> Result<Self> {
         let mut job = Job::load(&args.experiment.join(file))?;
+        experiment.check_reward_model(file, &job)?;
         let before = experiment.follows.get(file);
         let before = before.map(|before| RunFolder::new(run_of(&args.out, before)));
         if let Some(before) = &before {
@@ -181,6 +201,26 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(Self { file, job, folder, before, is_finished })
+    }
+}
+
+impl ArmOf {
+    /// The jobs that have to have run for it.
+    fn jobs(&self) -> impl Iterator<Item = &PathBuf> {
+        iter::once(&self.job).chain(self.best_of.as_ref().map(|best_of| &best_of.reward))
+    }
+
+    /// Where its responses come from, as `rlaif eval` reads it.
+    fn source(&self, out: &Path) -> String {
+        let run = |job: &Path| run_of(out, job).to_string_lossy().into_owned();
+        let start = if self.policy == Which::Start { "start-of:" } else { "" };
+        let policy = format!("{start}{}", run(&self.job));
+        match &self.best_of {
+            Some(BestOf { draws, reward }) => {
+                format!("best-of:{draws},{policy},reward={}", run(reward))
+            }
+            None => policy,
+        }
     }
 }
 
@@ -239,13 +279,23 @@ impl Experiment {
                 bail!("{}: a comparison sets {:?} against itself", path.display(), row.arm);
             }
         }
+        for ArmOf { name, best_of, .. } in &experiment.arms {
+            if let Some(BestOf { draws, .. }) = best_of
+                && *draws < 2
+            {
+                bail!(
+                    "{}: the arm {name:?} is the best of {draws}; best_of.draws has to be at least 2",
+                    path.display()
+                );
+            }
+        }
         experiment.check_runs().with_context(|| format!("{}", path.display()))?;
         Ok(experiment)
     }
 
     /// Checks that no two jobs would run in one folder.
     fn check_runs(&self) -> Result<()> {
-        let jobs = self.arms.iter().map(|arm| &arm.job);
+        let jobs = self.arms.iter().flat_map(ArmOf::jobs);
         let mut runs: BTreeMap<&OsStr, &PathBuf> = BTreeMap::new();
         for job in jobs.chain(self.follows.keys()).chain(self.follows.values()) {
             match runs.insert(run_name(job), job) {
@@ -261,11 +311,24 @@ impl Experiment {
         Ok(())
     }
 
+    /// Checks that a job makes the reward model by which an arm's answers are chosen.
+    fn check_reward_model(&self, file: &Path, job: &Job) -> Result<()> {
+        let asks = |arm: &&ArmOf| arm.best_of.as_ref().is_some_and(|best| best.reward == file);
+        match self.arms.iter().find(asks) {
+            Some(ArmOf { name, .. }) if job.reward_model.is_none() => bail!(
+                "the arm {name:?} is chosen by the reward model of {}, which trains none; let best_of.reward name a \
+                 job with a [reward_model]",
+                file.display()
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The jobs of these arms, each after the one that it follows.
     fn in_order<'a>(&'a self, arms: &[&'a ArmOf]) -> Result<Vec<&'a PathBuf>> {
         let mut ordered: Vec<&PathBuf> = Vec::new();
-        for arm in arms {
-            let mut chain = vec![&arm.job];
+        for job in arms.iter().copied().flat_map(ArmOf::jobs) {
+            let mut chain = vec![job];
             while let Some(before) = self.follows.get(chain[chain.len() - 1]) {
                 if chain.contains(&before) {
                     bail!("follows: {} comes to itself", before.display());
@@ -294,14 +357,12 @@ impl Experiment {
     }
 
     /// The command line that compares the arms, as far as the table does.
-    fn eval_args(&self, folder: &Path, out: &Path, evaluated: &Path) -> Result<eval::Args> {
+    fn eval_line(&self, folder: &Path, out: &Path, evaluated: &Path) -> Vec<String> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let mut line =
             vec!["eval".to_owned(), "--prompts".into(), text(folder.join(&self.prompts))];
         for arm in &self.arms {
-            let start = if arm.policy == Which::Start { "start-of:" } else { "" };
-            let run = text(run_of(out, &arm.job));
-            line.extend(["--arm".into(), format!("{}={start}{run}", arm.name)]);
+            line.extend(["--arm".into(), format!("{}={}", arm.name, arm.source(out))]);
         }
         for row in &self.comparisons {
             line.extend(["--compare".into(), format!("{}/{}", row.arm, row.over)]);
@@ -314,8 +375,7 @@ impl Experiment {
         ]);
         line.extend(self.harmless.iter().flat_map(|t| ["--harmless".into(), t.clone()]));
         line.extend(["--out".into(), text(evaluated.to_owned())]);
-        eprintln!("rlaif {}", line.join(" "));
-        Ok(EvalCommand::try_parse_from(line)?.args)
+        line
     }
 
     fn table(&self, evaluation: &Evaluation) -> Document {
@@ -428,11 +488,13 @@ mod tests {
                 continue;
             }
             let experiment = Experiment::load(&folder).unwrap();
-            for arm in &experiment.arms {
-                Job::load(&folder.join(&arm.job)).unwrap();
+            for file in experiment.arms.iter().flat_map(ArmOf::jobs) {
+                let job = Job::load(&folder.join(file)).unwrap();
+                experiment.check_reward_model(file, &job).unwrap();
                 seen += 1;
             }
-            experiment.eval_args(&folder, Path::new("out"), Path::new("out/evaluation")).unwrap();
+            let line = experiment.eval_line(&folder, Path::new("out"), Path::new("out/evaluation"));
+            EvalCommand::try_parse_from(line).unwrap();
         }
         assert!(seen > 0);
     }
