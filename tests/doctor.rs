@@ -3,8 +3,11 @@
 
 use rlaif_testkit::{RedisServer, free_port};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
 
@@ -95,6 +98,63 @@ fn with_user(rules: impl IntoIterator<Item = String>) -> (RedisServer, String) {
     options.extend(user("worker", rules));
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     (RedisServer::start_with(&options), format!("redis://worker:secret@127.0.0.1:{port}"))
+}
+
+/// Where something answers that is of another version than this machine's Redis, or has another time: it says what a
+/// Redis in order says of itself, but for that, and OK to all else. It ends with the test's process.
+fn redis_that_says(version: &'static str, clock_ahead_s: i64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let (mut asked, mut said) = (BufReader::new(&stream), &stream);
+                while let Some(command) = next_command(&mut asked) {
+                    let answer = answer(&command, version, clock_ahead_s);
+                    // A client that is gone says nothing more.
+                    let _ = said.write_all(answer.as_bytes());
+                }
+            });
+        }
+    });
+    url
+}
+
+/// The name of the next command that a client sends (an array of strings, as Redis' protocol has it); none where the
+/// client is gone.
+fn next_command(asked: &mut impl BufRead) -> Option<String> {
+    let words = (0..length(asked, '*')?).map(|_| {
+        let mut word = vec![0; length(asked, '$')?];
+        asked.read_exact(&mut word).ok()?;
+        asked.read_exact(&mut [0; "\r\n".len()]).ok()?;
+        Some(String::from_utf8_lossy(&word).to_uppercase())
+    });
+    words.collect::<Option<Vec<_>>>()?.into_iter().next()
+}
+
+/// How much of `kind` follows.
+fn length(asked: &mut impl BufRead, kind: char) -> Option<usize> {
+    let mut line = String::new();
+    asked.read_line(&mut line).ok()?;
+    line.trim_end().strip_prefix(kind)?.parse().ok()
+}
+
+fn answer(command: &str, version: &str, clock_ahead_s: i64) -> String {
+    let text = |text: String| format!("${}\r\n{text}\r\n", text.len());
+    let two = |first: String, second: String| format!("*2\r\n{}{}", text(first), text(second));
+    match command {
+        "INFO" => text(format!(
+            "redis_version:{version}\r\nrun_id:1\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"
+        )),
+        "CONFIG" => two("appendfsync".to_owned(), "always".to_owned()),
+        "TIME" => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let seconds = now.as_secs().saturating_add_signed(clock_ahead_s);
+            two(seconds.to_string(), now.subsec_micros().to_string())
+        }
+        _ => "+OK\r\n".to_owned(),
+    }
 }
 
 #[test]
@@ -190,6 +250,24 @@ fn a_redis_that_evicts() {
     let options = [&DURABLE[..], &["--maxmemory-policy", "allkeys-lru"]].concat();
     let machine = Machine::with_redis(RedisServer::start_with(&options));
     machine.finds(&[], "redis", "queue.url", "allkeys-lru", "noeviction");
+}
+
+#[test]
+fn a_redis_that_is_too_old() {
+    let mut machine = Machine::in_order();
+    machine.set("RLAIF__QUEUE__URL", redis_that_says("6.2.14", 0));
+    let what = "redis 6.2.14 is older than 7.0";
+    machine.finds(&["coordinator"], "redis", "queue.url of coordinator", what, "upgrade it");
+}
+
+#[test]
+fn a_clock_that_is_off() {
+    // A minute and more, so that how long it takes to ask changes no first digit.
+    for (ahead_s, what) in [(65, "redis is +6"), (-65, "redis is -6")] {
+        let mut machine = Machine::in_order();
+        machine.set("RLAIF__QUEUE__URL", redis_that_says("7.4.1", ahead_s));
+        machine.finds(&["reward"], "clock", "queue.url of reward", what, "NTP");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 """Direct callers at a steady rate, for deploy/compose/rolling: they ask every service until told to stop.
 
-Of each service two callers repeat a call as the Python client does, with thirty attempts; a third, the
-plain one, makes one attempt. One more follows the jobs. What they met is printed when SIGTERM comes, in a
+Of each service two callers repeat a call as the Python client does by default; a third, the plain one,
+makes one attempt. One more follows the jobs. What they met is printed when SIGTERM comes, in a
 table of the time before SIGUSR1 and one of that after.
 """
 
@@ -22,9 +22,7 @@ from rlaif_client import CallPolicy, Client, Finished, Labeler, Policy, RewardMo
 
 #: Calls of one caller in a second.
 RATE = 5.0
-#: Where a service has one instance, it is away for as long as a container takes to end and another to start.
-REPEATING = CallPolicy(timeout=120.0, max_attempts=30)
-PLAIN = CallPolicy(timeout=120.0, max_attempts=1)
+PLAIN = CallPolicy(timeout=120.0, patience=0.0)
 STOP = threading.Event()
 
 
@@ -74,8 +72,8 @@ def keep_asking(ask: Callable[[], object], met: Met) -> None:
         STOP.wait(due - time.monotonic())
 
 
-def asking(service: str, policy: CallPolicy, job_id: str) -> Callable[[], object]:
-    """A question to a service, over a connection of its own."""
+def asking(service: str, policy: CallPolicy | None, job_id: str) -> Callable[[], object]:
+    """A question to a service, over a connection of its own; without a policy it is asked as by default."""
     if service == "coordinator":
         client = Client(policy=policy)
         return lambda: client.job(job_id)
@@ -96,7 +94,7 @@ def follow(said: dict[str, str]) -> None:
     ended: set[str] = set()
     events = 0
     try:
-        with Client(policy=REPEATING) as client:
+        with Client() as client:
             while not STOP.is_set():
                 for job in client.jobs():
                     if job.job_id in ended:
@@ -130,7 +128,7 @@ def main(job_id: str) -> None:
     said = {"watch": "not ended"}
     threads = [threading.Thread(target=follow, args=(said,), daemon=True)]
     for service in services:
-        for kind, policy, count in (("repeating", REPEATING, 2), ("plain", PLAIN, 1)):
+        for kind, policy, count in (("repeating", None, 2), ("plain", PLAIN, 1)):
             for _ in range(count):
                 arguments = (asking(service, policy, job_id), met[service, kind])
                 threads.append(threading.Thread(target=keep_asking, args=arguments))

@@ -1,6 +1,6 @@
 //! A rolling restart under load: each service gets SIGTERM and is replaced where it was, while callers ask it
-//! without pause and a job runs. Callers repeat a call as `rlaif_service::client::retry` does, and as the
-//! command line does, and see no error.
+//! without pause and a job runs. Callers repeat a call as `rlaif_service::client::retry` does by default, and see
+//! no error.
 
 use super::processes::{RLAIF, write_job};
 use rlaif_job::{Job, Submission};
@@ -36,11 +36,6 @@ const CALLERS: usize = 2;
 /// A service is replaced when its callers were answered so often since the last replacement.
 const ANSWERS_BETWEEN: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// As `rlaif submit`, `watch` and the others call.
-fn policy() -> CallPolicy {
-    CallPolicy { timeout: Duration::from_secs(120), max_attempts: 10, ..CallPolicy::default() }
-}
 
 /// What callers of one service have met.
 #[derive(Default)]
@@ -80,7 +75,7 @@ impl Callers {
                         attempts.store(attempt.number, Ordering::Relaxed);
                         call(attempt)
                     };
-                    let answer = client::retry(&policy(), counted).await;
+                    let answer = client::retry(&CallPolicy::default(), counted).await;
                     let mut met = met.lock().unwrap();
                     met.repeated += attempts.load(Ordering::Relaxed).saturating_sub(1);
                     match answer {
@@ -166,7 +161,7 @@ fn channel(runtime: &Runtime, endpoint: String) -> Channel {
         token: None,
         connect_timeout: Duration::from_secs(5),
         keep_alive_interval: Duration::from_secs(30),
-        calls: policy(),
+        calls: CallPolicy::default(),
     };
     client::channel(&config).unwrap()
 }

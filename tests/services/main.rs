@@ -8,6 +8,7 @@ mod learner;
 mod queue;
 mod reward;
 mod rollout;
+mod scaling;
 
 use rlaif_service::client::{self, CallPolicy, Channel};
 use rlaif_service::config::{self, Secret};

@@ -13,16 +13,22 @@ use std::time::Duration;
 
 /// Work for a labeler that needs no more than to be loaded.
 pub(crate) async fn enqueue(queue: &Queue, folder: &Path, job: &str) {
+    let templates = vec![Template::load(TEMPLATE).unwrap()];
+    let work = Work::CheckLabeler(CheckLabeler { model: ModelRef::Named(MODEL.into()), templates });
+    let item = WorkItem { job: job.to_owned(), task: TaskId::CheckLabeler, work };
+    hand_out(queue, folder, &item).await;
+}
+
+/// Puts work into its queue as a coordinator does, over the artifacts in `folder`.
+pub(crate) async fn hand_out(queue: &Queue, folder: &Path, item: &WorkItem) {
     let artifacts = rlaif_artifacts::ArtifactStore::open(
         &folder.join("artifacts").display().to_string(),
         &folder.join("cache"),
     );
-    let templates = vec![Template::load(TEMPLATE).unwrap()];
-    let work = Work::CheckLabeler(CheckLabeler { model: ModelRef::Named(MODEL.into()), templates });
-    let item = WorkItem { job: job.to_owned(), task: TaskId::CheckLabeler, work };
-    let message = serde_json::to_vec(&item).unwrap();
-    let payload = Payload::of(&artifacts.unwrap().job(job).unwrap(), message).await.unwrap();
-    let id = format!("{job}/{}", item.task);
+    let artifacts = artifacts.unwrap().job(&item.job).unwrap();
+    let message = serde_json::to_vec(item).unwrap();
+    let payload = Payload::of(&artifacts, message).await.unwrap();
+    let id = format!("{}/{}", item.job, item.task);
     queue.enqueue(vec![Item::new(id, payload.to_wire())]).await.unwrap();
 }
 

@@ -13,7 +13,7 @@ from harness import REPOSITORY, Cluster, eventually, has_its_queue
 from rlaif_client import CallError, CallPolicy, Client, ConfigurationError, ErrorCode
 
 # What it cannot reach it does not ask again for long.
-IMPATIENT = CallPolicy(max_attempts=1)
+IMPATIENT = CallPolicy(patience=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ async fn a_full_server_refuses_with_a_hint_and_still_answers_probes() {
     assert_eq!(hint, Some(Duration::from_millis(20)));
     assert_eq!(check(&channel, READINESS).await, ServingStatus::Serving);
     // A client that repeats gets through once there is a place.
-    let policy = CallPolicy { max_attempts: u32::MAX, ..CallPolicy::default() };
+    let policy = CallPolicy::default();
     let repeated = retry(&policy, |attempt| {
         running.echo.release.notify_one();
         let (channel, request) = (channel.clone(), attempt.request("hello".to_owned()));

@@ -552,6 +552,29 @@ mod tests {
         );
     }
 
+    /// Asks what has to be paid for, and finds that it was in vain.
+    struct PaidInVain;
+
+    impl Executor for PaidInVain {
+        fn execute(&self, _: &WorkItem, progress: &dyn Progress) -> Result<WorkResult, Retry> {
+            progress.used(Tokens::new(7, 1));
+            Ok(WorkResult::Impossible("none of the questions could be answered".to_owned()))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_says_what_it_took_also_where_the_work_was_impossible() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, bench) = one_item(dir.path(), PaidInVain).await;
+        let outcome = settled(&queue, &bench).await;
+        let Outcome::Done { payload, .. } = outcome else { panic!("{outcome:?}") };
+        let Payload::Inline(answer) = Payload::from_wire(&payload).unwrap() else {
+            panic!("so short an answer was stored");
+        };
+        let answer: Answer = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer.tokens, Tokens::new(7, 1));
+    }
+
     /// Works until it is told to stop.
     struct Endless(Arc<AtomicU32>);
 

@@ -20,38 +20,39 @@ pub(crate) fn judge(
             .map(|c| EvaluationRecord { contest: c.clone(), verdicts: BTreeMap::new() })
             .collect();
         let mut used = Tokens::default();
-        for judge in judges {
+        let judged = judges.iter().try_for_each(|judge| {
             progress.goes_on()?;
-            let (verdicts, tokens) = verdicts(job, judge, &work.contests)?;
-            used += tokens;
+            let verdicts = verdicts(job, judge, &work.contests, &mut used)?;
             for (record, verdict) in records.iter_mut().zip(verdicts) {
                 record.verdicts.insert(judge.template().name.clone(), verdict.into());
             }
-        }
+            Ok::<(), Failure>(())
+        });
         progress.used(used);
-        Ok(WorkResult::Evaluations(records))
+        judged.map(|()| WorkResult::Evaluations(records))
     })
 }
 
-/// The verdicts, and what they took. Silence loses, whatever is asked: where responses are rated it has the lowest
-/// score.
+/// The verdicts; what they took is added to `used`. Silence loses, whatever is asked: where responses are rated it has
+/// the lowest score.
 fn verdicts(
     job: &JobResources,
     judge: &Judge,
     contests: &[Contest],
-) -> Result<(Vec<Judgement<Verdict>>, Tokens), Failure> {
+    used: &mut Tokens,
+) -> Result<Vec<Judgement<Verdict>>, Failure> {
     if judge.template().kind == Kind::Compare {
         let pairs: Vec<Pair> = contests.iter().map(pair).collect();
-        let (labels, tokens) = account::settle(job, judge, &pairs)?;
+        let labels = account::settle(job, judge, &pairs, used)?;
         let verdict = |label: SoftLabel| Verdict::of_scores(label.value(), label.swapped().value());
-        return Ok((labels.into_iter().map(|label| label.map(verdict)).collect(), tokens));
+        return Ok(labels.into_iter().map(|label| label.map(verdict)).collect());
     }
     let items: Vec<Item> = contests
         .iter()
         .flat_map(|c| [&c.trained, &c.start].map(|r| (c.prompt.clone(), r.clone())))
         .map(|(prompt, response)| Item { prompt, response })
         .collect();
-    let (ratings, tokens) = account::rate(job, judge, &items)?;
+    let ratings = account::rate(job, judge, &items, used)?;
     let scores =
         items.iter().zip(ratings).map(|(item, rating)| match says_nothing(&item.response) {
             true => Ok(judge.least_score()),
@@ -64,7 +65,7 @@ fn verdicts(
         let outcome = pair(contest).by_silence().map_or(verdict.outcome, SoftLabel::value);
         Ok(Verdict { outcome, ..verdict })
     });
-    Ok((verdicts.collect(), tokens))
+    Ok(verdicts.collect())
 }
 
 fn pair(contest: &Contest) -> Pair {

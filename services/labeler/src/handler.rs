@@ -3,7 +3,7 @@
 use crate::account;
 use crate::asking::asked;
 use crate::panel::Panel;
-use rlaif_job::ModelRef;
+use rlaif_job::{ModelRef, Tokens};
 use rlaif_judge::Judge;
 use rlaif_proto::common::v1::{ModelIdentity, TemplateIdentity};
 use rlaif_proto::decode::{field, required};
@@ -123,7 +123,7 @@ fn compare(
     judge: &Judge,
     pairs: &[Pair],
 ) -> Result<Vec<ComparisonAnswer>, Failure> {
-    let (comparisons, _) = account::compare(job, judge, pairs)?;
+    let comparisons = account::compare(job, judge, pairs, &mut Tokens::default())?;
     let answers = pairs.iter().zip(comparisons).map(|(pair, comparison)| ComparisonAnswer {
         id: String::new(),
         result: Some(comparison.into()),
@@ -135,7 +135,7 @@ fn compare(
 }
 
 fn rate(job: &JobResources, judge: &Judge, items: &[Item]) -> Result<Vec<RatingAnswer>, Failure> {
-    let (ratings, _) = account::rate(job, judge, items)?;
+    let ratings = account::rate(job, judge, items, &mut Tokens::default())?;
     let answers = ratings.into_iter().map(|rating| RatingAnswer {
         id: String::new(),
         result: Some(rating.into()),

@@ -1,7 +1,7 @@
 //! Labels of pairs, with their provenance.
 
 use crate::{account, with_judge};
-use rlaif_job::{Label, LabelRecord, WorkResult};
+use rlaif_job::{Label, LabelRecord, Tokens, WorkResult};
 use rlaif_judge::Judge;
 use rlaif_types::{Comparison, Judgement, Pair};
 use rlaif_worker::{Failure, JobResources, Progress};
@@ -12,9 +12,10 @@ pub(crate) fn label(
     progress: &dyn Progress,
 ) -> Result<WorkResult, Failure> {
     with_judge(job, &label.labeler, |judge| {
-        let (comparisons, used) = account::compare(job, judge, &label.pairs)?;
+        let mut used = Tokens::default();
+        let comparisons = account::compare(job, judge, &label.pairs, &mut used);
         progress.used(used);
-        let records = label.pairs.iter().zip(comparisons);
+        let records = label.pairs.iter().zip(comparisons?);
         Ok(WorkResult::Labels(records.map(|(pair, c)| record(judge, pair, c)).collect()))
     })
 }

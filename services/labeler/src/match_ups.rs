@@ -3,7 +3,7 @@
 //! reward a policy without a reward model. A response that says nothing loses against all that say something.
 
 use crate::{account, with_judge};
-use rlaif_job::{MatchUps, WorkResult};
+use rlaif_job::{MatchUps, Tokens, WorkResult};
 use rlaif_types::{Item, Judgement, Pair, SoftLabel, Unscorable, UnscorableReason};
 use rlaif_worker::{Failure, JobResources, Progress};
 
@@ -15,9 +15,10 @@ pub(crate) fn match_ups(
     let groups = work.items.chunks(work.group_size.max(1));
     let pairs: Vec<Pair> = groups.clone().flat_map(pairs_of).collect();
     with_judge(job, &work.labeler, |judge| {
-        let (labels, used) = account::settle(job, judge, &pairs)?;
+        let mut used = Tokens::default();
+        let labels = account::settle(job, judge, &pairs, &mut used);
         progress.used(used);
-        let mut labels = labels.into_iter();
+        let mut labels = labels?.into_iter();
         let rewards = groups.flat_map(|group| {
             let matches = matches(group.len()).count();
             win_shares(group.len(), &labels.by_ref().take(matches).collect::<Vec<_>>())

@@ -38,19 +38,20 @@ class CallPolicy:
     """Deadline of a call, and how it is repeated while the service is away or overloaded. In seconds."""
 
     #: Time for a call with all its attempts; the server is told how much is left.
-    timeout: float = 30.0
-    #: Attempts in all; 1 repeats nothing.
-    max_attempts: int = 5
+    timeout: float = 60.0
+    #: How long it is repeated, from its first failure: as long as a service that is replaced may be away. 0
+    #: repeats nothing.
+    patience: float = 30.0
     #: Pause before the second attempt; doubled for each one after, with jitter.
     first_backoff: float = 0.1
     #: Longest such pause; a server's own hint may be longer.
-    max_backoff: float = 5.0
+    max_backoff: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.timeout <= 0 or self.max_attempts < 1 or not 0 <= self.first_backoff <= self.max_backoff:
+        if self.timeout <= 0 or self.patience < 0 or not 0 < self.first_backoff <= self.max_backoff:
             raise ConfigurationError(
-                f"{self} must have a timeout above 0, at least one attempt, and a first_backoff from 0 to "
-                "max_backoff"
+                f"{self} must have a timeout above 0, a patience of at least 0, and a first_backoff above 0 "
+                "that is no longer than max_backoff"
             )
 
     def pause(self, attempt: int, error: CallError) -> float:
@@ -158,20 +159,20 @@ class Service:
         """Make a call that may be done twice: an answer can be lost after the work was done.
 
         It is repeated while the service is away or busy, after the pause that the service asks for or a
-        longer one of ours.
+        longer one of ours. No attempt begins when the policy's patience or the call's time is over.
         """
         deadline = time.monotonic() + self.policy.timeout
-        attempt = 1
+        attempt, failed_at = 1, 0.0
         while True:
             left = max(deadline - time.monotonic(), 0.0)
             try:
                 return method(request, timeout=left, metadata=self._metadata(attempt))
             except grpc.RpcError as cause:
-                error = call_error(cause, self._peer())
+                error, now = call_error(cause, self._peer()), time.monotonic()
+                failed_at = now if attempt == 1 else failed_at
                 pause = self.policy.pause(attempt, error)
                 transient = error.code in (ErrorCode.UNAVAILABLE, ErrorCode.BUSY)
-                in_time = time.monotonic() + pause < deadline
-                if not transient or attempt >= self.policy.max_attempts or not in_time:
+                if not transient or now + pause >= min(deadline, failed_at + self.policy.patience):
                     raise error from cause
             time.sleep(pause)
             attempt += 1
@@ -188,15 +189,15 @@ class Service:
         `open_stream` asks for what is still to be told. One opening lasts for `timeout` at most (the
         policy's), so that a connection which died unnoticed is noticed; when that time is over the stream
         is opened again if something came or `may_be_quiet`. It is given up when nothing came for the
-        policy's timeout after it was lost, or in all attempts where nothing ever came.
+        policy's patience after it was lost.
         """
-        attempt, came_ever, lost_at = 1, False, 0.0
+        attempt, lost_at = 1, 0.0
         while True:
             opened_at, came = time.monotonic(), False
             call = open_stream(timeout or self.policy.timeout, self._metadata(attempt))
             try:
                 for answer in call:
-                    attempt, came, came_ever = 1, True, True
+                    attempt, came = 1, True
                     yield answer
                 return
             except grpc.RpcError as cause:
@@ -204,12 +205,11 @@ class Service:
                 if error.code is ErrorCode.DEADLINE_EXCEEDED and (came or may_be_quiet):
                     continue
                 now = time.monotonic()
-                # It was there meanwhile, even if it had nothing to tell.
-                if came or attempt == 1 or now - opened_at > self.policy.max_backoff:
+                # One that lasted for so long was there, even if it had nothing to tell.
+                if came or attempt == 1 or now - opened_at > self.policy.patience:
                     attempt, lost_at = 1, now
                 pause = self.policy.pause(attempt, error)
-                gone = not came_ever and attempt >= self.policy.max_attempts
-                if not _is_lost(error, cause) or gone or now + pause > lost_at + self.policy.timeout:
+                if not _is_lost(error, cause) or now + pause >= lost_at + self.policy.patience:
                     raise error from cause
             finally:
                 call.cancel()

@@ -18,7 +18,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::transport::{self, Endpoint};
 use tonic::{Code, Status};
@@ -285,8 +286,10 @@ pub struct CallPolicy {
     /// Time for the call with all its attempts; the server is told how much is left.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Attempts in all; 1 repeats nothing.
-    pub max_attempts: u32,
+    /// How long it is repeated, from its first failure: as long as a server that is replaced may be away. Zero
+    /// repeats nothing.
+    #[serde(with = "humantime_serde")]
+    pub patience: Duration,
     /// Pause before the second attempt; doubled for each one after, with jitter.
     #[serde(with = "humantime_serde")]
     pub first_backoff: Duration,
@@ -298,10 +301,10 @@ pub struct CallPolicy {
 impl Default for CallPolicy {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(30),
-            max_attempts: 5,
+            timeout: Duration::from_secs(60),
+            patience: Duration::from_secs(30),
             first_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(5),
+            max_backoff: Duration::from_secs(1),
         }
     }
 }
@@ -309,7 +312,7 @@ impl Default for CallPolicy {
 impl Validate for CallPolicy {
     fn validate(&self, problems: &mut Problems) {
         problems.check(!self.timeout.is_zero(), "timeout", "must be longer than zero");
-        problems.check(self.max_attempts > 0, "max_attempts", "must be at least 1");
+        problems.check(!self.first_backoff.is_zero(), "first_backoff", "must be longer than zero");
         let ordered = self.first_backoff <= self.max_backoff;
         problems.check(ordered, "first_backoff", "must not be longer than max_backoff");
     }
@@ -337,7 +340,8 @@ impl Attempt {
 }
 
 /// Makes a call under `policy`: repeats it while the server is UNAVAILABLE or RESOURCE_EXHAUSTED, or went away
-/// under it, after the pause that the server asks for or a longer one of ours.
+/// under it, after the pause that the server asks for or a longer one of ours. No attempt begins when the policy's
+/// patience or the call's time is over.
 ///
 /// Only for calls that may be done twice: an answer can be lost after the work was done.
 ///
@@ -351,10 +355,10 @@ where
     F: Future<Output = Result<T, Status>>,
 {
     let deadline = Instant::now() + policy.timeout;
-    let mut number = 1;
+    let (mut number, mut failed_at) = (1, None);
     loop {
         let attempt = call(Attempt { number, deadline });
-        let Ok(outcome) = tokio::time::timeout_at(deadline.into(), attempt).await else {
+        let Ok(outcome) = tokio::time::timeout_at(deadline, attempt).await else {
             return Err(time_is_up(policy));
         };
         let status = match outcome {
@@ -365,9 +369,9 @@ where
             }
             Err(status) => status,
         };
-        let pause = pause(policy, number, &status);
-        let in_time = Instant::now() + pause < deadline;
-        if !is_transient(&status) || number >= policy.max_attempts || !in_time {
+        let (pause, now) = (pause(policy, number, &status), Instant::now());
+        let until = deadline.min(*failed_at.get_or_insert(now) + policy.patience);
+        if !is_transient(&status) || now + pause >= until {
             return Err(status);
         }
         tracing::debug!(attempt = number, ?pause, "{status}; trying again");
@@ -403,10 +407,6 @@ mod tests {
     use crate::status::overloaded;
     use std::cell::RefCell;
 
-    fn policy() -> CallPolicy {
-        CallPolicy { timeout: Duration::from_secs(60), ..CallPolicy::default() }
-    }
-
     /// Answers with these, one an attempt, and tells when each attempt was made.
     async fn run(
         policy: &CallPolicy,
@@ -427,7 +427,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_is_away_is_asked_again_after_growing_pauses() {
         let away = || Err(Status::unavailable("away"));
-        let (result, times) = run(&policy(), vec![away(), away(), away(), Ok(1)]).await;
+        let (result, times) =
+            run(&CallPolicy::default(), vec![away(), away(), away(), Ok(1)]).await;
         assert_eq!(result.unwrap(), 1);
         for (pair, first) in times.windows(2).zip([50, 100, 200]) {
             let pause = (pair[1] - pair[0]).as_millis();
@@ -439,31 +440,61 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hint_of_the_server_is_honoured() {
         let full = overloaded("full", Duration::from_secs(7));
-        let (result, times) = run(&policy(), vec![Err(full), Ok(1)]).await;
+        let (result, times) = run(&CallPolicy::default(), vec![Err(full), Ok(1)]).await;
         assert_eq!(result.unwrap(), 1);
         assert!(times[1] >= Duration::from_secs(7), "{times:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_are_bounded_and_other_errors_are_final() {
-        let away = || Err(Status::unavailable("away"));
-        let (result, times) = run(&policy(), (0..5).map(|_| away()).collect()).await;
-        assert_eq!((result.unwrap_err().code(), times.len()), (Code::Unavailable, 5));
-        let (result, times) = run(&policy(), vec![Err(Status::internal("bug"))]).await;
+    async fn by_default_a_server_may_be_away_for_half_a_minute() {
+        // More than there is time for, with pauses of at least half a second.
+        let away = (0..100).map(|_| Err(Status::unavailable("away"))).collect();
+        let (result, times) = run(&CallPolicy::default(), away).await;
+        assert_eq!(result.unwrap_err().code(), Code::Unavailable);
+        // The next pause, a second at most, would have outlasted the patience.
+        let last = times.last().unwrap().as_millis();
+        // The timer rounds up by a millisecond.
+        assert!((29_000..=30_001).contains(&last), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_patience_nothing_is_repeated_and_other_errors_never_are() {
+        let plain = CallPolicy { patience: Duration::ZERO, ..CallPolicy::default() };
+        let (result, times) = run(&plain, vec![Err(Status::unavailable("away"))]).await;
+        assert_eq!((result.unwrap_err().code(), times.len()), (Code::Unavailable, 1));
+        let bug = vec![Err(Status::internal("bug"))];
+        let (result, times) = run(&CallPolicy::default(), bug).await;
         assert_eq!((result.unwrap_err().code(), times.len()), (Code::Internal, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hint_beyond_the_deadline_ends_the_call_at_once() {
+    async fn patience_begins_when_a_server_is_first_found_away() {
+        // It works on the call for longer than it may be away, and is replaced then.
+        let policy = CallPolicy { timeout: Duration::from_secs(120), ..CallPolicy::default() };
+        let longer = policy.patience * 2;
+        let result = retry(&policy, |attempt| async move {
+            match attempt.number {
+                1 => {
+                    tokio::time::sleep(longer).await;
+                    Err(Status::unavailable("cut off"))
+                }
+                number => Ok(number),
+            }
+        });
+        assert_eq!(result.await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hint_beyond_all_patience_ends_the_call_at_once() {
         let full = overloaded("full", Duration::from_secs(120));
-        let (result, times) = run(&policy(), vec![Err(full)]).await;
+        let (result, times) = run(&CallPolicy::default(), vec![Err(full)]).await;
         assert_eq!((result.unwrap_err().code(), times.len()), (Code::ResourceExhausted, 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_hangs_ends_at_the_deadline() {
         let hangs = std::future::pending::<Result<u32, Status>>;
-        let status = retry(&policy(), |_| hangs()).await.unwrap_err();
+        let status = retry(&CallPolicy::default(), |_| hangs()).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
     }
 
@@ -475,7 +506,7 @@ mod tests {
             token: Some(Secret::new("secret".to_owned())),
             connect_timeout: Duration::from_secs(1),
             keep_alive_interval: Duration::from_secs(1),
-            calls: policy(),
+            calls: CallPolicy::default(),
         };
         for allowed in ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"] {
             let problems = Problems::of(&config(allowed));

@@ -55,10 +55,8 @@ impl Server {
             key: self.key_file.clone(),
             server_name: None,
         });
-        // A job travels with its data, so a call may take longer than usual. Ten attempts take 10 to 20 s: as
-        // long as a coordinator is away that is replaced.
-        let timeout = Duration::from_secs(120);
-        let policy = CallPolicy { timeout, max_attempts: 10, ..CallPolicy::default() };
+        // A job travels with its data, so a call may take longer than usual.
+        let policy = CallPolicy { timeout: Duration::from_secs(120), ..CallPolicy::default() };
         let config = client::Config {
             endpoint: self.server.clone(),
             tls,
@@ -117,7 +115,8 @@ impl Remote {
         let client = &self.client;
         let answer = client::retry(&self.policy, |attempt| {
             if attempt.number == 2 {
-                eprintln!("{} does not answer, or is full; trying again", self.address);
+                let (address, patience) = (&self.address, self.policy.patience);
+                eprintln!("{address} does not answer, or is full; trying again for {patience:?}");
             }
             call(client.clone(), attempt)
         });
