@@ -140,3 +140,19 @@ fn an_estimate_counts_the_judge_at_its_own_price() {
     let [free, cheap, dear] = ["0", "1", "3"].map(estimated);
     assert!(free < cheap && cheap < dear, "{free} {cheap} {dear}");
 }
+
+#[test]
+fn an_estimate_finds_an_endpoint_among_the_models_as_the_run_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let models = dir.path().join("models");
+    std::fs::create_dir(&models).unwrap();
+    let endpoint = "base_url = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\n";
+    std::fs::write(models.join("gpt.toml"), endpoint).unwrap();
+    let job = write_job(dir.path(), "", &judge("gpt.toml", ""));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.arg("run").arg(&job).arg("--estimate").env("RLAIF_MODELS", &models);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(" and gpt.toml, with responses of "), "{said}");
+}
