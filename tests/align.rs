@@ -42,12 +42,16 @@ impl Scene {
     }
 
     /// `rlaif align` of the pairs with these further arguments.
-    fn align(&self, args: &str) -> Output {
+    fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
         command.args("align --task warmth=pairs.jsonl --template warmth.toml".split(' '));
         command.args(args.split_whitespace());
         command.current_dir(self.folder.path()).env("TMPDIR", self.folder.path());
-        command.output().unwrap()
+        command
+    }
+
+    fn align(&self, args: &str) -> Output {
+        self.command(args).output().unwrap()
     }
 
     /// The numbers of an audit with these arguments, arm by arm.
@@ -167,4 +171,17 @@ fn an_audit_that_has_its_report_leaves_no_answers_behind() {
     let output = scene.align("--model nowhere.gguf");
     assert!(!output.status.success());
     assert_eq!(scene.left(), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn a_report_that_cannot_be_shown_loses_neither_its_files_nor_the_answers() {
+    let scene = Scene::new(3);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = scene.command(&format!("--model {MODEL} --out audit.md --json audit.json"));
+    let output = command.stdout(full).output().unwrap();
+    let said = stderr(&output);
+    assert!(!output.status.success() && said.contains("error: writing output"), "{said}");
+    assert!(said.contains("what was answered is in "), "{said}");
+    assert!(scene.path("audit.md").exists() && scene.path("audit.json").exists());
+    assert_eq!(scene.left(), 1);
 }

@@ -56,6 +56,13 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn copy(model: &str, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(model).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
 /// Runs the job; its run folder, its manifest, and what it said on standard error.
 fn ran(job: &Path) -> (PathBuf, Value, String) {
     let out = job.with_file_name("out");
@@ -116,12 +123,9 @@ fn a_labeler_that_judges_what_it_taught_is_cautioned_of_by_whatever_name() {
 
     // Copied to another place it is the same model.
     let dir = tempfile::tempdir().unwrap();
-    let copy = dir.path().join("independent");
-    std::fs::create_dir(&copy).unwrap();
-    for file in std::fs::read_dir(TINY_MODEL).unwrap().map(Result::unwrap) {
-        std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
-    }
-    let (_, manifest, _) = ran(&write_job(dir.path(), "", &judge(copy.to_str().unwrap(), "")));
+    let again = dir.path().join("independent");
+    copy(TINY_MODEL, &again);
+    let (_, manifest, _) = ran(&write_job(dir.path(), "", &judge(again.to_str().unwrap(), "")));
     assert_eq!(manifest["judge_hash"], manifest["labeler_hash"]);
     assert!(cautions(&manifest).contains("is also the labeler that the policy learned from"));
 }
@@ -139,4 +143,39 @@ fn an_estimate_counts_the_judge_at_its_own_price() {
     };
     let [free, cheap, dear] = ["0", "1", "3"].map(estimated);
     assert!(free < cheap && cheap < dear, "{free} {cheap} {dear}");
+}
+
+#[test]
+fn an_estimate_finds_an_endpoint_among_the_models_as_the_run_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let models = dir.path().join("models");
+    std::fs::create_dir(&models).unwrap();
+    let endpoint = "base_url = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\n";
+    std::fs::write(models.join("gpt.toml"), endpoint).unwrap();
+    let job = write_job(dir.path(), "", &judge("gpt.toml", ""));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.arg("run").arg(&job).arg("--estimate").env("RLAIF_MODELS", &models);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(" and gpt.toml, with responses of "), "{said}");
+}
+
+#[test]
+fn models_of_one_name_with_two_prices_are_refused_but_where_a_table_says_what_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let namesake = dir.path().join(Path::new(TINY_MODEL).file_name().unwrap());
+    copy(ANOTHER_TINY_MODEL, &namesake);
+    let judged = judge(namesake.to_str().unwrap(), "price = { input_per_1k = 2 }");
+    let job = write_job(dir.path(), ", price = { input_per_1k = 1 }", &judged);
+    let estimate = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        command.arg("run").arg(&job).arg("--estimate").args(args).output().unwrap()
+    };
+    let refused = estimate(&[]);
+    assert!(!refused.status.success() && stderr(&refused).contains("are both called"));
+    let prices = dir.path().join("prices.toml");
+    std::fs::write(&prices, "[prices.local]\ninput_per_1k = 1.0\n").unwrap();
+    let told = estimate(&["--prices", prices.to_str().unwrap()]);
+    assert!(told.status.success(), "{}", stderr(&told));
 }

@@ -150,6 +150,10 @@ pub(crate) fn format(connection: &Connection, path: &Path, known: usize) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::write::tests::entries;
+    use crate::write::{Recorded, record};
+    use crate::{Ledger, Reader};
+    use rlaif_types::{Money, Usage};
 
     const STEPS: &[&str] = &[
         "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7)",
@@ -170,6 +174,34 @@ mod tests {
             .query_row("SELECT x, y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap();
         assert_eq!(row, (7, 1));
+    }
+
+    #[test]
+    fn a_ledger_of_every_earlier_format_keeps_its_labels_and_its_account() {
+        for earlier in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("labels.db");
+            let mut connection = Connection::open(&path).unwrap();
+            migrate(&mut connection, &path, &MIGRATIONS[..earlier]).unwrap();
+            let written = entries(0..3);
+            let mut recorded = Recorded::default();
+            for entry in &written {
+                record(&connection, entry, &mut recorded).unwrap();
+            }
+            drop(connection);
+            let error = Reader::open(&path).err().unwrap();
+            assert!(matches!(error, Error::Older { found, .. } if found == earlier), "{error}");
+
+            let mut ledger = Ledger::open(&path).unwrap();
+            let usage = Usage { prompt_tokens: 7, ..Usage::default() };
+            ledger.record_check(&written[0].setup, &usage, Money::default(), 0).unwrap();
+            let ids: Vec<_> = written.iter().map(|entry| entry.label_id.clone()).collect();
+            assert_eq!(ledger.reader().find(&ids).unwrap().len(), 3, "format {earlier}");
+            drop(ledger);
+            let spent = Reader::open(&path).unwrap().spent().unwrap();
+            let [spent] = &spent[..] else { panic!("format {earlier}: {spent:?}") };
+            assert_eq!((spent.labels, spent.checks, spent.usage.prompt_tokens), (3, 1, 607));
+        }
     }
 
     #[test]

@@ -21,19 +21,22 @@ pub fn clusters<K: Hash + Eq>(keys: impl IntoIterator<Item = K>) -> Vec<usize> {
 ///
 /// `residuals` are observations minus their mean, or the scores of a fit, each with its cluster. The
 /// effect is at least 1: clusters that look more even than chance would have them make nothing surer.
-/// Where it cannot be seen, of one cluster or of residuals without spread, it is that of copies.
+/// Where it cannot be seen, of one cluster or of residuals that are all the same, each cluster counts once.
 pub(crate) fn design_effect(residuals: impl IntoIterator<Item = (usize, f64)>) -> f64 {
     let mut by_cluster: BTreeMap<usize, f64> = BTreeMap::new();
     let (mut count, mut apart) = (0_usize, 0.0);
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
     for (cluster, residual) in residuals {
         *by_cluster.entry(cluster).or_default() += residual;
         apart += residual * residual;
+        (least, most) = (least.min(residual), most.max(residual));
         count += 1;
     }
     if by_cluster.len() == count {
         return 1.0;
     }
-    if by_cluster.len() == 1 || apart == 0.0 {
+    // Of the same observations they are the same, but zero only where their mean has not been rounded.
+    if by_cluster.len() == 1 || least == most {
         return count as f64 / by_cluster.len() as f64;
     }
     let together: f64 = by_cluster.values().map(|sum| sum * sum).sum();
@@ -70,8 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_seen_of_it_clusters_are_taken_for_copies() {
+    fn where_nothing_can_be_seen_of_it_each_cluster_counts_once() {
         assert_eq!(design_effect([(3, 0.5), (3, -0.5), (3, 0.0)]), 3.0);
         assert_eq!(design_effect([(0, 0.0), (0, 0.0), (1, 0.0), (1, 0.0)]), 2.0);
+        let rounded = [0, 1, 1, 1, 1, 1].map(|cluster| (cluster, -1.1e-16));
+        assert_eq!(design_effect(rounded), 3.0);
     }
 }

@@ -87,6 +87,17 @@ mod tests {
     }
 
     #[test]
+    fn clusters_of_unequal_size_that_all_went_one_way_count_once_each_whatever_sums_round() {
+        // Four clusters: three of one, one of seven.
+        for outcome in [1.0, 0.5, 0.9, 0.7] {
+            let alike = Share::of_outcomes((0..10_usize).map(|i| (i.min(3), outcome)));
+            let (found, once) = (alike.interval.unwrap(), wilson(4.0 * outcome, 4));
+            assert!((found.low - once.low).abs() < 1e-9, "{outcome}: {found:?} {once:?}");
+            assert!((found.high - once.high).abs() < 1e-9, "{outcome}: {found:?} {once:?}");
+        }
+    }
+
+    #[test]
     fn clusters_that_hold_both_outcomes_lie_between_one_trial_each_and_independent_ones() {
         // Of twenty clusters of four, ten are right in all, ten in two of four.
         let right = |i: usize| i.is_multiple_of(2) || i / 4 < 10;

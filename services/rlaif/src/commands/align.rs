@@ -16,6 +16,7 @@ use rlaif_judge::{Engine, Judge};
 use rlaif_template::{Asking, Choice, Error as TemplateError, Kind, Reasoning, Template};
 use rlaif_types::{Comparison, ContentHash, Judgement, Money, Pair, Preference, Price};
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -330,14 +331,14 @@ impl Args {
 
     fn report(&self, audit: &Audit) -> Result<()> {
         let document = document(audit);
-        println!("{}", document.to_markdown());
+        // Files first: where nobody reads standard output to its end, the program ends there.
         if let Some(path) = &self.out {
             write(&document, path)?;
         }
         if let Some(path) = &self.json {
             write_atomic(path, &serde_json::to_vec_pretty(audit)?)?;
         }
-        Ok(())
+        writeln!(io::stdout(), "{}", document.to_markdown()).context("writing output")
     }
 }
 

@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<()> {
     job.seed = args.seed.unwrap_or(job.seed);
     job.device = args.device.unwrap_or(job.device);
     pull_models(&job)?;
-    let account = args.budget.account(job_prices(&job)?)?;
+    let account = args.budget.account(|| job_prices(&job))?;
     if args.estimate {
         print!("{}", estimate_job(&job, &Clerk::new(account)?)?);
         return args.machine.memory.check(&job, &args.machine.training_replicas);

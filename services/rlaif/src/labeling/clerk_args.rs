@@ -59,7 +59,7 @@ impl ClerkArgs {
     }
 
     fn keeping(&self, ledger: Option<PathBuf>) -> Result<Clerk> {
-        let account = Account { ledger, ..self.budget.account(None)? };
+        let account = Account { ledger, ..self.budget.account(|| Ok(None))? };
         Ok(Clerk::new(account)?)
     }
 }
@@ -70,13 +70,15 @@ impl BudgetArgs {
         Ceiling { max_cost: self.max_cost, max_tokens: self.max_tokens }
     }
 
-    /// An account within this budget; labelers have the prices of `job` where no table was given.
+    /// An account within this budget; labelers have the prices of `job`, which is asked where no table was given.
     ///
     /// # Errors
-    /// When prices cannot be read, or there are none to keep --max-cost by.
-    pub fn account(&self, job: Option<Prices>) -> Result<Account> {
-        let table = self.prices.as_deref().map(Account::read_prices).transpose()?;
-        let prices = table.or(job).unwrap_or_default();
+    /// Those of `job`; when prices cannot be read, or there are none to keep --max-cost by.
+    pub fn account(&self, job: impl FnOnce() -> Result<Option<Prices>>) -> Result<Account> {
+        let prices = match &self.prices {
+            Some(table) => Account::read_prices(table)?,
+            None => job()?.unwrap_or_default(),
+        };
         if self.max_cost.is_some() && prices.is_empty() {
             bail!("--max-cost needs prices to count by: --prices FILE, see docs/labeling.md");
         }

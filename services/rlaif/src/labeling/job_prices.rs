@@ -34,12 +34,12 @@ pub fn job_prices(job: &Job) -> Result<Option<Prices>> {
 
 /// Where a model is and what it is called, as a table of prices knows it.
 fn listed(model: &str) -> Result<(String, String)> {
-    let at = Store::from_env().find(model)?;
     if is_endpoint(model) {
-        let endpoint = Labelers::on(DeviceName::Cpu).start(&at.to_string_lossy())?;
+        let endpoint = Labelers::on(DeviceName::Cpu).start(model)?;
         let Identity { place, name, .. } = endpoint.identity().clone();
         return Ok((place, name));
     }
+    let at = Store::from_env().find(model)?;
     let checkpoint = open_checkpoint(&at).with_context(|| format!("opening {model}"))?;
     Ok((Identity::LOCAL.to_owned(), checkpoint.name))
 }

@@ -3,10 +3,9 @@
 use crate::commands::model;
 use anyhow::{Context, Result};
 use clap::Args;
-use rlaif_hub::is_endpoint;
+use rlaif_hub::{Store, is_endpoint};
 use rlaif_judge::{EndpointEngine, Engine, LocalEngine};
 use rlaif_models::DeviceName;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -47,7 +46,7 @@ impl Labelers {
     /// When there is none, or its files are damaged.
     pub fn find(&mut self, name: &str) -> Result<()> {
         match is_endpoint(name) {
-            true => self.endpoint(Path::new(name)).map(drop),
+            true => self.endpoint(name).map(drop),
             false => model::open(name).map(drop),
         }
     }
@@ -58,18 +57,20 @@ impl Labelers {
     /// When there is none, or it cannot be loaded.
     pub fn start(&mut self, name: &str) -> Result<Arc<dyn Engine>> {
         if is_endpoint(name) {
-            return self.endpoint(Path::new(name));
+            return self.endpoint(name);
         }
         Ok(Arc::new(LocalEngine::new(Arc::new(model::start(name, self.device)?))))
     }
 
-    fn endpoint(&mut self, path: &Path) -> Result<Arc<dyn Engine>> {
+    /// An endpoint's file lies where it is named, or among the models.
+    fn endpoint(&mut self, name: &str) -> Result<Arc<dyn Engine>> {
+        let path = Store::from_env().find(name)?;
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
             None => Runtime::new().context("starting a runtime for calls to endpoints")?,
         };
         let runtime = self.runtime.insert(runtime);
-        let opened = EndpointEngine::open(path, runtime.handle().clone());
+        let opened = EndpointEngine::open(&path, runtime.handle().clone());
         Ok(Arc::new(opened.with_context(|| format!("{}", path.display()))?))
     }
 }

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use rlaif_clerk::Clerk;
 use rlaif_types::Spend;
 use std::path::PathBuf;
+use std::thread;
 use tempfile::TempDir;
 
 /// Where a command keeps its answers: the ledger that was named, else one among the system's temporary files, which is
-/// removed with this value.
+/// removed with this value, but for a panic.
 pub struct WorkingLedger {
     path: PathBuf,
     /// Where none was named, the folder of this one.
@@ -39,20 +40,50 @@ impl WorkingLedger {
     }
 
     /// The command has failed: leaves what `clerk` was answered where it is, and says how to go on from there.
-    pub fn leave(self, clerk: &Clerk) {
+    pub fn leave(mut self, clerk: &Clerk) {
         if clerk.spent() == Spend::default() {
             return;
         }
         let path = self.path.display();
-        let with = match self.temporary {
+        let with = match self.temporary.take().map(TempDir::keep) {
             None => String::new(),
-            Some(folder) => {
-                let _ = folder.keep();
-                format!(" with --ledger {path}")
-            }
+            Some(_) => format!(" with --ledger {path}"),
         };
         eprintln!(
             "what was answered is in {path}: the same command{with} goes on without paying for that again"
         );
+    }
+}
+
+impl Drop for WorkingLedger {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.temporary.take().map(TempDir::keep);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command, FromArgMatches};
+    use std::fs;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_panic_leaves_the_answers_where_they_are_said_to_be() {
+        let matches = ClerkArgs::augment_args(Command::new("test")).get_matches_from(["test"]);
+        let args = ClerkArgs::from_arg_matches(&matches).unwrap();
+        let (tell, told) = mpsc::channel();
+        let asking = thread::spawn(move || {
+            let ledger = WorkingLedger::of(&args, "test").unwrap();
+            fs::write(ledger.path(), "answers").unwrap();
+            tell.send(ledger.path()).unwrap();
+            panic!("in the middle");
+        });
+        let path = told.recv().unwrap();
+        assert!(asking.join().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "answers");
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }
