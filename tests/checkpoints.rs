@@ -121,7 +121,10 @@ fn a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before_it_to_go_on_
     let stopped = on_a_small_disk(dir.path(), &broken, 8 << 11);
     let said = String::from_utf8_lossy(&stopped.stderr).into_owned();
     assert!(!stopped.status.success(), "the run had room after all");
-    assert!(said.contains("state/policy-00000006"), "it says what could not be written: {said}");
+    let file = broken.canonicalize().unwrap().join("state/policy-00000006.safetensors");
+    assert!(said.contains(file.to_str().unwrap()), "what could not be written, and where: {said}");
+    assert!(said.contains("too large"), "why: {said}");
+    assert!(said.contains("make room there and resume"), "the way out: {said}");
     assert!(std::fs::read(&good).unwrap() == before, "the last good checkpoint is as it was");
     assert!(!broken.join("state/policy-00000006.safetensors").exists(), "half a checkpoint");
     succeeded(rlaif(dir.path(), &broken));

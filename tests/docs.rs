@@ -1,6 +1,6 @@
 //! What the documentation points at is there: each relative link of a Markdown file leads to a file, its
-//! anchor to a heading of it, each `rlaif` command in code exists with the options that it is shown with, and
-//! the examples are jobs.
+//! anchor to a heading of it, each file of the repository that code names is there, each `rlaif` command in code
+//! exists with the options that it is shown with, and the examples are jobs.
 
 use rlaif_job::{Job, Submission};
 use std::collections::{BTreeSet, HashMap};
@@ -147,6 +147,57 @@ fn every_relative_link_leads_somewhere() {
     assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
 }
 
+/// Where the repository's files are; what else begins a path in code, such as `runs`, is made by its reader.
+const FOLDERS: [&str; 10] = [
+    "benches",
+    "clients",
+    "crates",
+    "deploy",
+    "docs",
+    "examples",
+    "experiments",
+    "proto",
+    "services",
+    "tests",
+];
+
+/// Files and folders of the repository that a file's code names, in prose or to a shell; hidden ones are not kept in it.
+fn named_files(text: &str) -> Vec<String> {
+    let code = pieces(text).into_iter().filter_map(|piece| match piece {
+        Piece::Inline(code) => Some(code),
+        Piece::Fenced(language, line) if language == "sh" => Some(line),
+        Piece::Fenced(..) | Piece::Prose(_) => None,
+    });
+    let mut files = Vec::new();
+    for code in code {
+        for word in code.split_whitespace() {
+            let word = word.trim_matches(['\'', '"']).trim_end_matches(['.', ',', ';', ':', ')']);
+            let word = word.strip_prefix("./").unwrap_or(word);
+            let in_a_folder = |(first, rest): (&str, &str)| {
+                FOLDERS.contains(&first) && !rest.is_empty() && !rest.contains("/.")
+            };
+            if word.split_once('/').is_some_and(in_a_folder) {
+                files.push(word.to_owned());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn every_file_that_is_named_is_there() {
+    let mut wrong = Vec::new();
+    for file in markdown_files() {
+        for named in named_files(&fs::read_to_string(&file).unwrap()) {
+            // From the root, or from where it is named.
+            if ![root(), file.parent().unwrap()].iter().any(|from| from.join(&named).exists()) {
+                wrong.push(format!("{}: {named}", file.strip_prefix(root()).unwrap().display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "files that are not there:\n{}", wrong.join("\n"));
+}
+
 /// The commands that a file shows: what stands after `rlaif` up to the end of the command.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let (mut lines, mut goes_on) = (Vec::<String>::new(), false);
@@ -284,6 +335,11 @@ fn what_is_looked_for_is_found() {
     assert_eq!(anchors(text), BTreeSet::from(["a-b".to_owned(), "a-b-1".to_owned()]));
     let shown: Vec<String> = commands(text).iter().map(|words| words.join(" ")).collect();
     assert_eq!(shown, ["run j.toml --resume --seed 2", "jobs", "dead-letters JOB requeue --all"]);
+    let text = "In `crates/rl/src/loss.rs`, `returns.rs` and `runs/first`; `deploy/docker/prebuilt \
+                target/release/rlaif`, not tests/docs.rs.\n\n```sh\n./docs/reference/write\n\
+                cat deploy/compose/.secrets/token\n```\n";
+    let named = ["crates/rl/src/loss.rs", "deploy/docker/prebuilt", "docs/reference/write"];
+    assert_eq!(named_files(text), named);
     let mut help = Help::default();
     let mut wrong = |line: &str| commands_of(line).iter().find_map(|words| help.wrong(words));
     assert_eq!(wrong("rlaif dead-letters JOB requeue --all"), None);

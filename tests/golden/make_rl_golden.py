@@ -3,27 +3,34 @@
 
   make_rl_golden.py
 
-Needs: pip install torch==2.13.0 transformers. Losses are written out in plain PyTorch from their
-papers' formulas; where TRL is installed (pip install trl, 1.16), its own GRPO, RLOO, DPO and reward
-losses are asked too and must agree. Adafactor is that of transformers. Everything is f32 on the CPU.
+Needs: pip install torch==2.13.0 transformers==5.24.0 trl==1.16.0, which made the file that is kept;
+`made_by` in it names them. Losses are written out in plain PyTorch from their papers' formulas, and
+TRL's own GRPO, RLOO, DPO and SLiC losses are asked too and must agree. The reward model's loss on
+certain labels, with and without margins and centering, is TRL's own, on the classifier of transformers.
+Adafactor is that of transformers. Everything is f32 on the CPU.
 
 The start is tiny-llama. Policy and value network are moved away from it by a sine of each weight's
 place, which the Rust test repeats. Of a gradient, the file holds its norm and its product with such
 a sine, by parameter.
 """
+import copy
 import json
 import math
 import pathlib
+from collections import defaultdict
+from types import SimpleNamespace as Plain
 
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM
+import transformers
+import trl
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.optimization import Adafactor
+from trl import DPOTrainer, GRPOTrainer, RewardTrainer, RLOOTrainer
+from trl.trainer.reward_trainer import DataCollatorForPreference
 
-try:
-    import trl
-except ImportError:
-    trl = None
+# What a classifier finds missing in a language model is put in after it is loaded.
+transformers.logging.set_verbosity_error()
 
 HERE = pathlib.Path(__file__).parent
 TEMPERATURE = 0.7
@@ -32,6 +39,12 @@ CONTEXTS = [[10, 20, 30], [40, 50]]
 LENGTHS = [2, 5, 3, 4, 3, 1, 6, 2]
 REWARDS = [0.5, -1.0, 2.0, 0.25, 1.5, 0.0, -0.5, 1.0]
 LABELS = [1.0, 0.0, 0.75, 0.5]
+# Who is better, and by how much, where somebody is certain.
+CERTAIN = [("a", 1.0), ("b", 3.0), ("a", 0.0), ("b", 0.5)]
+# A token that no response has.
+PADDING = 303
+# Learning rates of PPO's second epoch; the value network's moves some values by more than their clip.
+PPO_RATES = {"policy": 1e-3, "value": 7e-3}
 
 
 def start():
@@ -184,32 +197,68 @@ def grpo(batch, policy, beta, low, high, scaled, by_token):
             "policy": gradients(loss, policy)}, advantages
 
 
-def ppo(batch, policy, value, beta, clip, value_clip, lam):
-    v = [values(value, e) for e in batch.episodes]
+def ppo(batch, policy, value, beta, clip, value_clip, lam, rates=None):
+    """One epoch; where there are learning rates a second one after it, of the moved policy and value network."""
+    old = [values(value, e).detach() for e in batch.episodes]
     advantages, returns = [], []
     for i in range(batch.count):
         rewards = -beta * (batch.drawn[i] - batch.reference[i])
         rewards[-1] = rewards[-1] + batch.rewards[i]
-        now = v[i].detach()
-        advantage, last = torch.zeros_like(now), 0.0
-        for t in reversed(range(len(now))):
-            after = now[t + 1] if t + 1 < len(now) else 0.0
-            last = rewards[t] + after - now[t] + lam * last
+        advantage, last = torch.zeros_like(old[i]), 0.0
+        for t in reversed(range(len(old[i]))):
+            after = old[i][t + 1] if t + 1 < len(old[i]) else 0.0
+            last = rewards[t] + after - old[i][t] + lam * last
             advantage[t] = last
         advantages.append(advantage)
-        returns.append(advantage + now)
-    a = torch.cat(advantages)
+        returns.append(advantage + old[i])
+    a, r, old, drawn = [torch.cat(rows) for rows in (advantages, returns, old, batch.drawn)]
     a = (a - a.mean()) / a.std(unbiased=False)
-    now, drawn = torch.cat(batch.now), torch.cat(batch.drawn)
-    ratio = torch.exp(now - drawn)
-    loss = -torch.min(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a).mean()
-    v, r = torch.cat(v), torch.cat(returns)
-    # Old values are those of now, shifted in the second case so that clipping is felt.
-    near = v.detach() + (v - v.detach()).clamp(-value_clip, value_clip)
-    value_loss = 0.5 * torch.max((r - v) ** 2, (r - near) ** 2).mean()
-    return {"metrics": {"loss": loss.item(), "value_loss": ((r - v) ** 2).mean().item(),
-                        "objective/kl": batch.kl().item()},
-            "policy": gradients(loss, policy), "value": gradients(value_loss, value)}
+
+    def epoch(policy, value):
+        now = torch.cat([logprobs(policy, e) for e in batch.episodes])
+        ratio = torch.exp(now - drawn)
+        loss = -torch.min(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a).mean()
+        assert (((ratio - 1).abs() - clip).abs() > 1e-4).all(), "rounding may decide what is clipped"
+        clipped = ((a > 0) & (ratio > 1 + clip)) | ((a < 0) & (ratio < 1 - clip))
+        v = torch.cat([values(value, e) for e in batch.episodes])
+        # Nothing has moved from the old values in the first epoch.
+        moved = v - old
+        near = old + moved.clamp(-value_clip, value_clip)
+        value_loss = 0.5 * torch.max((r - v) ** 2, (r - near) ** 2).mean()
+        held = (moved.abs() > value_clip) & ((r - near) ** 2 > (r - v) ** 2)
+        return loss, clipped.double().mean().item(), value_loss, held, moved
+
+    loss, clipped, value_loss, held, _ = epoch(policy, value)
+    assert not held.any()
+    metrics = {"loss": loss.item(), "value_loss": ((r - old) ** 2).mean().item(), "objective/kl": batch.kl().item(),
+               "clip_ratio/region_mean": clipped}
+    if rates is None:
+        return {"metrics": metrics, "policy": gradients(loss, policy), "value": gradients(value_loss, value)}
+    policy, value = copy.deepcopy(policy), copy.deepcopy(value)
+    optimizers = [torch.optim.AdamW(model.parameters(), lr=rates[name], weight_decay=0.0)
+                  for name, model in (("policy", policy), ("value", value))]
+
+    def update(*losses):
+        for optimizer, loss in zip(optimizers, losses):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    loss, _, value_loss, _, _ = epoch(policy, value)
+    update(loss, value_loss)
+    loss, clipped, value_loss, held, moved = epoch(policy, value)
+    # Some values are held, others are not, and rounding decides for none.
+    assert 0 < held.sum() < len(held) and ((moved.abs() - value_clip).abs() > 1e-3).all(), moved
+    update(loss, value_loss)
+    metrics["loss"] = (metrics["loss"] + loss.item()) / 2
+    metrics["clip_ratio/region_mean"] = (metrics["clip_ratio/region_mean"] + clipped) / 2
+
+    def moments(model, optimizer):
+        """AdamW's first moments, in units of the weight of the last gradient: 0.9 of the first and all of the last."""
+        return shadow((name, optimizer.state[p]["exp_avg"] / 0.1) for name, p in model.named_parameters()
+                      if p in optimizer.state)
+
+    return {"metrics": metrics, "policy": moments(policy, optimizers[0]), "value": moments(value, optimizers[1])}
 
 
 def make_pairs():
@@ -267,12 +316,44 @@ def reward_model(pairs):
     return first, {"losses": losses, "weights": shadow(model.named_parameters())}
 
 
+def alone():
+    """An accelerator of one process, as far as losses ask for one."""
+    return Plain(gather=lambda t: t, gather_for_metrics=lambda t: t, reduce=lambda t, reduction: t, num_processes=1)
+
+
+def make_certain_pairs():
+    """Label and margin are ours: the margin is negative where B is better."""
+    return [{**pair, "label": float(better == "a"), "margin": margin if better == "a" else -margin}
+            for pair, (better, margin) in zip(make_pairs(), CERTAIN)]
+
+
+def trls_reward_model(pairs, margin, center):
+    """The loss of TRL's trainer, from its own batches, on the classifier of transformers."""
+    value = Value()
+    move(value.named_parameters(), 0.02)
+    folder = HERE / "tiny-llama"
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", num_labels=1, pad_token_id=PADDING).eval()
+    # Ours and theirs are named alike.
+    model.load_state_dict(value.state_dict())
+
+    def example(pair):
+        a, b = [s["prompt"] + s["response"] for s in sides(pair)]
+        assert PADDING not in a + b
+        chosen, rejected = (a, b) if pair["label"] == 1.0 else (b, a)
+        ids = {"chosen_ids": chosen, "rejected_ids": rejected}
+        return {**ids, "margin": margin * abs(pair["margin"])} if margin else ids
+
+    inputs = DataCollatorForPreference(pad_token_id=PADDING)([example(pair) for pair in pairs])
+    me = Plain(accelerator=alone(), model=Plain(training=True), args=Plain(center_rewards_coefficient=center or None),
+               _metrics={"train": defaultdict(list)}, _total_train_tokens=0, _tp_size=1)
+    loss = RewardTrainer.compute_loss(me, model, inputs)
+    return {"objective": {"margin": margin, "center": center}, "metrics": {"loss": loss.item()},
+            "model": gradients(loss, model)}
+
+
 def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
     """TRL's own losses on the same log-probabilities."""
-    from types import SimpleNamespace as Plain
-    from collections import defaultdict
-    from trl import DPOTrainer, GRPOTrainer, RLOOTrainer
-
     longest = max(LENGTHS)
 
     def padded(rows):
@@ -280,9 +361,7 @@ def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
 
     mask = padded([torch.ones(n) for n in LENGTHS])
     now, drawn, ref = padded(batch.now), padded(batch.drawn), padded(batch.reference)
-    accelerator = Plain(gather=lambda t: t, gather_for_metrics=lambda t: t,
-                        reduce=lambda t, reduction: t, num_processes=1)
-    common = dict(aux_loss_enabled=False, epsilon_low=0.2, epsilon_high=0.2, accelerator=accelerator,
+    common = dict(aux_loss_enabled=False, epsilon_low=0.2, epsilon_high=0.2, accelerator=alone(),
                   _metrics={"train": defaultdict(list)}, model=Plain(training=True),
                   _get_per_token_logps_and_entropies=lambda *_, **__: (now, torch.zeros_like(now), None))
     inputs = dict(prompt_ids=torch.zeros(len(LENGTHS), 1, dtype=torch.long),
@@ -304,7 +383,6 @@ def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
         agree(f"rloo {name}", shadowed[name][1], norm)
         agree(f"rloo {name}", shadowed[name][0], product)
 
-
     # DPO and SLiC, on certain labels. TRL's IPO divides by lengths, ours is the paper's.
     rows = [[logprobs(m, s, 1.0) for pair in pairs for s in sides(pair)] for m in (policy, reference)]
     longest = max(len(row) for row in rows[0])
@@ -318,7 +396,7 @@ def ask_trl(batch, advantages, rloo_advantages, pairs, policy, reference, made):
     zeros = torch.zeros_like(stacked[0])
     said = Plain(log_probs=stacked[0], entropy=zeros, mean_logits=zeros, is_top1=zeros.bool())
     for ours, theirs in [("dpo", "sigmoid"), ("slic", "hinge")]:
-        me = Plain(accelerator=Plain(device="cpu", **vars(accelerator)), model=Plain(training=True), beta=0.1,
+        me = Plain(accelerator=Plain(device="cpu", **vars(alone())), model=Plain(training=True), beta=0.1,
                    ld_alpha=None, aux_loss_enabled=False, precompute_ref_logps=True, use_weighting=False,
                    f_divergence_type="reverse_kl", loss_types=[theirs], loss_weights=[1.0],
                    _metrics={"train": defaultdict(list)}, _total_train_tokens=0, _tp_size=1)
@@ -348,6 +426,7 @@ def main():
         "reinforce_k3_loss": reinforce(batch(), policy, value, 0.3, "loss", "k3", 1.2),
         "reinforce_k3_reward": reinforce(batch(), policy, value, 0.3, "reward", "k3", 1.2),
         "ppo": ppo(batch(), policy, value, 0.05, 0.2, 0.2, 0.95),
+        "ppo_two_epochs": ppo(batch(), policy, value, 0.05, 0.2, 0.2, 0.95, PPO_RATES),
         "dpo": dpo(pairs, policy, reference, "dpo", 0.1),
         "ipo": dpo(pairs, policy, reference, "ipo", 0.1),
         "slic": dpo(pairs, policy, reference, "slic", 0.1),
@@ -360,12 +439,15 @@ def main():
     made["grpo"], advantages["grpo"] = grpo(batch(), policy, 0.04, 0.2, 0.2, True, False)
     made["grpo_by_token"], advantages["grpo_by_token"] = grpo(batch(), policy, 0.04, 0.2, 0.2, False, True)
     made["reward_model"], adafactor = reward_model(pairs)
-    if trl is None:
-        print("TRL is not installed: its own losses were not asked")
-    else:
-        ask_trl(batch(), advantages, rloo_advantages, pairs, policy, reference, made)
-    golden = {"temperature": TEMPERATURE, "group_size": GROUP, "episodes": episodes, "pairs": pairs,
-              "cases": made, "adafactor": adafactor}
+    ask_trl(batch(), advantages, rloo_advantages, pairs, policy, reference, made)
+    certain = make_certain_pairs()
+    made["trls_reward_model"] = trls_reward_model(certain, 0.0, 0.0)
+    made["trls_reward_model_with_margins"] = trls_reward_model(certain, 0.5, 0.0)
+    # Rewards are so near to 0 here that it takes this much for centering to be felt.
+    made["trls_reward_model_with_margins_and_centering"] = trls_reward_model(certain, 0.5, 10.0)
+    versions = {module.__name__: module.__version__.split("+")[0] for module in (torch, transformers, trl)}
+    golden = {"made_by": versions, "temperature": TEMPERATURE, "group_size": GROUP, "ppo_rates": PPO_RATES,
+              "episodes": episodes, "pairs": pairs, "certain_pairs": certain, "cases": made, "adafactor": adafactor}
     (HERE / "rl.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 

@@ -1,7 +1,7 @@
 //! The artifacts of one job: named bytes, written all or nothing.
 
 use crate::name::checked;
-use crate::store::ArtifactStore;
+use crate::store::{ArtifactStore, Place};
 use crate::{Bytes, Error};
 use futures_util::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -54,8 +54,12 @@ impl Artifacts {
     /// Begins to store an artifact in pieces.
     pub(crate) fn upload(&self, name: &str) -> Result<Upload, Error> {
         let path = self.path(name)?;
+        let name = match &self.store.place {
+            Place::Local(root) => root.join(path.as_ref()).display().to_string(),
+            Place::Remote(_) => name.to_owned(),
+        };
         let writer = BufWriter::with_capacity(self.store.objects.clone(), path, PART_BYTES);
-        Ok(Upload { writer, name: name.to_owned() })
+        Ok(Upload { writer, name })
     }
 
     /// The bytes under `name`.
@@ -132,6 +136,8 @@ impl Artifacts {
 /// An artifact on its way into the store. Nothing is seen of it before [`Upload::finish`].
 pub(crate) struct Upload {
     writer: BufWriter,
+    /// As complaints have it: of a local store the file, since the disk may be full and the store's own errors
+    /// do not say which.
     name: String,
 }
 

@@ -45,15 +45,15 @@ pub enum Error {
         limit: usize,
     },
     /// The store failed.
-    #[error("artifact {name}: {source}")]
+    #[error("artifact {name}: {source}{hint}", hint = way_out(source))]
     Store {
-        /// What was read or written.
+        /// What was read; what was written, with the local folder that it was for.
         name: String,
         /// What the store said.
         source: object_store::Error,
     },
     /// A local file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}{hint}", path = path.display(), hint = way_out(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -105,6 +105,14 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
+/// What mends it, where somebody has to.
+fn way_out(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    match is_full(error) {
+        true => "; make room there and resume: what was kept before is intact",
+        false => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,9 +125,13 @@ mod tests {
             Error::store("there")(object_store::Error::Generic { store: "LocalFileSystem", source })
         };
         for kind in [io::ErrorKind::StorageFull, io::ErrorKind::FileTooLarge] {
-            assert!(!of_disk(kind).is_passing() && !of_store(kind).is_passing(), "{kind}");
+            for error in [of_disk(kind), of_store(kind)] {
+                assert!(!error.is_passing() && error.to_string().contains("make room"), "{error}");
+            }
         }
         let kind = io::ErrorKind::ConnectionRefused;
-        assert!(of_disk(kind).is_passing() && of_store(kind).is_passing());
+        for error in [of_disk(kind), of_store(kind)] {
+            assert!(error.is_passing() && !error.to_string().contains("make room"), "{error}");
+        }
     }
 }

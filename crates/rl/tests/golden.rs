@@ -1,7 +1,7 @@
 //! Training against PyTorch: losses, estimators and gradients of every algorithm on a tiny model, and
 //! the weights that Adafactor makes. The values in `tests/golden/rl.json` are those of
-//! `tests/golden/make_rl_golden.py`, which writes the formulas out in plain PyTorch and asks TRL where
-//! that is installed. Sums are taken in another order here, in f32, so a relative 2e-3 is allowed.
+//! `tests/golden/make_rl_golden.py`, which writes the formulas out in plain PyTorch and asks TRL. Sums
+//! are taken in another order here, in f32, so a relative 2e-3 is allowed.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use rlaif_models::{
@@ -13,7 +13,7 @@ use rlaif_rl::{
 use rlaif_types::{
     Aggregation, Algorithm, DpoConfig, Episode, GrpoConfig, KlEstimator, KlPlacement,
     OptimizerConfig, OptimizerKind, PolicyLearning, PpoConfig, PreferenceLoss, ReinforceConfig,
-    RlooConfig, SoftLabel,
+    RewardObjective, RlooConfig, SoftLabel,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -228,6 +228,7 @@ fn grpo() {
 
 #[test]
 fn ppo() {
+    let golden = golden();
     let config = PpoConfig {
         value_clip: Some(0.2),
         epochs: 1,
@@ -236,7 +237,15 @@ fn ppo() {
         max_off_policy_steps: 1,
         ..PpoConfig::default()
     };
-    check(&golden(), "ppo", Algorithm::Ppo(config), false);
+    check(&golden, "ppo", Algorithm::Ppo(config.clone()), false);
+    // Values are held to what they were before the first epoch, which the second one feels: the first
+    // has moved some of them by more than their clip.
+    let at = |network: &str| {
+        let lr = golden["ppo_rates"][network].as_f64().unwrap();
+        OptimizerConfig { lr, ..transparent() }
+    };
+    let twice = PpoConfig { epochs: 2, policy: at("policy"), value: at("value"), ..config };
+    check(&golden, "ppo_two_epochs", Algorithm::Ppo(twice), false);
 }
 
 #[test]
@@ -250,12 +259,15 @@ fn dpo_ipo_and_slic_with_soft_labels() {
     }
 }
 
-fn labelled(golden: &Value) -> Vec<LabelledPair> {
-    let pairs = pairs(golden).into_iter().map(|pair| {
-        let (a, b) = ([&pair.prompt[..], &pair.a].concat(), [&pair.prompt[..], &pair.b].concat());
-        LabelledPair::new(a, b, pair.label)
-    });
-    pairs.collect()
+/// Pairs as a reward model reads them, with the margins that some have.
+fn labelled(pairs: &Value) -> Vec<LabelledPair> {
+    let pair = |p: &Value| {
+        let side = |name: &str| [tokens(&p["prompt"]), tokens(&p[name])].concat();
+        let label = SoftLabel::new(p["label"].as_f64().unwrap()).unwrap();
+        let margin = p["margin"].as_f64().unwrap_or(0.0) as f32;
+        LabelledPair { margin, ..LabelledPair::new(side("a"), side("b"), label) }
+    };
+    pairs.as_array().unwrap().iter().map(pair).collect()
 }
 
 fn reward_trainer(optimizer: OptimizerConfig) -> RewardTrainer {
@@ -268,9 +280,29 @@ fn the_reward_models_loss() {
     let golden = golden();
     let expected = &golden["cases"]["reward_model"];
     let mut trainer = reward_trainer(transparent());
-    let loss = trainer.step(&labelled(&golden)).unwrap().loss;
+    let loss = trainer.step(&labelled(&golden["pairs"])).unwrap().loss;
     close("loss", loss, expected["metrics"]["loss"].as_f64().unwrap(), 1.0);
     check_tensors("reward", &trainer.save(), "optimizer.", "#m", SHARE, &expected["model"]);
+}
+
+/// TRL knows no soft labels. Where B is better, its pair is turned round, and our margin is negative.
+#[test]
+fn on_certain_labels_the_reward_models_loss_is_trls_with_margins_and_centering() {
+    let golden = golden();
+    let pairs = labelled(&golden["certain_pairs"]);
+    for case in [
+        "trls_reward_model",
+        "trls_reward_model_with_margins",
+        "trls_reward_model_with_margins_and_centering",
+    ] {
+        let expected = &golden["cases"][case];
+        let objective: RewardObjective =
+            serde_json::from_value(expected["objective"].clone()).unwrap();
+        let mut trainer = reward_trainer(transparent()).with_objective(objective);
+        let loss = trainer.step(&pairs).unwrap().loss;
+        close(case, loss, expected["metrics"]["loss"].as_f64().unwrap(), 1.0);
+        check_tensors(case, &trainer.save(), "optimizer.", "#m", SHARE, &expected["model"]);
+    }
 }
 
 #[test]
@@ -280,7 +312,7 @@ fn three_steps_of_adafactor() {
     let config = OptimizerConfig { kind: OptimizerKind::Adafactor, lr: 3e-3, ..transparent() };
     let mut trainer = reward_trainer(config);
     for loss in expected["losses"].as_array().unwrap() {
-        let found = trainer.step(&labelled(&golden)).unwrap().loss;
+        let found = trainer.step(&labelled(&golden["pairs"])).unwrap().loss;
         close("loss", found, loss.as_f64().unwrap(), 1.0);
     }
     check_tensors("adafactor", &trainer.save(), "model.", "", 1.0, &expected["weights"]);

@@ -16,6 +16,7 @@ mod price;
 mod problem;
 mod prompt;
 mod reward_training;
+pub mod round_robin;
 mod training;
 mod verdict;
 
