@@ -141,6 +141,35 @@ fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_othe
     }
 }
 
+/// The file's labels are all there is: all the same, they say that every first response is better, or that none is.
+#[test]
+fn a_job_whose_labels_are_all_equal_ends_with_a_report_that_says_what_they_taught() {
+    for (label, accuracy) in [("1.0", "accuracy "), ("0.5", "no accuracy, since none")] {
+        let dir = tempfile::tempdir().unwrap();
+        let rl = "reward = 'model'\n[reward_model]\nlabels = 'ai'\npairs = 0\nheldout_fraction = 0.4\n\
+            batch_size = 4";
+        write_job(dir.path(), "sentiment/compare", rl);
+        let line = |i: usize| {
+            format!(
+                "{{\"prompt\": \"Say {i}\", \"response_a\": \"It is {i}.\", \"response_b\": \"No.\", \
+                 \"soft_label\": {label}}}\n"
+            )
+        };
+        let lines: String = (0..8).map(line).collect();
+        std::fs::write(dir.path().join("preferences.jsonl"), lines).unwrap();
+        succeeded(&run(dir.path(), "out"), label);
+        let records = metrics(&dir.path().join("out"));
+        let rewards: Vec<f64> = records.iter().map(|r| r["reward"].as_f64().unwrap()).collect();
+        assert_eq!(rewards.len(), STEPS, "{label}");
+        // Rewards that are all alike are 0, and no noise that is blown up to a deviation of 1.
+        let are_zero = rewards.iter().all(|reward| *reward == 0.0);
+        assert_eq!(are_zero, label == "0.5", "{label}: {rewards:?}");
+        let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
+        let said = format!("On 3 held-out labels: {accuracy}");
+        assert!(report.contains(&said), "{label}: {report}");
+    }
+}
+
 #[test]
 fn a_mixture_of_rewards_runs_to_its_report_which_shows_what_each_part_gave() {
     let dir = tempfile::tempdir().unwrap();

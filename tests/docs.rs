@@ -161,7 +161,8 @@ const FOLDERS: [&str; 10] = [
     "tests",
 ];
 
-/// Files and folders of the repository that a file's code names, in prose or to a shell; hidden ones are not kept in it.
+/// Files and folders of the repository that a file's code names, in prose or to a shell. Hidden ones are not
+/// kept in it.
 fn named_files(text: &str) -> Vec<String> {
     let code = pieces(text).into_iter().filter_map(|piece| match piece {
         Piece::Inline(code) => Some(code),

@@ -163,6 +163,66 @@ fn pairs_that_weigh_nothing_teach_nothing() {
 }
 
 #[test]
+fn labels_that_all_name_the_first_response_teach_what_is_better_and_not_that_it_is_first() {
+    // As files of chosen and rejected responses are read.
+    let first = |i: usize| {
+        json!({"prompt": format!("Question {i}?"), "response_a": format!("yes, {i}"),
+            "response_b": format!("no no {i}"), "human_label": 1.0})
+    };
+    let work = Work::with((0..60).map(first));
+    let record = work.trained("rm", &[]);
+    assert!(accuracy(&record, "human") > 0.9, "{record:#}");
+    let turned_round = (0..60).map(|i| {
+        let mut pair = first(i);
+        pair["response_a"] = json!(format!("no no {i}"));
+        pair["response_b"] = json!(format!("yes, {i}"));
+        format!("{pair}\n")
+    });
+    std::fs::write(work.path("turned.jsonl"), turned_round.collect::<String>()).unwrap();
+    let scored = work.scored("rm", "turned.jsonl");
+    let second = scored.iter().filter(|pair| pair["prefers_a"].as_f64().unwrap() < 0.5);
+    assert!(second.count() >= 54, "the better one is the second now");
+}
+
+#[test]
+fn labels_that_prefer_nothing_leave_rewards_that_prefer_nothing() {
+    let record = |i: usize| {
+        let mut record = pair(i);
+        record["human_label"] = Value::Null;
+        record["soft_label"] = json!(0.5);
+        record
+    };
+    let work = Work::with((0..20).map(record));
+    let record = work.trained("rm", &[]);
+    assert!(record["learned"].as_u64().unwrap() > 0, "{record:#}");
+    let ai = &record["heldout"]["ai"];
+    assert!(ai["pairs"].as_u64().unwrap() > 0 && ai["accuracy"]["share"].is_null(), "{record:#}");
+    // The head starts at zero, and no label moves it.
+    for scored in work.scored("rm", "pairs.jsonl") {
+        let number = |field: &str| scored[field].as_f64();
+        assert_eq!((number("reward_a"), number("reward_b")), (Some(0.0), Some(0.0)), "{scored}");
+        assert_eq!(number("prefers_a"), Some(0.5), "{scored}");
+    }
+}
+
+#[test]
+fn one_pair_is_too_few_and_so_are_all_pairs_of_one_prompt() {
+    let of_one_prompt = |i: usize| {
+        let mut record = pair(i);
+        record["prompt"] = json!("Question?");
+        record
+    };
+    for count in [1, 12] {
+        let work = Work::with((0..count).map(of_one_prompt));
+        let said = work.refused(&["train", "--in", "pairs.jsonl", "--model", MODEL, "--out", "rm"]);
+        for part in ["pairs.jsonl", "each side needs one", "more prompts, or another --heldout"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!work.path("rm").exists());
+    }
+}
+
+#[test]
 fn a_curve_measures_more_and_more_labels_on_the_same_pairs() {
     let work = Work::with((0..40).map(pair));
     let fixed = ["curve", "--in", "pairs.jsonl", "--model", MODEL, "--labels", "human", "--labels"];

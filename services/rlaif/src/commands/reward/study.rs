@@ -141,8 +141,13 @@ impl Study {
         let why = first_refusal.map(|why| format!("; the first of those: {why}"));
         let why = format!("left out: {:?}{}", self.counts.left_out, why.unwrap_or_default());
         if self.train.is_empty() || self.heldout.is_empty() {
+            // Pairs go by their prompts, so one prompt is on one side, whatever the share.
+            let way_out: &str = match self.counts.left_out.is_empty() {
+                true => "give pairs of more prompts, or another --heldout",
+                false => &why,
+            };
             bail!(
-                "{}: {} pairs to learn from and {} to measure on are too few; {why}",
+                "{}: pairs to learn from: {}, to measure on: {}; each side needs one; {way_out}",
                 args.input.display(),
                 self.train.len(),
                 self.heldout.len()
