@@ -60,7 +60,7 @@ export class Script {
     if (this.signedOut) return response.end('{"error":"a token is needed"}');
     const changed = request.headers['last-event-id'] === undefined;
     response.write(`event: hello\nid: ${this.sequence}\ndata: {"changed":${changed}}\n\n`);
-    if (!this.steady) return response.destroy();
+    if (!this.steady) return response.end();
     this.streams.add(response);
     response.on('close', () => this.streams.delete(response));
     return response;
