@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { Cluster, INJECTION } from './cluster.mjs';
 
@@ -45,7 +45,18 @@ const until = (what, condition, ...args) => page.waitForFunction(condition, { po
   .catch((error) => { throw new Error(`${what}: ${error.message}`); });
 const untilText = (selector, wanted) => until(`${selector} says ${wanted}`,
   (where, say) => document.querySelector(where)?.textContent.includes(say), selector, wanted);
-const labels = () => page.$$eval('.cards > li article[aria-label^="Label"]', (found) => found.length);
+// Goes on by keyboard to what a screen reader calls so, at its beginning.
+async function tabTo(name) {
+  for (let pressed = 0; pressed < 30; pressed += 1) {
+    await page.keyboard.press('Tab');
+    const label = await page.evaluate(() => document.activeElement.ariaLabel ?? '');
+    if (label.startsWith(name)) return;
+  }
+  throw new Error(`the keyboard does not reach ${name}`);
+}
+const newest = () => page.$eval('article[aria-label^="Label"]', (label) => label.ariaLabel);
+const untilNewer = (what, than) => until(what,
+  (known) => document.querySelector('article[aria-label^="Label"]').ariaLabel !== known, than);
 
 // Of what begins at a node, in both colours.
 async function picture(name, from) {
@@ -93,19 +104,51 @@ async function run() {
   await judge('no jobs');
   await page.evaluate(() => { window.sameDocument = true; });
 
-  // A job appears, and moves, without anybody asking for it.
+  // A job appears without anybody asking for it, and its first item is given up: the labeler cannot be read.
+  cluster.spoilLabeler();
   const id = await cluster.submit({ name: 'happy sentences', subjects: SUBJECTS, pairs: PAIRS, steps: 16 });
   await untilText('main h2', 'happy sentences');
+  await untilText('main', 'dead letters: 1');
+  await untilText('.badge', 'failed');
+  await go(`#/jobs/${id}/dead-letters`);
+  await untilText('article .error', 'config.json');
+  await untilText('article', 'Stage check, tried 3 times');
+  say('a job is shown that was submitted, and what was given up of it');
+  await judge('dead letters');
+  await picture('page-dead-letters', '.bar');
+
+  // Tried again in vain, by a click: it is given up once more.
+  const died = await text('article .detail');
+  await page.click('article button');
+  await untilText('.part [role=status]', '1 tried again');
+  await until('it is given up once more', (before) => {
+    const letter = document.querySelector('article .detail');
+    return letter && letter.textContent !== before;
+  }, died);
+  await untilText('.badge', 'failed');
+
+  // Once it is mended, by keyboard: the job goes on.
+  cluster.mendLabeler();
+  await page.evaluate(() => document.getElementById('main').focus());
+  await tabTo('Try again: ');
+  await page.keyboard.press('Enter');
+  await until('the focus is on what came of it', () => document.activeElement.textContent === '1 tried again.');
+  await untilText('.part', 'There are none');
+  await untilText('.badge', 'running');
+  say('a dead letter is tried again by a click, and by keyboard; then the job goes on');
+
+  // It moves.
+  await go('#/jobs');
+  await page.waitForSelector('progress');
   const bar = () => page.$eval('progress', (node) => node.value);
   const before = await bar();
   await until('the bar moves', (from) => document.querySelector('progress').value !== from, before);
-  say('a job that was submitted is shown, and its bar moves');
+  say('its bar moves');
 
   // Labels stream in.
   await go(`#/jobs/${id}/labels`);
   await until('labels come', () => document.querySelectorAll('article[aria-label^="Label"]').length >= 4);
-  const some = await labels();
-  await until('more labels come', (n) => document.querySelectorAll('article[aria-label^="Label"]').length > n, some);
+  await untilNewer('more labels come', await newest());
   assert.match(await text('article table'), /A shown first[\s\S]*B shown first/);
   assert.match(await text('main'), /Rationale 1, A shown first/);
   assert.match(await text('main'), /Both orders agree[\s\S]*Position bias/);
@@ -114,12 +157,10 @@ async function run() {
   // The coordinator is killed and started again under the open page.
   await cluster.end('coordinator', 'SIGKILL');
   await untilText('#connection', 'away');
-  const held = await labels();
-  assert.ok(held > 0, 'what was shown stays');
+  const held = await newest(); // What was shown stays.
   cluster.startCoordinator();
   await untilText('#connection', 'Live');
-  await until('labels come after the restart',
-    (n) => document.querySelectorAll('article[aria-label^="Label"]').length > n, held);
+  await untilNewer('labels come after the restart', held);
   assert.equal(await page.evaluate(() => window.sameDocument), true, 'the page was not loaded again');
   say('the page outlives a restart of the coordinator, and labels go on');
   await judge('labels');
@@ -152,7 +193,13 @@ async function run() {
   await page.keyboard.press('Enter');
   await untilText('.badge', 'running');
   say('a job is paused and resumed by keyboard alone');
+  const budget = `of ${Math.ceil(PAIRS / 3).toLocaleString('en')}`;
+  await until('cost is shown against the budget', (bound) => [...document.querySelectorAll('.facts .detail')]
+    .some((node) => /^cost [\d.,]+ of/.test(node.textContent) && node.textContent.endsWith(bound)), budget);
+  await untilText('.subtitle', `, judge ${basename(model)},`);
+  say('cost is shown against the budget, and the judge beside the labeler');
   await judge('stages');
+  await picture('page-stages', '.bar');
 
   // Workers, while there is work.
   await go('#/workers');
@@ -173,6 +220,7 @@ async function run() {
   // To the end.
   await untilText('.badge', 'succeeded');
   await untilText('main', 'Win rate');
+  await untilText('main', `judged by ${basename(model)}`);
   await picture('page-training', '.tabs');
   await page.$eval('details summary', (summary) => summary.click());
   await page.waitForSelector('details table');
@@ -192,9 +240,10 @@ async function run() {
 
   await go(`#/jobs/${id}/dead-letters`);
   await untilText('main', 'There are none');
-  await judge('dead letters');
+  await judge('no dead letters');
   await go('#/jobs');
   await untilText('main h2', 'happy sentences');
+  assert.ok((await text('main article')).includes(budget), 'its cost is shown against its budget');
   await judge('jobs');
 
   // Now it asks for tokens.
@@ -207,6 +256,7 @@ async function run() {
   await cluster.end('coordinator', 'SIGTERM');
   cluster.startCoordinator();
   await untilText('#connection', 'Signed out');
+  await page.waitForSelector('#sign-in[open]');
   await page.reload();
   await page.waitForSelector('#sign-in[open]');
   assert.equal(await page.$$eval('.cards > li', (found) => found.length), 0, 'nothing is seen without a token');

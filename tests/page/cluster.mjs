@@ -2,9 +2,9 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 
 async function freePort() {
@@ -40,7 +40,8 @@ export class Cluster {
     [cluster.redisPort, cluster.port, cluster.pagePort] = [await freePort(), await freePort(), await freePort()];
     cluster.run('redis', 'redis-server', ['--port', cluster.redisPort, '--save', '', '--dir', folder], {});
     cluster.startCoordinator();
-    ['rollout', 'reward', 'learner', 'labeler', 'labeler'].forEach((kind, i) => cluster.startWorker(kind, `${kind}-${i}`));
+    const kinds = ['rollout', 'reward', 'learner', 'labeler', 'labeler'];
+    kinds.forEach((kind, i) => cluster.startWorker(kind, `${kind}-${i}`));
     return cluster;
   }
 
@@ -99,7 +100,25 @@ export class Cluster {
     return stdout.trim();
   }
 
-  // A job through every stage: rationales, a reward model, policy steps, an evaluation.
+  // Where jobs name their labeler.
+  get labeler() {
+    return join(this.folder, 'labelers', basename(this.model, '.gguf'));
+  }
+
+  // Puts a folder in the labeler's place whose configuration cannot be read. It may be another time, for all a
+  // worker knows, so each look at the labeler is tried again, until it is a dead letter.
+  spoilLabeler() {
+    mkdirSync(join(this.labeler, 'config.json'), { recursive: true });
+  }
+
+  // Puts the model itself there.
+  mendLabeler() {
+    rmSync(this.labeler, { recursive: true });
+    symlinkSync(this.model, this.labeler);
+  }
+
+  // A job through every stage: rationales, a reward model, policy steps, an evaluation by a judge of its own. It
+  // has a price and a budget, of which it takes a part.
   async submit({ name, subjects, pairs, steps }) {
     const lines = (texts) => texts.map((prompt) => `${JSON.stringify({ prompt })}\n`).join('');
     const ask = (subject) => `Write one happy sentence about ${subject}.`;
@@ -114,10 +133,14 @@ lora = { rank = 4 }
 data = { prompts = "prompts.jsonl", heldout_prompts = "heldout.jsonl" }
 sampling = { max_new_tokens = 16, stop = ["."] }
 [labeler]
-model = "${this.model}"
+model = "${this.labeler}"
 template = "happier.toml"
 price = { input_per_1k = 0.15 }
+max_cost = ${Math.ceil(pairs / 3)}
 asking = { reasoning = { max_tokens = 12 } }
+[evaluate.judge]
+model = "${this.model}"
+price = { input_per_1k = 0.15 }
 [reward_model]
 pairs = ${pairs}
 heldout_fraction = 0.25

@@ -26,10 +26,19 @@ let view = null;
 // What is shown could not be asked for.
 let stale = false;
 
+// The parts of the address; none where it is not well-formed.
+function address() {
+  try {
+    return location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
 function wanted() {
-  const [page = 'jobs', id, part = ''] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  const [page = 'jobs', id, part = ''] = address();
   if (page === 'workers') return { page, make: workersView };
-  if (page === 'jobs' && id && part in PARTS) {
+  if (page === 'jobs' && id && Object.hasOwn(PARTS, part)) {
     return { page, make: (place) => jobView(place, id, part, PARTS[part]) };
   }
   return { page: 'jobs', make: jobsView };
@@ -77,8 +86,10 @@ function state(name, text) {
 
 listen((name, data) => {
   if (name === 'open') state('live', 'Live');
-  else if (name === 'broken' && data.status === 401) state('away', 'Signed out');
-  else if (name === 'broken' && data.status === 403) state('away', 'Not allowed');
+  else if (name === 'broken' && data.status === 401) {
+    state('away', 'Signed out');
+    identify().catch(() => {}); // Asks for a token.
+  } else if (name === 'broken' && data.status === 403) state('away', 'Not allowed');
   else if (name === 'broken') state('away', 'Coordinator away, trying again');
   else if (name === 'hello' && (data.changed || stale)) {
     stale = false;
@@ -100,6 +111,13 @@ async function begin() {
 }
 
 prepare(begin);
+// What a button asked for, and did not get.
+addEventListener('unhandledrejection', (event) => {
+  const { reason } = event;
+  if (!(reason instanceof Refused || reason instanceof Away)) return;
+  event.preventDefault();
+  failure(reason);
+});
 addEventListener('hashchange', async () => {
   await show();
   main.focus({ preventScroll: true });

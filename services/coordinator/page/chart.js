@@ -19,8 +19,9 @@ export function chart(title, xLabel, { dots = false, diagonal = false } = {}) {
   const node = el('figure', {}, el('figcaption', {}, title), legend, drawing, unfolded);
   let latest = [];
 
-  // Only what is looked at is filled.
-  const showRows = () => unfolded.open && fill(rows, asTable(title, xLabel, latest).node);
+  // Only what is looked at is filled, and who is in it with the keyboard is not thrown out of it.
+  const showRows = () => unfolded.open && !rows.contains(document.activeElement)
+    && fill(rows, asTable(title, xLabel, latest).node);
   unfolded.addEventListener('toggle', showRows);
 
   function update(series) {

@@ -4,40 +4,56 @@ import { get, jobPath, post } from './api.js';
 import { el, fill, keyed, setText } from './dom.js';
 import { count, moment } from './format.js';
 import { may } from './session.js';
+import { inTurn } from './turns.js';
 
 export function deadLettersView(place, id) {
-  const status = el('p', { role: 'status' });
+  const hint = el('p');
+  const outcome = el('p', { role: 'status', tabindex: '-1' });
   const all = el('button', { type: 'button', onclick: () => requeue({ all: true }) }, 'Try all again');
   const list = el('ul', { class: 'cards' });
-  const further = el('button', { type: 'button', hidden: true, onclick: () => load(next) }, 'More');
+  const further = el('button', { type: 'button', hidden: true, onclick: more }, 'More');
   fill(place, el('h2', {}, 'Dead letters'),
     el('p', { class: 'detail' }, 'Items that failed too often. Mend what made them fail, then have them tried again: '
       + 'the job goes on when none is left.'),
-    status, el('p', { class: 'buttons' }, all), list, further);
+    hint, outcome, el('p', { class: 'buttons' }, all), list, further);
   const known = new Map();
   let letters = [];
   let next = '';
 
-  async function load(token = '') {
-    const page = await get(jobPath(id, `/dead-letters?token=${encodeURIComponent(token)}`));
-    letters = token ? [...letters, ...page.dead_letters] : page.dead_letters;
-    next = page.next;
+  const page = (token) => get(jobPath(id, `/dead-letters?token=${encodeURIComponent(token)}`));
+
+  const load = inTurn(async () => {
+    ({ dead_letters: letters, next } = await page(''));
+    draw();
+  });
+
+  async function more() {
+    const following = await page(next);
+    letters = [...letters, ...following.dead_letters];
+    next = following.next;
+    draw();
+  }
+
+  function draw() {
     further.hidden = !next;
     all.hidden = letters.length === 0 || !may().may_requeue;
-    keyed(list, known, letters, (letter) => letter.id, card);
-    if (letters.length === 0) setText(status, 'There are none.');
-    else if (!may().may_requeue) setText(status, 'Trying again takes an administrator’s token.');
-    else setText(status, '');
+    // An item that was given up once more is another letter.
+    keyed(list, known, letters, (letter) => `${letter.id} ${letter.failed_unix_ms}`, card);
+    const barred = may().may_requeue ? '' : 'Trying again takes an administrator’s token.';
+    setText(hint, letters.length === 0 ? 'There are none.' : barred);
   }
 
   async function requeue(which) {
+    const pressed = document.activeElement;
     try {
       const { requeued } = await post(jobPath(id, '/dead-letters/requeue'), which);
+      setText(outcome, `${count(requeued)} tried again.`);
       await load();
-      setText(status, `${count(requeued)} tried again.`);
     } catch (refused) {
-      setText(status, refused.message);
+      setText(outcome, refused.message);
     }
+    // The button that was pressed goes with its letter.
+    if (!pressed.isConnected || pressed.hidden) outcome.focus();
   }
 
   function card(letter) {
@@ -56,7 +72,7 @@ export function deadLettersView(place, id) {
 
   let dead = -1;
   return {
-    refresh: () => load(),
+    refresh: load,
     changed(job) {
       if (job.dead_letters === dead) return;
       dead = job.dead_letters;

@@ -13,7 +13,7 @@ const DELETABLE = [...ENDED, 'failed'];
 
 export function jobView(place, id, part, makePart) {
   const badge = stateBadge();
-  const title = el('h1', {}, id);
+  const title = el('h1', { tabindex: '-1' }, id);
   const [about, headline, steering] = [el('p', { class: 'subtitle' }), el('div'), el('p', { class: 'buttons' })];
   const error = el('p', { class: 'alert', hidden: true });
   const links = NAMES.map(([name, text]) => el('li', {},
@@ -25,7 +25,8 @@ export function jobView(place, id, part, makePart) {
 
   function draw(job) {
     setText(title, job.name);
-    document.title = `${job.name} - rlaif`;
+    // An answer may come when another view is shown already.
+    if (title.isConnected) document.title = `${job.name} - rlaif`;
     badge.update(job.state);
     error.hidden = !job.error;
     setText(error, job.error);
@@ -43,13 +44,20 @@ export function jobView(place, id, part, makePart) {
     inner.show?.(job);
   }
 
-  // The buttons change with the state alone, so that they keep the focus.
+  // The buttons change with the state alone, so that they keep the focus. From those that go it passes to what
+  // stands before them, and never to another button, which would be pressed unmeant.
   let steered = null;
+  function buttons(...wanted) {
+    const focused = steering.contains(document.activeElement);
+    fill(steering, wanted);
+    if (focused) title.focus();
+  }
+
   function steer(job) {
     if (steered === job.state) return;
     steered = job.state;
     const button = (text, verb, ask) => el('button', { type: 'button', onclick: () => act(verb, ask) }, text);
-    fill(steering,
+    buttons(
       may().may_steer && job.state === 'running' && button('Pause', 'pause'),
       may().may_steer && ['paused', 'failed'].includes(job.state) && button('Resume', 'resume'),
       may().may_steer && !ENDED.includes(job.state)
@@ -87,20 +95,21 @@ export function jobView(place, id, part, makePart) {
     async refresh() {
       shown = await get(jobPath(id));
       const [policy, labeler, template] = [shown.policy, shown.labeler, shown.template].map(fileName);
-      setText(about, `Policy ${policy}, labeler ${labeler} with ${template}, reward from the `
+      const judge = shown.judge == null ? '' : `, judge ${fileName(shown.judge)}`;
+      setText(about, `Policy ${policy}, labeler ${labeler} with ${template}${judge}, reward from the `
         + `${shown.reward === 'model' ? 'reward model' : 'labeler'}. Submitted ${moment(shown.created_unix_ms)}.`);
       draw(shown);
-      await inner.refresh?.();
+      await inner.refresh?.(shown);
     },
     changed(job, event) {
       if (job.id !== id) return;
       shown = { ...shown, ...job };
       draw(shown);
-      inner.changed?.(job, event);
+      inner.changed?.(shown, event);
     },
     deleted(job) {
       if (job !== id) return;
-      fill(steering);
+      buttons();
       error.hidden = false;
       setText(error, 'This job was deleted.');
     },

@@ -66,7 +66,7 @@ function card(job) {
     const eta = at?.eta_seconds != null && now.state === 'running' ? `, ${duration(at.eta_seconds)} left` : '';
     setText(stage, at ? `Stage ${at.stage}${at.note && `: ${at.note}`}${eta}` : 'All stages are done.');
     const masked = now.unscorable ? `, ${count(now.unscorable)} unscorable` : '';
-    const dead = now.dead_letters ? `, ${count(now.dead_letters)} dead letters` : '';
+    const dead = now.dead_letters ? `, dead letters: ${count(now.dead_letters)}` : '';
     setText(details, `Since ${moment(now.created_unix_ms)}, ${cost(now)}${masked}${dead}`);
     error.hidden = !now.error;
     setText(error, now.error);
@@ -105,8 +105,11 @@ export function jobsView(place) {
     },
     changed(job) {
       const at = jobs.findIndex((known) => known.id === job.id);
-      if (at < 0) jobs = [job, ...jobs];
-      else jobs[at] = job;
+      const after = jobs.findIndex((known) => known.created_unix_ms < job.created_unix_ms);
+      if (at >= 0) jobs[at] = job;
+      else if (after >= 0) jobs.splice(after, 0, job);
+      else if (!next) jobs.push(job);
+      else return; // It is among the older ones, which were not asked for.
       draw();
     },
     deleted(id) {

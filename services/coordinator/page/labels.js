@@ -6,7 +6,7 @@ import { count, number, percent, promptText } from './format.js';
 import { inTurn } from './turns.js';
 
 const SHOWN = 20;
-const MOST = 200;
+const MOST = 200; // That new ones come on top of.
 
 export function labelsView(place, id) {
   const summary = el('div');
@@ -32,16 +32,17 @@ export function labelsView(place, id) {
     if (labels.length === 0) setText(news, 'No pair is labelled yet.');
   }
 
+  async function latest(max) {
+    const last = await get(jobPath(id, `/labels?max=${max}`));
+    labels = placed(last).reverse();
+    [begin, end] = [last.begin, last.end];
+    if (labels.length === 0) end = null;
+    draw();
+  }
+
   // What came after the last we have.
   const forward = inTurn(async () => {
-    if (end === null) {
-      const last = await get(jobPath(id, `/labels?max=${SHOWN}`));
-      labels = placed(last).reverse();
-      [begin, end] = [last.begin, last.end];
-      if (labels.length === 0) end = null;
-      draw();
-      return;
-    }
+    if (end === null) return latest(SHOWN);
     if (!follow.checked) {
       if (!waiting) setText(news, 'New labels wait.');
       waiting = true;
@@ -49,17 +50,21 @@ export function labelsView(place, id) {
     }
     waiting = false;
     for (;;) {
-      const stretch = await get(jobPath(id, `/labels?after=${end}&max=100`));
+      const stretch = await get(jobPath(id, `/labels?after=${end}&max=${MOST}`));
       if (stretch.records.length === 0) break;
+      setText(news, '');
+      // So far behind, as after a while in the background, the last are enough.
+      if (stretch.records.length === MOST) return latest(MOST);
       end = stretch.end;
       labels = [...placed(stretch).reverse(), ...labels].slice(0, MOST);
       begin = labels.at(-1).place;
-      setText(news, '');
       draw();
     }
   });
 
+  // Who reads older labels does not want new ones to push them off the end.
   async function back() {
+    follow.checked = false;
     const stretch = await get(jobPath(id, `/labels?before=${begin}&max=${SHOWN}`));
     begin = stretch.begin;
     labels = [...labels, ...placed(stretch).reverse()];

@@ -52,19 +52,19 @@ export function samplesView(place, id) {
     }));
   }
 
-  // Follows the newest step for as long as nobody has chosen another.
-  let newest = null;
+  // Follows the newest step for as long as nobody has chosen another. It waits while the keyboard is in the field,
+  // or in a response, which would be replaced under its reader.
+  let followed = 0;
   async function follow(last) {
-    if (last === newest || last == null) return;
+    if (last === followed || last == null) return;
     const [left, right] = steps;
     steps.forEach(({ input }) => { input.max = last; });
     if (!left.chosen()) left.input.value = 1;
-    const followed = !right.chosen() || right.chosen() === newest;
-    newest = last;
-    if (followed && document.activeElement !== right.input) {
-      right.input.value = last;
-      await compare();
-    }
+    const at = document.activeElement;
+    if (right.chosen() !== followed || at === right.input || rollouts.contains(at)) return;
+    followed = last;
+    right.input.value = last;
+    await compare();
   }
 
   let end = 0;

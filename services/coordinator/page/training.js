@@ -3,10 +3,12 @@
 import { get, jobPath } from './api.js';
 import { chart } from './chart.js';
 import { el, facts, fill, table } from './dom.js';
-import { count, interval, number, percent } from './format.js';
+import { count, fileName, interval, number, percent } from './format.js';
 import { inTurn } from './turns.js';
 
 const TOGETHER = 1000;
+// Records kept of a stage; of a longer one's earlier half every second goes, as often as it takes.
+const MOST = 4000;
 // What is drawn together. What a stage measures beside these gets a chart of its own, folded away.
 const CHARTS = [
   ['policy', 'Reward', ['reward']],
@@ -38,10 +40,16 @@ export function trainingView(place, id) {
       const stretch = await get(jobPath(id, `/metrics?after=${end}&max=${TOGETHER}`));
       if (stretch.records.length === 0) break;
       end = stretch.end;
-      for (const record of stretch.records) (records[record.stage] ??= []).push(record);
+      for (const record of stretch.records) keep(record);
     }
     draw();
   });
+
+  function keep(record) {
+    const kept = records[record.stage] ??= [];
+    kept.push(record);
+    if (kept.length > MOST) records[record.stage] = kept.filter((_, i) => i % 2 === 0 || i > MOST / 2);
+  }
 
   function draw() {
     const known = new Set();
@@ -71,6 +79,7 @@ export function trainingView(place, id) {
     })));
   }
 
+  let judge = 'the labeler';
   async function results() {
     const quality = await get(jobPath(id, '/quality'));
     if (quality.reward) showReward(quality.reward);
@@ -94,7 +103,7 @@ export function trainingView(place, id) {
   }
 
   function showWinRates(rates) {
-    const made = table('The trained policy against its start, judged by the labeler',
+    const made = table(`The trained policy against its start, judged by ${judge}`,
       ['Template', 'Win rate', '95 % interval', 'Length-corrected', 'Contests', 'Ties', 'Unscorable', 'Score',
         'Before'],
       [1, 4, 5, 6, 7, 8]);
@@ -107,7 +116,8 @@ export function trainingView(place, id) {
   const finished = (job) => job.stages.filter((stage) => stage.done === stage.total).length;
   let before = -1;
   return {
-    async refresh() {
+    async refresh(job) {
+      if (job.judge != null) judge = fileName(job.judge);
       await Promise.all([measure(), results()]);
     },
     changed(job, event) {

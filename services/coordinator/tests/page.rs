@@ -4,7 +4,7 @@
 mod support;
 
 use rlaif_coordinator::service::{Config, Service};
-use rlaif_job::WorkerKind;
+use rlaif_job::{JudgeConfig, WorkerKind};
 use rlaif_proto::coordinator::v1::JobState;
 use rlaif_service::config::Problems;
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ async fn a_job_is_shown_with_all_it_has_made() {
     let job = browser.data(&format!("/api/jobs/{id}")).await;
     assert_eq!((&job["state"], &job["policy"]), (&json!("succeeded"), &json!("m")));
     assert_eq!((&job["template"], &job["reward"]), (&json!("sentiment/compare"), &json!("model")));
+    assert_eq!(job["judge"], Value::Null, "the labeler judges");
     // Five answers that read 20 tokens each, at 0.5 for a thousand.
     assert_eq!((&job["prompt_tokens"], &job["amount"]), (&json!(100), &json!(0.05)));
     assert_eq!((&job["completion_tokens"], &job["max_cost"]), (&json!(0), &json!(null)));
@@ -68,6 +69,18 @@ async fn a_job_is_shown_with_all_it_has_made() {
     let on_disk = std::fs::read_to_string(cluster.run_folder(&id).path("report.html")).unwrap();
     assert_eq!(report.body, on_disk);
     assert!(report.header("content-disposition").unwrap().starts_with("attachment"));
+    cluster.stop(running).await;
+}
+
+#[tokio::test]
+async fn a_jobs_own_judge_is_shown_beside_its_labeler() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let mut sent = submission("judged", true);
+    sent.job.evaluate.judge = Some(JudgeConfig { model: "judge".into(), price: None });
+    let id = submit(&mut running.client(), &sent, "key").await;
+    let job = running.browser().data(&format!("/api/jobs/{id}")).await;
+    assert_eq!((&job["labeler"], &job["judge"]), (&json!("m"), &json!("judge")));
     cluster.stop(running).await;
 }
 

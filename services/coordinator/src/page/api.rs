@@ -106,6 +106,8 @@ struct JobInFull {
     policy: String,
     labeler: String,
     template: String,
+    /// Who judges the result; none where the labeler does.
+    judge: Option<String>,
     reward: rlaif_job::RewardSource,
 }
 
@@ -119,6 +121,7 @@ async fn get_job(State(site): State<Site>, Path(job_id): Path<String>) -> Answer
         policy: asked.policy.model,
         labeler: asked.labeler.model,
         template: asked.labeler.template,
+        judge: asked.evaluate.judge.map(|judge| judge.model),
         reward: asked.rl.reward,
     }))
 }
