@@ -26,17 +26,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rlaif_client.wire.v1 import common_pb2 as rlaif_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&rlaif/coordinator/v1/coordinator.proto\x12\x14rlaif.coordinator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1crlaif/common/v1/common.proto\"t\n\x10SubmitJobRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x10\n\x08job_toml\x18\x02 \x01(\t\x12\x35\n\x0b\x61ttachments\x18\x03 \x03(\x0b\x32 .rlaif.coordinator.v1.Attachment\";\n\nAttachment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\">\n\x11SubmitJobResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x19\n\x11\x61lready_submitted\x18\x02 \x01(\x08\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"8\n\x0eGetJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x10ListJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.rlaif.coordinator.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\"A\n\x10WatchJobResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.rlaif.coordinator.v1.JobEvent\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\";\n\x11\x43\x61ncelJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"!\n\x0fPauseJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\":\n\x10PauseJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"\\\n\x10ResumeJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08max_cost\x18\x02 \x01(\t\x12\x17\n\nmax_tokens\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_max_tokens\";\n\x11ResumeJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"*\n\x18\x45xportPreferencesRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"S\n\x19\x45xportPreferencesResponse\x12\x36\n\x06record\x18\x01 \x01(\x0b\x32&.rlaif.coordinator.v1.PreferenceRecord\"V\n\x10GetReportRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x32\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\".rlaif.coordinator.v1.ReportFormat\"\"\n\x11GetReportResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"O\n\x16ListDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x17ListDeadLettersResponse\x12\x36\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32 .rlaif.coordinator.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x19RequeueDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x02 \x03(\t\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\"4\n\x1aRequeueDeadLettersResponse\x12\x16\n\x0erequeued_count\x18\x01 \x01(\x04\"\xd1\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.rlaif.coordinator.v1.JobState\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.rlaif.coordinator.v1.StageProgress\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12/\n\x06\x63ounts\x18\x08 \x01(\x0b\x32\x1f.rlaif.coordinator.v1.JobCounts\x12(\n\x04\x63ost\x18\t \x01(\x0b\x32\x1a.rlaif.coordinator.v1.Cost\"\x9d\x01\n\rStageProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x18\n\x0b\x65ta_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x12\n\nunscorable\x18\x06 \x01(\x04\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x07 \x01(\x04\x42\x0e\n\x0c_eta_seconds\"5\n\tJobCounts\x12\x12\n\nunscorable\x18\x01 \x01(\x04\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x02 \x01(\x04\"\xa4\x01\n\x04\x43ost\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x04\x12\x13\n\x06\x61mount\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08max_cost\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x04 \x01(\x04H\x02\x88\x01\x01\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\x04\x42\t\n\x07_amountB\x0b\n\t_max_costB\r\n\x0b_max_tokens\"\xb8\x02\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\rstate_changed\x18\x03 \x01(\x0b\x32\".rlaif.coordinator.v1.StateChangedH\x00\x12=\n\x0estage_progress\x18\x04 \x01(\x0b\x32#.rlaif.coordinator.v1.StageProgressH\x00\x12\x30\n\x07metrics\x18\x05 \x01(\x0b\x32\x1d.rlaif.common.v1.MetricRecordH\x00\x12\x32\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x1e.rlaif.coordinator.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"h\n\x0cStateChanged\x12,\n\x04\x66rom\x18\x01 \x01(\x0e\x32\x1e.rlaif.coordinator.v1.JobState\x12*\n\x02to\x18\x02 \x01(\x0e\x32\x1e.rlaif.coordinator.v1.JobState\"2\n\x08\x46inished\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"f\n\x10PreferenceRecord\x12\x10\n\x08trl_json\x18\x01 \x01(\x0c\x12.\n\nsoft_label\x18\x02 \x01(\x0b\x32\x1a.rlaif.common.v1.SoftLabel\x12\x10\n\x08label_id\x18\x03 \x01(\t\"\x94\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\r\x12-\n\tfailed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07payload\x18\x06 \x01(\x0c*\xca\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x14\n\x10JOB_STATE_PAUSED\x10\x03\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x14\n\x10JOB_STATE_FAILED\x10\x06\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x07*\x82\x01\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_FORMAT_MARKDOWN\x10\x01\x12\x16\n\x12REPORT_FORMAT_HTML\x10\x02\x12\x1f\n\x1bREPORT_FORMAT_MANIFEST_JSON\x10\x03\x32\xcf\x08\n\nJobService\x12\\\n\tSubmitJob\x12&.rlaif.coordinator.v1.SubmitJobRequest\x1a\'.rlaif.coordinator.v1.SubmitJobResponse\x12S\n\x06GetJob\x12#.rlaif.coordinator.v1.GetJobRequest\x1a$.rlaif.coordinator.v1.GetJobResponse\x12Y\n\x08ListJobs\x12%.rlaif.coordinator.v1.ListJobsRequest\x1a&.rlaif.coordinator.v1.ListJobsResponse\x12[\n\x08WatchJob\x12%.rlaif.coordinator.v1.WatchJobRequest\x1a&.rlaif.coordinator.v1.WatchJobResponse0\x01\x12\\\n\tCancelJob\x12&.rlaif.coordinator.v1.CancelJobRequest\x1a\'.rlaif.coordinator.v1.CancelJobResponse\x12Y\n\x08PauseJob\x12%.rlaif.coordinator.v1.PauseJobRequest\x1a&.rlaif.coordinator.v1.PauseJobResponse\x12\\\n\tResumeJob\x12&.rlaif.coordinator.v1.ResumeJobRequest\x1a\'.rlaif.coordinator.v1.ResumeJobResponse\x12v\n\x11\x45xportPreferences\x12..rlaif.coordinator.v1.ExportPreferencesRequest\x1a/.rlaif.coordinator.v1.ExportPreferencesResponse0\x01\x12^\n\tGetReport\x12&.rlaif.coordinator.v1.GetReportRequest\x1a\'.rlaif.coordinator.v1.GetReportResponse0\x01\x12n\n\x0fListDeadLetters\x12,.rlaif.coordinator.v1.ListDeadLettersRequest\x1a-.rlaif.coordinator.v1.ListDeadLettersResponse\x12w\n\x12RequeueDeadLetters\x12/.rlaif.coordinator.v1.RequeueDeadLettersRequest\x1a\x30.rlaif.coordinator.v1.RequeueDeadLettersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&rlaif/coordinator/v1/coordinator.proto\x12\x14rlaif.coordinator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1crlaif/common/v1/common.proto\"t\n\x10SubmitJobRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x10\n\x08job_toml\x18\x02 \x01(\t\x12\x35\n\x0b\x61ttachments\x18\x03 \x03(\x0b\x32 .rlaif.coordinator.v1.Attachment\";\n\nAttachment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\">\n\x11SubmitJobResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x19\n\x11\x61lready_submitted\x18\x02 \x01(\x08\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"8\n\x0eGetJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x10ListJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.rlaif.coordinator.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\"A\n\x10WatchJobResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.rlaif.coordinator.v1.JobEvent\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\";\n\x11\x43\x61ncelJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"!\n\x0fPauseJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\":\n\x10PauseJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"\\\n\x10ResumeJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08max_cost\x18\x02 \x01(\t\x12\x17\n\nmax_tokens\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_max_tokens\";\n\x11ResumeJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"\"\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"|\n\x11\x44\x65leteJobResponse\x12\x14\n\x0cresult_count\x18\x01 \x01(\x04\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x02 \x01(\x04\x12\x12\n\nfile_count\x18\x03 \x01(\x04\x12\x13\n\x0b\x66reed_bytes\x18\x04 \x01(\x04\x12\r\n\x05swept\x18\x05 \x01(\x08\"*\n\x18\x45xportPreferencesRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"S\n\x19\x45xportPreferencesResponse\x12\x36\n\x06record\x18\x01 \x01(\x0b\x32&.rlaif.coordinator.v1.PreferenceRecord\"V\n\x10GetReportRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x32\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\".rlaif.coordinator.v1.ReportFormat\"\"\n\x11GetReportResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"O\n\x16ListDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x17ListDeadLettersResponse\x12\x36\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32 .rlaif.coordinator.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x19RequeueDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64_letter_ids\x18\x02 \x03(\t\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\"4\n\x1aRequeueDeadLettersResponse\x12\x16\n\x0erequeued_count\x18\x01 \x01(\x04\"\xd1\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.rlaif.coordinator.v1.JobState\x12\x33\n\x06stages\x18\x04 \x03(\x0b\x32#.rlaif.coordinator.v1.StageProgress\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12/\n\x06\x63ounts\x18\x08 \x01(\x0b\x32\x1f.rlaif.coordinator.v1.JobCounts\x12(\n\x04\x63ost\x18\t \x01(\x0b\x32\x1a.rlaif.coordinator.v1.Cost\"\x9d\x01\n\rStageProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x18\n\x0b\x65ta_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x12\n\nunscorable\x18\x06 \x01(\x04\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x07 \x01(\x04\x42\x0e\n\x0c_eta_seconds\"5\n\tJobCounts\x12\x12\n\nunscorable\x18\x01 \x01(\x04\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x02 \x01(\x04\"\xa4\x01\n\x04\x43ost\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x04\x12\x13\n\x06\x61mount\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08max_cost\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x04 \x01(\x04H\x02\x88\x01\x01\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\x04\x42\t\n\x07_amountB\x0b\n\t_max_costB\r\n\x0b_max_tokens\"\xb8\x02\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\rstate_changed\x18\x03 \x01(\x0b\x32\".rlaif.coordinator.v1.StateChangedH\x00\x12=\n\x0estage_progress\x18\x04 \x01(\x0b\x32#.rlaif.coordinator.v1.StageProgressH\x00\x12\x30\n\x07metrics\x18\x05 \x01(\x0b\x32\x1d.rlaif.common.v1.MetricRecordH\x00\x12\x32\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x1e.rlaif.coordinator.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"h\n\x0cStateChanged\x12,\n\x04\x66rom\x18\x01 \x01(\x0e\x32\x1e.rlaif.coordinator.v1.JobState\x12*\n\x02to\x18\x02 \x01(\x0e\x32\x1e.rlaif.coordinator.v1.JobState\"2\n\x08\x46inished\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.rlaif.coordinator.v1.Job\"f\n\x10PreferenceRecord\x12\x10\n\x08trl_json\x18\x01 \x01(\x0c\x12.\n\nsoft_label\x18\x02 \x01(\x0b\x32\x1a.rlaif.common.v1.SoftLabel\x12\x10\n\x08label_id\x18\x03 \x01(\t\"\x94\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\r\x12-\n\tfailed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07payload\x18\x06 \x01(\x0c*\xca\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x14\n\x10JOB_STATE_PAUSED\x10\x03\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x14\n\x10JOB_STATE_FAILED\x10\x06\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x07*\x82\x01\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_FORMAT_MARKDOWN\x10\x01\x12\x16\n\x12REPORT_FORMAT_HTML\x10\x02\x12\x1f\n\x1bREPORT_FORMAT_MANIFEST_JSON\x10\x03\x32\xad\t\n\nJobService\x12\\\n\tSubmitJob\x12&.rlaif.coordinator.v1.SubmitJobRequest\x1a\'.rlaif.coordinator.v1.SubmitJobResponse\x12S\n\x06GetJob\x12#.rlaif.coordinator.v1.GetJobRequest\x1a$.rlaif.coordinator.v1.GetJobResponse\x12Y\n\x08ListJobs\x12%.rlaif.coordinator.v1.ListJobsRequest\x1a&.rlaif.coordinator.v1.ListJobsResponse\x12[\n\x08WatchJob\x12%.rlaif.coordinator.v1.WatchJobRequest\x1a&.rlaif.coordinator.v1.WatchJobResponse0\x01\x12\\\n\tCancelJob\x12&.rlaif.coordinator.v1.CancelJobRequest\x1a\'.rlaif.coordinator.v1.CancelJobResponse\x12Y\n\x08PauseJob\x12%.rlaif.coordinator.v1.PauseJobRequest\x1a&.rlaif.coordinator.v1.PauseJobResponse\x12\\\n\tResumeJob\x12&.rlaif.coordinator.v1.ResumeJobRequest\x1a\'.rlaif.coordinator.v1.ResumeJobResponse\x12\\\n\tDeleteJob\x12&.rlaif.coordinator.v1.DeleteJobRequest\x1a\'.rlaif.coordinator.v1.DeleteJobResponse\x12v\n\x11\x45xportPreferences\x12..rlaif.coordinator.v1.ExportPreferencesRequest\x1a/.rlaif.coordinator.v1.ExportPreferencesResponse0\x01\x12^\n\tGetReport\x12&.rlaif.coordinator.v1.GetReportRequest\x1a\'.rlaif.coordinator.v1.GetReportResponse0\x01\x12n\n\x0fListDeadLetters\x12,.rlaif.coordinator.v1.ListDeadLettersRequest\x1a-.rlaif.coordinator.v1.ListDeadLettersResponse\x12w\n\x12RequeueDeadLetters\x12/.rlaif.coordinator.v1.RequeueDeadLettersRequest\x1a\x30.rlaif.coordinator.v1.RequeueDeadLettersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rlaif.coordinator.v1.coordinator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=3108
-  _globals['_JOBSTATE']._serialized_end=3310
-  _globals['_REPORTFORMAT']._serialized_start=3313
-  _globals['_REPORTFORMAT']._serialized_end=3443
+  _globals['_JOBSTATE']._serialized_start=3270
+  _globals['_JOBSTATE']._serialized_end=3472
+  _globals['_REPORTFORMAT']._serialized_start=3475
+  _globals['_REPORTFORMAT']._serialized_end=3605
   _globals['_SUBMITJOBREQUEST']._serialized_start=127
   _globals['_SUBMITJOBREQUEST']._serialized_end=243
   _globals['_ATTACHMENT']._serialized_start=245
@@ -67,40 +67,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMEJOBREQUEST']._serialized_end=1015
   _globals['_RESUMEJOBRESPONSE']._serialized_start=1017
   _globals['_RESUMEJOBRESPONSE']._serialized_end=1076
-  _globals['_EXPORTPREFERENCESREQUEST']._serialized_start=1078
-  _globals['_EXPORTPREFERENCESREQUEST']._serialized_end=1120
-  _globals['_EXPORTPREFERENCESRESPONSE']._serialized_start=1122
-  _globals['_EXPORTPREFERENCESRESPONSE']._serialized_end=1205
-  _globals['_GETREPORTREQUEST']._serialized_start=1207
-  _globals['_GETREPORTREQUEST']._serialized_end=1293
-  _globals['_GETREPORTRESPONSE']._serialized_start=1295
-  _globals['_GETREPORTRESPONSE']._serialized_end=1329
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1331
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1410
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1412
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1518
-  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_start=1520
-  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_end=1601
-  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_start=1603
-  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_end=1655
-  _globals['_JOB']._serialized_start=1658
-  _globals['_JOB']._serialized_end=1995
-  _globals['_STAGEPROGRESS']._serialized_start=1998
-  _globals['_STAGEPROGRESS']._serialized_end=2155
-  _globals['_JOBCOUNTS']._serialized_start=2157
-  _globals['_JOBCOUNTS']._serialized_end=2210
-  _globals['_COST']._serialized_start=2213
-  _globals['_COST']._serialized_end=2377
-  _globals['_JOBEVENT']._serialized_start=2380
-  _globals['_JOBEVENT']._serialized_end=2692
-  _globals['_STATECHANGED']._serialized_start=2694
-  _globals['_STATECHANGED']._serialized_end=2798
-  _globals['_FINISHED']._serialized_start=2800
-  _globals['_FINISHED']._serialized_end=2850
-  _globals['_PREFERENCERECORD']._serialized_start=2852
-  _globals['_PREFERENCERECORD']._serialized_end=2954
-  _globals['_DEADLETTER']._serialized_start=2957
-  _globals['_DEADLETTER']._serialized_end=3105
-  _globals['_JOBSERVICE']._serialized_start=3446
-  _globals['_JOBSERVICE']._serialized_end=4549
+  _globals['_DELETEJOBREQUEST']._serialized_start=1078
+  _globals['_DELETEJOBREQUEST']._serialized_end=1112
+  _globals['_DELETEJOBRESPONSE']._serialized_start=1114
+  _globals['_DELETEJOBRESPONSE']._serialized_end=1238
+  _globals['_EXPORTPREFERENCESREQUEST']._serialized_start=1240
+  _globals['_EXPORTPREFERENCESREQUEST']._serialized_end=1282
+  _globals['_EXPORTPREFERENCESRESPONSE']._serialized_start=1284
+  _globals['_EXPORTPREFERENCESRESPONSE']._serialized_end=1367
+  _globals['_GETREPORTREQUEST']._serialized_start=1369
+  _globals['_GETREPORTREQUEST']._serialized_end=1455
+  _globals['_GETREPORTRESPONSE']._serialized_start=1457
+  _globals['_GETREPORTRESPONSE']._serialized_end=1491
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1493
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1572
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1574
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1680
+  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_start=1682
+  _globals['_REQUEUEDEADLETTERSREQUEST']._serialized_end=1763
+  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_start=1765
+  _globals['_REQUEUEDEADLETTERSRESPONSE']._serialized_end=1817
+  _globals['_JOB']._serialized_start=1820
+  _globals['_JOB']._serialized_end=2157
+  _globals['_STAGEPROGRESS']._serialized_start=2160
+  _globals['_STAGEPROGRESS']._serialized_end=2317
+  _globals['_JOBCOUNTS']._serialized_start=2319
+  _globals['_JOBCOUNTS']._serialized_end=2372
+  _globals['_COST']._serialized_start=2375
+  _globals['_COST']._serialized_end=2539
+  _globals['_JOBEVENT']._serialized_start=2542
+  _globals['_JOBEVENT']._serialized_end=2854
+  _globals['_STATECHANGED']._serialized_start=2856
+  _globals['_STATECHANGED']._serialized_end=2960
+  _globals['_FINISHED']._serialized_start=2962
+  _globals['_FINISHED']._serialized_end=3012
+  _globals['_PREFERENCERECORD']._serialized_start=3014
+  _globals['_PREFERENCERECORD']._serialized_end=3116
+  _globals['_DEADLETTER']._serialized_start=3119
+  _globals['_DEADLETTER']._serialized_end=3267
+  _globals['_JOBSERVICE']._serialized_start=3608
+  _globals['_JOBSERVICE']._serialized_end=4805
 # @@protoc_insertion_point(module_scope)

@@ -103,8 +103,8 @@ class SubmitJobRequest(_message.Message):
     JOB_TOML_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
-    """Chosen by the caller: the same key never starts a second job. A key that was used for another job
-    is refused with ALREADY_EXISTS.
+    """Chosen by the caller: the same key never starts a second job. A key that was used for another job,
+    or for one that was deleted, is refused with ALREADY_EXISTS.
     """
     job_toml: _builtins.str
     """The job file. All that is wrong with it comes back at once, as BadRequest field violations."""
@@ -485,6 +485,70 @@ class ResumeJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeJobResponse: _TypeAlias = ResumeJobResponse  # noqa: Y015
+
+@_typing.final
+class DeleteJobRequest(_message.Message):
+    """Deletes a job for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Which. One that may still go on is refused with FAILED_PRECONDITION: cancel it first. So is one whose
+    models a job that may still go on began with. One that was deleted before is NOT_FOUND.
+    """
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteJobRequest: _TypeAlias = DeleteJobRequest  # noqa: Y015
+
+@_typing.final
+class DeleteJobResponse(_message.Message):
+    """What went with a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_COUNT_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_COUNT_FIELD_NUMBER: _builtins.int
+    FILE_COUNT_FIELD_NUMBER: _builtins.int
+    FREED_BYTES_FIELD_NUMBER: _builtins.int
+    SWEPT_FIELD_NUMBER: _builtins.int
+    result_count: _builtins.int
+    """Results in the coordinator's journal."""
+    dead_letter_count: _builtins.int
+    """Items that had failed too often."""
+    file_count: _builtins.int
+    """Files of the run folder and artifacts, as far as they are gone."""
+    freed_bytes: _builtins.int
+    """What these took."""
+    swept: _builtins.bool
+    """All files are gone. Else the artifact store or the disk failed meanwhile, and the rest goes by itself
+    once it is back; the job is deleted all the same.
+    """
+    def __init__(
+        self,
+        *,
+        result_count: _builtins.int = ...,
+        dead_letter_count: _builtins.int = ...,
+        file_count: _builtins.int = ...,
+        freed_bytes: _builtins.int = ...,
+        swept: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_count", b"dead_letter_count", "file_count", b"file_count", "freed_bytes", b"freed_bytes", "result_count", b"result_count", "swept", b"swept"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteJobResponse: _TypeAlias = DeleteJobResponse  # noqa: Y015
 
 @_typing.final
 class ExportPreferencesRequest(_message.Message):

@@ -70,6 +70,11 @@ class JobServiceStub(object):
                 request_serializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ResumeJobRequest.SerializeToString,
                 response_deserializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ResumeJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/rlaif.coordinator.v1.JobService/DeleteJob',
+                request_serializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.DeleteJobResponse.FromString,
+                _registered_method=True)
         self.ExportPreferences = channel.unary_stream(
                 '/rlaif.coordinator.v1.JobService/ExportPreferences',
                 request_serializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ExportPreferencesRequest.SerializeToString,
@@ -145,6 +150,13 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteJob(self, request, context):
+        """Called by operators who need the room: removes a job that has ended, and all that it left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportPreferences(self, request, context):
         """Called by `rlaif export` and by trainers elsewhere: the job's labelled pairs, in their order.
         """
@@ -210,6 +222,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ResumeJob,
                     request_deserializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ResumeJobRequest.FromString,
                     response_serializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ResumeJobResponse.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.DeleteJobRequest.FromString,
+                    response_serializer=rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.DeleteJobResponse.SerializeToString,
             ),
             'ExportPreferences': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportPreferences,
@@ -422,6 +439,33 @@ class JobService(object):
             '/rlaif.coordinator.v1.JobService/ResumeJob',
             rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ResumeJobRequest.SerializeToString,
             rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.ResumeJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rlaif.coordinator.v1.JobService/DeleteJob',
+            rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.DeleteJobRequest.SerializeToString,
+            rlaif_dot_coordinator_dot_v1_dot_coordinator__pb2.DeleteJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

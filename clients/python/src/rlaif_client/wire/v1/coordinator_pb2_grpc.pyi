@@ -47,6 +47,8 @@ class JobServiceStub:
     """Called by operators who need the machines: no new work is handed out, what is begun is finished."""
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeJobRequest, _coordinator_pb2.ResumeJobResponse]
     """Called by operators: goes on with a job that is paused or has failed, and may raise its budget."""
+    DeleteJob: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DeleteJobRequest, _coordinator_pb2.DeleteJobResponse]
+    """Called by operators who need the room: removes a job that has ended, and all that it left."""
     ExportPreferences: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ExportPreferencesRequest, _coordinator_pb2.ExportPreferencesResponse]
     """Called by `rlaif export` and by trainers elsewhere: the job's labelled pairs, in their order."""
     GetReport: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.GetReportRequest, _coordinator_pb2.GetReportResponse]
@@ -75,6 +77,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """Called by operators who need the machines: no new work is handed out, what is begun is finished."""
     ResumeJob: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeJobRequest, _coordinator_pb2.ResumeJobResponse]  # type: ignore[assignment]
     """Called by operators: goes on with a job that is paused or has failed, and may raise its budget."""
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DeleteJobRequest, _coordinator_pb2.DeleteJobResponse]  # type: ignore[assignment]
+    """Called by operators who need the room: removes a job that has ended, and all that it left."""
     ExportPreferences: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ExportPreferencesRequest, _coordinator_pb2.ExportPreferencesResponse]  # type: ignore[assignment]
     """Called by `rlaif export` and by trainers elsewhere: the job's labelled pairs, in their order."""
     GetReport: _aio.UnaryStreamMultiCallable[_coordinator_pb2.GetReportRequest, _coordinator_pb2.GetReportResponse]  # type: ignore[assignment]
@@ -142,6 +146,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ResumeJobResponse, _abc.Awaitable[_coordinator_pb2.ResumeJobResponse]]:
         """Called by operators: goes on with a job that is paused or has failed, and may raise its budget."""
+
+    @_abc_1.abstractmethod
+    def DeleteJob(
+        self,
+        request: _coordinator_pb2.DeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.DeleteJobResponse, _abc.Awaitable[_coordinator_pb2.DeleteJobResponse]]:
+        """Called by operators who need the room: removes a job that has ended, and all that it left."""
 
     @_abc_1.abstractmethod
     def ExportPreferences(
