@@ -386,7 +386,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (board, journal) = board(&folder);
         let board = Arc::new(board);
-        journal.accept("key", &running("job")).unwrap();
+        for id in ["job", "another"] {
+            journal.accept(id, &running(id)).unwrap();
+        }
         board.add(running("job"));
         journal.record(&[("another".to_owned(), TaskId::Reward, Vec::new())]).unwrap();
         let (writes, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
