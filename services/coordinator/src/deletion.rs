@@ -107,7 +107,8 @@ impl Shared {
         let (places, journal, id) = (self.places.clone(), self.journal.clone(), id.to_owned());
         let sweeping = tokio::task::spawn_blocking(move || {
             let folder = places.remove(&id)?;
-            journal.swept(&id, unix_ms().saturating_add(ONCE_MORE_MS))?;
+            let now = unix_ms();
+            journal.swept(&id, now, now.saturating_add(ONCE_MORE_MS))?;
             Ok::<_, Error>(folder)
         });
         let folder = outcome_of(sweeping).await?;
