@@ -89,6 +89,15 @@ impl Used {
         all += self.judge;
         all
     }
+
+    /// This, and no less of anything than `least`.
+    pub(crate) fn at_least(self, least: Self) -> Self {
+        let more = |a: Tokens, b: Tokens| Tokens {
+            read: a.read.max(b.read),
+            written: a.written.max(b.written),
+        };
+        Self { labeler: more(self.labeler, least.labeler), judge: more(self.judge, least.judge) }
+    }
 }
 
 impl JobRecord {
