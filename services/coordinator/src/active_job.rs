@@ -122,6 +122,8 @@ impl ActiveJob {
         for (task, tokens) in journal.in_vain(&id)? {
             self.pay(task, tokens);
         }
+        // A journal that is older than its account of these has them in the job's record alone.
+        self.used = self.used.at_least(self.record.used);
         for file in published {
             self.publish(file).await?;
         }

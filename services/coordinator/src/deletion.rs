@@ -34,7 +34,7 @@ impl Coordinator {
     /// Deletes a job that has ended, with its journal, dead letters, run folder and artifacts.
     ///
     /// # Errors
-    /// When there is no such job, it may still go on, another began with its models, or a queue or the
+    /// When there is no such job, it may still go on, another needs its models, or a queue or the
     /// artifact store is away: then it is as it was, but perhaps without some of its dead letters.
     pub async fn delete(&self, id: &str) -> Result<Deleted, Error> {
         let shared = &self.shared;
@@ -76,7 +76,7 @@ impl Coordinator {
 }
 
 impl Shared {
-    /// Refuses where a job that may still go on, as a failed one may, began with a model of this one.
+    /// Refuses where a job that may still go on, as a failed one may, names a model of this one.
     fn refuse_where_needed(&self, id: &str) -> Result<(), Error> {
         let is_over = |state: &JobState| matches!(state, JobState::Cancelled | JobState::Succeeded);
         for other in self.board.list() {
@@ -86,10 +86,9 @@ impl Shared {
             // One that cannot be read cannot go on either.
             let file = self.places.run_folder(&other.id).path("job.toml");
             let Ok(job) = Job::parse(&file) else { continue };
-            let reward = job.reward_model.as_ref().and_then(|reward| reward.from.model());
-            let mut models = [&job.policy.model, &job.labeler.model].into_iter().chain(reward);
             // Artifacts of a local store are found by path.
-            if let Some(model) = models.find(|model| model.split('/').any(|part| part == id)) {
+            if let Some(model) = job.models().find(|model| model.split('/').any(|part| part == id))
+            {
                 let (id, model) = (id.to_owned(), model.clone());
                 return Err(Error::Needed { id, by: other.id, model });
             }
@@ -108,7 +107,8 @@ impl Shared {
         let (places, journal, id) = (self.places.clone(), self.journal.clone(), id.to_owned());
         let sweeping = tokio::task::spawn_blocking(move || {
             let folder = places.remove(&id)?;
-            journal.swept(&id, unix_ms().saturating_add(ONCE_MORE_MS))?;
+            let now = unix_ms();
+            journal.swept(&id, now, now.saturating_add(ONCE_MORE_MS))?;
             Ok::<_, Error>(folder)
         });
         let folder = outcome_of(sweeping).await?;

@@ -42,7 +42,7 @@ pub enum Error {
     KeyOfDeleted(String),
     /// The job cannot be deleted while another needs it.
     #[error(
-        "job {id} is needed: job {by}, which may still go on, began with its {model}; cancel that first"
+        "job {id} is needed: job {by}, which may still go on, names its {model}; cancel that first"
     )]
     Needed {
         /// Which.

@@ -89,6 +89,15 @@ impl Used {
         all += self.judge;
         all
     }
+
+    /// This, and no less of anything than `least`.
+    pub(crate) fn at_least(self, least: Self) -> Self {
+        let more = |a: Tokens, b: Tokens| Tokens {
+            read: a.read.max(b.read),
+            written: a.written.max(b.written),
+        };
+        Self { labeler: more(self.labeler, least.labeler), judge: more(self.judge, least.judge) }
+    }
 }
 
 impl JobRecord {
@@ -316,18 +325,19 @@ impl Journal {
     }
 
     /// The files of a deleted job were removed. The first time they are to be removed once more, at
-    /// `again_unix_ms`: a worker that had an item in hand may not have known yet.
+    /// `again_unix_ms`: a worker that had an item in hand may not have known yet. That stands until then, also where
+    /// somebody who had waited for their turn has found nothing left to remove.
     ///
     /// # Errors
     /// When writing fails.
-    pub fn swept(&self, job: &str, again_unix_ms: u64) -> Result<(), Error> {
+    pub fn swept(&self, job: &str, now_unix_ms: u64, again_unix_ms: u64) -> Result<(), Error> {
         self.write(|transaction| {
             let mut sweeps = transaction.open_table(SWEEPS)?;
-            let is_first = sweeps.get(job)?.is_some_and(|due| due.value() == AT_ONCE);
-            if is_first {
-                sweeps.insert(job, again_unix_ms)?;
-            } else {
-                sweeps.remove(job)?;
+            let due = sweeps.get(job)?.map(|due| due.value());
+            match due {
+                Some(AT_ONCE) => drop(sweeps.insert(job, again_unix_ms)?),
+                Some(due) if due <= now_unix_ms => drop(sweeps.remove(job)?),
+                _ => {}
             }
             Ok(())
         })
@@ -655,10 +665,13 @@ mod tests {
 
         // At once, and once more when no worker can be at it any more.
         assert_eq!(journal.to_sweep(1).unwrap(), ["a"]);
-        journal.swept("a", 10).unwrap();
+        // The call that deleted it, and who saw at the same time that its files were owed.
+        for now in [1, 2] {
+            journal.swept("a", now, now + 9).unwrap();
+        }
         assert!(journal.to_sweep(9).unwrap().is_empty());
         assert_eq!(journal.to_sweep(10).unwrap(), ["a"]);
-        journal.swept("a", 20).unwrap();
+        journal.swept("a", 10, 19).unwrap();
         assert!(journal.to_sweep(u64::MAX).unwrap().is_empty());
         assert_eq!(journal.deleted().unwrap().len(), 1);
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use rlaif_coordinator::{Journal, Places};
+use rlaif_job::Tokens;
 use rlaif_proto::coordinator::v1::{JobState, ResumeJobRequest};
 use rlaif_testkit::eventually;
 use support::*;
@@ -46,5 +48,28 @@ async fn labels_that_came_to_nothing_stay_on_the_account_over_a_restart() {
     cluster.workers.allow_all();
     until(&mut client, &id, JobState::Succeeded).await;
     assert_eq!(paid(&mut client, &id).await, all + 2 * ANSWER);
+    cluster.stop(running).await;
+}
+
+/// As before the journal kept account of them: what they took is in the job's record, and nowhere else.
+#[tokio::test]
+async fn labels_that_came_to_nothing_in_an_older_journal_stay_on_the_account() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let id = submit(&mut running.client(), &submission("older", false), "key").await;
+    cluster.stop(running).await;
+    let journal = Journal::open(Places::many_jobs(cluster.folder.path()).journal()).unwrap();
+    let mut record = journal.jobs().unwrap().remove(0);
+    record.used.labeler = Tokens::read(100);
+    journal.update(&record).unwrap();
+    drop(journal);
+
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    assert_eq!(paid(&mut client, &id).await, 100);
+    cluster.workers.allow_all();
+    until(&mut client, &id, JobState::Succeeded).await;
+    // One check of the labeler, two chunks of labels and two of contests.
+    assert_eq!(paid(&mut client, &id).await, 100 + 5 * ANSWER);
     cluster.stop(running).await;
 }

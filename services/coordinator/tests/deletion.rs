@@ -3,7 +3,7 @@
 mod support;
 
 use rlaif_coordinator::{Error, Journal, Places};
-use rlaif_job::WorkerKind;
+use rlaif_job::{JudgeConfig, WorkerKind};
 use rlaif_proto::coordinator::v1::*;
 use rlaif_queue::{Item, Position};
 use rlaif_testkit::eventually;
@@ -144,19 +144,23 @@ async fn a_job_that_may_still_go_on_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_job_whose_model_another_began_with_stays_until_that_is_over() {
+async fn a_job_whose_model_another_names_stays_until_that_is_over() {
     let cluster = Cluster::new();
     let running = cluster.coordinator().await;
     let mut client = running.client();
     let id = submit(&mut client, &submission("ancestor", true), "one").await;
     cancel(&mut client, &id).await;
-    let mut sent = submission("heir", true);
-    sent.job.policy.model = format!("/artifacts/{id}/checkpoints/policy");
-    let heir = submit(&mut client, &sent, "two").await;
-    let refused = delete(&mut client, &id).await.unwrap_err();
-    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-    assert!(refused.message().contains(&heir), "{refused}");
-    cancel(&mut client, &heir).await;
+    let model = format!("/artifacts/{id}/checkpoints/policy");
+    let (mut learns, mut is_judged) = (submission("heir", true), submission("judged", true));
+    learns.job.policy.model = model.clone();
+    is_judged.job.evaluate.judge = Some(JudgeConfig { model, price: None });
+    for (sent, key) in [(learns, "two"), (is_judged, "three")] {
+        let other = submit(&mut client, &sent, key).await;
+        let refused = delete(&mut client, &id).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        assert!(refused.message().contains(&other), "{refused}");
+        cancel(&mut client, &other).await;
+    }
     delete(&mut client, &id).await.unwrap();
     cluster.stop(running).await;
 }

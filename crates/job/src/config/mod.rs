@@ -258,6 +258,13 @@ impl Job {
         problems
     }
 
+    /// All models that it names, which have to be where its workers are.
+    pub fn models(&self) -> impl Iterator<Item = &String> {
+        let judge = self.evaluate.judge.iter().map(|judge| &judge.model);
+        let reward = self.reward_model.iter().filter_map(|rm| rm.from.model());
+        [&self.policy.model, &self.labeler.model].into_iter().chain(judge).chain(reward)
+    }
+
     /// Whom it asks to judge its result.
     pub fn judged_by(&self) -> Asked {
         self.evaluate.judge.as_ref().map_or(Asked::Labeler, |_| Asked::Judge)

@@ -89,10 +89,7 @@ pub fn warn_of_the_judge(job: &Job) {
 }
 
 fn pull_models(job: &Job) -> Result<()> {
-    let named = [&job.policy.model, &job.labeler.model].into_iter();
-    let judge = job.evaluate.judge.iter().map(|judge| &judge.model);
-    let reward = job.reward_model.iter().filter_map(|rm| rm.from.model());
-    for model in named.chain(judge).chain(reward) {
+    for model in job.models() {
         Store::from_env().resolve(model, &mut DownloadBar::new())?;
     }
     Ok(())
