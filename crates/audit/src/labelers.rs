@@ -1,6 +1,7 @@
 //! Agreement between arms: whether labelers, or ways to ask one, find the same.
 
 use crate::arm::Arm;
+use crate::sample::numbered;
 use rlaif_stats::{Estimate, Share, bootstrap, cohen_kappa, coincidences, krippendorff_alpha};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ fn choices(arm: &Arm) -> Choices<'_> {
 
 /// Group and both choices of each pair that both decided.
 fn both(first: &Choices, second: &Choices) -> Vec<(usize, bool, bool)> {
-    let numbers = numbered([first, second]);
+    let numbers = groups_of([first, second]);
     let common = first.iter().filter_map(|(id, (group, a))| {
         let (_, b) = second.get(id)?;
         Some((numbers[group], *a, *b))
@@ -79,13 +80,10 @@ fn both(first: &Choices, second: &Choices) -> Vec<(usize, bool, bool)> {
     common.collect()
 }
 
-fn numbered<'a: 'b, 'b>(
+fn groups_of<'a: 'b, 'b>(
     choices: impl IntoIterator<Item = &'b Choices<'a>>,
 ) -> BTreeMap<&'a str, usize> {
-    let groups = choices.into_iter().flat_map(|c| c.values().map(|(group, _)| (*group, 0)));
-    let mut numbers: BTreeMap<&str, usize> = groups.collect();
-    numbers.values_mut().enumerate().for_each(|(number, group)| *group = number);
-    numbers
+    numbered(choices.into_iter().flat_map(|choices| choices.values().map(|(group, _)| *group)))
 }
 
 fn kappa(both: &[(usize, bool, bool)], seed: u64) -> Option<Estimate> {
@@ -99,7 +97,7 @@ fn kappa(both: &[(usize, bool, bool)], seed: u64) -> Option<Estimate> {
 }
 
 fn alpha(choices: &[Choices], seed: u64) -> Option<Estimate> {
-    let numbers = numbered(choices);
+    let numbers = groups_of(choices);
     // For each pair its group and how many prefer B and A.
     let mut units: BTreeMap<&str, (usize, [usize; 2])> = BTreeMap::new();
     for (id, (group, prefers_a)) in choices.iter().flatten() {

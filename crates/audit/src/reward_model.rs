@@ -2,13 +2,13 @@
 
 use crate::agreement::{Baseline, Pair};
 use crate::calibration::{BINS, ece_at, prediction};
+use crate::sample::numbered;
 use rlaif_stats::{
     CalibrationBin, Estimate, Prediction, Share, Temperature, bootstrap_mean, ece, fit_temperature,
     reliability,
 };
 use rlaif_types::SoftLabel;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// One held-out pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ impl RewardAgreement {
         label: impl Fn(&RewardObservation) -> Option<SoftLabel>,
         seed: u64,
     ) -> Option<Self> {
-        let groups = groups(observations);
+        let groups = numbered(observations.iter().map(|o| o.group.as_str()));
         let labelled: Vec<_> = observations
             .iter()
             .filter_map(|o| Some((o, label(o)?, groups[o.group.as_str()])))
@@ -109,14 +109,6 @@ impl RewardAgreement {
             calibrated_ece: ece_at(at, &predictions),
         })
     }
-}
-
-/// A number for each group, in the order of their names.
-fn groups(observations: &[RewardObservation]) -> BTreeMap<&str, usize> {
-    let mut groups: BTreeMap<&str, usize> =
-        observations.iter().map(|o| (o.group.as_str(), 0)).collect();
-    groups.values_mut().enumerate().for_each(|(number, group)| *group = number);
-    groups
 }
 
 #[cfg(test)]

@@ -45,10 +45,14 @@ pub(crate) fn scored(arm: &Arm) -> Vec<Scored<'_>> {
 
 /// A number for each group.
 pub(crate) fn groups(observations: &[Observation]) -> BTreeMap<&str, usize> {
-    let mut groups: BTreeMap<&str, usize> =
-        observations.iter().map(|o| (o.group.as_str(), 0)).collect();
-    groups.values_mut().enumerate().for_each(|(number, group)| *group = number);
-    groups
+    numbered(observations.iter().map(|o| o.group.as_str()))
+}
+
+/// A number for each name, in their order.
+pub(crate) fn numbered<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
+    let mut numbers: BTreeMap<&str, usize> = names.into_iter().map(|name| (name, 0)).collect();
+    numbers.values_mut().enumerate().for_each(|(number, place)| *place = number);
+    numbers
 }
 
 /// Those of them that people judged too.
