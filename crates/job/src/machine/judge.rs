@@ -69,7 +69,7 @@ impl Machine {
     }
 
     /// What the task is to be answered with; none where it is not open.
-    fn due(&self, task: TaskId) -> Option<Due> {
+    pub(super) fn due(&self, task: TaskId) -> Option<Due> {
         match task {
             TaskId::CheckPolicy | TaskId::CheckLabeler => Some(Due::Checked),
             TaskId::CheckJudge => self.job.evaluate.judge.as_ref().map(|_| Due::Checked),

@@ -236,9 +236,8 @@ impl Machine {
 
     fn candidates(&self, room: usize) -> Vec<(TaskId, Work)> {
         // Before anything is paid for.
-        let checks = self.checks();
-        if checks.iter().any(|(task, _)| !self.has(*task)) {
-            return checks;
+        if !self.is_looked_over() {
+            return self.checks();
         }
         let Some(start) = &self.start else {
             return match self.demonstrating.as_ref().filter(|d| !d.is_complete()) {
@@ -304,6 +303,13 @@ impl Machine {
             Some(model) => ModelRef::Saved(model.to_owned()),
             None => self.training.version(self, start),
         }
+    }
+
+    /// Whether nothing that the job names is left to be looked over.
+    fn is_looked_over(&self) -> bool {
+        let checks =
+            [TaskId::CheckPolicy, TaskId::CheckJudge, TaskId::CheckLabeler, TaskId::CheckReward];
+        checks.into_iter().all(|task| self.has(task) || self.due(task).is_none())
     }
 
     /// A look at all that the job names and that is on its workers' machines.
