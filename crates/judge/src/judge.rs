@@ -232,8 +232,12 @@ impl Judge {
     /// The most that an item can take, which is nothing where it cannot be asked about.
     pub(crate) fn at_most(&self, item: &Judgement<Groups>) -> Effort {
         let mut most = Effort::default();
-        for question in item.iter().flatten().flatten() {
-            most += self.engine.at_most(question);
+        // Of a group the prompt is the same, and so is the longest rationale.
+        for group in item.iter().flatten() {
+            if let Some(question) = group.first() {
+                let each = self.engine.at_most(question);
+                group.iter().for_each(|_| most += each);
+            }
         }
         most
     }
