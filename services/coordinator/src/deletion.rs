@@ -101,7 +101,8 @@ impl Shared {
     /// # Errors
     /// When the artifact store is away, the disk fails, or the journal does: then they are still owed.
     async fn sweep(&self, id: &str) -> Result<Removed, Error> {
-        // A share that is not mounted looks as if there were nothing.
+        // A store that is gone looks as if there were nothing. So does a mount point without its share, which has to be
+        // emptied by hand then.
         self.artifacts.probe().await?;
         let artifacts = self.artifacts.remove_job(id).await?;
         let (places, journal, id) = (self.places.clone(), self.journal.clone(), id.to_owned());

@@ -5,15 +5,14 @@
 //! One transaction is one fsync, so results are recorded by the batch. A thread of the runtime that waits
 //! for it has its other tasks done elsewhere.
 
-use crate::Error;
 use crate::disk::on_disk;
+use crate::{Error, JobRecord};
 use opentelemetry::metrics::Histogram;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use rlaif_job::{Answer, StageProgress, TaskId, Tokens};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use rlaif_job::{Answer, TaskId, Tokens};
 use rlaif_service::metrics::{self, definitions};
-use rlaif_types::{Ceiling, ContentHash, Money, Price, Spend};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use rlaif_types::ContentHash;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,143 +29,6 @@ const SWEEPS: TableDefinition<&str, u64> = TableDefinition::new("sweeps");
 const AT_ONCE: u64 = 0;
 /// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
 const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
-
-/// What is known of a job beside its results.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobRecord {
-    /// Its id.
-    pub id: String,
-    /// Its name, for people.
-    pub name: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// When it was accepted, in milliseconds since 1970.
-    pub created_unix_ms: u64,
-    /// When its state last changed.
-    pub updated_unix_ms: u64,
-    /// How far each stage is, as of then in the journal.
-    #[serde(default)]
-    pub stages: Vec<StageProgress>,
-    /// Tasks that were given up and wait for an operator.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub dead: BTreeSet<TaskId>,
-    /// What its labeler and its judge have read and written, as of then in the journal.
-    #[serde(flatten)]
-    pub used: Used,
-    /// What its labeler charges; none where the job does not say.
-    #[serde(default)]
-    pub price: Option<Price>,
-    /// What its judge charges; said where the labeler's price is, if the job names a judge.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge_price: Option<Price>,
-    /// What its labeler and its judge may be asked for, as of the job or of who resumed it last.
-    #[serde(default)]
-    pub ceiling: Ceiling,
-    /// Headers with the trace context of its submission, which all its work is done in; none where
-    /// that was not traced.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub trace: BTreeMap<String, String>,
-    /// Number of the event told last of it; not in the journal.
-    #[serde(skip)]
-    pub sequence: u64,
-}
-
-/// What those who judge for a job have read and written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Used {
-    /// The labeler.
-    #[serde(default, rename = "labeler_tokens")]
-    pub labeler: Tokens,
-    /// The judge, where it is not the labeler.
-    #[serde(default, rename = "judge_tokens")]
-    pub judge: Tokens,
-}
-
-impl Used {
-    /// Both together.
-    pub fn all(self) -> Tokens {
-        let mut all = self.labeler;
-        all += self.judge;
-        all
-    }
-
-    /// This, and no less of anything than `least`.
-    pub(crate) fn at_least(self, least: Self) -> Self {
-        let more = |a: Tokens, b: Tokens| Tokens {
-            read: a.read.max(b.read),
-            written: a.written.max(b.written),
-        };
-        Self { labeler: more(self.labeler, least.labeler), judge: more(self.judge, least.judge) }
-    }
-}
-
-impl JobRecord {
-    /// What its labeler and its judge have cost, each at its own price; none where they have none.
-    pub fn cost(&self) -> Option<Money> {
-        let of = |price: Price, tokens: Tokens| price.cost(&tokens.usage());
-        let judge = self.judge_price.map(|price| of(price, self.used.judge)).unwrap_or_default();
-        self.price.map(|price| of(price, self.used.labeler) + judge)
-    }
-
-    /// Why its labeler and its judge are not asked any more, where they are not.
-    pub fn spent_up(&self) -> Option<String> {
-        let cost = self.cost();
-        let tokens = self.used.all().usage().tokens();
-        if !self.ceiling.is_reached(Spend { cost: cost.unwrap_or_default(), tokens }) {
-            return None;
-        }
-        let Ceiling { max_cost, max_tokens } = self.ceiling;
-        let spent = match (max_cost, max_tokens) {
-            (Some(max), _) if cost.unwrap_or_default() >= max => {
-                format!("{} of max_cost = {max}", cost.unwrap_or_default())
-            }
-            (_, max) => format!("{tokens} tokens of max_tokens = {}", max.unwrap_or_default()),
-        };
-        let who = match self.used.judge == Tokens::default() {
-            true => "its labeler has",
-            false => "its labeler and its judge have",
-        };
-        Some(format!("{who} taken {spent}: raise it and resume the job to go on"))
-    }
-
-    /// A job that is accepted now, and runs.
-    pub fn accepted(id: &str, name: &str, unix_ms: u64) -> Self {
-        Self {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            state: JobState::Running,
-            created_unix_ms: unix_ms,
-            updated_unix_ms: unix_ms,
-            stages: Vec::new(),
-            dead: BTreeSet::new(),
-            used: Used::default(),
-            price: None,
-            judge_price: None,
-            ceiling: Ceiling::default(),
-            trace: BTreeMap::new(),
-            sequence: 0,
-        }
-    }
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum JobState {
-    /// Its tasks are being worked on.
-    Running,
-    /// Nothing is handed out until it is resumed.
-    Paused,
-    /// It was given up by its owner.
-    Cancelled,
-    /// It cannot go on; resuming tries again.
-    Failed {
-        /// Why, and how to mend it.
-        error: String,
-    },
-    /// All is done.
-    Succeeded,
-}
 
 /// The journal of one coordinator.
 pub struct Journal {
@@ -381,9 +243,7 @@ impl Journal {
                 if jobs.get(job.as_str())?.is_none() {
                     continue;
                 }
-                let (task, hash) = (task.to_string(), ContentHash::of(answer));
-                let key = (job.as_str(), task.as_str(), hash.as_str());
-                in_vain.insert(key, tokens_to_bytes(tokens).as_slice())?;
+                pay(&mut in_vain, job, &task.to_string(), &ContentHash::of(answer), tokens)?;
             }
             Ok(())
         })
@@ -409,8 +269,7 @@ impl Journal {
             })?;
             let mut in_vain = transaction.open_table(IN_VAIN)?;
             for (task, hash, tokens) in forgotten {
-                let key = (job, task.as_str(), hash.as_str());
-                in_vain.insert(key, tokens_to_bytes(tokens).as_slice())?;
+                pay(&mut in_vain, job, &task, &hash, tokens)?;
             }
             Ok(())
         })
@@ -526,8 +385,17 @@ fn tokens_of(answer: &[u8]) -> Tokens {
     serde_json::from_slice::<Answer>(answer).map(|answer| answer.tokens).unwrap_or_default()
 }
 
-fn tokens_to_bytes(tokens: Tokens) -> Vec<u8> {
-    serde_json::to_vec(&tokens).expect("counts are plain data")
+/// Puts what an answer took on its job's account.
+fn pay(
+    in_vain: &mut Table<'_, (&'static str, &'static str, &'static str), &'static [u8]>,
+    job: &str,
+    task: &str,
+    answer: &ContentHash,
+    took: Tokens,
+) -> Result<(), redb::Error> {
+    let took = serde_json::to_vec(&took).expect("counts are plain data");
+    in_vain.insert((job, task, answer.as_str()), took.as_slice())?;
+    Ok(())
 }
 
 fn tokens_from_bytes(bytes: &[u8]) -> Result<Tokens, redb::Error> {
@@ -560,14 +428,6 @@ mod tests {
         assert_eq!(journal.job_of("key").unwrap(), Some("a".into()));
         assert_eq!(journal.job_of("another").unwrap(), None);
         assert_eq!(journal.jobs().unwrap(), [job("a")]);
-    }
-
-    #[test]
-    fn a_record_from_before_there_were_judges_reads_as_one_without() {
-        let mut written = serde_json::to_value(job("a")).unwrap();
-        let tokens = written.as_object_mut().unwrap().remove("judge_tokens");
-        assert!(tokens.is_some() && written.get("labeler_tokens").is_some(), "{written}");
-        assert_eq!(serde_json::from_value::<JobRecord>(written).unwrap(), job("a"));
     }
 
     #[test]

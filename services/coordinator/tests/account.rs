@@ -2,7 +2,6 @@
 
 mod support;
 
-use rlaif_coordinator::{Journal, Places};
 use rlaif_job::Tokens;
 use rlaif_proto::coordinator::v1::{JobState, ResumeJobRequest};
 use rlaif_testkit::eventually;
@@ -58,7 +57,7 @@ async fn labels_that_came_to_nothing_in_an_older_journal_stay_on_the_account() {
     let running = cluster.coordinator().await;
     let id = submit(&mut running.client(), &submission("older", false), "key").await;
     cluster.stop(running).await;
-    let journal = Journal::open(Places::many_jobs(cluster.folder.path()).journal()).unwrap();
+    let journal = cluster.journal();
     let mut record = journal.jobs().unwrap().remove(0);
     record.used.labeler = Tokens::read(100);
     journal.update(&record).unwrap();

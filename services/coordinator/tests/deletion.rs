@@ -2,8 +2,8 @@
 
 mod support;
 
-use rlaif_coordinator::{Error, Journal, Places};
-use rlaif_job::{JudgeConfig, WorkerKind};
+use rlaif_coordinator::Error;
+use rlaif_job::{JudgeConfig, Submission, WorkerKind};
 use rlaif_proto::coordinator::v1::*;
 use rlaif_queue::{Item, Position};
 use rlaif_testkit::eventually;
@@ -59,20 +59,30 @@ fn kept(cluster: &Cluster, id: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-/// The journal of a coordinator that was stopped.
-fn journal(cluster: &Cluster) -> Journal {
-    Journal::open(Places::many_jobs(cluster.folder.path()).journal()).unwrap()
-}
-
 /// How many results of a job it has.
 fn results(cluster: &Cluster, id: &str) -> usize {
     let mut count = 0;
-    let counted = journal(cluster).results(id, |_, _| {
+    let counted = cluster.journal().results(id, |_, _| {
         count += 1;
         Ok::<_, Error>(())
     });
     counted.unwrap();
     count
+}
+
+/// What both twins are.
+fn twin() -> Submission {
+    submission("twins", false)
+}
+
+/// Two finished jobs of the same content, so that whatever were shared by hash would be missed.
+async fn twins(client: &mut Client) -> [String; 2] {
+    let one = submit(client, &twin(), "one").await;
+    let two = submit(client, &twin(), "two").await;
+    for id in [&one, &two] {
+        until(client, id, JobState::Succeeded).await;
+    }
+    [one, two]
 }
 
 #[tokio::test]
@@ -81,13 +91,7 @@ async fn a_finished_job_is_deleted_with_all_that_it_left_and_no_other_loses_anyt
     cluster.workers.allow_all();
     let running = cluster.coordinator().await;
     let mut client = running.client();
-    // Of the same content, so that whatever were shared by hash would be missed.
-    let sent = submission("twins", false);
-    let id = submit(&mut client, &sent, "one").await;
-    let other = submit(&mut client, &sent, "two").await;
-    for id in [&id, &other] {
-        until(&mut client, id, JobState::Succeeded).await;
-    }
+    let [id, other] = twins(&mut client).await;
     let before = kept(&cluster, &other);
     let its_own = kept(&cluster, &id);
 
@@ -102,7 +106,7 @@ async fn a_finished_job_is_deleted_with_all_that_it_left_and_no_other_loses_anyt
     let listed = client.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
     assert_eq!(listed.iter().map(|job| &job.job_id).collect::<Vec<_>>(), [&other]);
     // A client that lost the answer to its submission does not bring it back.
-    let late = client.submit_job(request(&sent, "one")).await.unwrap_err();
+    let late = client.submit_job(request(&twin(), "one")).await.unwrap_err();
     assert_eq!(late.code(), Code::AlreadyExists, "{late}");
     assert!(late.message().contains("was deleted"), "{late}");
     cluster.stop(running).await;
@@ -114,7 +118,7 @@ async fn a_finished_job_is_deleted_with_all_that_it_left_and_no_other_loses_anyt
     assert_eq!(refused(&mut client, &id).await.code(), Code::NotFound);
     assert_eq!(job(&mut client, &other).await.state(), JobState::Succeeded);
     assert_eq!(kept(&cluster, &other), before);
-    let anew = submit(&mut client, &sent, "three").await;
+    let anew = submit(&mut client, &twin(), "three").await;
     assert_ne!(anew, id);
     until(&mut client, &anew, JobState::Succeeded).await;
     cluster.stop(running).await;
@@ -190,15 +194,10 @@ async fn a_coordinator_that_is_killed_in_the_middle_ends_the_deletion_when_it_is
     cluster.workers.allow_all();
     let running = cluster.coordinator().await;
     let mut client = running.client();
-    let sent = submission("twins", false);
-    let id = submit(&mut client, &sent, "one").await;
-    let other = submit(&mut client, &sent, "two").await;
-    for id in [&id, &other] {
-        until(&mut client, id, JobState::Succeeded).await;
-    }
+    let [id, other] = twins(&mut client).await;
     let before = kept(&cluster, &other);
     cluster.stop(running).await;
-    journal(&cluster).delete(&id).unwrap();
+    cluster.journal().delete(&id).unwrap();
     std::fs::remove_file(cluster.run_folder(&id).path("job.toml")).unwrap();
     assert!(has_files(&cluster, &id));
 

@@ -2,7 +2,6 @@
 
 mod support;
 
-use rlaif_coordinator::{Journal, Places};
 use rlaif_job::TaskId;
 use rlaif_proto::coordinator::v1::{JobState, ResumeJobRequest};
 use support::*;
@@ -54,7 +53,7 @@ async fn a_job_whose_opening_panics_fails_alone_and_goes_on_once_it_is_mended() 
 async fn a_job_with_a_recorded_result_that_nobody_can_read_fails_alone() {
     let cluster = Cluster::new();
     let [broken, sound] = broken_and_sound(&cluster).await;
-    let journal = Journal::open(Places::many_jobs(cluster.folder.path()).journal()).unwrap();
+    let journal = cluster.journal();
     journal.record(&[(broken.clone(), TaskId::FineTune, b"torn".to_vec())]).unwrap();
     drop(journal);
 

@@ -125,6 +125,17 @@ mod tests {
         }
     }
 
+    /// What somebody is told who has seen the job's events up to `seen`.
+    fn watched(
+        coordinator: &Coordinator,
+        seen: u64,
+    ) -> mpsc::Receiver<Result<WatchJobResponse, Status>> {
+        let (sender, events) = mpsc::channel(BUFFER);
+        let stop = CancellationToken::new();
+        tokio::spawn(watch(coordinator.clone(), "job".into(), seen, sender, stop));
+        events
+    }
+
     async fn next(events: &mut mpsc::Receiver<Result<WatchJobResponse, Status>>) -> JobEvent {
         events.recv().await.unwrap().unwrap().event.unwrap()
     }
@@ -140,10 +151,7 @@ mod tests {
         let coordinator = coordinator(&folder).await;
         advance(&coordinator, 1);
         let seen = coordinator.job("job").unwrap().sequence;
-        let (sender, mut events) = mpsc::channel(BUFFER);
-        let watching =
-            watch(coordinator.clone(), "job".into(), seen, sender, CancellationToken::new());
-        tokio::spawn(watching);
+        let mut events = watched(&coordinator, seen);
         tokio::task::yield_now().await;
         advance(&coordinator, 2);
         let event = next(&mut events).await;
@@ -154,10 +162,7 @@ mod tests {
     async fn who_reads_too_slowly_loses_events_and_is_told_how_things_are() {
         let folder = tempfile::tempdir().unwrap();
         let coordinator = coordinator(&folder).await;
-        let (sender, mut events) = mpsc::channel(BUFFER);
-        let watching =
-            watch(coordinator.clone(), "job".into(), 0, sender, CancellationToken::new());
-        tokio::spawn(watching);
+        let mut events = watched(&coordinator, 0);
         let begins = [next(&mut events).await, next(&mut events).await];
         assert_eq!(begins.each_ref().map(done), [None, Some(0)]);
 
@@ -176,15 +181,13 @@ mod tests {
         assert_eq!(told.iter().filter_map(done).next_back(), Some(happened as u64));
         assert!(matches!(told.last().unwrap().event, Some(Event::Finished(_))));
     }
+
     /// As when a job is cancelled and deleted while its watcher is slow.
     #[tokio::test]
     async fn who_watches_a_job_that_is_deleted_is_told_so() {
         let folder = tempfile::tempdir().unwrap();
         let coordinator = coordinator(&folder).await;
-        let (sender, mut events) = mpsc::channel(BUFFER);
-        let watching =
-            watch(coordinator.clone(), "job".into(), 0, sender, CancellationToken::new());
-        tokio::spawn(watching);
+        let mut events = watched(&coordinator, 0);
         let _state = next(&mut events).await;
         let _stage = next(&mut events).await;
         // This test's runtime has one thread: the watcher sees both at once.

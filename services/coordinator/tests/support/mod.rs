@@ -137,6 +137,11 @@ impl Cluster {
         Places::many_jobs(self.folder.path()).run_folder(job)
     }
 
+    /// The journal of a coordinator that was stopped.
+    pub fn journal(&self) -> Journal {
+        Journal::open(Places::many_jobs(self.folder.path()).journal()).unwrap()
+    }
+
     /// Ends a coordinator, whatever it is doing, and waits until its journal is free.
     pub async fn stop(&self, running: Running) {
         running.shutdown.cancel();
