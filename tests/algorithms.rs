@@ -118,21 +118,25 @@ fn a_reward_model_of_peoples_labels_alone_or_beside_the_labelers_says_what_it_le
     }
 }
 
-#[test]
-fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_others() {
-    let dir = tempfile::tempdir().unwrap();
+/// A job whose reward model learns eight pairs, each with these labels, and asks for no others.
+fn write_job_of_labels(folder: &Path, labels: &str) {
     let rl = "reward = 'model'\n[reward_model]\nlabels = 'ai'\npairs = 0\nheldout_fraction = 0.4\n\
         batch_size = 4";
-    write_job(dir.path(), "sentiment/compare", rl);
-    // As `rlaif label` leaves them; people thought otherwise.
+    write_job(folder, "sentiment/compare", rl);
     let line = |i: usize| {
         format!(
-            "{{\"prompt\": \"Say {i}\", \"response_a\": \"It is {i}.\", \"response_b\": \"No.\", \
-             \"soft_label\": 0.25, \"human_label\": 1.0}}\n"
+            "{{\"prompt\": \"Say {i}\", \"response_a\": \"It is {i}.\", \"response_b\": \"No.\", {labels}}}\n"
         )
     };
     let lines: String = (0..8).map(line).collect();
-    std::fs::write(dir.path().join("preferences.jsonl"), lines).unwrap();
+    std::fs::write(folder.join("preferences.jsonl"), lines).unwrap();
+}
+
+#[test]
+fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    // As `rlaif label` leaves them; people thought otherwise.
+    write_job_of_labels(dir.path(), "\"soft_label\": 0.25, \"human_label\": 1.0");
     succeeded(&run(dir.path(), "out"), "given labels");
     let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
     assert!(report.contains("Trained on 5 labels. On 3 held-out labels"), "{report}");
@@ -146,17 +150,7 @@ fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_othe
 fn a_job_whose_labels_are_all_equal_ends_with_a_report_that_says_what_they_taught() {
     for (label, accuracy) in [("1.0", "accuracy "), ("0.5", "no accuracy, since none")] {
         let dir = tempfile::tempdir().unwrap();
-        let rl = "reward = 'model'\n[reward_model]\nlabels = 'ai'\npairs = 0\nheldout_fraction = 0.4\n\
-            batch_size = 4";
-        write_job(dir.path(), "sentiment/compare", rl);
-        let line = |i: usize| {
-            format!(
-                "{{\"prompt\": \"Say {i}\", \"response_a\": \"It is {i}.\", \"response_b\": \"No.\", \
-                 \"soft_label\": {label}}}\n"
-            )
-        };
-        let lines: String = (0..8).map(line).collect();
-        std::fs::write(dir.path().join("preferences.jsonl"), lines).unwrap();
+        write_job_of_labels(dir.path(), &format!("\"soft_label\": {label}"));
         succeeded(&run(dir.path(), "out"), label);
         let records = metrics(&dir.path().join("out"));
         let rewards: Vec<f64> = records.iter().map(|r| r["reward"].as_f64().unwrap()).collect();
