@@ -109,7 +109,15 @@ fn what_a_run_trained_goes_out_as_an_adapter_and_comes_back_as_the_same_policy()
     assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(2), &json!(6)));
     assert_eq!(config["target_modules"], json!(["q_proj", "up_proj"]));
 
+    // A folder of somebody's beside it stays as it is; what a kill left of an export does not.
+    let (theirs, left) =
+        (dir.path().join("adapter.partial"), dir.path().join(".adapter.rlaif-partial"));
+    for folder in [&theirs, &left] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("notes"), "").unwrap();
+    }
     succeeds(&["export", from, "--adapter", to, "--base", "hf:a/b@c"], "");
+    assert!(theirs.join("notes").exists() && !left.exists() && !adapter.join("notes").exists());
     refuses(&["logprobs", "--model", to], "rlaif models pull hf:a/b@c");
     std::fs::remove_file(run.join("checkpoints/policy-adapter.safetensors")).unwrap();
     refuses(&["export", from, "--adapter", to], "the run is not finished");

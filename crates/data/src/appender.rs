@@ -100,8 +100,6 @@ pub fn check_writable(path: &Path) -> Result<(), Error> {
         Ok(there) if there.is_dir() => Err(Error::io(path)(ErrorKind::IsADirectory.into())),
         // A pipe that is opened and closed has ended for whoever reads it.
         Ok(there) if !there.is_file() => Ok(()),
-        // One that is there is of a run that was killed, or somebody's: it shows that files can be made.
-        _ if AtomicFile::partial_of(path).exists() => Ok(()),
         _ => AtomicFile::create(path).map(drop).map_err(Error::io(path)),
     }
 }

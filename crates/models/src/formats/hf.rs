@@ -8,6 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -153,13 +154,15 @@ pub fn save(
     })
 }
 
-/// Lets `write` fill a sibling folder, which then takes the place of `folder`.
+/// Lets `write` fill a sibling folder, which then takes the place of `folder`. Its name is hidden and no user's; what a
+/// kill leaves under it is removed by the next try.
 pub(super) fn replace_folder(
     folder: &Path,
     write: impl FnOnce(&Path) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
+    let mut name = OsString::from(".");
+    name.push(folder.file_name().unwrap_or_default());
+    name.push(".rlaif-partial");
     let partial = folder.with_file_name(name);
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(Error::io(&partial))?;
