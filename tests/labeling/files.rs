@@ -62,6 +62,56 @@ fn no_command_writes_over_a_file_that_it_reads_or_writes_besides() {
     }
 }
 
+/// SQLite keeps the last labels in a log beside the ledger, and who writes there at all is settled by a lock.
+#[test]
+fn no_output_is_a_file_of_the_ledger() {
+    let work = Work::with(2);
+    work.labelled("labels.jsonl", &["--model", MODEL, "--ledger", "l.sqlite"]);
+    let with_ledger = ["--ledger", "l.sqlite", "--model", MODEL];
+    let commands: [(&[&str], &str); 6] = [
+        (&["label", "--in", "pairs.jsonl"], "--out"),
+        (&["label", "--in", "pairs.jsonl"], "--report"),
+        (&["label", "--in", "pairs.jsonl", "--min-confidence", "1"], "--route-uncertain"),
+        (&["rate", "--in", "pairs.jsonl"], "--out"),
+        (&["align", "--task", "t=pairs.jsonl"], "--json"),
+        (&["labels", "reaggregate"], "--out"),
+    ];
+    for (command, option) in commands {
+        for kind in ["", "-wal", "-shm", "-journal", ".lock"] {
+            let file = format!("./l.sqlite{kind}");
+            let args = match command {
+                // It asks no model.
+                ["labels", ..] => [command, &with_ledger[..2], &[option, file.as_str()]].concat(),
+                _ => [command, &with_ledger[..], &[option, file.as_str()]].concat(),
+            };
+            let output = work.rlaif(&args);
+            let said = stderr(&output);
+            assert!(
+                !output.status.success() && said.contains("is the file that --"),
+                "{args:?}: {said}"
+            );
+        }
+    }
+    // A ledger that nobody named is in the evaluation's folder.
+    let arms = [format!("a={MODEL}"), format!("b={MODEL}")];
+    let prompts = "e/labels.sqlite-wal";
+    let output = work.rlaif(&[
+        "eval",
+        "--prompts",
+        prompts,
+        "--judge",
+        MODEL,
+        "--out",
+        "e",
+        "--arm",
+        &arms[0],
+        "--arm",
+        &arms[1],
+    ]);
+    assert!(stderr(&output).contains("is the file that --"), "{}", stderr(&output));
+    assert_eq!(work.in_ledger(), 2);
+}
+
 #[test]
 fn pairs_from_a_pipe_are_labelled_as_from_a_file() {
     let work = Work::with(3);

@@ -36,10 +36,9 @@ pub enum Error {
         /// The newest format known here.
         known: usize,
     },
-    /// It was made by an earlier version, and reading alone may not change it.
+    /// It was made by an earlier version, and could not be brought to the format that is read here.
     #[error(
-        "{path}: the ledger has format {found}, which must be brought to {known} first; \
-         let `rlaif label` open it once",
+        "{path}: the ledger has format {found}, and cannot be brought to {known} to be read: {why}",
         path = path.display()
     )]
     Older {
@@ -49,6 +48,8 @@ pub enum Error {
         found: usize,
         /// The format read here.
         known: usize,
+        /// What is in the way, and how to mend that.
+        why: &'static str,
     },
     /// It is something else.
     #[error("{path}: this is not a ledger; name another file", path = path.display())]
@@ -120,10 +121,10 @@ pub enum Error {
         /// What was looked for.
         prefix: String,
     },
-    /// Anything else that the system or SQLite said.
+    /// The lock could not be made or taken.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// The ledger, or its lock.
+        /// The lock.
         path: PathBuf,
         /// What was said.
         source: std::io::Error,
@@ -139,10 +140,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a file that SQLite needs beside the ledger could not be made.
+    /// Whether the ledger, or a file that is needed beside it, could not be made or written to.
     pub(crate) fn is_unwritable(&self) -> bool {
-        let Self::Sqlite { source, .. } = self else { return false };
-        matches!(source.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+        match self {
+            Self::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen)
+            ),
+            Self::Io { .. } => true,
+            _ => false,
+        }
     }
 
     /// What an error of SQLite means for the ledger at `path`.

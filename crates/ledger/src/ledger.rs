@@ -31,6 +31,12 @@ pub struct Reader {
 }
 
 impl Ledger {
+    /// The files of the ledger at `path`, those that are not always there too. Nothing else may write to them.
+    pub fn files(path: &Path) -> [PathBuf; 5] {
+        let [journal, log, index] = ["-journal", "-wal", "-shm"].map(|kind| of_sqlite(path, kind));
+        [path.to_owned(), journal, log, index, lock_of(path)]
+    }
+
     /// Opens `path` or makes it, and keeps all other writers out.
     ///
     /// # Errors
@@ -106,11 +112,12 @@ impl Ledger {
 }
 
 impl Reader {
-    /// Opens the ledger at `path` for queries, also where nothing can be written beside it.
+    /// Opens the ledger at `path` for queries, also where nothing can be written beside it. One of an earlier format is
+    /// first brought to the one that is read here, as a writer does.
     ///
     /// # Errors
-    /// When there is none, it is of another version, or a log is beside it that cannot be read where nothing can
-    /// be written.
+    /// When there is none, it is of a later version, or of an earlier one and cannot be written to now, or a log is
+    /// beside it that cannot be read where nothing can be written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         if !path.exists() {
@@ -123,12 +130,31 @@ impl Reader {
             connection = connect_immutable(path)?;
             format = schema::format(&connection, path, known);
         }
-        let found = format?;
-        if found < known {
-            return Err(Error::Older { path: path.to_owned(), found, known });
+        match format? {
+            // Made by a writer that was killed before it wrote anything, or by something else.
+            0 => return Err(Error::Missing { path: path.to_owned() }),
+            found if found < known => {
+                drop(connection);
+                bring_up(path, found)?;
+                connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            }
+            _ => {}
         }
         Ok(Self { connection, path: path.to_owned() })
     }
+}
+
+/// Brings the ledger at `path`, whose format is `found`, to the last format.
+fn bring_up(path: &Path, found: usize) -> Result<(), Error> {
+    let why = match Ledger::open(path) {
+        Ok(_) => return Ok(()),
+        Err(Error::Locked { .. }) => "another process is writing to it; wait for that to end",
+        Err(error) if error.is_unwritable() => {
+            "it cannot be written to; copy it, with what lies beside it, to a folder of your own, and read it there"
+        }
+        Err(error) => return Err(error),
+    };
+    Err(Error::Older { path: path.to_owned(), found, known: schema::MIGRATIONS.len(), why })
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
@@ -144,9 +170,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
 /// Opens a ledger beside which nothing can be written: SQLite keeps there what readers and a writer share about
 /// the log. Without a log there is nothing to share, and the file is read as one that never changes.
 fn connect_immutable(path: &Path) -> Result<Connection, Error> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let log = PathBuf::from(log);
+    let log = of_sqlite(path, "-wal");
     if log.metadata().is_ok_and(|log| log.len() > 0) {
         return Err(Error::LogOutOfReach { path: path.to_owned(), log });
     }
@@ -170,10 +194,23 @@ fn immutable_uri(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
+/// A file that SQLite keeps for the database at `path`: beside the file that links lead to.
+fn of_sqlite(path: &Path, kind: &str) -> PathBuf {
+    let database = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut name = database.into_os_string();
+    name.push(kind);
+    name.into()
+}
+
+/// The file whose lock the one writer of `ledger` holds.
+fn lock_of(ledger: &Path) -> PathBuf {
+    ledger.with_added_extension("lock")
+}
+
 /// Locks the file beside the ledger. The ledger itself must not be opened by anything but SQLite:
 /// closing it would drop SQLite's own locks on it.
 fn lock(ledger: &Path) -> Result<File, Error> {
-    let path = ledger.with_added_extension("lock");
+    let path = lock_of(ledger);
     let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = open().map_err(|source| Error::Io { path: path.clone(), source })?;
     match file.try_lock() {
@@ -205,6 +242,19 @@ mod tests {
         std::fs::write(folder.path().join("my labels #1?.db-wal"), "a log").unwrap();
         let error = connect_immutable(&path).unwrap_err();
         assert!(matches!(error, Error::LogOutOfReach { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_ledger_that_is_written_to_has_no_file_that_is_not_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.sqlite");
+        let named = Ledger::files(&path).map(|file| file.file_name().unwrap().to_owned());
+        let mut ledger = Ledger::open(&path).unwrap();
+        ledger.record(&entries(0..3)).unwrap();
+        let there = std::fs::read_dir(folder.path()).unwrap();
+        let there: Vec<_> = there.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there.len(), 4, "{there:?}");
+        assert!(there.iter().all(|file| named.contains(file)), "{there:?} {named:?}");
     }
 
     #[test]

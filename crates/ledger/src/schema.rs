@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::write::tests::entries;
     use crate::write::{Recorded, record};
-    use crate::{Ledger, Reader};
+    use crate::{Entry, Filter, Ledger, Reader};
     use rlaif_types::{Money, Usage};
 
     const STEPS: &[&str] = &[
@@ -176,22 +176,60 @@ mod tests {
         assert_eq!(row, (7, 1));
     }
 
+    /// A ledger of an `earlier` format, with what was `written` to it.
+    fn ledger_of_format(earlier: usize, path: &Path, written: &[Entry]) {
+        let mut connection = Connection::open(path).unwrap();
+        migrate(&mut connection, path, &MIGRATIONS[..earlier]).unwrap();
+        let mut recorded = Recorded::default();
+        for entry in written {
+            record(&connection, entry, &mut recorded).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_ledger_of_every_earlier_format_is_read_as_one_of_the_last() {
+        for earlier in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("labels.db");
+            let written = entries(0..3);
+            ledger_of_format(earlier, &path, &written);
+            let reader = Reader::open(&path).unwrap();
+            assert_eq!(reader.count(&Filter::default()).unwrap(), 3, "format {earlier}");
+            assert_eq!(reader.spent().unwrap()[0].labels, 3, "format {earlier}");
+            assert_eq!(reader.panel(written[0].label_id.0.as_str()).unwrap(), None);
+            // Nothing is held: a run may write to it now.
+            Ledger::open(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_older_ledger_that_cannot_be_written_to_is_not_read_and_says_what_is_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.db");
+        ledger_of_format(1, &path, &entries(0..1));
+        let [.., lock] = Ledger::files(&path);
+        let why = || match Reader::open(&path).err().unwrap() {
+            Error::Older { found: 1, why, .. } => why,
+            other => panic!("{other}"),
+        };
+        // A folder in the lock's place: permissions would not stop root.
+        std::fs::create_dir(&lock).unwrap();
+        assert!(why().contains("copy it"), "{}", why());
+        std::fs::remove_dir(&lock).unwrap();
+        let writer = std::fs::File::create(&lock).unwrap();
+        writer.lock().unwrap();
+        assert!(why().contains("another process"), "{}", why());
+        drop(writer);
+        Reader::open(&path).unwrap();
+    }
+
     #[test]
     fn a_ledger_of_every_earlier_format_keeps_its_labels_and_its_account() {
         for earlier in 1..MIGRATIONS.len() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("labels.db");
-            let mut connection = Connection::open(&path).unwrap();
-            migrate(&mut connection, &path, &MIGRATIONS[..earlier]).unwrap();
             let written = entries(0..3);
-            let mut recorded = Recorded::default();
-            for entry in &written {
-                record(&connection, entry, &mut recorded).unwrap();
-            }
-            drop(connection);
-            let error = Reader::open(&path).err().unwrap();
-            assert!(matches!(error, Error::Older { found, .. } if found == earlier), "{error}");
-
+            ledger_of_format(earlier, &path, &written);
             let mut ledger = Ledger::open(&path).unwrap();
             let usage = Usage { prompt_tokens: 7, ..Usage::default() };
             ledger.record_check(&written[0].setup, &usage, Money::default(), 0).unwrap();

@@ -13,6 +13,7 @@ use rlaif_contest::{ArmSummary, Contest, Evaluation, Judged, Options, People};
 use rlaif_data::{Reader, examples_of};
 use rlaif_job::SamplingConfig;
 use rlaif_judge::{Engine, Judge};
+use rlaif_ledger::Ledger;
 use rlaif_models::DeviceName;
 use rlaif_template::{Asking, Kind, Template};
 use rlaif_types::{ContentHash, Prompt, Unscorable, says_nothing};
@@ -226,7 +227,7 @@ impl Args {
         });
         let output = Output::at(&self.out);
         let responses = self.arms.iter().map(|arm| output.responses(&arm.name));
-        let ledger = output.ledger();
+        let ledger = self.clerk.ledger.is_none().then(|| Ledger::files(&output.ledger()));
         self.clerk
             .files(Files::default())
             .reads("--prompts", &self.prompts)
@@ -234,8 +235,9 @@ impl Args {
             .reads("--training-prompts", &self.training_prompts)
             .reads("--arm", texts)
             .writes("--out", responses)
-            .writes("--out", self.clerk.ledger.is_none().then_some(ledger))
+            .writes("--out", ledger.into_iter().flatten())
             .writes("--out", [output.annotations_file(), output.matrix()])
+            .writes("--out", output.reports())
     }
 
     fn check_arms(&self) -> Result<()> {

@@ -64,6 +64,11 @@ impl Output {
         self.root.join("matrix.json")
     }
 
+    /// The reports, for editors and for browsers.
+    pub fn reports(&self) -> [PathBuf; 2] {
+        ["report.md", "report.html"].map(|name| self.root.join(name))
+    }
+
     /// Writes the verdicts as AlpacaEval has them: 1 where the first output is better, 2 where the
     /// second is, null where it could not be judged.
     ///
@@ -101,10 +106,11 @@ impl Output {
         let matrix = serde_json::to_vec_pretty(evaluation)?;
         write_atomic(&self.matrix(), &matrix)?;
         let whole = document(evaluation, samples);
-        write_atomic(&self.root.join("report.md"), whole.to_markdown().as_bytes())?;
-        write_atomic(&self.root.join("report.html"), whole.to_html().as_bytes())?;
+        let [markdown, html] = self.reports();
+        write_atomic(&markdown, whole.to_markdown().as_bytes())?;
+        write_atomic(&html, whole.to_html().as_bytes())?;
         println!("{}", document(evaluation, Vec::new()).to_markdown());
-        println!("report   {}", self.root.join("report.html").display());
+        println!("report   {}", html.display());
         Ok(())
     }
 }

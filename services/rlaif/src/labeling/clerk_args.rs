@@ -4,6 +4,7 @@ use crate::commands::files::Files;
 use anyhow::{Result, bail};
 use clap::Args;
 use rlaif_clerk::{Account, Clerk};
+use rlaif_ledger::Ledger;
 use rlaif_types::{Ceiling, Money, Prices, Spend};
 use std::path::PathBuf;
 
@@ -39,7 +40,8 @@ impl ClerkArgs {
 
     /// With the files that the options name.
     pub fn files(&self, files: Files) -> Files {
-        files.reads("--prices", &self.budget.prices).writes("--ledger", &self.ledger)
+        let ledger = self.ledger.iter().flat_map(|path| Ledger::files(path));
+        files.reads("--prices", &self.budget.prices).writes("--ledger", ledger)
     }
 
     /// The clerk that the options ask for.

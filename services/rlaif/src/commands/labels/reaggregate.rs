@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use rlaif_data::AtomicFile;
 use rlaif_ledger::{
-    Answer, Combine, Entry, Orders, Outcomes, Question, Reader, Rule, Samples, Setup,
+    Answer, Combine, Entry, Ledger, Orders, Outcomes, Question, Reader, Rule, Samples, Setup,
 };
 use rlaif_types::ContentHash;
 use serde_json::json;
@@ -117,7 +117,7 @@ impl Way {
 
 /// Writes the labels to their file, which is there whole or not at all, or to standard output, which is `stdout`.
 pub fn run(args: &Args, stdout: &mut impl Write) -> Result<()> {
-    let files = Files::default().reads("--ledger", [&args.source.ledger]);
+    let files = Files::default().reads("--ledger", Ledger::files(&args.source.ledger));
     files.writes("--out", [&args.output]).check()?;
     let reader = Reader::open(&args.source.ledger)?;
     let way = only_way(args, &reader)?;
