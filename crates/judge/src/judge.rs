@@ -144,12 +144,22 @@ impl Judge {
         if responses.iter().any(|response| says_nothing(response)) {
             return Err(Unscorable::new(UnscorableReason::BadItem, "a response is empty"));
         }
+        Ok(self.questions_about(context, responses, ending))
+    }
+
+    /// [`Judge::questions`] about responses that say something.
+    pub(crate) fn questions_about(
+        &self,
+        context: &str,
+        responses: &[&str],
+        ending: &Ending,
+    ) -> Vec<Question> {
         let (mut shown, fixed) = self.shown(context, responses);
         let (layout, verdicts) = (self.template.layout, ending.verdicts.clone());
         let (Some(reasoning), Some(rationale)) = (&self.asking.reasoning, &self.template.rationale)
         else {
             let begun = ending.text.clone();
-            return Ok(vec![Question { shown, fixed, begun, layout, verdicts, thought: None }]);
+            return vec![Question { shown, fixed, begun, layout, verdicts, thought: None }];
         };
         shown += &rationale.request;
         // Each order draws its own rationales, and the same ones whichever candidate is called A.
@@ -171,7 +181,7 @@ impl Judge {
                 ending: format!("\n\n{}", ending.text),
             }),
         };
-        Ok((0..reasoning.samples).map(question).collect())
+        (0..reasoning.samples).map(question).collect()
     }
 
     /// Preamble, exemplars and sample; and how many bytes of it are the same for all.
