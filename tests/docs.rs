@@ -1,8 +1,13 @@
 //! What the documentation points at is there: each relative link of a Markdown file leads to a file, its
 //! anchor to a heading of it, each file of the repository that code names is there, each `rlaif` command in code
-//! exists with the options that it is shown with, and the examples are jobs.
+//! exists with the options that it is shown with, the examples are jobs, and each figure of training has TRL's name or is
+//! explained.
 
-use rlaif_job::{Job, Submission};
+use rlaif_job::{Job, PartSource, RewardPart, Staleness, Submission};
+use rlaif_reward::FitMetrics;
+use rlaif_rl::{PolicyMetrics, RewardMetrics, SftMetrics};
+use rlaif_template::Asking;
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -325,6 +330,79 @@ fn every_example_is_a_job_with_all_that_it_names() {
         Submission::read(Job::load(&job).unwrap_or_else(|e| panic!("{e}")))
             .unwrap_or_else(|e| panic!("{}: {e}", job.display()));
     }
+}
+
+/// The names of all figures that training may record. Those of stage `selection` are among the policy's.
+fn figures() -> BTreeSet<String> {
+    let policy = PolicyMetrics {
+        episodes: 1,
+        unscorable: 0,
+        too_old: 0,
+        alone: Some(0),
+        off_policy_steps: 0.0,
+        truncated: Some(0.0),
+        reward: Some(0.0),
+        reward_std: Some(0.0),
+        shaped_reward: Some(0.0),
+        kl: Some(0.0),
+        beta: Some(0.0),
+        policy_loss: 0.0,
+        value_loss: Some(0.0),
+        explained_variance: Some(0.0),
+        response_tokens: 0.0,
+        entropy: Some(0.0),
+        clip_share: Some(0.0),
+        approx_kl: Some(0.0),
+        equal_groups: Some(0.0),
+        accuracy: Some(0.0),
+        margin: Some(0.0),
+        chosen_reward: Some(0.0),
+        rejected_reward: Some(0.0),
+        logprob_mismatch: Some(0.0),
+        policy_grad_norm: 0.0,
+        value_grad_norm: Some(0.0),
+        lr: 0.0,
+    };
+    let sft = SftMetrics { loss: 0.0, tokens: 1, grad_norm: 0.0, lr: 0.0 };
+    let step =
+        RewardMetrics { loss: 0.0, accuracy: Some(0.5), reward_mean: 0.0, grad_norm: 0.0, lr: 0.0 };
+    let reward = FitMetrics { step, validation_loss: Some(0.0) };
+    let staleness = Staleness {
+        pairs: 1,
+        ties: 0,
+        unscorable: 0,
+        agreement: Some(0.5),
+        agreement_low: 0.0,
+        agreement_high: 1.0,
+    };
+    let part = RewardPart {
+        name: Some("NAME".into()),
+        source: PartSource::Model,
+        weight: 1.0,
+        template: None,
+        asking: Asking::default(),
+    };
+    let records = [json!(policy), json!(sft), json!(reward), json!(staleness)];
+    let names = records.iter().flat_map(|record| record.as_object().unwrap().keys().cloned());
+    names.chain([part.metric()]).collect()
+}
+
+#[test]
+fn every_figure_of_training_has_trls_name_or_is_explained() {
+    let trl = fs::read(root().join("tests/golden/trl-names.json")).unwrap();
+    let trl: Value = serde_json::from_slice(&trl).unwrap();
+    let trls: BTreeSet<String> = trl["names"].as_object().unwrap().keys().cloned().collect();
+    let docs = fs::read_to_string(root().join("docs/training.md")).unwrap();
+    let table = docs.lines().skip_while(|line| !line.ends_with("| why TRL has none |"));
+    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
+    let first_cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    let explained: BTreeSet<String> = first_cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect();
+    // No figure is missing, and no row is of a figure that there is not or that TRL has.
+    let ours: BTreeSet<String> = figures().difference(&trls).cloned().collect();
+    assert_eq!(ours, explained);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a step of a policy measures. Names are the same whatever the algorithm; what one does not
-//! measure is absent. In records, what TRL's trainers measure alike has TRL's name.
+//! measure is absent. In records, what TRL's trainers measure alike has TRL's name; `docs/training.md` says of the
+//! others why TRL has none.
 
 use serde::{Deserialize, Serialize};
 
