@@ -2,7 +2,7 @@
 //! that had no report.
 
 use rlaif_ledger::{Answer, Filter, Reader};
-use rlaif_testkit::{Act, ScriptedHttp};
+use rlaif_testkit::{Act, ScriptedHttp, write_jsonl};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -23,8 +23,7 @@ impl Scene {
             json!({"prompt": "Say something.", "chosen": format!("It is {i} degrees."),
                 "rejected": format!("I have {i} cats.")})
         };
-        let lines: String = (0..pairs).map(|i| format!("{}\n", pair(i))).collect();
-        scene.write("pairs.jsonl", &lines);
+        write_jsonl(&scene.path("pairs.jsonl"), (0..pairs).map(pair));
         let template = "name = \"warmth\"\nkind = \"compare\"\nlayout = \"text\"\n\
             preamble = \"Which is warmer?\\n\"\nsample = \"1: {response_1}\\n2: {response_2}\\n\"\n\
             ending = \"It is\"\nverdicts = [\"1\", \"2\"]\n\

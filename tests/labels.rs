@@ -1,5 +1,6 @@
 //! `rlaif label` as its users see it.
 
+use rlaif_testkit::write_jsonl;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -31,8 +32,7 @@ fn rlaif(folder: &Path, args: &[&str]) -> Output {
 /// A folder with `records` in `in.jsonl`.
 fn folder_with(records: &[Value]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-    std::fs::write(folder.path().join("in.jsonl"), lines).unwrap();
+    write_jsonl(&folder.path().join("in.jsonl"), records);
     folder
 }
 

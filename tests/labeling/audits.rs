@@ -1,15 +1,12 @@
 //! `rlaif align` asks nothing where it could not report, and fails where its labeler refuses.
 
-use crate::{MODEL, Work, biased, describe, stderr};
+use crate::{MODEL, Work, biased, describe, preference, stderr};
 use rlaif_testkit::{Act, ScriptedHttp};
-use serde_json::json;
 
 /// An audit of two pairs with people's labels that says `complaint` and asks nothing.
 #[track_caller]
 fn audit_refused(task: &str, options: &str, complaint: &str) {
-    let work = Work::with(0);
-    let pair = |i: usize| json!({"prompt": "Say something.", "chosen": format!("{i} cats"), "rejected": "No"});
-    std::fs::write(work.path("pairs.jsonl"), format!("{}\n{}\n", pair(1), pair(2))).unwrap();
+    let work = Work::of((0..2).map(preference));
     let task = format!("{task}=pairs.jsonl");
     let audit = ["align", "--task", &task, "--model", MODEL, "--ledger", "l.sqlite"];
     let options: Vec<&str> = options.split_whitespace().collect();
@@ -42,14 +39,8 @@ fn closed_after(good: usize) -> Vec<Act> {
 async fn an_audit_that_the_labeler_refuses_ends_with_an_error_and_no_report() {
     for good in [0, 70] {
         let server = ScriptedHttp::start(closed_after(good)).await;
-        let work = Work::with(0);
+        let work = Work::of((0..100).map(preference));
         describe(&work, &server);
-        let pair = |i: usize| {
-            json!({"prompt": "Say something.", "chosen": format!("It is {i} degrees."),
-                "rejected": format!("I have {i} cats.")})
-        };
-        let lines: String = (0..100).map(|i| format!("{}\n", pair(i))).collect();
-        std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
         let audit = ["align", "--task", "sentiment=pairs.jsonl", "--template", "compare"];
         let rest = ["--model", "m.toml", "--out", "a.html", "--json", "a.json"];
         let output = work.rlaif(&[&audit[..], &rest].concat());

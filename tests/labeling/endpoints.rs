@@ -1,18 +1,12 @@
 //! A model behind an endpoint is a labeler like others, and what it fails at is asked again.
 
-use crate::{Work, describe, failing_once, records, stderr};
+use crate::{Work, describe, failing_once, preference, records, stderr};
 use rlaif_testkit::ScriptedHttp;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_judgement_that_failed_has_no_verdict_that_the_input_had() {
-    let work = Work::with(0);
-    let pair = |i: usize| {
-        json!({"id": i, "prompt": "Say something.", "chosen": format!("It is {i} degrees."),
-            "rejected": format!("I have {i} cats.")})
-    };
-    let lines: String = (0..3).map(|i| format!("{}\n", pair(i))).collect();
-    std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+    let work = Work::of((0..3).map(preference));
     let is_failed = |record: &&Value| record.get("unscorable").is_some();
     let of_a_label =
         ["chosen", "rejected", "soft_label", "label_id", "label_source", "confidence", "order_ab"];

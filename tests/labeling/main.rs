@@ -10,8 +10,9 @@ mod ratings;
 mod report;
 mod spending;
 
-use rlaif_testkit::{Act, ScriptedHttp};
+use rlaif_testkit::{Act, ScriptedHttp, write_jsonl};
 use serde_json::{Value, json};
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -25,14 +26,20 @@ struct Work {
 
 impl Work {
     fn with(pairs: usize) -> Self {
-        let work = Self { folder: tempfile::tempdir().unwrap() };
-        let line = |i: usize| {
+        Self::of((0..pairs).map(|i| {
             json!({"id": i, "prompt": "Say something.", "response_a": format!("It is {i} degrees."),
                 "response_b": format!("I have {i} cats.")})
-        };
-        let lines: String = (0..pairs).map(|i| format!("{}\n", line(i))).collect();
-        std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+        }))
+    }
+
+    fn of(pairs: impl IntoIterator<Item = impl Borrow<Value>>) -> Self {
+        let work = Self { folder: tempfile::tempdir().unwrap() };
+        work.write("pairs.jsonl", pairs);
         work
+    }
+
+    fn write(&self, name: &str, records: impl IntoIterator<Item = impl Borrow<Value>>) {
+        write_jsonl(&self.path(name), records);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,6 +70,12 @@ impl Work {
         assert!(output.status.success(), "{}", stderr(&output));
         String::from_utf8(output.stdout).unwrap().lines().count() as u64
     }
+}
+
+/// A pair of which people chose the response about the weather.
+fn preference(i: usize) -> Value {
+    json!({"id": i, "prompt": "Say something.", "chosen": format!("It is {i} degrees."),
+        "rejected": format!("I have {i} cats.")})
 }
 
 fn stderr(output: &Output) -> String {

@@ -15,14 +15,11 @@ fn a_panel_is_the_mean_of_its_members_and_exchanges_exactly() {
         let mean = (member(0) + member(1)) / 2.0;
         assert!((record["soft_label"].as_f64().unwrap() - mean).abs() < 1e-11, "{record}");
     }
-    let exchanged: String = records(&work.path("pairs.jsonl"))
-        .into_iter()
-        .map(|r| {
-            let (a, b) = (&r["response_a"], &r["response_b"]);
-            format!("{}\n", json!({"prompt": r["prompt"], "response_a": b, "response_b": a}))
-        })
-        .collect();
-    std::fs::write(work.path("pairs.jsonl"), exchanged).unwrap();
+    let exchanged = records(&work.path("pairs.jsonl")).into_iter().map(|r| {
+        let (a, b) = (&r["response_a"], &r["response_b"]);
+        json!({"prompt": r["prompt"], "response_a": b, "response_b": a})
+    });
+    work.write("pairs.jsonl", exchanged);
     let back = work.labelled("back.jsonl", &["--model", MODEL, "--model", OTHER]);
     for (there, back) in panel.iter().zip(&back) {
         let (p, q) = (there["soft_label"].as_f64().unwrap(), back["soft_label"].as_f64().unwrap());

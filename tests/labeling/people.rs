@@ -20,8 +20,7 @@ fn a_person_decides_what_the_labeler_is_unsure_of() {
     let mut answered = unsure.clone();
     answered[0]["human"] = json!("a");
     answered[1]["human"] = json!("b");
-    let lines: String = answered.iter().map(|record| format!("{record}\n")).collect();
-    std::fs::write(work.path("answers.jsonl"), lines).unwrap();
+    work.write("answers.jsonl", &answered);
     let both =
         work.labelled("both.jsonl", &[&routed[..], &["--answers", "answers.jsonl"]].concat());
     assert_eq!(both.len(), 6);
@@ -122,10 +121,7 @@ fn answers_that_fit_no_pair_are_counted_and_contradictions_refused() {
     for record in &mut answers[..3] {
         record["human"] = json!("a");
     }
-    let write = |answers: &[Value]| {
-        let lines: String = answers.iter().map(|record| format!("{record}\n")).collect();
-        std::fs::write(work.path("answers.jsonl"), lines).unwrap();
-    };
+    let write = |answers: &[Value]| work.write("answers.jsonl", answers);
     let said = |options: &[&str]| {
         let args = ["--model", MODEL, "--answers", "answers.jsonl"];
         let output = work.label("out.jsonl", &[&args[..], options].concat());
@@ -161,9 +157,9 @@ async fn what_a_person_answered_stands_also_where_the_labeler_fails() {
     assert_eq!(work.labelled("sure.jsonl", &routed).len(), 0);
     let answered = records(&work.path("ask.jsonl")).into_iter().map(|mut record| {
         record["human"] = json!("a");
-        format!("{record}\n")
+        record
     });
-    std::fs::write(work.path("answered.jsonl"), answered.collect::<String>()).unwrap();
+    work.write("answered.jsonl", answered);
     let labels = work.labelled("out.jsonl", &["--model", "m.toml", "--answers", "answered.jsonl"]);
     assert_eq!(labels.len(), 3);
     for record in &labels {

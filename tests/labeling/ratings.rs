@@ -11,8 +11,7 @@ fn what_was_generated_is_rated_whatever_its_prompts_came_in() {
         json!({"id": "t3_1", "subreddit": "tifu", "title": "Keys", "post": "I lost my keys."}),
         json!({"instruction": "Greet", "input": "Ann", "output": "Hello"}),
     ];
-    let lines: String = prompts.iter().map(|record| format!("{record}\n")).collect();
-    std::fs::write(work.path("prompts.jsonl"), lines).unwrap();
+    work.write("prompts.jsonl", &prompts);
     let run = |args: &[&str]| {
         let output = work.rlaif(&[args, &["--model", MODEL]].concat());
         assert!(output.status.success(), "{}", stderr(&output));
@@ -37,13 +36,12 @@ fn what_was_generated_is_rated_whatever_its_prompts_came_in() {
 fn a_rating_does_not_stand_beside_what_an_earlier_run_said() {
     let work = Work::with(0);
     let why = json!({"reason": "engine_failed", "detail": "500"});
-    let lines = [
+    let items = [
         json!({"prompt": "Say something.", "response": "Fine.", "unscorable": why}),
         json!({"prompt": "Say something.", "response": " ", "score": 7.0, "reward": 0.25,
             "label_id": "x", "answers": []}),
     ];
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(work.path("items.jsonl"), lines).unwrap();
+    work.write("items.jsonl", &items);
     let rate = ["rate", "--in", "items.jsonl", "--out", "out.jsonl", "--model", MODEL];
     let output = work.rlaif(&[&rate[..], &["--template", "sentiment/rating"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));

@@ -1,19 +1,13 @@
 //! What a run says of its labels: what became of the pairs, which are ties, how the labeler agrees with
 //! people, how one label came about.
 
-use crate::{MODEL, Work, records, stderr};
+use crate::{MODEL, Work, preference, records, stderr};
 use serde_json::json;
 
 #[test]
 fn a_run_reports_what_became_of_its_pairs_and_how_good_the_labeler_is() {
-    let work = Work::with(0);
-    let pair = |i: usize| {
-        json!({"prompt": "Say something.", "chosen": format!("It is {i} <b>degrees</b>."),
-            "rejected": format!("I have {i} cats.")})
-    };
-    let lines: String = (0..30).map(|i| format!("{}\n", pair(i))).collect();
     let empty = json!({"prompt": "Say something.", "chosen": "Yes", "rejected": " "});
-    std::fs::write(work.path("pairs.jsonl"), format!("{lines}{empty}\n")).unwrap();
+    let work = Work::of((0..30).map(preference).chain([empty]));
     let args = ["--model", MODEL, "--tie-band", "0.001", "--report", "r.html"];
     let labels = work.labelled("out.jsonl", &args);
     let report = std::fs::read_to_string(work.path("r.html")).unwrap();
@@ -34,19 +28,13 @@ fn a_run_reports_what_became_of_its_pairs_and_how_good_the_labeler_is() {
 
 #[test]
 fn what_people_chose_is_measured_against_also_when_labels_are_labelled_again() {
-    let work = Work::with(0);
-    let pair = |i: usize| {
-        json!({"id": i, "prompt": "Say something.", "chosen": format!("It is {i} degrees."),
-            "rejected": format!("I have {i} cats.")})
-    };
-    let lines: String = (0..10).map(|i| format!("{}\n", pair(i))).collect();
-    std::fs::write(work.path("pairs.jsonl"), lines).unwrap();
+    let work = Work::of((0..10).map(preference));
     // The second run is shown what the first one made of them.
     for out in ["first.jsonl", "second.jsonl"] {
         let labels = work.labelled(out, &["--model", MODEL, "--report", "r.html"]);
         for (i, record) in labels.iter().enumerate() {
             assert_eq!(record["human_label"], 1.0, "{record}");
-            assert_eq!(record["response_a"], pair(i)["chosen"], "{record}");
+            assert_eq!(record["response_a"], preference(i)["chosen"], "{record}");
         }
         let report = std::fs::read_to_string(work.path("r.html")).unwrap();
         assert!(report.contains("10 pairs, "), "{out} is not measured against people");
