@@ -1,7 +1,7 @@
 //! What the documentation points at is there: each relative link of a Markdown file leads to a file, its
 //! anchor to a heading of it, each file of the repository that code names is there, each `rlaif` command in code
-//! exists with the options that it is shown with, the examples are jobs, and each figure of training has TRL's name or is
-//! explained.
+//! exists with the options that it is shown with, the examples are jobs, and each figure of training has TRL's name
+//! or is explained.
 
 use rlaif_job::{Job, PartSource, RewardPart, Staleness, Submission};
 use rlaif_reward::FitMetrics;

@@ -7,8 +7,8 @@ use rlaif_template::Kind;
 use rlaif_types::UnscorableReason;
 
 impl Judge {
-    /// Asks the labeler something short. It is there where it says anything, be it that it has no answer, or that what it
-    /// was asked is too long; only where it cannot be reached does it say why not.
+    /// Asks the labeler something short. It is there where it says anything, be it that it has no answer, or that
+    /// what it was asked is too long; else it says why it cannot be reached.
     pub fn check_presence(&self) -> Accounted<()> {
         let Accounted { outcome, effort } = self.engine().read(&[self.small_talk()]).remove(0);
         let outcome = match outcome {
