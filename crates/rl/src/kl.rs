@@ -103,7 +103,7 @@ mod tests {
         let mut state = TrainerState::default();
         one.save(&mut state);
         let mut other = controller(adaptive);
-        other.load(&TrainerState::from_bytes(&state.to_bytes()).unwrap()).unwrap();
+        other.load(&TrainerState::from_bytes(state.to_bytes()).unwrap()).unwrap();
         assert_eq!(one.term.beta.to_bits(), other.term.beta.to_bits());
     }
 

@@ -117,7 +117,7 @@ mod tests {
         let mut state = TrainerState::default();
         straight.save(&mut state);
         let mut resumed = shaper(RewardNormalisation::Running, None, 0.0);
-        resumed.load(&TrainerState::from_bytes(&state.to_bytes()).unwrap()).unwrap();
+        resumed.load(&TrainerState::from_bytes(state.to_bytes()).unwrap()).unwrap();
         let shaped = straight.shape(&all[2..], &[1; 3]);
         assert_eq!(shaped, resumed.shape(&all[2..], &[1; 3]));
         let (mean, variance) = mean_and_variance(&all);

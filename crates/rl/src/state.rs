@@ -1,9 +1,15 @@
 //! A trainer's state as bytes: tensors and counters by name, in safetensors.
+//!
+//! A state is as large as a trainer, so it is never in memory a second time as numbers: one that is saved shares the
+//! trainer's tensors until it is bytes, and one that was read is its bytes until a trainer takes a tensor out.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use crate::values::host;
+use burn::tensor::{Device, Tensor, TensorData};
+use bytes::Bytes;
 use rlaif_models::{ParamMut, ParamRef, Parameters};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensors};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// A state that does not fit the trainer it is given to.
@@ -14,39 +20,90 @@ pub struct StateError(String);
 /// Named tensors and counters.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainerState {
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: BTreeMap<String, Kept>,
     numbers: BTreeMap<String, u64>,
+}
+
+/// A tensor of a state.
+#[derive(Debug, Clone)]
+struct Kept {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    /// Of a trainer, which goes on with memory of its own when it changes them.
+    Shared(Tensor<1>),
+    /// A part of the file that was read: `f32` in little-endian order.
+    Read(Bytes),
+}
+
+impl Kept {
+    fn values(&self) -> Vec<f32> {
+        match &self.values {
+            Values::Shared(tensor) => host(tensor.clone()),
+            Values::Read(bytes) => {
+                let values = bytes.chunks_exact(4);
+                values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+        }
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.values() == other.values()
+    }
+}
+
+impl View for &Kept {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match &self.values {
+            Values::Shared(tensor) => {
+                Cow::Owned(bytemuck::cast_slice(&host(tensor.clone())).to_vec())
+            }
+            Values::Read(bytes) => Cow::Borrowed(bytes),
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * size_of::<f32>()
+    }
 }
 
 impl TrainerState {
     /// As a safetensors file; counters are its metadata.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let views = self.tensors.iter().map(|(name, (shape, values))| {
-            let bytes = bytemuck::cast_slice(values);
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
-            (name, view.expect("values were taken from a tensor of this shape"))
-        });
         let numbers: HashMap<String, String> =
             self.numbers.iter().map(|(name, n)| (name.clone(), n.to_string())).collect();
-        safetensors::serialize(views, Some(numbers)).expect("writing to memory cannot fail")
+        safetensors::serialize(&self.tensors, Some(numbers)).expect("writing to memory cannot fail")
     }
 
     /// Reads what [`TrainerState::to_bytes`] wrote.
     ///
     /// # Errors
     /// When it is something else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, StateError> {
+        let bytes = bytes.into();
         let broken = |e: &dyn std::fmt::Display| StateError(e.to_string());
-        let parsed = SafeTensors::deserialize(bytes).map_err(|e| broken(&e))?;
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
+        let parsed = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
         let mut state = Self::default();
         for (name, view) in parsed.tensors() {
             if view.dtype() != Dtype::F32 {
                 return Err(StateError(format!("{name} is not f32")));
             }
-            let values = view.data().chunks_exact(4);
-            let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            state.tensors.insert(name, (view.shape().to_vec(), values));
+            let values = Values::Read(bytes.slice_ref(view.data()));
+            state.tensors.insert(name, Kept { shape: view.shape().to_vec(), values });
         }
         for (name, text) in metadata.metadata().iter().flatten() {
             state.numbers.insert(name.clone(), text.parse().map_err(|e| broken(&e))?);
@@ -83,9 +140,8 @@ impl TrainerState {
     /// Keeps a tensor.
     pub fn put_tensor<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
         let shape = tensor.dims().to_vec();
-        let values = tensor.clone().cast(DType::F32).into_data().into_vec();
-        let values = values.expect("a tensor cast to f32 holds f32 values");
-        self.tensors.insert(name.to_owned(), (shape, values));
+        let values = Values::Shared(tensor.clone().flatten(0, D - 1));
+        self.tensors.insert(name.to_owned(), Kept { shape, values });
     }
 
     /// Keeps every trainable parameter of a model, under `prefix`.
@@ -127,10 +183,10 @@ impl TrainerState {
     }
 
     /// All kept tensors whose name begins with `prefix`, which is taken off: name, shape, values.
-    pub fn tensors_under(&self, prefix: &str) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
+    pub fn tensors_under(&self, prefix: &str) -> impl Iterator<Item = (&str, &[usize], Vec<f32>)> {
         let tensors = self.tensors.iter();
-        tensors.filter_map(move |(name, (shape, values))| {
-            Some((name.strip_prefix(prefix)?, &shape[..], &values[..]))
+        tensors.filter_map(move |(name, kept)| {
+            Some((name.strip_prefix(prefix)?, &kept.shape[..], kept.values()))
         })
     }
 
@@ -145,7 +201,7 @@ impl TrainerState {
             .map(|name| {
                 let full = format!("{prefix}{name}");
                 let shape: [usize; 2] = self.tensors[&full]
-                    .0
+                    .shape
                     .as_slice()
                     .try_into()
                     .map_err(|_| StateError(format!("{full} is not a matrix")))?;
@@ -160,12 +216,11 @@ impl TrainerState {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Tensor<D>, StateError> {
-        let (found, values) =
-            self.tensors.get(name).ok_or_else(|| StateError(format!("no {name}")))?;
-        if found.as_slice() != shape {
-            return Err(StateError(format!("{name} has shape {found:?}, not {shape:?}")));
+        let kept = self.tensors.get(name).ok_or_else(|| StateError(format!("no {name}")))?;
+        if kept.shape != shape {
+            return Err(StateError(format!("{name} has shape {:?}, not {shape:?}", kept.shape)));
         }
-        Ok(Tensor::from_data(TensorData::new(values.clone(), shape), device))
+        Ok(Tensor::from_data(TensorData::new(kept.values(), shape), device))
     }
 }
 
@@ -180,10 +235,21 @@ mod tests {
         state.put_tensor("opt.w#m", &tensor);
         state.put_number("opt.step", u64::MAX);
         state.put_float("beta", 0.1 + 0.2);
-        let again = TrainerState::from_bytes(&state.to_bytes()).unwrap();
+        let again = TrainerState::from_bytes(state.to_bytes()).unwrap();
         assert_eq!(again, state);
+        assert_eq!(again.to_bytes().len(), state.to_bytes().len());
         assert_eq!(again.float("beta").unwrap(), 0.1 + 0.2);
         assert!(again.number("value.step").is_err());
-        assert!(TrainerState::from_bytes(b"no safetensors").is_err());
+        assert!(TrainerState::from_bytes(&b"no safetensors"[..]).is_err());
+    }
+    /// A tensor is shared with the trainer that goes on to change it.
+    #[test]
+    fn a_state_stays_what_it_was_when_it_was_saved() {
+        let mut state = TrainerState::default();
+        let mut weights = Tensor::<2>::from_floats([[1.0, 2.0]], &Device::flex());
+        state.put_tensor("w", &weights);
+        crate::values::with_values(&mut weights, |values| values.fill(9.0));
+        assert_eq!(state.tensors["w"].values(), [1.0, 2.0]);
+        assert_eq!(host(weights), [9.0, 9.0]);
     }
 }

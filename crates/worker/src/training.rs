@@ -142,7 +142,7 @@ impl LongTraining<'_> {
         let mut records = metrics.read_all(|record| Ok(Value::Object(record)))?;
         let state_name = self.state_name();
         let unusable = unusable(&state_name);
-        let state = TrainerState::from_bytes(&state).map_err(&unusable)?;
+        let state = TrainerState::from_bytes(state).map_err(&unusable)?;
         let done = state.number(STEPS_DONE).map_err(&unusable)? as usize;
         if records.len() < done {
             // Two workers took turns at overwriting; neither record is complete.
@@ -188,7 +188,7 @@ fn unusable(name: &str) -> impl Fn(StateError) -> Failure + '_ {
 /// When there is none, or it is no state.
 pub fn load_state(artifacts: &BlockingArtifacts, name: &str) -> Result<TrainerState, Failure> {
     let bytes = artifacts.get(name)?;
-    TrainerState::from_bytes(&bytes).map_err(unusable(name))
+    TrainerState::from_bytes(bytes).map_err(unusable(name))
 }
 
 /// One line of `metrics.jsonl`: stage, step from 1, and what was measured.

@@ -150,7 +150,7 @@ fn each_goes_on_from_a_saved_state_bit_for_bit() {
         let mut straight = trainer(&learning, &lora());
         straight.step(&grouped(&engine, straight.policy(), 0)).unwrap();
         let mut resumed = trainer(&learning, &lora());
-        resumed.load(&TrainerState::from_bytes(&straight.save().to_bytes()).unwrap()).unwrap();
+        resumed.load(&TrainerState::from_bytes(straight.save().to_bytes()).unwrap()).unwrap();
         for step in 1..3 {
             let batch = grouped(&engine, straight.policy(), step);
             let (one, other) = (straight.step(&batch).unwrap(), resumed.step(&batch).unwrap());

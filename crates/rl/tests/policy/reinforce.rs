@@ -194,7 +194,7 @@ fn a_resumed_trainer_continues_bit_for_bit() {
     let lora = lora();
     let mut straight = trainer(config(0.05, KlPlacement::Reward), &lora);
     straight.step(&rollouts(&engine, straight.policy(), 0, 8)).unwrap();
-    let saved = TrainerState::from_bytes(&straight.save().to_bytes()).unwrap();
+    let saved = TrainerState::from_bytes(straight.save().to_bytes()).unwrap();
     let mut resumed = trainer(config(0.05, KlPlacement::Reward), &lora);
     resumed.load(&saved).unwrap();
     for step in 1..3 {

@@ -226,14 +226,14 @@ impl Sizes {
         // Sums of earlier micro-batches beside the newest one's, and those of replicas in the same memory.
         let gradients = (networks + 1 + replicas) * self.trained;
         let activations = (1 + replicas) * self.activations;
-        // Each tensor as numbers, then all of them as a file.
+        // As a file.
         let average = if beside.average { self.trained } else { 0 };
-        let state = 2 * (networks * self.trained + moments + average);
+        let state = networks * self.trained + moments + average;
         let model = self.merged + self.weights;
-        // Its bytes, its numbers, and the weights made of them.
+        // Its file, and the weights made of it.
         let drawn_with = if beside.versions { self.version } else { 0 };
-        let version = if beside.rollouts { 2 * self.trained + self.merged } else { 0 };
-        // Bytes and numbers are in the machine's memory.
+        let version = if beside.rollouts { self.trained + self.merged } else { 0 };
+        // Files are in the machine's memory.
         let moved = if place.on_gpu { self.merged } else { state.max(model).max(version) };
         let step = gradients + activations;
         let mut parts = vec![

@@ -21,11 +21,10 @@ pub fn write(run: &Path, folder: &Path, base: Option<String>) -> Result<()> {
     let bytes = fs::read(&path).with_context(|| {
         format!("{} has no trained policy: the run is not finished", run.root().display())
     })?;
-    let state = TrainerState::from_bytes(&bytes).with_context(|| path.display().to_string())?;
+    let state = TrainerState::from_bytes(bytes).with_context(|| path.display().to_string())?;
     let factors = state.tensors_under("policy.");
-    let factors: Vec<NamedTensor> = factors
-        .map(|(name, shape, values)| (name.to_owned(), shape.to_vec(), values.to_vec()))
-        .collect();
+    let factors: Vec<NamedTensor> =
+        factors.map(|(name, shape, values)| (name.to_owned(), shape.to_vec(), values)).collect();
     let base = base.map_or_else(|| start_of(&job, &run), |name| Ok(base_named(&name)))?;
     peft::save(folder, &base, lora, factors)?;
     println!("{}: the adapter of the trained policy, of {}", folder.display(), base.name);
