@@ -6,6 +6,7 @@
 
 use burn::tensor::DType;
 use rlaif_hub::Store;
+use rlaif_models::allocator::{MiMalloc, keep_freed_memory};
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, Footprint, Trainable};
 use rlaif_rl::{Demonstration, SftTrainer};
 use rlaif_types::{LoraConfig, OptimizerConfig};
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 // As in the program itself.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Steps of a case; the fastest of all but the first counts.
 const STEPS: usize = 4;
@@ -27,6 +28,7 @@ const TOKENS: usize = 1024;
 const CASE: &str = "RLAIF_BENCH_MEMORY_CASE";
 
 fn main() {
+    keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let Some(model) = args.first() else {
         eprintln!("nothing measured: give MODEL [TOKENS]");

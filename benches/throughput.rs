@@ -7,6 +7,7 @@
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use rlaif_hub::Store;
 use rlaif_judge::Judge;
+use rlaif_models::allocator::{MiMalloc, keep_freed_memory};
 use rlaif_models::{
     CausalLm, Checkpoint, DeviceName, Engine, EngineOptions, GenerateRequest, LanguageModel,
     Sampling, Trainable,
@@ -21,7 +22,7 @@ use std::time::Instant;
 
 // As in the program itself.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs of each job after one to warm up; the fastest counts, as in the peer.
 const REPEAT: usize = 3;
@@ -31,6 +32,7 @@ const NEW_TOKENS: usize = 64;
 const TRAIN: (usize, usize) = (4, 128);
 
 fn main() {
+    keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let [model, pairs, prompts] = args.as_slice() else {
         eprintln!("nothing measured: give MODEL PAIRS.jsonl PROMPTS.jsonl");

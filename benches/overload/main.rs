@@ -10,6 +10,7 @@ mod process;
 
 use load::{Arrivals, Outcome, Plan};
 use rlaif_hub::Store;
+use rlaif_models::allocator::{MiMalloc, keep_freed_memory};
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
 use rlaif_reward::Reward;
 use rlaif_service::config::{self, Secret};
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 // As in the program itself.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Numbers of callers of which the best goodput counts as the server's peak.
 const CALLERS: [usize; 3] = [8, 16, 32];
@@ -43,6 +44,7 @@ const LEAST_DEADLINE: Duration = Duration::from_secs(1);
 const SEED: u64 = 7;
 
 fn main() {
+    keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let runtime = Runtime::new().expect("a runtime");
     if let [call, plan] = args.as_slice()

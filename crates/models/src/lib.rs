@@ -4,6 +4,7 @@
 //! pass, an [`Engine`] a thread that owns one and answers requests. Nothing here knows what a label
 //! or a reward is.
 
+pub mod allocator;
 mod block;
 mod chat;
 mod checkpoint;

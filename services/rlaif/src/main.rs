@@ -8,16 +8,16 @@ mod memory;
 mod one_process;
 
 use clap::Parser;
+use rlaif_models::allocator::{MiMalloc, keep_freed_memory};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-// Training allocates and frees tensors of megabytes by the thousand; the system's allocator gives
-// each back to the kernel and faults it in again.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let cli = commands::Cli::parse();
     if !cli.is_a_service() {
         // As other tools, `rlaif ... | head` ends quietly where nobody reads any more.
