@@ -38,6 +38,28 @@ pub struct Journal {
     commits: Histogram<f64>,
 }
 
+/// An answer of which nothing comes, and what it took all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InVain {
+    /// The job whose task it answers.
+    pub job: String,
+    /// The task.
+    pub task: TaskId,
+    /// The answer's hash: it tells apart the answers to one task.
+    pub answer: ContentHash,
+    /// What it took; never nothing.
+    pub tokens: Tokens,
+}
+
+impl InVain {
+    /// None where the answer took nothing, or nobody can read what.
+    fn of(job: &str, task: TaskId, answer: &[u8]) -> Option<Self> {
+        let tokens = serde_json::from_slice::<Answer>(answer).ok()?.tokens;
+        let is_paid = tokens != Tokens::default();
+        is_paid.then(|| Self { job: job.to_owned(), task, answer: ContentHash::of(answer), tokens })
+    }
+}
+
 impl Journal {
     /// Opens or creates the journal at `path`.
     ///
@@ -206,47 +228,66 @@ impl Journal {
     }
 
     /// Records results, each of a job's task; the first of a task counts, and none of a job that is not
-    /// here, since it was deleted.
+    /// here, since it was deleted. What another answer to a task took that has one already is
+    /// [kept account of](Journal::in_vain) in the same transaction. Those are returned, however often they came.
     ///
     /// # Errors
     /// When writing fails; then none is recorded.
-    pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
+    pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<Vec<InVain>, Error> {
+        let mut others = Vec::new();
         self.write(|transaction| {
             let jobs = transaction.open_table(JOBS)?;
             let mut table = transaction.open_table(RESULTS)?;
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
             for (job, task, result) in results {
-                let task = task.to_string();
-                let key = (job.as_str(), task.as_str());
-                if jobs.get(job.as_str())?.is_some() && table.get(key)?.is_none() {
-                    table.insert(key, result.as_slice())?;
+                if jobs.get(job.as_str())?.is_none() {
+                    continue;
+                }
+                let name = task.to_string();
+                let key = (job.as_str(), name.as_str());
+                let is_the_same = table.get(key)?.map(|first| first.value() == result.as_slice());
+                match is_the_same {
+                    None => drop(table.insert(key, result.as_slice())?),
+                    // It comes once more, since nobody acknowledged it.
+                    Some(true) => {}
+                    Some(false) => {
+                        if let Some(other) = InVain::of(job, *task, result) {
+                            pay(&mut in_vain, &other)?;
+                            others.push(other);
+                        }
+                    }
                 }
             }
             Ok(())
-        })
+        })?;
+        Ok(others)
     }
 
     /// Keeps account of answers of which nothing comes, and which are not recorded themselves, unless their job was
-    /// deleted. Doing it again changes nothing.
+    /// deleted. Those that took something are returned. Doing it again changes nothing.
     ///
     /// # Errors
     /// When writing fails; then none is kept account of.
-    pub fn record_in_vain(&self, answers: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
-        let took = answers.iter().map(|(job, task, answer)| (job, task, answer, tokens_of(answer)));
-        let paid: Vec<_> = took.filter(|(.., tokens)| *tokens != Tokens::default()).collect();
+    pub fn record_in_vain(
+        &self,
+        answers: &[(String, TaskId, Vec<u8>)],
+    ) -> Result<Vec<InVain>, Error> {
+        let took = answers.iter().filter_map(|(job, task, answer)| InVain::of(job, *task, answer));
+        let paid: Vec<InVain> = took.collect();
         if paid.is_empty() {
-            return Ok(());
+            return Ok(paid);
         }
         self.write(|transaction| {
             let jobs = transaction.open_table(JOBS)?;
             let mut in_vain = transaction.open_table(IN_VAIN)?;
-            for (job, task, answer, tokens) in paid {
-                if jobs.get(job.as_str())?.is_none() {
-                    continue;
+            for answer in &paid {
+                if jobs.get(answer.job.as_str())?.is_some() {
+                    pay(&mut in_vain, answer)?;
                 }
-                pay(&mut in_vain, job, &task.to_string(), &ContentHash::of(answer), tokens)?;
             }
             Ok(())
-        })
+        })?;
+        Ok(paid)
     }
 
     /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again. What they took
@@ -260,36 +301,40 @@ impl Journal {
             let mut forgotten = Vec::new();
             let mut results = transaction.open_table(RESULTS)?;
             results.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), answer| {
-                let is_forgotten = task.parse::<TaskId>().is_ok_and(&are_forgotten);
-                if is_forgotten {
-                    let (hash, tokens) = (ContentHash::of(answer), tokens_of(answer));
-                    forgotten.push((task.to_owned(), hash, tokens));
-                }
-                !is_forgotten
+                let task = task.parse::<TaskId>().ok().filter(|task| are_forgotten(*task));
+                forgotten.extend(task.and_then(|task| InVain::of(job, task, answer)));
+                task.is_none()
             })?;
             let mut in_vain = transaction.open_table(IN_VAIN)?;
-            for (task, hash, tokens) in forgotten {
-                pay(&mut in_vain, job, &task, &hash, tokens)?;
+            for answer in &forgotten {
+                pay(&mut in_vain, answer)?;
             }
             Ok(())
         })
     }
 
-    /// What answers took, each to a task of a job, of which nothing came.
+    /// Answers to tasks of a job of which nothing came, each with what it took.
     ///
     /// # Errors
     /// When reading fails.
-    pub fn in_vain(&self, job: &str) -> Result<Vec<(TaskId, Tokens)>, Error> {
+    pub fn in_vain(&self, job: &str) -> Result<Vec<InVain>, Error> {
         let found = self.read(|transaction| {
             let table = transaction.open_table(IN_VAIN)?;
             let mut found = Vec::new();
             for entry in table.range((job, "", "")..(job, "\u{10ffff}", ""))? {
                 let (key, tokens) = entry?;
-                found.push((key.value().1.to_owned(), tokens_from_bytes(tokens.value())?));
+                let (_, task, answer) = key.value();
+                let tokens = tokens_from_bytes(tokens.value())?;
+                found.push((task.to_owned(), answer.to_owned(), tokens));
             }
             Ok(found)
         })?;
-        found.into_iter().map(|(task, tokens)| Ok((read_task(job, &task)?, tokens))).collect()
+        let in_vain = found.into_iter().map(|(task, answer, tokens)| {
+            let unreadable = |what| Error::Unreadable { item: format!("{job}/{task}"), what };
+            let answer: ContentHash = answer.parse().map_err(unreadable)?;
+            Ok(InVain { job: job.to_owned(), task: read_task(job, &task)?, answer, tokens })
+        });
+        in_vain.collect()
     }
 
     /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
@@ -380,21 +425,14 @@ pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Erro
         .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
 }
 
-/// What an answer took; nothing where nobody can read it.
-fn tokens_of(answer: &[u8]) -> Tokens {
-    serde_json::from_slice::<Answer>(answer).map(|answer| answer.tokens).unwrap_or_default()
-}
-
 /// Puts what an answer took on its job's account.
 fn pay(
     in_vain: &mut Table<'_, (&'static str, &'static str, &'static str), &'static [u8]>,
-    job: &str,
-    task: &str,
-    answer: &ContentHash,
-    took: Tokens,
+    answer: &InVain,
 ) -> Result<(), redb::Error> {
-    let took = serde_json::to_vec(&took).expect("counts are plain data");
-    in_vain.insert((job, task, answer.as_str()), took.as_slice())?;
+    let took = serde_json::to_vec(&answer.tokens).expect("counts are plain data");
+    let (job, task) = (answer.job.as_str(), answer.task.to_string());
+    in_vain.insert((job, task.as_str(), answer.answer.as_str()), took.as_slice())?;
     Ok(())
 }
 
@@ -536,22 +574,49 @@ mod tests {
         assert_eq!(journal.deleted().unwrap().len(), 1);
     }
 
+    /// An answer to a task of job "a" that took so many tokens.
+    fn answer(task: TaskId, read: usize) -> (String, TaskId, Vec<u8>) {
+        let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
+        let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
+        ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
+    }
+
+    /// What was paid for a job's answers of which nothing came.
+    fn paid(journal: &Journal, job: &str) -> BTreeSet<(TaskId, u64)> {
+        let in_vain = journal.in_vain(job).unwrap().into_iter();
+        in_vain.map(|answer| (answer.task, answer.tokens.read)).collect()
+    }
+
+    #[test]
+    fn another_answer_to_an_answered_task_is_paid_once_and_the_first_once_more_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
+        let journal = Journal::open(&path).unwrap();
+        journal.accept("a", &job("a")).unwrap();
+        let others = |journal: &Journal, came: &[(String, TaskId, Vec<u8>)]| {
+            let others = journal.record(came).unwrap().into_iter();
+            others.map(|answer| (answer.task, answer.tokens.read)).collect::<Vec<_>>()
+        };
+        let together = [answer(label, 30), answer(label, 12), answer(check, 5)];
+        assert_eq!(others(&journal, &together), [(label, 12)]);
+        assert!(others(&journal, &[answer(label, 0)]).is_empty(), "it took nothing");
+        drop(journal);
+        // As when a kill came between the journal and the acknowledgement.
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(others(&journal, &together), [(label, 12)]);
+        assert_eq!(paid(&journal, "a"), [(label, 12)].into());
+        journal.delete("a").unwrap();
+        assert!(others(&journal, &together).is_empty());
+    }
+
     #[test]
     fn what_came_to_nothing_is_paid_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.redb");
         let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
-        let answer = |task, read| {
-            let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
-            let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
-            ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
-        };
-        let paid = |journal: &Journal, job| {
-            let in_vain = journal.in_vain(job).unwrap().into_iter();
-            in_vain.map(|(task, tokens)| (task, tokens.read)).collect::<BTreeSet<_>>()
-        };
         let journal = Journal::open(&path).unwrap();
-        journal.accept("a", &self::job("a")).unwrap();
+        journal.accept("a", &job("a")).unwrap();
         for read in [30, 12] {
             journal.record(&[answer(check, 5), answer(label, read)]).unwrap();
             journal.forget("a", |task| task == label).unwrap();
