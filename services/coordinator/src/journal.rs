@@ -12,7 +12,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, Tabl
 use rlaif_job::{Answer, TaskId, Tokens};
 use rlaif_service::metrics::{self, definitions};
 use rlaif_types::ContentHash;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,10 @@ const SWEEPS: TableDefinition<&str, u64> = TableDefinition::new("sweeps");
 const AT_ONCE: u64 = 0;
 /// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
 const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
+
+/// Items, by job and task, that are to be taken back from a queue that was away when their job stopped. They
+/// outlive the job where it is deleted.
+const TAKE_BACKS: TableDefinition<(&str, &str), ()> = TableDefinition::new("to take back");
 
 /// The journal of one coordinator.
 pub struct Journal {
@@ -82,6 +86,7 @@ impl Journal {
             transaction.open_table(RESULTS)?;
             transaction.open_table(SWEEPS)?;
             transaction.open_table(IN_VAIN)?;
+            transaction.open_table(TAKE_BACKS)?;
             Ok(())
         })?;
         Ok(journal)
@@ -223,6 +228,54 @@ impl Journal {
                 Some(due) if due <= now_unix_ms => drop(sweeps.remove(job)?),
                 _ => {}
             }
+            Ok(())
+        })
+    }
+
+    /// Items of a job that stops are to be taken back, and cannot be yet.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn owe_taking_back(&self, job: &str, tasks: &BTreeSet<TaskId>) -> Result<(), Error> {
+        self.write(|transaction| {
+            let mut owed = transaction.open_table(TAKE_BACKS)?;
+            for task in tasks {
+                owed.insert((job, task.to_string().as_str()), ())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Tasks whose items are to be taken back, by job.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn to_take_back(&self) -> Result<BTreeMap<String, BTreeSet<TaskId>>, Error> {
+        let owed = self.read(|transaction| {
+            let mut owed = Vec::new();
+            for entry in transaction.open_table(TAKE_BACKS)?.iter()? {
+                let (key, _) = entry?;
+                let (job, task) = key.value();
+                owed.push((job.to_owned(), task.to_owned()));
+            }
+            Ok(owed)
+        })?;
+        let mut by_job: BTreeMap<String, BTreeSet<TaskId>> = BTreeMap::new();
+        for (job, task) in owed {
+            let task = read_task(&job, &task)?;
+            by_job.entry(job).or_default().insert(task);
+        }
+        Ok(by_job)
+    }
+
+    /// All items of a job that were to be taken back are.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn taken_back(&self, job: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            let mut owed = transaction.open_table(TAKE_BACKS)?;
+            owed.retain_in((job, "")..(job, "\u{10ffff}"), |_, _| false)?;
             Ok(())
         })
     }
@@ -572,6 +625,29 @@ mod tests {
         journal.swept("a", 10, 19).unwrap();
         assert!(journal.to_sweep(u64::MAX).unwrap().is_empty());
         assert_eq!(journal.deleted().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_to_be_taken_back_outlives_a_restart_and_its_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let (first, second) = (TaskId::Label(0), TaskId::Sample(1));
+        let journal = Journal::open(&path).unwrap();
+        for (id, task) in [("a", first), ("a", second), ("ab", first)] {
+            journal.accept(id, &job(id)).unwrap();
+            journal.owe_taking_back(id, &[task].into()).unwrap();
+        }
+        journal.delete("a").unwrap();
+        drop(journal);
+
+        let journal = Journal::open(&path).unwrap();
+        let of = |id: &str, tasks: &[TaskId]| {
+            (id.to_owned(), tasks.iter().copied().collect::<BTreeSet<_>>())
+        };
+        let owed = [of("a", &[first, second]), of("ab", &[first])];
+        assert_eq!(journal.to_take_back().unwrap(), owed.into());
+        journal.taken_back("a").unwrap();
+        assert_eq!(journal.to_take_back().unwrap(), [of("ab", &[first])].into());
     }
 
     /// An answer to a task of job "a" that took so many tokens.
