@@ -213,6 +213,24 @@ impl Journal {
         })
     }
 
+    /// As [`Journal::sweep_again`], of all jobs that were deleted.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written.
+    pub fn sweep_all_again(&self) -> Result<(), Error> {
+        let deleted = self.deleted()?;
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let mut sweeps = transaction.open_table(SWEEPS)?;
+            for job in &deleted {
+                sweeps.insert(job.as_str(), AT_ONCE)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The files of a deleted job were removed. The first time they are to be removed once more, at
     /// `again_unix_ms`: a worker that had an item in hand may not have known yet. That stands until then, also where
     /// somebody who had waited for their turn has found nothing left to remove.

@@ -91,8 +91,7 @@ async fn resume(client: &mut Client, id: &str, max_tokens: u64) {
 
 /// Else workers would go on with it, and be paid for that.
 #[tokio::test(flavor = "multi_thread")]
-async fn items_of_a_job_that_fails_while_redis_is_away_are_taken_back_by_whoever_coordinates_then()
-{
+async fn items_of_a_job_that_fails_while_redis_is_away_are_taken_back_by_the_next_coordinator() {
     let mut redis = RedisServer::start();
     let options = Options { patience: Duration::from_millis(2100), ..options() };
     let cluster = Cluster::over(&redis, options).await;
