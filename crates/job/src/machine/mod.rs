@@ -305,11 +305,16 @@ impl Machine {
         }
     }
 
-    /// Whether nothing that the job names is left to be looked over.
+    /// Whether nothing that the job names is left to be looked over. What the reward model starts from is not once
+    /// that is trained: results from before there was this check have none of it.
     fn is_looked_over(&self) -> bool {
         let checks =
             [TaskId::CheckPolicy, TaskId::CheckJudge, TaskId::CheckLabeler, TaskId::CheckReward];
-        checks.into_iter().all(|task| self.has(task) || self.due(task).is_none())
+        let is_over = |task: TaskId| match task {
+            TaskId::CheckReward if self.reward.is_some() => true,
+            _ => self.has(task) || self.due(task).is_none(),
+        };
+        checks.into_iter().all(is_over)
     }
 
     /// A look at all that the job names and that is on its workers' machines.
