@@ -34,7 +34,7 @@ pub fn job_prices(job: &Job) -> Result<Option<Prices>> {
 }
 
 /// A model as a table of prices knows it.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq)]
 struct Listed {
     /// Where it is.
     place: String,
