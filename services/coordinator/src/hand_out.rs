@@ -334,11 +334,11 @@ impl Shared {
         error: &str,
     ) -> Result<(), Error> {
         let Some(mut job) = seated.take() else { return Ok(()) };
-        let tasks = in_queues(&mut job);
-        if let Err(error) = self.take_back(id, &tasks).await {
+        let items = in_queues(&mut job);
+        if let Err(error) = self.take_back(&items).await {
             tracing::warn!(job = id, %error, "items of a failed job cannot be taken back yet; trying again");
             // Before the job has failed: one that is running still at the next start takes them up again.
-            self.journal.owe_taking_back(id, &tasks)?;
+            self.journal.owe_taking_back(id, &items)?;
         }
         let failed = self.failed(id, error);
         self.leave_held(id);
@@ -358,7 +358,7 @@ impl Shared {
         if let Some(seat) = self.seat(id) {
             let mut seated = seat.lock().await;
             if let Some(job) = seated.as_mut() {
-                self.take_back(id, &in_queues(job)).await?;
+                self.take_back(&in_queues(job)).await?;
             }
             *seated = None;
             self.leave(id, &seat);
@@ -367,19 +367,17 @@ impl Shared {
         self.board.set_state(id, state)
     }
 
-    /// Takes items of a job out of the queues, but for its dead letters.
+    /// Takes items out of the queues, but for dead letters.
     ///
     /// # Errors
     /// When a queue is away: then some may be left.
-    async fn take_back(&self, id: &str, tasks: &BTreeSet<TaskId>) -> Result<(), Error> {
+    async fn take_back(&self, items: &[ItemId]) -> Result<(), Error> {
         // Nobody is kept waiting for a queue that is known to be away.
         if self.standing.any(Trouble::Away) {
             return Err(Error::QueueAway);
         }
-        let items: Vec<ItemId> =
-            tasks.iter().map(|task| ItemId::from(format!("{id}/{task}"))).collect();
         for (_, queue) in self.queues.each() {
-            queue.cancel(&items).await?;
+            queue.cancel(items).await?;
         }
         Ok(())
     }
@@ -394,12 +392,12 @@ impl Shared {
             tokio::time::sleep(TAKE_BACK_AGAIN).await;
             // A job that is resumed in between would lose what it hands out.
             let _turn = self.steering.lock().await;
-            for (id, tasks) in self.journal.to_take_back()? {
+            for (id, items) in self.journal.to_take_back()? {
                 // It wants them again; whoever stops it the next time takes them back.
                 if self.board.job(&id).is_ok_and(|job| job.state == JobState::Running) {
                     continue;
                 }
-                match self.take_back(&id, &tasks).await {
+                match self.take_back(&items).await {
                     Ok(()) => {
                         self.journal.taken_back(&id)?;
                         tracing::info!(job = id, "items of a job that stopped were taken back");
@@ -412,10 +410,11 @@ impl Shared {
     }
 }
 
-/// Tasks of which a queue may have the items: those that are handed out, and those that would be next, since they
-/// may have been handed out before.
-fn in_queues(job: &mut ActiveJob) -> BTreeSet<TaskId> {
+/// Items of a job that a queue may have: those that are handed out, and those that would be next, since they may
+/// have been handed out before.
+fn in_queues(job: &mut ActiveJob) -> Vec<ItemId> {
     let mut tasks: BTreeSet<TaskId> = job.forget_handed_out().into_iter().collect();
     tasks.extend(job.ready().iter().map(|item| item.task));
-    tasks
+    let id = &job.record.id;
+    tasks.into_iter().map(|task| ItemId::from(format!("{id}/{task}"))).collect()
 }

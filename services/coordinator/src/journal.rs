@@ -10,6 +10,7 @@ use crate::{Error, JobRecord};
 use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use rlaif_job::{Answer, TaskId, Tokens};
+use rlaif_queue::ItemId;
 use rlaif_service::metrics::{self, definitions};
 use rlaif_types::ContentHash;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ const AT_ONCE: u64 = 0;
 /// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
 const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
 
-/// Items, by job and task, that are to be taken back from a queue that was away when their job stopped. They
+/// Items, by job and id, that are to be taken back from a queue that was away when their job stopped. They
 /// outlive the job where it is deleted.
 const TAKE_BACKS: TableDefinition<(&str, &str), ()> = TableDefinition::new("to take back");
 
@@ -254,36 +255,30 @@ impl Journal {
     ///
     /// # Errors
     /// When writing fails.
-    pub fn owe_taking_back(&self, job: &str, tasks: &BTreeSet<TaskId>) -> Result<(), Error> {
+    pub fn owe_taking_back(&self, job: &str, items: &[ItemId]) -> Result<(), Error> {
         self.write(|transaction| {
             let mut owed = transaction.open_table(TAKE_BACKS)?;
-            for task in tasks {
-                owed.insert((job, task.to_string().as_str()), ())?;
+            for item in items {
+                owed.insert((job, item.as_str()), ())?;
             }
             Ok(())
         })
     }
 
-    /// Tasks whose items are to be taken back, by job.
+    /// Items that are to be taken back, by job.
     ///
     /// # Errors
     /// When reading fails.
-    pub fn to_take_back(&self) -> Result<BTreeMap<String, BTreeSet<TaskId>>, Error> {
-        let owed = self.read(|transaction| {
-            let mut owed = Vec::new();
+    pub fn to_take_back(&self) -> Result<BTreeMap<String, Vec<ItemId>>, Error> {
+        self.read(|transaction| {
+            let mut owed: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
             for entry in transaction.open_table(TAKE_BACKS)?.iter()? {
                 let (key, _) = entry?;
-                let (job, task) = key.value();
-                owed.push((job.to_owned(), task.to_owned()));
+                let (job, item) = key.value();
+                owed.entry(job.to_owned()).or_default().push(item.into());
             }
             Ok(owed)
-        })?;
-        let mut by_job: BTreeMap<String, BTreeSet<TaskId>> = BTreeMap::new();
-        for (job, task) in owed {
-            let task = read_task(&job, &task)?;
-            by_job.entry(job).or_default().insert(task);
-        }
-        Ok(by_job)
+        })
     }
 
     /// All items of a job that were to be taken back are.
@@ -649,23 +644,23 @@ mod tests {
     fn what_is_to_be_taken_back_outlives_a_restart_and_its_job() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.redb");
-        let (first, second) = (TaskId::Label(0), TaskId::Sample(1));
         let journal = Journal::open(&path).unwrap();
-        for (id, task) in [("a", first), ("a", second), ("ab", first)] {
+        for (id, item) in [("a", "a/0"), ("a", "a/1"), ("ab", "ab/0")] {
             journal.accept(id, &job(id)).unwrap();
-            journal.owe_taking_back(id, &[task].into()).unwrap();
+            journal.owe_taking_back(id, &[item.into()]).unwrap();
         }
         journal.delete("a").unwrap();
         drop(journal);
 
         let journal = Journal::open(&path).unwrap();
-        let of = |id: &str, tasks: &[TaskId]| {
-            (id.to_owned(), tasks.iter().copied().collect::<BTreeSet<_>>())
+        let of = |id: &str, items: &[&str]| {
+            let items: Vec<ItemId> = items.iter().map(|item| ItemId::from(*item)).collect();
+            (id.to_owned(), items)
         };
-        let owed = [of("a", &[first, second]), of("ab", &[first])];
+        let owed = [of("a", &["a/0", "a/1"]), of("ab", &["ab/0"])];
         assert_eq!(journal.to_take_back().unwrap(), owed.into());
         journal.taken_back("a").unwrap();
-        assert_eq!(journal.to_take_back().unwrap(), [of("ab", &[first])].into());
+        assert_eq!(journal.to_take_back().unwrap(), [of("ab", &["ab/0"])].into());
     }
 
     /// An answer to a task of job "a" that took so many tokens.
