@@ -647,7 +647,7 @@ mod tests {
         let journal = Journal::open(&path).unwrap();
         for (id, item) in [("a", "a/0"), ("a", "a/1"), ("ab", "ab/0")] {
             journal.accept(id, &job(id)).unwrap();
-            journal.owe_taking_back(id, &[item.into()]).unwrap();
+            journal.owe_taking_back(id, &[ItemId::from(item)]).unwrap();
         }
         journal.delete("a").unwrap();
         drop(journal);
