@@ -1,8 +1,12 @@
 //! What a job names on its workers' machines is looked over before anything is paid for.
 
-use rlaif_job::{CheckedModel, Error, Inputs, Job, Machine, TaskId, Work, WorkItem, WorkResult};
+use rlaif_job::{
+    CheckedModel, Error, Inputs, Job, LeftOut, Machine, RewardSummary, TaskId, Trained, Work,
+    WorkItem, WorkResult, reward_quality,
+};
 use rlaif_template::Template;
-use rlaif_types::{ContentHash, Prompt};
+use rlaif_types::{ContentHash, Prompt, SoftLabel};
+use std::collections::BTreeMap;
 
 /// A job that names four models.
 fn machine() -> Machine {
@@ -64,4 +68,35 @@ fn a_wrong_start_of_the_reward_model_ends_the_job_before_a_label_is_paid_for() {
     // Once it is mended it is looked over again.
     machine.forget_handed_out();
     assert!(tasks(&machine.ready()).contains(&TaskId::CheckReward));
+}
+
+/// As in a journal from before there was this check.
+#[test]
+fn what_the_reward_model_starts_from_is_not_looked_over_once_that_is_trained() {
+    let mut machine = machine();
+    for task in [TaskId::CheckPolicy, TaskId::CheckLabeler, TaskId::CheckJudge] {
+        machine.complete(task, checked("m")).unwrap();
+    }
+    assert_eq!(tasks(&machine.ready()), [TaskId::CheckReward]);
+    machine.forget_handed_out();
+    let trained = WorkResult::RewardTrained {
+        trained: Trained {
+            model: "reward".into(),
+            metrics: Vec::new(),
+            examples: 1,
+            left_out: LeftOut::default(),
+        },
+        summary: RewardSummary {
+            quality: reward_quality(&[(0, 0.75, SoftLabel::new(0.75).unwrap())]),
+            trained_on: 1,
+            mean: 0.0,
+            std: 1.0,
+            start_hash: Some(ContentHash::of("rm")),
+            by_source: BTreeMap::new(),
+        },
+    };
+    machine.complete(TaskId::Reward, trained).unwrap();
+    let next = tasks(&machine.ready());
+    assert!(next.contains(&TaskId::Rollout { step: 0, chunk: 0 }), "{next:?}");
+    assert!(!next.contains(&TaskId::CheckReward), "{next:?}");
 }

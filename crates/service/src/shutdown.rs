@@ -5,6 +5,7 @@
 //! itself is restarted whole, not kept half alive.
 
 use crate::config::{Problems, Validate};
+use crate::server;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,6 +27,28 @@ pub struct Config {
 impl Validate for Config {
     fn validate(&self, problems: &mut Problems) {
         problems.check(!self.grace.is_zero(), "grace", "must be longer than zero");
+    }
+}
+
+impl Config {
+    /// Checks it beside the server that ends within it, and what may take up to `afterwards` when the server has.
+    pub fn validate_beside(
+        &self,
+        server: &server::Config,
+        afterwards: Duration,
+        problems: &mut Problems,
+    ) {
+        problems.section("shutdown", self);
+        let drain = server.drain_delay.saturating_add(server.drain_timeout);
+        let takes = drain.saturating_add(afterwards);
+        if self.grace <= takes {
+            let takes = humantime::format_duration(takes);
+            let what = format!(
+                "must be longer than {takes}, which server.drain_delay, server.drain_timeout and what ends after \
+                 the server may take together: raise it or lower those"
+            );
+            problems.add("shutdown.grace", what);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a worker is configured: where its work and its artifacts are, what it may hold, and what it
 //! shares with every service. What direct callers are served is each worker's own section.
 
+use crate::host::ENGINE_GRACE;
 use crate::{ResourceOptions, Service};
 use rlaif_clerk::{Account, Clerk, Reuse};
 use rlaif_cluster::{ArtifactsConfig, QueueConfig};
@@ -48,7 +49,7 @@ impl<D: Validate> Validate for Config<D> {
         problems.section("worker", &self.worker);
         problems.section("direct", &self.direct);
         problems.section("server", &self.server);
-        problems.section("shutdown", &self.shutdown);
+        self.shutdown.validate_beside(&self.server, ENGINE_GRACE, problems);
         problems.section("metrics", &self.metrics);
         problems.section("telemetry", &self.telemetry);
     }

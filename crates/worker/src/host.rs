@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// What batchers may take to finish when their server has ended: nobody waits for their answers.
-const ENGINE_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const ENGINE_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a worker did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use crate::disk::on_disk;
 use crate::exports::{Exports, METRICS};
+use crate::journal::InVain;
 use crate::tally::JobTally;
 use crate::{Error, JobRecord, Journal, Places, Used, What};
 use rlaif_artifacts::Artifacts;
@@ -10,7 +11,8 @@ use rlaif_job::{
     Answer, Asked, Effect, Job, JobOutcome, Machine, Manifest, RunFolder, StageProgress,
     Submission, TaskId, Tokens, WorkItem, WorkResult, hash_file, write_report,
 };
-use std::collections::{BTreeMap, VecDeque};
+use rlaif_types::ContentHash;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A job in memory.
 pub struct ActiveJob {
@@ -28,6 +30,8 @@ pub struct ActiveJob {
     told: Vec<StageProgress>,
     /// What labeler and judge have read and written for it.
     used: Used,
+    /// Answers of which nothing came that are among it: they may be told of more than once.
+    in_vain: BTreeSet<(TaskId, ContentHash)>,
     tally: JobTally,
 }
 
@@ -74,6 +78,7 @@ impl ActiveJob {
             times,
             told: Vec::new(),
             used: Used::default(),
+            in_vain: BTreeSet::new(),
             tally: JobTally::default(),
         };
         Ok((job, submission.files))
@@ -119,8 +124,8 @@ impl ActiveJob {
         }
         replayed?;
         // What was forgotten just now is among it.
-        for (task, tokens) in journal.in_vain(&id)? {
-            self.pay(task, tokens);
+        for answer in journal.in_vain(&id)? {
+            self.pay_in_vain(answer);
         }
         // A journal that is older than its account of these has them in the job's record alone.
         self.used = self.used.at_least(self.record.used);
@@ -137,12 +142,10 @@ impl ActiveJob {
         Ok(())
     }
 
-    /// Whether a result answers what its task asks, so that it may be recorded.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn judge(&self, task: TaskId, result: &WorkResult) -> Result<(), Error> {
-        Ok(self.machine.judge(task, result)?)
+    /// Whether a result is to be recorded. What cannot be done is none, nor is what does not answer what its
+    /// task asks: they fail the job, and once that is mended the task is tried again.
+    pub fn lasts(&self, task: TaskId, result: &WorkResult) -> bool {
+        !matches!(result, WorkResult::Impossible(_)) && self.machine.judge(task, result).is_ok()
     }
 
     /// Takes in the result of one task, which the journal has already; the first counts. What follows
@@ -154,8 +157,10 @@ impl ActiveJob {
         if self.machine.has(task) {
             return Ok(());
         }
-        // Whatever it says.
-        self.pay(task, answer.tokens);
+        // What does not last is paid in vain.
+        if self.lasts(task, &answer.result) {
+            self.pay(task, answer.tokens);
+        }
         self.machine.judge(task, &answer.result)?;
         let (count, seconds) = (answer.result.count(), answer.seconds);
         self.count(task, &answer.result);
@@ -204,6 +209,13 @@ impl ActiveJob {
             Some(Asked::Labeler) => self.used.labeler += tokens,
             Some(Asked::Judge) => self.used.judge += tokens,
             None => {}
+        }
+    }
+
+    /// Puts what an answer of which nothing comes took on the job's account, once.
+    pub fn pay_in_vain(&mut self, answer: InVain) {
+        if self.in_vain.insert((answer.task, answer.answer)) {
+            self.pay(answer.task, answer.tokens);
         }
     }
 

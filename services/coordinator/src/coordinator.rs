@@ -319,6 +319,8 @@ impl Coordinator {
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move { until(&stop, shared.take_up_those_that_wait()).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
+        loops.spawn(async move { until(&stop, shared.take_back_what_is_left()).await });
+        let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move { until(&stop, shared.sweep_what_is_left()).await });
         let (shared, stop) = (self.shared.clone(), shutdown.clone());
         loops.spawn(async move {

@@ -13,8 +13,12 @@ use std::time::Duration;
 
 /// How often what is owed to be swept is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often that pause is doubled while files cannot be removed: to about a minute.
+const MAX_DOUBLINGS: u32 = 5;
 /// When files are removed once more. A job may be deleted as soon as it is cancelled, and a worker that has an item
 /// of it in hand hears of that with its next heartbeat, stops after its next step, and may store something before.
+/// No time bounds a step, or how long a worker cannot reach Redis: what is stored later than this lies until the next
+/// coordinator starts, which removes once more what there is of any job that was deleted.
 const ONCE_MORE_MS: u64 = 10 * 60 * 1000;
 
 /// What went with a job.
@@ -117,23 +121,90 @@ impl Shared {
     }
 
     /// Removes, for ever, files of deleted jobs that are left: after a restart in the middle or a failure of
-    /// store or disk, and those that a worker made late.
+    /// store or disk, and those that a worker made late. That it fails is told once, and that it does no more.
     ///
     /// # Errors
     /// When the journal fails.
     pub(crate) async fn sweep_what_is_left(&self) -> Result<(), Error> {
+        self.journal.sweep_all_again()?;
+        let mut rounds = Rounds::default();
         loop {
-            for id in self.journal.to_sweep(unix_ms())? {
-                let _sweeping = self.sweeping.lock().await;
-                match self.sweep(&id).await {
-                    Ok(_) => {}
-                    Err(error @ Error::Journal { .. }) => return Err(error),
-                    Err(error) => {
-                        tracing::warn!(job = id, %error, "files of a deleted job are left; trying again");
-                    }
+            let trouble = self.sweep_what_is_due().await?;
+            let (is_news, pause) = rounds.ended(trouble.is_none());
+            match trouble {
+                Some(error) if is_news => {
+                    tracing::warn!(%error, "files of deleted jobs are left; trying again");
+                }
+                None if is_news => tracing::info!("files of deleted jobs are removed again"),
+                _ => {}
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// What kept files from being removed, if anything did: the first of it.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    async fn sweep_what_is_due(&self) -> Result<Option<Error>, Error> {
+        let due = self.journal.to_sweep(unix_ms())?;
+        // A store that is away is not asked for each job.
+        if !due.is_empty()
+            && let Err(error) = self.artifacts.probe().await
+        {
+            return Ok(Some(error.into()));
+        }
+        let mut trouble = None;
+        for id in due {
+            let _sweeping = self.sweeping.lock().await;
+            match self.sweep(&id).await {
+                Ok(_) => {}
+                Err(error @ Error::Journal { .. }) => return Err(error),
+                Err(error) => {
+                    trouble.get_or_insert(error);
                 }
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
+        Ok(trouble)
+    }
+}
+
+/// Rounds of sweeping, and how many have failed since the last that went well.
+#[derive(Default)]
+struct Rounds {
+    failed: u32,
+}
+
+impl Rounds {
+    /// Whether the round ended otherwise than the one before, and how long to wait for the next.
+    fn ended(&mut self, well: bool) -> (bool, Duration) {
+        let was_well = self.failed == 0;
+        self.failed = if well { 0 } else { self.failed.saturating_add(1) };
+        (well != was_well, LOOK_EVERY * (1_u32 << self.failed.min(MAX_DOUBLINGS)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_news_once_is_tried_ever_more_seldom_and_its_end_is_news() {
+        let mut rounds = Rounds::default();
+        let rounds = [true, false, false, false, false, false, false, true, true]
+            .map(|well| rounds.ended(well))
+            .map(|(is_news, pause)| (is_news, pause.as_secs()));
+        let expected = [
+            (false, 2),
+            (true, 4),
+            (false, 8),
+            (false, 16),
+            (false, 32),
+            (false, 64),
+            (false, 64),
+            (true, 2),
+            (false, 2),
+        ];
+        assert_eq!(rounds, expected);
     }
 }

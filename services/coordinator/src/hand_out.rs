@@ -22,6 +22,8 @@ const OFFER_AGAIN: Duration = Duration::from_secs(30);
 const OFFER_AGAIN_IN_TROUBLE: Duration = Duration::from_secs(2);
 /// How often it is tried to take up running jobs that could not be.
 const TAKE_UP_AGAIN: Duration = Duration::from_secs(2);
+/// How often it is tried to take back items that could not be.
+const TAKE_BACK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why items are offered to a queue.
 #[derive(Clone, Copy)]
@@ -332,8 +334,11 @@ impl Shared {
         error: &str,
     ) -> Result<(), Error> {
         let Some(mut job) = seated.take() else { return Ok(()) };
-        if let Err(error) = self.take_back(id, &mut job).await {
-            tracing::warn!(job = id, %error, "items of a failed job stay in the queue");
+        let items = in_queues(&mut job);
+        if let Err(error) = self.take_back(&items).await {
+            tracing::warn!(job = id, %error, "items of a failed job cannot be taken back yet; trying again");
+            // Before the job has failed: one that is running still at the next start takes them up again.
+            self.journal.owe_taking_back(id, &items)?;
         }
         let failed = self.failed(id, error);
         self.leave_held(id);
@@ -353,7 +358,7 @@ impl Shared {
         if let Some(seat) = self.seat(id) {
             let mut seated = seat.lock().await;
             if let Some(job) = seated.as_mut() {
-                self.take_back(id, job).await?;
+                self.take_back(&in_queues(job)).await?;
             }
             *seated = None;
             self.leave(id, &seat);
@@ -362,20 +367,54 @@ impl Shared {
         self.board.set_state(id, state)
     }
 
-    /// Takes all items of a job out of the queues, but for its dead letters.
-    async fn take_back(&self, id: &str, job: &mut ActiveJob) -> Result<(), Error> {
+    /// Takes items out of the queues, but for dead letters.
+    ///
+    /// # Errors
+    /// When a queue is away: then some may be left.
+    async fn take_back(&self, items: &[ItemId]) -> Result<(), Error> {
         // Nobody is kept waiting for a queue that is known to be away.
         if self.standing.any(Trouble::Away) {
             return Err(Error::QueueAway);
         }
-        let mut tasks: BTreeSet<String> =
-            job.forget_handed_out().iter().map(TaskId::to_string).collect();
-        tasks.extend(job.ready().iter().map(|item| item.task.to_string()));
-        let items: Vec<ItemId> =
-            tasks.iter().map(|task| ItemId::from(format!("{id}/{task}"))).collect();
         for (_, queue) in self.queues.each() {
-            queue.cancel(&items).await?;
+            queue.cancel(items).await?;
         }
         Ok(())
     }
+
+    /// Takes back, for ever, items of jobs that stopped while a queue was away: workers would go on with them, and
+    /// be paid for it.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub(crate) async fn take_back_what_is_left(&self) -> Result<(), Error> {
+        loop {
+            tokio::time::sleep(TAKE_BACK_AGAIN).await;
+            // A job that is resumed in between would lose what it hands out.
+            let _turn = self.steering.lock().await;
+            for (id, items) in self.journal.to_take_back()? {
+                // It wants them again; whoever stops it the next time takes them back.
+                if self.board.job(&id).is_ok_and(|job| job.state == JobState::Running) {
+                    continue;
+                }
+                match self.take_back(&items).await {
+                    Ok(()) => {
+                        self.journal.taken_back(&id)?;
+                        tracing::info!(job = id, "items of a job that stopped were taken back");
+                    }
+                    // Who takes in results says that a queue is away.
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}
+
+/// Items of a job that a queue may have: those that are handed out, and those that would be next, since they may
+/// have been handed out before.
+fn in_queues(job: &mut ActiveJob) -> Vec<ItemId> {
+    let mut tasks: BTreeSet<TaskId> = job.forget_handed_out().into_iter().collect();
+    tasks.extend(job.ready().iter().map(|item| item.task));
+    let id = &job.record.id;
+    tasks.into_iter().map(|task| ItemId::from(format!("{id}/{task}"))).collect()
 }

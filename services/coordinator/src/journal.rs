@@ -10,9 +10,10 @@ use crate::{Error, JobRecord};
 use opentelemetry::metrics::Histogram;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use rlaif_job::{Answer, TaskId, Tokens};
+use rlaif_queue::ItemId;
 use rlaif_service::metrics::{self, definitions};
 use rlaif_types::ContentHash;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,12 +31,38 @@ const AT_ONCE: u64 = 0;
 /// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
 const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
 
+/// Items, by job and id, that are to be taken back from a queue that was away when their job stopped. They
+/// outlive the job where it is deleted.
+const TAKE_BACKS: TableDefinition<(&str, &str), ()> = TableDefinition::new("to take back");
+
 /// The journal of one coordinator.
 pub struct Journal {
     database: Database,
     path: PathBuf,
     /// How long commits take, in seconds: mostly one fsync each.
     commits: Histogram<f64>,
+}
+
+/// An answer of which nothing comes, and what it took all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InVain {
+    /// The job whose task it answers.
+    pub job: String,
+    /// The task.
+    pub task: TaskId,
+    /// The answer's hash: it tells apart the answers to one task.
+    pub answer: ContentHash,
+    /// What it took; never nothing.
+    pub tokens: Tokens,
+}
+
+impl InVain {
+    /// None where the answer took nothing, or nobody can read what.
+    fn of(job: &str, task: TaskId, answer: &[u8]) -> Option<Self> {
+        let tokens = serde_json::from_slice::<Answer>(answer).ok()?.tokens;
+        let is_paid = tokens != Tokens::default();
+        is_paid.then(|| Self { job: job.to_owned(), task, answer: ContentHash::of(answer), tokens })
+    }
 }
 
 impl Journal {
@@ -60,6 +87,7 @@ impl Journal {
             transaction.open_table(RESULTS)?;
             transaction.open_table(SWEEPS)?;
             transaction.open_table(IN_VAIN)?;
+            transaction.open_table(TAKE_BACKS)?;
             Ok(())
         })?;
         Ok(journal)
@@ -186,6 +214,24 @@ impl Journal {
         })
     }
 
+    /// As [`Journal::sweep_again`], of all jobs that were deleted.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written.
+    pub fn sweep_all_again(&self) -> Result<(), Error> {
+        let deleted = self.deleted()?;
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let mut sweeps = transaction.open_table(SWEEPS)?;
+            for job in &deleted {
+                sweeps.insert(job.as_str(), AT_ONCE)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The files of a deleted job were removed. The first time they are to be removed once more, at
     /// `again_unix_ms`: a worker that had an item in hand may not have known yet. That stands until then, also where
     /// somebody who had waited for their turn has found nothing left to remove.
@@ -205,48 +251,109 @@ impl Journal {
         })
     }
 
-    /// Records results, each of a job's task; the first of a task counts, and none of a job that is not
-    /// here, since it was deleted.
+    /// Items of a job that stops are to be taken back, and cannot be yet.
     ///
     /// # Errors
-    /// When writing fails; then none is recorded.
-    pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
+    /// When writing fails.
+    pub fn owe_taking_back(&self, job: &str, items: &[ItemId]) -> Result<(), Error> {
         self.write(|transaction| {
-            let jobs = transaction.open_table(JOBS)?;
-            let mut table = transaction.open_table(RESULTS)?;
-            for (job, task, result) in results {
-                let task = task.to_string();
-                let key = (job.as_str(), task.as_str());
-                if jobs.get(job.as_str())?.is_some() && table.get(key)?.is_none() {
-                    table.insert(key, result.as_slice())?;
-                }
+            let mut owed = transaction.open_table(TAKE_BACKS)?;
+            for item in items {
+                owed.insert((job, item.as_str()), ())?;
             }
             Ok(())
         })
     }
 
+    /// Items that are to be taken back, by job.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn to_take_back(&self) -> Result<BTreeMap<String, Vec<ItemId>>, Error> {
+        self.read(|transaction| {
+            let mut owed: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
+            for entry in transaction.open_table(TAKE_BACKS)?.iter()? {
+                let (key, _) = entry?;
+                let (job, item) = key.value();
+                owed.entry(job.to_owned()).or_default().push(item.into());
+            }
+            Ok(owed)
+        })
+    }
+
+    /// All items of a job that were to be taken back are.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn taken_back(&self, job: &str) -> Result<(), Error> {
+        self.write(|transaction| {
+            let mut owed = transaction.open_table(TAKE_BACKS)?;
+            owed.retain_in((job, "")..(job, "\u{10ffff}"), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// Records results, each of a job's task; the first of a task counts, and none of a job that is not
+    /// here, since it was deleted. What another answer to a task took that has one already is
+    /// [kept account of](Journal::in_vain) in the same transaction. Those are returned, however often they came.
+    ///
+    /// # Errors
+    /// When writing fails; then none is recorded.
+    pub fn record(&self, results: &[(String, TaskId, Vec<u8>)]) -> Result<Vec<InVain>, Error> {
+        let mut others = Vec::new();
+        self.write(|transaction| {
+            let jobs = transaction.open_table(JOBS)?;
+            let mut table = transaction.open_table(RESULTS)?;
+            let mut in_vain = transaction.open_table(IN_VAIN)?;
+            for (job, task, result) in results {
+                if jobs.get(job.as_str())?.is_none() {
+                    continue;
+                }
+                let name = task.to_string();
+                let key = (job.as_str(), name.as_str());
+                let is_the_same = table.get(key)?.map(|first| first.value() == result.as_slice());
+                match is_the_same {
+                    None => drop(table.insert(key, result.as_slice())?),
+                    // It comes once more, since nobody acknowledged it.
+                    Some(true) => {}
+                    Some(false) => {
+                        if let Some(other) = InVain::of(job, *task, result) {
+                            pay(&mut in_vain, &other)?;
+                            others.push(other);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(others)
+    }
+
     /// Keeps account of answers of which nothing comes, and which are not recorded themselves, unless their job was
-    /// deleted. Doing it again changes nothing.
+    /// deleted. Those that took something are returned. Doing it again changes nothing.
     ///
     /// # Errors
     /// When writing fails; then none is kept account of.
-    pub fn record_in_vain(&self, answers: &[(String, TaskId, Vec<u8>)]) -> Result<(), Error> {
-        let took = answers.iter().map(|(job, task, answer)| (job, task, answer, tokens_of(answer)));
-        let paid: Vec<_> = took.filter(|(.., tokens)| *tokens != Tokens::default()).collect();
+    pub fn record_in_vain(
+        &self,
+        answers: &[(String, TaskId, Vec<u8>)],
+    ) -> Result<Vec<InVain>, Error> {
+        let took = answers.iter().filter_map(|(job, task, answer)| InVain::of(job, *task, answer));
+        let paid: Vec<InVain> = took.collect();
         if paid.is_empty() {
-            return Ok(());
+            return Ok(paid);
         }
         self.write(|transaction| {
             let jobs = transaction.open_table(JOBS)?;
             let mut in_vain = transaction.open_table(IN_VAIN)?;
-            for (job, task, answer, tokens) in paid {
-                if jobs.get(job.as_str())?.is_none() {
-                    continue;
+            for answer in &paid {
+                if jobs.get(answer.job.as_str())?.is_some() {
+                    pay(&mut in_vain, answer)?;
                 }
-                pay(&mut in_vain, job, &task.to_string(), &ContentHash::of(answer), tokens)?;
             }
             Ok(())
-        })
+        })?;
+        Ok(paid)
     }
 
     /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again. What they took
@@ -260,36 +367,40 @@ impl Journal {
             let mut forgotten = Vec::new();
             let mut results = transaction.open_table(RESULTS)?;
             results.retain_in((job, "")..(job, "\u{10ffff}"), |(_, task), answer| {
-                let is_forgotten = task.parse::<TaskId>().is_ok_and(&are_forgotten);
-                if is_forgotten {
-                    let (hash, tokens) = (ContentHash::of(answer), tokens_of(answer));
-                    forgotten.push((task.to_owned(), hash, tokens));
-                }
-                !is_forgotten
+                let task = task.parse::<TaskId>().ok().filter(|task| are_forgotten(*task));
+                forgotten.extend(task.and_then(|task| InVain::of(job, task, answer)));
+                task.is_none()
             })?;
             let mut in_vain = transaction.open_table(IN_VAIN)?;
-            for (task, hash, tokens) in forgotten {
-                pay(&mut in_vain, job, &task, &hash, tokens)?;
+            for answer in &forgotten {
+                pay(&mut in_vain, answer)?;
             }
             Ok(())
         })
     }
 
-    /// What answers took, each to a task of a job, of which nothing came.
+    /// Answers to tasks of a job of which nothing came, each with what it took.
     ///
     /// # Errors
     /// When reading fails.
-    pub fn in_vain(&self, job: &str) -> Result<Vec<(TaskId, Tokens)>, Error> {
+    pub fn in_vain(&self, job: &str) -> Result<Vec<InVain>, Error> {
         let found = self.read(|transaction| {
             let table = transaction.open_table(IN_VAIN)?;
             let mut found = Vec::new();
             for entry in table.range((job, "", "")..(job, "\u{10ffff}", ""))? {
                 let (key, tokens) = entry?;
-                found.push((key.value().1.to_owned(), tokens_from_bytes(tokens.value())?));
+                let (_, task, answer) = key.value();
+                let tokens = tokens_from_bytes(tokens.value())?;
+                found.push((task.to_owned(), answer.to_owned(), tokens));
             }
             Ok(found)
         })?;
-        found.into_iter().map(|(task, tokens)| Ok((read_task(job, &task)?, tokens))).collect()
+        let in_vain = found.into_iter().map(|(task, answer, tokens)| {
+            let unreadable = |what| Error::Unreadable { item: format!("{job}/{task}"), what };
+            let answer: ContentHash = answer.parse().map_err(unreadable)?;
+            Ok(InVain { job: job.to_owned(), task: read_task(job, &task)?, answer, tokens })
+        });
+        in_vain.collect()
     }
 
     /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
@@ -380,21 +491,14 @@ pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Erro
         .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
 }
 
-/// What an answer took; nothing where nobody can read it.
-fn tokens_of(answer: &[u8]) -> Tokens {
-    serde_json::from_slice::<Answer>(answer).map(|answer| answer.tokens).unwrap_or_default()
-}
-
 /// Puts what an answer took on its job's account.
 fn pay(
     in_vain: &mut Table<'_, (&'static str, &'static str, &'static str), &'static [u8]>,
-    job: &str,
-    task: &str,
-    answer: &ContentHash,
-    took: Tokens,
+    answer: &InVain,
 ) -> Result<(), redb::Error> {
-    let took = serde_json::to_vec(&took).expect("counts are plain data");
-    in_vain.insert((job, task, answer.as_str()), took.as_slice())?;
+    let took = serde_json::to_vec(&answer.tokens).expect("counts are plain data");
+    let (job, task) = (answer.job.as_str(), answer.task.to_string());
+    in_vain.insert((job, task.as_str(), answer.answer.as_str()), took.as_slice())?;
     Ok(())
 }
 
@@ -537,21 +641,71 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_taken_back_outlives_a_restart_and_its_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let journal = Journal::open(&path).unwrap();
+        for (id, item) in [("a", "a/0"), ("a", "a/1"), ("ab", "ab/0")] {
+            journal.accept(id, &job(id)).unwrap();
+            journal.owe_taking_back(id, &[ItemId::from(item)]).unwrap();
+        }
+        journal.delete("a").unwrap();
+        drop(journal);
+
+        let journal = Journal::open(&path).unwrap();
+        let of = |id: &str, items: &[&str]| {
+            let items: Vec<ItemId> = items.iter().map(|item| ItemId::from(*item)).collect();
+            (id.to_owned(), items)
+        };
+        let owed = [of("a", &["a/0", "a/1"]), of("ab", &["ab/0"])];
+        assert_eq!(journal.to_take_back().unwrap(), owed.into());
+        journal.taken_back("a").unwrap();
+        assert_eq!(journal.to_take_back().unwrap(), [of("ab", &["ab/0"])].into());
+    }
+
+    /// An answer to a task of job "a" that took so many tokens.
+    fn answer(task: TaskId, read: usize) -> (String, TaskId, Vec<u8>) {
+        let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
+        let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
+        ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
+    }
+
+    /// What was paid for a job's answers of which nothing came.
+    fn paid(journal: &Journal, job: &str) -> BTreeSet<(TaskId, u64)> {
+        let in_vain = journal.in_vain(job).unwrap().into_iter();
+        in_vain.map(|answer| (answer.task, answer.tokens.read)).collect()
+    }
+
+    #[test]
+    fn another_answer_to_an_answered_task_is_paid_once_and_the_first_once_more_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.redb");
+        let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
+        let journal = Journal::open(&path).unwrap();
+        journal.accept("a", &job("a")).unwrap();
+        let others = |journal: &Journal, came: &[(String, TaskId, Vec<u8>)]| {
+            let others = journal.record(came).unwrap().into_iter();
+            others.map(|answer| (answer.task, answer.tokens.read)).collect::<Vec<_>>()
+        };
+        let together = [answer(label, 30), answer(label, 12), answer(check, 5)];
+        assert_eq!(others(&journal, &together), [(label, 12)]);
+        assert!(others(&journal, &[answer(label, 0)]).is_empty(), "it took nothing");
+        drop(journal);
+        // As when a kill came between the journal and the acknowledgement.
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(others(&journal, &together), [(label, 12)]);
+        assert_eq!(paid(&journal, "a"), [(label, 12)].into());
+        journal.delete("a").unwrap();
+        assert!(others(&journal, &together).is_empty());
+    }
+
+    #[test]
     fn what_came_to_nothing_is_paid_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.redb");
         let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
-        let answer = |task, read| {
-            let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
-            let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
-            ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
-        };
-        let paid = |journal: &Journal, job| {
-            let in_vain = journal.in_vain(job).unwrap().into_iter();
-            in_vain.map(|(task, tokens)| (task, tokens.read)).collect::<BTreeSet<_>>()
-        };
         let journal = Journal::open(&path).unwrap();
-        journal.accept("a", &self::job("a")).unwrap();
+        journal.accept("a", &job("a")).unwrap();
         for read in [30, 12] {
             journal.record(&[answer(check, 5), answer(label, read)]).unwrap();
             journal.forget("a", |task| task == label).unwrap();

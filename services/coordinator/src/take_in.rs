@@ -3,7 +3,7 @@
 use crate::active_job::forget_the_fruitless;
 use crate::coordinator::Shared;
 use crate::hand_out::Occasion;
-use crate::journal::read_answer;
+use crate::journal::{InVain, read_answer};
 use crate::metrics::Settled;
 use crate::{DeadItemCursor, Error, What};
 use bytes::Bytes;
@@ -93,16 +93,19 @@ impl Shared {
         for entry in entries {
             self.read(entry, &mut batch, is_patient).await?;
         }
-        let (mut lasting, mut in_vain) = (Vec::new(), Vec::new());
+        let (mut lasting, mut useless) = (Vec::new(), Vec::new());
         for (job, task, bytes, answer) in &batch.answers {
             let answered = (job.clone(), *task, bytes.to_vec());
             match self.lasts(job, *task, &answer.result).await {
                 true => lasting.push(answered),
-                false => in_vain.push(answered),
+                false => useless.push(answered),
             }
         }
-        self.journal.record(&lasting)?;
-        self.journal.record_in_vain(&in_vain)?;
+        let mut in_vain = self.journal.record(&lasting)?;
+        in_vain.extend(self.journal.record_in_vain(&useless)?);
+        for answer in in_vain {
+            self.pay_in_vain(answer).await;
+        }
         for (job, task, _, answer) in batch.answers {
             self.metrics.settled(kind, Settled::with(&answer.result));
             self.tally.note(kind, &answer);
@@ -118,16 +121,23 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a result is to be recorded. What cannot be done is none, nor is what answers no question:
-    /// they fail the job, and once that is mended the task is tried again.
+    /// Whether a result is to be recorded, as far as that is known: of a job that nobody works on it is judged when
+    /// the job is opened.
     async fn lasts(&self, job: &str, task: TaskId, result: &WorkResult) -> bool {
-        if matches!(result, WorkResult::Impossible(_)) {
-            return false;
-        }
-        // Of a job that nobody works on it is judged when the job is opened.
-        let Some(seat) = self.seat(job) else { return true };
+        let may_last = !matches!(result, WorkResult::Impossible(_));
+        let Some(seat) = self.seat(job) else { return may_last };
         let seated = seat.lock().await;
-        seated.as_ref().is_none_or(|job| job.judge(task, result).is_ok())
+        seated.as_ref().map_or(may_last, |job| job.lasts(task, result))
+    }
+
+    /// Puts what came to nothing on its job's account. A job that nobody works on reads it in the journal when it
+    /// is opened.
+    async fn pay_in_vain(&self, answer: InVain) {
+        let Some(seat) = self.seat(&answer.job) else { return };
+        let mut seated = seat.lock().await;
+        let Some(job) = seated.as_mut() else { return };
+        job.pay_in_vain(answer);
+        self.board.set_used(&job.record.id, job.used());
     }
 
     /// Fails a job whose items were given up. A death may be told again after its letter was put

@@ -212,6 +212,29 @@ async fn a_coordinator_that_is_killed_in_the_middle_ends_the_deletion_when_it_is
     cluster.stop(running).await;
 }
 
+/// By a worker whose step took longer than the files of a deleted job are looked for.
+#[tokio::test]
+async fn what_is_stored_of_a_job_long_after_its_deletion_goes_at_the_next_start() {
+    let cluster = Cluster::new();
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let id = submit(&mut client, &submission("late", true), "key").await;
+    cancel(&mut client, &id).await;
+    assert!(delete(&mut client, &id).await.unwrap().swept);
+    cluster.stop(running).await;
+    let journal = cluster.journal();
+    journal.swept(&id, u64::MAX, u64::MAX).unwrap();
+    assert!(journal.to_sweep(u64::MAX).unwrap().is_empty(), "nobody would look again");
+    drop(journal);
+    let late = cluster.store.job(&id).unwrap();
+    late.put("payloads/late", "stored by a worker").await.unwrap();
+    assert!(has_files(&cluster, &id));
+
+    let running = cluster.coordinator().await;
+    until_no_file_is_left(&cluster, &id).await;
+    cluster.stop(running).await;
+}
+
 /// As with a network share that is not mounted: what is removed then would be nothing.
 #[tokio::test]
 async fn nothing_is_deleted_while_the_artifact_store_is_gone() {

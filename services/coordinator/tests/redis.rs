@@ -3,7 +3,10 @@
 mod support;
 
 use rlaif_coordinator::{Queues, service};
-use rlaif_proto::coordinator::v1::{JobState, ListJobsRequest, PauseJobRequest};
+use rlaif_job::WorkerKind;
+use rlaif_proto::coordinator::v1::{
+    CancelJobRequest, JobState, ListJobsRequest, PauseJobRequest, ResumeJobRequest,
+};
 use rlaif_proto::{Error, ErrorCode};
 use rlaif_queue::{Address, Options};
 use rlaif_service::config::Secret;
@@ -78,6 +81,58 @@ async fn a_shutdown_waits_for_no_redis_that_is_away() {
     submit(&mut client_of(running.address, None), &submission("waits", true), "key").await;
     running.shutdown.cancel();
     running.ended.await.unwrap();
+}
+
+async fn resume(client: &mut Client, id: &str, max_tokens: u64) {
+    let max_tokens = Some(max_tokens);
+    let request = ResumeJobRequest { job_id: id.to_owned(), max_tokens, ..Default::default() };
+    client.resume_job(request).await.unwrap();
+}
+
+/// Else workers would go on with it, and be paid for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_a_job_that_fails_while_redis_is_away_are_taken_back_by_the_next_coordinator() {
+    let mut redis = RedisServer::start();
+    let options = Options { patience: Duration::from_millis(2100), ..options() };
+    let cluster = Cluster::over(&redis, options).await;
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    let id = submit(&mut client, &submission("spent", false), "key").await;
+    // Two checks, fine-tuning and a chunk of pairs.
+    cluster.workers.allow(4);
+    let labels = cluster.queues.of(WorkerKind::Labeler);
+    eventually("a label is asked for", async || {
+        let paid = job(&mut client.clone(), &id).await.cost.unwrap().prompt_tokens;
+        (paid > 0 && labels.outstanding().await.unwrap() == 1).then_some(())
+    })
+    .await;
+
+    redis.kill();
+    // The check of its labeler took more.
+    resume(&mut client, &id, 1).await;
+    // It has the coordinator look at what it hands out.
+    let other = submit(&mut client, &submission("other", true), "another key").await;
+    until(&mut client, &id, JobState::Failed).await;
+    cluster.stop(running).await;
+
+    let running = cluster.coordinator().await;
+    let mut client = running.client();
+    redis.restart();
+    eventually("the other job is cancelled", async || {
+        client.clone().cancel_job(CancelJobRequest { job_id: other.clone() }).await.ok()
+    })
+    .await;
+    eventually("no worker would find anything", async || {
+        for (_, queue) in cluster.queues.each() {
+            queue.outstanding().await.ok().filter(|left| *left == 0)?;
+        }
+        Some(())
+    })
+    .await;
+    cluster.workers.allow_all();
+    resume(&mut client, &id, 1_000_000).await;
+    until(&mut client, &id, JobState::Succeeded).await;
+    cluster.stop(running).await;
 }
 
 /// Before Redis itself refuses what would settle the work that is there.

@@ -14,6 +14,7 @@ mod in_order;
 mod judge;
 mod label;
 mod policy;
+mod results;
 mod selection;
 mod staleness;
 
@@ -35,7 +36,7 @@ use rlaif_types::{ContentHash, LoraConfig, Prompt};
 use selection::Selecting;
 pub(crate) use selection::split as split_heldout;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use staleness::Measuring;
 use std::collections::{BTreeMap, HashSet};
 
@@ -305,11 +306,16 @@ impl Machine {
         }
     }
 
-    /// Whether nothing that the job names is left to be looked over.
+    /// Whether nothing that the job names is left to be looked over. What the reward model starts from is not once
+    /// that is trained: results from before there was this check have none of it.
     fn is_looked_over(&self) -> bool {
         let checks =
             [TaskId::CheckPolicy, TaskId::CheckJudge, TaskId::CheckLabeler, TaskId::CheckReward];
-        checks.into_iter().all(|task| self.has(task) || self.due(task).is_none())
+        let is_over = |task: TaskId| match task {
+            TaskId::CheckReward if self.reward.is_some() => true,
+            _ => self.has(task) || self.due(task).is_none(),
+        };
+        checks.into_iter().all(is_over)
     }
 
     /// A look at all that the job names and that is on its workers' machines.
@@ -448,114 +454,6 @@ impl Machine {
         Ok(effects)
     }
 
-    fn apply(&mut self, task: TaskId, result: WorkResult) -> Result<Vec<Effect>, Error> {
-        let effects = match (task, result) {
-            (_, WorkResult::Impossible(what)) => {
-                return Err(Error::Stage { stage: task.stage(), what });
-            }
-            (TaskId::CheckPolicy, WorkResult::Checked(model)) => {
-                self.policy = Some(model);
-                if self.job.sft.is_none() {
-                    self.start = Some(self.named_policy().model);
-                }
-                Vec::new()
-            }
-            (TaskId::CheckLabeler, WorkResult::Checked(model)) => {
-                self.labeler = Some(model);
-                Vec::new()
-            }
-            (TaskId::CheckJudge, WorkResult::Checked(model)) => {
-                self.judge = Some(model);
-                Vec::new()
-            }
-            // Its hash comes with the reward model.
-            (TaskId::CheckReward, WorkResult::Checked(_)) => Vec::new(),
-            (TaskId::Demonstrate(chunk), WorkResult::Rollouts(rollouts)) => {
-                let demonstrating = self.demonstrating.as_mut().ok_or_else(|| wrong_kind(task))?;
-                demonstrating.answered(&self.inputs.prompts, chunk, &rollouts)
-            }
-            (TaskId::FineTune, WorkResult::FineTuned(trained)) => {
-                self.start = Some(ModelRef::Saved(trained.model.clone()));
-                finished_training("sft", trained, |t| json!({"demonstrations": t.examples}))
-            }
-            (TaskId::Sample(chunk), WorkResult::Pairs(pairs)) => {
-                self.labeling_mut(task)?.sampled(chunk, pairs)
-            }
-            (TaskId::Label(chunk), WorkResult::Labels(labels)) => {
-                self.labeling_mut(task)?.labelled(chunk, labels)?
-            }
-            (TaskId::Reward, WorkResult::RewardTrained { trained, summary }) => {
-                let summary_json = plain(&summary);
-                self.reward = Some((trained.clone(), summary));
-                finished_training("reward", trained, |_| summary_json)
-            }
-            (TaskId::Rollout { step, chunk }, WorkResult::Rollouts(rollouts)) => {
-                self.training.rolled_out(step, chunk, rollouts)?;
-                Vec::new()
-            }
-            (TaskId::Score { step, chunk, part }, WorkResult::Rewards(rewards)) => {
-                self.training.scored(&self.job, step, (chunk, part), rewards)?
-            }
-            (TaskId::Step(step), WorkResult::Stepped(stepped)) => {
-                let candidate = stepped.candidate.clone();
-                let effects = self.training.stepped(&self.job, &self.inputs, step, stepped)?;
-                if let (Some(selection), Some(artifact)) = (&mut self.selection, candidate) {
-                    selection.offered(step + 1, artifact);
-                }
-                effects
-            }
-            (TaskId::Staleness { chunk, .. }, WorkResult::Pairs(pairs)) => {
-                self.staleness_mut(task)?.sampled(chunk, pairs);
-                Vec::new()
-            }
-            (TaskId::Staleness { step, chunk, .. }, WorkResult::Labels(labels)) => {
-                self.staleness_mut(task)?.labelled(step, chunk, labels)?
-            }
-            (TaskId::Staleness { step, chunk, .. }, WorkResult::Rewards(rewards)) => {
-                self.staleness_mut(task)?.scored(step, chunk, rewards)?
-            }
-            (TaskId::Validate { chunk, .. }, WorkResult::Rollouts(responses)) => {
-                self.selection_mut(task)?.responded(chunk, responses);
-                Vec::new()
-            }
-            (TaskId::ValidateScore { step, chunk, part }, WorkResult::Rewards(rewards)) => {
-                self.selection_mut(task)?.scored(step, (chunk, part), rewards)
-            }
-            (TaskId::Challenge { step, chunk }, WorkResult::Contests(contests)) => {
-                self.selection_mut(task)?.challenged(step, chunk, contests);
-                Vec::new()
-            }
-            (TaskId::JudgeCandidate { step, chunk }, WorkResult::Evaluations(records)) => {
-                self.selection_mut(task)?.judged(step, chunk, records);
-                Vec::new()
-            }
-            (TaskId::SavePolicy, WorkResult::Saved(model)) => {
-                self.selection_mut(task)?.was_saved(model)?
-            }
-            (TaskId::Respond(chunk), WorkResult::Contests(contests)) => {
-                self.evaluation.responded(chunk, contests);
-                Vec::new()
-            }
-            (TaskId::Judge(chunk), WorkResult::Evaluations(records)) => {
-                self.evaluation.judged(chunk, records)
-            }
-            (task, _) => return Err(wrong_kind(task)),
-        };
-        Ok(effects)
-    }
-
-    fn labeling_mut(&mut self, task: TaskId) -> Result<&mut Labeling, Error> {
-        self.labeling.as_mut().ok_or_else(|| wrong_kind(task))
-    }
-
-    fn staleness_mut(&mut self, task: TaskId) -> Result<&mut Measuring, Error> {
-        self.staleness.as_mut().ok_or_else(|| wrong_kind(task))
-    }
-
-    fn selection_mut(&mut self, task: TaskId) -> Result<&mut Selecting, Error> {
-        self.selection.as_mut().ok_or_else(|| wrong_kind(task))
-    }
-
     /// Every stage, in order.
     pub fn progress(&self) -> Vec<StageProgress> {
         let one = |stage: &str, done: bool| StageProgress::new(stage, usize::from(done), 1);
@@ -615,29 +513,12 @@ impl Machine {
     }
 }
 
-/// The records of a stage that is one long task.
-fn finished_training(
-    stage: &'static str,
-    trained: Trained,
-    summary: impl FnOnce(&Trained) -> Value,
-) -> Vec<Effect> {
-    let summary = with_left_out(summary(&trained), &trained.left_out);
-    vec![
-        Effect::Append { file: "metrics.jsonl", records: trained.metrics },
-        Effect::Finished { stage, summary },
-    ]
-}
-
 /// A stage's summary, with what the stage did not learn from.
 fn with_left_out(mut summary: Value, left_out: &LeftOut) -> Value {
     if !left_out.is_empty() {
         summary["left_out"] = plain(left_out);
     }
     summary
-}
-
-fn wrong_kind(task: TaskId) -> Error {
-    Error::WrongAnswer { task, what: "another task's result".to_owned() }
 }
 
 /// A record as JSON.

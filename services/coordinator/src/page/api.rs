@@ -291,8 +291,10 @@ struct Quality {
 
 async fn quality(State(site): State<Site>, Path(job): Path<String>) -> Answer<Quality> {
     let (folder, labels_so_far) = (site.folder(&job)?, site.labels_so_far.clone());
+    let coordinator = site.coordinator()?.clone();
     let read = move || {
-        let labels = labels_so_far.of(&job, &folder.path("labels.jsonl"))?;
+        let was_deleted = |id: &str| coordinator.shared.board.was_deleted(id);
+        let labels = labels_so_far.of(&job, &folder.path("labels.jsonl"), was_deleted)?;
         let finished = |stage| folder.finished(stage).map_err(io::Error::other);
         Ok(Quality { labels, reward: finished("reward")?, evaluate: finished("evaluate")? })
     };

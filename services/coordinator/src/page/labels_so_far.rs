@@ -27,13 +27,20 @@ impl Default for Read {
 }
 
 impl LabelsSoFar {
-    /// The summary of the labels in the file at `path`, which are those of `job`.
+    /// The summary of the labels in the file at `path`, which are those of `job`. What is kept of a job that
+    /// `was_deleted` goes, whichever is asked about.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn of(&self, job: &str, path: &Path) -> io::Result<LabelSummary> {
+    pub fn of(
+        &self,
+        job: &str,
+        path: &Path,
+        was_deleted: impl Fn(&str) -> bool,
+    ) -> io::Result<LabelSummary> {
         let read = {
             let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            jobs.retain(|known, _| !was_deleted(known));
             Arc::clone(jobs.entry(job.to_owned()).or_default())
         };
         // Who asks at the same time waits, and finds all read. What was added before a panic is whole.
@@ -53,5 +60,21 @@ impl LabelsSoFar {
             read.summary.add(LabelSummary::of(&labels));
             read.end = stretch.end;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_a_job_that_was_deleted() {
+        let (labels, nowhere) = (LabelsSoFar::default(), Path::new("no-such-folder/labels.jsonl"));
+        for job in ["gone", "kept"] {
+            labels.of(job, nowhere, |_| false).unwrap();
+        }
+        labels.of("kept", nowhere, |job| job == "gone").unwrap();
+        let kept: Vec<String> = labels.0.lock().unwrap().keys().cloned().collect();
+        assert_eq!(kept, ["kept"]);
     }
 }

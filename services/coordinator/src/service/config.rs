@@ -6,6 +6,7 @@ use rlaif_service::config::{Problems, Validate};
 use rlaif_service::{metrics, server, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Layers of the coordinator's commented defaults.
 const DEFAULTS: [&str; 3] =
@@ -65,7 +66,7 @@ impl Config {
 impl Validate for Config {
     fn validate(&self, problems: &mut Problems) {
         problems.section("server", &self.server);
-        problems.section("shutdown", &self.shutdown);
+        self.shutdown.validate_beside(&self.server, Duration::ZERO, problems);
         problems.section("metrics", &self.metrics);
         problems.section("telemetry", &self.telemetry);
         problems.section("queue", &self.queue);
@@ -87,6 +88,19 @@ impl Validate for CoordinatorConfig {
 mod tests {
     use super::*;
     use rlaif_queue::Options;
+
+    #[test]
+    fn a_drain_that_outlasts_the_shutdown_is_refused_by_name() {
+        let mut config = Config::load(None).unwrap();
+        config.server.drain_delay = Duration::from_secs(15);
+        config.server.drain_timeout = config.shutdown.grace - config.server.drain_delay;
+        let problems = Problems::of(&config).to_string();
+        assert!(problems.contains("shutdown.grace must be longer than 30s"), "{problems}");
+        config.shutdown.grace += Duration::from_millis(1);
+        assert!(Problems::of(&config).is_empty());
+        config.server.drain_timeout = Duration::MAX;
+        assert!(!Problems::of(&config).is_empty());
+    }
 
     #[test]
     fn the_defaults_hold_and_a_dump_of_them_reads_back() {

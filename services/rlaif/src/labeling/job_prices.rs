@@ -22,24 +22,35 @@ pub fn job_prices(job: &Job) -> Result<Option<Prices>> {
     let Some((judge, another)) = judge.filter(|(_, another)| *another != price) else {
         return Ok(Some(prices));
     };
-    let ((place, name), labeler) = (listed(judge)?, listed(&job.labeler.model)?);
-    if (&place, &name) == (&labeler.0, &labeler.1) {
+    let judge = Listed::find(judge)?;
+    let Listed { place, name } = &judge;
+    if judge == Listed::find(&job.labeler.model)? {
         bail!(
             "labeler.model and evaluate.judge.model are both called {name} at {place}, where one price counts: rename \
              the folder or file of one, or give both one price"
         );
     }
-    Ok(Some(prices.with(&place, &name, another)))
+    Ok(Some(prices.with(place, name, another)))
 }
 
-/// Where a model is and what it is called, as a table of prices knows it.
-fn listed(model: &str) -> Result<(String, String)> {
-    if is_endpoint(model) {
-        let endpoint = Labelers::on(DeviceName::Cpu).start(model)?;
-        let Identity { place, name, .. } = endpoint.identity().clone();
-        return Ok((place, name));
+/// A model as a table of prices knows it.
+#[derive(PartialEq, Eq)]
+struct Listed {
+    /// Where it is.
+    place: String,
+    /// What it is called.
+    name: String,
+}
+
+impl Listed {
+    fn find(model: &str) -> Result<Self> {
+        if is_endpoint(model) {
+            let endpoint = Labelers::on(DeviceName::Cpu).start(model)?;
+            let Identity { place, name, .. } = endpoint.identity().clone();
+            return Ok(Self { place, name });
+        }
+        let at = Store::from_env().find(model)?;
+        let checkpoint = open_checkpoint(&at).with_context(|| format!("opening {model}"))?;
+        Ok(Self { place: Identity::LOCAL.to_owned(), name: checkpoint.name })
     }
-    let at = Store::from_env().find(model)?;
-    let checkpoint = open_checkpoint(&at).with_context(|| format!("opening {model}"))?;
-    Ok((Identity::LOCAL.to_owned(), checkpoint.name))
 }
