@@ -226,9 +226,9 @@ impl Sizes {
         // Sums of earlier micro-batches beside the newest one's, and those of replicas in the same memory.
         let gradients = (networks + 1 + replicas) * self.trained;
         let activations = (1 + replicas) * self.activations;
-        // As a file.
         let average = if beside.average { self.trained } else { 0 };
-        let state = networks * self.trained + moments + average;
+        // As a file, which does not fit into what the gradients left: the allocator keeps about half of that beside it.
+        let state = networks * self.trained + moments + average + gradients / 2;
         let model = self.merged + self.weights;
         // Its file, and the weights made of it.
         let drawn_with = if beside.versions { self.version } else { 0 };
