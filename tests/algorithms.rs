@@ -36,7 +36,9 @@ fn run(folder: &Path, out: &str) -> Output {
 }
 
 fn succeeded(output: &Output, what: &str) {
-    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {said}");
+    assert!(!said.contains("panicked"), "{what}: {said}");
 }
 
 /// The policy's records of a finished run.

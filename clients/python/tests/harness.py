@@ -118,6 +118,7 @@ class Cluster:
         """A coordinator, once it listens."""
         own = {
             "RLAIF__SERVER__ADDRESS": f"127.0.0.1:{self.port}",
+            "RLAIF__PAGE__ADDRESS": "127.0.0.1:0",
             "RLAIF__COORDINATOR__DATA_DIR": str(self.folder),
         }
         process = self._start([str(self.binary), "coordinator"], "coordinator", {**own, **(settings or {})})

@@ -2,7 +2,7 @@
 //! memory. What `rlaif run` does is what a cluster does.
 
 use crate::labeling::job_prices;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rlaif_artifacts::ArtifactStore;
 use rlaif_clerk::{Account, Clerk, Reuse};
 use rlaif_coordinator::{Coordinator, JobEvent, JobState, Limits, Places, Queues, What};
@@ -18,11 +18,13 @@ use rlaif_worker::{Bench, Executor, ResourceOptions, Resources};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long threads at work may keep the process from ending.
+/// How long tasks, and then threads at work, may keep the process from ending.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What a run ends with.
@@ -91,20 +93,30 @@ pub fn run(
         let events = coordinator.events();
         let id = take_up(&coordinator, submission, ceiling).await?;
         let stop = CancellationToken::new();
-        let _stop_at_the_end = stop.clone().drop_guard();
-        start_workers(&Handle::current(), &queues, &store, &resources, &stop);
-        let coordinating = tokio::spawn({
+        let mut workers = start_workers(&queues, &store, &resources, &stop);
+        let mut coordinating = tokio::spawn({
             let (coordinator, stop) = (coordinator.clone(), stop.clone());
             async move { coordinator.run(stop).await }
         });
         let follow = follow(&coordinator, &id, events, watch);
-        tokio::select! {
+        let done = tokio::select! {
             followed = follow => followed,
-            ended = coordinating => match ended.context("the coordinator's task")? {
-                Ok(()) => bail!("the coordinator stopped before the job was done"),
-                Err(error) => Err(error.into()),
+            ended = &mut coordinating => match ended {
+                Ok(Ok(())) => Err(anyhow!("the coordinator stopped before the job was done")),
+                Ok(Err(error)) => Err(error.into()),
+                Err(ended) => Err(anyhow::Error::new(ended).context("the coordinator's task")),
             },
-        }
+        };
+        // They end before the runtime does: whoever waits for a time on one that is ending panics.
+        stop.cancel();
+        let all_have_ended = async {
+            while workers.join_next().await.is_some() {}
+            if !coordinating.is_finished() {
+                let _ = coordinating.await;
+            }
+        };
+        let _ = timeout(GRACE, all_have_ended).await;
+        done
     });
     // A thread in the middle of a computation cannot be stopped; the process ends without it.
     runtime.shutdown_timeout(GRACE);
@@ -124,12 +136,12 @@ async fn take_up(
 }
 
 fn start_workers(
-    runtime: &Handle,
     queues: &Queues,
     store: &ArtifactStore,
     resources: &Resources,
     stop: &CancellationToken,
-) {
+) -> JoinSet<()> {
+    let mut workers = JoinSet::new();
     for kind in WorkerKind::ALL {
         let executor: Arc<dyn Executor> = match kind {
             WorkerKind::Rollout => Arc::new(RolloutExecutor::new(resources.clone())),
@@ -138,13 +150,14 @@ fn start_workers(
             WorkerKind::Learner => Arc::new(LearnerExecutor::new(resources.clone())),
         };
         let (queue, store, stop) = (queues.of(kind).clone(), store.clone(), stop.clone());
-        runtime.spawn(async move {
+        workers.spawn(async move {
             let bench = Bench::new(kind, kind.queue(), executor, store).impatient();
             if let Err(error) = bench.serve(&queue, stop).await {
                 tracing::error!(%error, worker = kind.queue(), "a worker ended");
             }
         });
     }
+    workers
 }
 
 /// Waits until the job has ended, well or not.
