@@ -4,7 +4,7 @@
 //! allocator returns each to the kernel, which has to clear it before it is handed out once more; so does mimalloc
 //! after a second in which nobody wanted it. On two cores that second made steps of fine-tuning up to twice as long.
 
-use libmimalloc_sys::{mi_option_set_default, mi_option_t};
+use libmimalloc_sys::{mi_collect, mi_option_set_default, mi_option_t};
 use std::ffi::c_long;
 
 pub use mimalloc::MiMalloc;
@@ -20,6 +20,13 @@ const KEPT: c_long = 10_000;
 pub fn keep_freed_memory() {
     // SAFETY: it sets a number that mimalloc reads when memory is freed; any thread may do so at any time.
     unsafe { mi_option_set_default(PURGE_DELAY, KEPT) }
+}
+
+/// Gives back what is kept, before something is made that is large and in one piece: it would fit into no gap, and
+/// come on top.
+pub fn give_back_freed_memory() {
+    // SAFETY: it returns pages that nobody uses; any thread may do so at any time.
+    unsafe { mi_collect(true) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use crate::values::host;
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
+use rlaif_models::allocator::give_back_freed_memory;
 use rlaif_models::{ParamMut, ParamRef, Parameters};
 use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensors};
@@ -85,6 +86,7 @@ impl TrainerState {
     pub fn to_bytes(&self) -> Vec<u8> {
         let numbers: HashMap<String, String> =
             self.numbers.iter().map(|(name, n)| (name.clone(), n.to_string())).collect();
+        give_back_freed_memory();
         safetensors::serialize(&self.tensors, Some(numbers)).expect("writing to memory cannot fail")
     }
 

@@ -227,8 +227,8 @@ impl Sizes {
         let gradients = (networks + 1 + replicas) * self.trained;
         let activations = (1 + replicas) * self.activations;
         let average = if beside.average { self.trained } else { 0 };
-        // As a file, which does not fit into what the gradients left: the allocator keeps about half of that beside it.
-        let state = networks * self.trained + moments + average + gradients / 2;
+        // As a file.
+        let state = networks * self.trained + moments + average;
         let model = self.merged + self.weights;
         // Its file, and the weights made of it.
         let drawn_with = if beside.versions { self.version } else { 0 };
