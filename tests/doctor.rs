@@ -76,10 +76,7 @@ impl Machine {
     #[track_caller]
     fn fails_to_start(&self, service: &str, ports: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
-        command
-            .arg(service)
-            .current_dir(self.folder.path())
-            .env("RLAIF__SERVER__DRAIN_DELAY", "0s");
+        command.arg(service).current_dir(self.folder.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.envs(ports.iter().map(|port| (format!("RLAIF__{port}__ADDRESS"), "127.0.0.1:0")));
         let output = command.output().unwrap();

@@ -45,7 +45,10 @@ pub enum Error {
         expected: String,
     },
     /// The URL or the TLS files cannot be used.
-    #[error("the queue's Redis cannot be used as configured: {0}")]
+    #[error(
+        "queue.url or queue.ca_file cannot be used: {0}; write redis://user:password@host:port/db, rediss:// for TLS, \
+         redis+unix:///path for a socket"
+    )]
     Configuration(String),
     /// Redis stayed away longer than [`Options::patience`](crate::Options::patience). Whether the
     /// operation was done is unknown; doing it again is safe.
