@@ -361,9 +361,9 @@ mod tests {
         let guard = guard(true);
         let alice = admit(&guard, SUBMIT.0, Some("Bearer alice-alice-alice-alice-alice")).unwrap();
         assert_eq!(alice, Some(Caller { name: "alice".into(), role: Role::Client }));
-        let worker = Some("bearer labeler-labeler-labeler-labeler");
-        assert_eq!(admit(&guard, SUBMIT.0, worker), Err(Code::PermissionDenied));
-        let worker: http::HeaderValue = worker.unwrap().parse().unwrap();
+        let worker = "bearer labeler-labeler-labeler-labeler";
+        assert_eq!(admit(&guard, SUBMIT.0, Some(worker)), Err(Code::PermissionDenied));
+        let worker: http::HeaderValue = worker.parse().unwrap();
         let refused = guard.admit(SUBMIT.0, Some(&worker)).unwrap_err();
         let says = "its role is worker, and that takes client or admin";
         assert!(refused.message().ends_with(says), "{refused}");
