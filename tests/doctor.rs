@@ -1,6 +1,7 @@
 //! `rlaif doctor` on mistakes that people make, one seeded at a time: each is named, with where it is and how
 //! to mend it, and on nothing else. On a cluster in order it finds nothing.
 
+use rlaif_queue::Denial;
 use rlaif_testkit::{RedisServer, free_port};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -69,6 +70,19 @@ impl Machine {
         let answer: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {errors}"));
         assert_eq!(answer["well"], output.status.success(), "{said}");
         (output.status.success(), answer["findings"].as_array().unwrap().clone())
+    }
+
+    /// What a service says that ends where it should start. It takes free ports where these sections have theirs.
+    #[track_caller]
+    fn fails_to_start(&self, service: &str, ports: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        command.arg(service).current_dir(self.folder.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(ports.iter().map(|port| (format!("RLAIF__{port}__ADDRESS"), "127.0.0.1:0")));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && !said.contains("panicked"), "{said}");
+        said
     }
 
     /// The only thing wrong is of this check, at this place, and is called and mended so.
@@ -216,9 +230,60 @@ fn a_wrong_password() {
         &["reward"],
         "redis",
         "queue.url of reward",
-        "authentication failed",
-        "user and password",
+        "with the user and password of queue.url",
+        "ACL LIST",
     );
+}
+
+#[test]
+fn a_user_that_redis_does_not_know() {
+    let (redis, url) = with_user(rlaif_queue::acl_rules());
+    let mut machine = Machine::with_redis(redis);
+    machine.set("RLAIF__QUEUE__URL", url.replace("worker", "stranger"));
+    let what = "with the user and password of queue.url";
+    machine.finds(&["learner"], "redis", "queue.url of learner", what, "ACL LIST");
+}
+
+#[test]
+fn a_password_that_was_forgotten() {
+    let machine = Machine::in_order();
+    machine.redis.configure("requirepass", "secret");
+    let what = "without a password, and queue.url has none";
+    machine.finds(&[], "redis", "queue.url of every service", what, "RLAIF__QUEUE__URL");
+}
+
+/// A service that does not get in ends at its start, with what doctor says.
+#[test]
+fn a_service_without_its_password_says_how_to_mend_it_too() {
+    let mut machine = Machine::in_order();
+    machine.redis.configure("requirepass", "secret");
+    let without = machine.redis.url();
+    for (url, denial) in [
+        (without.clone(), Denial::NoPassword),
+        (format!("{without}?pass=mistyped"), Denial::WrongPassword),
+    ] {
+        machine.set("RLAIF__QUEUE__URL", url);
+        for (service, ports) in [
+            ("coordinator", &["SERVER", "METRICS", "PAGE"][..]),
+            ("labeler", &["SERVER", "METRICS"][..]),
+        ] {
+            let said = machine.fails_to_start(service, ports);
+            assert!(said.contains(denial.what()) && said.contains(denial.mend()), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_port_that_another_has_is_named_once_with_the_setting_that_chooses_another() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let mut machine = Machine::in_order();
+    machine.set("RLAIF__METRICS__ADDRESS", &address);
+    let said = machine.fails_to_start("labeler", &["SERVER"]);
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
+    for part in [address.as_str(), "metrics.address (RLAIF__METRICS__ADDRESS)", "ss -ltnp"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ mod worker;
 
 pub use consumer::Consumer;
 pub use delivery::{Delivery, Lease, Settlement};
-pub use error::Error;
+pub use error::{Denial, Error};
 pub use item::{
     Attempt, DeadLetter, Death, Depth, Enqueued, Headers, Item, ItemId, Outcome, Position,
     ResultEntry,

@@ -28,6 +28,17 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// As it is written in a configuration.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Worker => "worker",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -182,7 +193,11 @@ impl Validate for Config {
                 &field,
                 "must have at least 24 bytes: openssl rand -hex 16",
             );
-            problems.check(seen.insert(text), &field, "is another caller's token too");
+            problems.check(
+                seen.insert(text),
+                &field,
+                "is another caller's token too: give each caller its own",
+            );
         }
     }
 }
@@ -232,19 +247,24 @@ impl Guard {
         path: &str,
         authorization: Option<&http::HeaderValue>,
     ) -> Result<Option<Caller>, Status> {
-        let access = self.rules.table.get(path).map(|method| method.access);
-        if access == Some(Access::Public) {
-            return Ok(None);
-        }
+        let roles = match self.rules.table.get(path).map(|method| method.access) {
+            Some(Access::Public) => return Ok(None),
+            Some(Access::Roles(roles)) => Some(roles),
+            None => None,
+        };
+        // Whom we do not know is not told which methods there are.
         let caller = self.caller(authorization)?;
-        match access {
-            Some(Access::Roles(roles)) if roles.contains(&caller.role) => Ok(Some(caller)),
-            Some(_) => Err(Status::permission_denied(format!(
-                "{} may not call {path}: its role is {:?}",
-                caller.name, caller.role
-            ))),
-            None => Err(Status::unimplemented("this server has no such method")),
+        let roles = roles.ok_or_else(|| Status::unimplemented("this server has no such method"))?;
+        if roles.contains(&caller.role) {
+            return Ok(Some(caller));
         }
+        let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        Err(Status::permission_denied(format!(
+            "{} may not call {path}: its role is {}, and that takes {}",
+            caller.name,
+            caller.role.name(),
+            roles.join(" or ")
+        )))
     }
 
     fn caller(&self, authorization: Option<&http::HeaderValue>) -> Result<Caller, Status> {
@@ -341,8 +361,12 @@ mod tests {
         let guard = guard(true);
         let alice = admit(&guard, SUBMIT.0, Some("Bearer alice-alice-alice-alice-alice")).unwrap();
         assert_eq!(alice, Some(Caller { name: "alice".into(), role: Role::Client }));
-        let worker = Some("bearer labeler-labeler-labeler-labeler");
-        assert_eq!(admit(&guard, SUBMIT.0, worker), Err(Code::PermissionDenied));
+        let worker = "bearer labeler-labeler-labeler-labeler";
+        assert_eq!(admit(&guard, SUBMIT.0, Some(worker)), Err(Code::PermissionDenied));
+        let worker: http::HeaderValue = worker.parse().unwrap();
+        let refused = guard.admit(SUBMIT.0, Some(&worker)).unwrap_err();
+        let says = "its role is worker, and that takes client or admin";
+        assert!(refused.message().ends_with(says), "{refused}");
         for unknown in [None, Some("Bearer x"), Some("Basic alice-alice-alice-alice-alice")] {
             assert_eq!(admit(&guard, SUBMIT.0, unknown), Err(Code::Unauthenticated));
         }
@@ -366,6 +390,7 @@ mod tests {
         let tokens = tokens.iter().map(|(n, t)| ((*n).to_owned(), token(t))).collect();
         let problems = Problems::of(&Config { enabled: true, tokens }).to_string();
         assert!(problems.contains("tokens.a.token must") && problems.contains("tokens.c.token is"));
+        assert!(problems.contains("give each caller its own"), "{problems}");
         assert!(!problems.contains(&long));
         assert!(!Problems::of(&Config { enabled: true, tokens: BTreeMap::new() }).is_empty());
     }

@@ -2,6 +2,7 @@
 //! given, so it stays within a machine or a cluster's own network.
 
 use crate::config::{Problems, Validate};
+use crate::server::BindError;
 use crate::server::incoming::Incoming;
 use crate::tls::{self, HANDSHAKE_TIMEOUT, ServerTls};
 use bytes::Bytes;
@@ -50,14 +51,6 @@ impl Validate for Config {
     }
 }
 
-/// The port is taken or not ours to take.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; choose another address")]
-pub struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
-}
-
 /// A bound server.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -68,15 +61,13 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Takes the port.
+    /// Takes the port. `setting` is where its address is set: `metrics.address`.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let address = config.address;
-        let (incoming, address) = Incoming::bind(address, config.max_connections)
-            .await
-            .map_err(|source| BindError { address, source })?;
+    pub async fn bind(setting: &'static str, config: &Config) -> Result<Self, BindError> {
+        let bound = Incoming::bind(setting, config.address, config.max_connections);
+        let (incoming, address) = bound.await?;
         Ok(Self { incoming, address, max_request_bytes: config.max_request_bytes, tls: None })
     }
 

@@ -72,7 +72,7 @@ pub enum Error {
         message: String,
     },
     /// Tasks were still running when the grace period ended; they were aborted.
-    #[error("still running {} after shutdown began: {}; raise the grace period if that is too short", humantime::format_duration(*.grace), .tasks.join(", "))]
+    #[error("still running {} after shutdown began: {}; raise shutdown.grace (RLAIF__SHUTDOWN__GRACE) if that is too short", humantime::format_duration(*.grace), .tasks.join(", "))]
     Unfinished {
         /// Names of the tasks.
         tasks: Vec<&'static str>,

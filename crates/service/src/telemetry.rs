@@ -82,7 +82,10 @@ pub struct Otlp {
 impl Validate for Config {
     fn validate(&self, problems: &mut Problems) {
         if let Err(e) = EnvFilter::try_new(&self.filter) {
-            problems.add("filter", format!("is not a filter: {e}"));
+            problems.add(
+                "filter",
+                format!("is not a filter: {e}; write one like info or warn,rlaif_service=debug"),
+            );
         }
         if let Some(otlp) = &self.otlp {
             problems.section("otlp", otlp);

@@ -21,7 +21,7 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}; give a PEM file that the service's user may read")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum Error {
     },
     /// The key is not the certificate's.
     #[error(
-        "the key in {key} does not belong to the certificate in {certificate}; they were issued apart"
+        "the key in {key} does not belong to the certificate in {certificate}: give the two that were issued together"
     )]
     Mismatch {
         /// The certificate's file.
@@ -258,10 +258,10 @@ mod tests {
         let path = folder.path();
         assert_eq!(load(path, "a.crt", "a.key", Some("a.crt")), "loaded");
         for (certificate, key, client_ca, says) in [
-            ("no.crt", "a.key", None, "cannot read"),
+            ("no.crt", "a.key", None, "user may read"),
             ("a.key", "a.key", None, "no usable certificate"),
             ("a.crt", "a.crt", None, "no usable private key"),
-            ("a.crt", "b.key", None, "does not belong"),
+            ("a.crt", "b.key", None, "issued together"),
             ("a.crt", "a.key", Some("b.key"), "no usable certificate"),
         ] {
             let error = load(path, certificate, key, client_ca);

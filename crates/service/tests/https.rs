@@ -40,7 +40,7 @@ async fn serve(folder: &TempDir, client_ca: bool) -> (SocketAddr, RootCertStore)
         max_connections: 8,
         max_request_bytes: 1000,
     };
-    let server = HttpServer::bind(&config).await.unwrap().with_tls(&tls).unwrap();
+    let server = HttpServer::bind("test.address", &config).await.unwrap().with_tls(&tls).unwrap();
     let address = server.address();
     let seen = |_| ready(http::Response::new("seen".to_owned()));
     tokio::spawn(server.serve(seen, CancellationToken::new()));

@@ -36,8 +36,8 @@ struct Rewards {
 /// # Errors
 /// When the port cannot be had.
 pub(crate) fn task(config: &Config, handler: Handler) -> Result<Task, String> {
-    let server = Handle::current().block_on(HttpServer::bind(config));
-    let server = server.map_err(|e| format!("direct.http: {e}"))?;
+    let bound = HttpServer::bind("direct.http.address", config);
+    let server = Handle::current().block_on(bound).map_err(|e| e.to_string())?;
     tracing::info!("POST /get_reward is answered on {}", server.address());
     let answer = move |request| {
         let handler = handler.clone();

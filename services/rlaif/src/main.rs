@@ -40,13 +40,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes in one line. Many errors name their cause themselves: once is enough.
+/// An error and its causes in one line. Many errors name their cause themselves, before they say how to mend
+/// it: once is enough.
 fn describe(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if line.is_empty() {
             line = cause;
-        } else if !line.ends_with(&cause) {
+        } else if !line.contains(&cause) {
             line = format!("{line}: {cause}");
         }
     }
@@ -65,5 +66,10 @@ mod tests {
         assert_eq!(describe(&anyhow!(io).context("reading x")), "reading x: disk on fire");
         let line = describe(&anyhow!(data));
         assert_eq!(line.matches("No such file").count(), 1, "{line}");
+        let config = rlaif_coordinator::service::Config::load(Some("/nowhere.toml".as_ref()));
+        let config = config.err().unwrap();
+        let line = describe(&anyhow!(config).context("starting"));
+        assert_eq!(line.matches("No such file").count(), 1, "{line}");
+        assert!(line.ends_with("check --config"), "{line}");
     }
 }

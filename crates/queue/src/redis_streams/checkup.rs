@@ -2,7 +2,7 @@
 
 use super::probe::{self, Warning};
 use super::{Address, rights};
-use crate::Error;
+use crate::{Denial, Error};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,7 +44,9 @@ pub async fn checkup(
         for (right, command) in rights::trials(queue) {
             let answer = ask::<redis::Value>(&mut connection, &command).await;
             let rule = match answer {
-                Err(error) if is_away(&error) => return Err(unreached(right, error, patience)),
+                Err(error) if is_away(&error) || Denial::of(&error).is_some() => {
+                    return Err(unreached(right, error, patience));
+                }
                 Err(error) => rights::missing(right, &error),
                 Ok(_) => None,
             };
@@ -109,8 +111,9 @@ fn is_away(error: &RedisError) -> bool {
 }
 
 fn unreached(operation: &'static str, source: RedisError, patience: Duration) -> Error {
-    match is_away(&source) {
-        true => Error::Unavailable { patience, source },
-        false => Error::Refused { operation, answer: source },
+    match Denial::of(&source) {
+        Some(denial) => Error::Denied(denial),
+        None if is_away(&source) => Error::Unavailable { patience, source },
+        None => Error::Refused { operation, answer: source },
     }
 }

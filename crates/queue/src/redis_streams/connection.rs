@@ -3,7 +3,7 @@
 
 use super::Address;
 use super::scripts::Scripts;
-use crate::Error;
+use crate::{Denial, Error};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
@@ -115,6 +115,8 @@ impl Connections {
             if error.code() == Some("NOGROUP") {
                 // The data was wiped under us. Boxed because it asks, too.
                 Box::pin(self.open_queue()).await?;
+            } else if let Some(denial) = Denial::of(&error) {
+                return Err(Error::Denied(denial));
             } else if !passes_by_itself(&error) {
                 return Err(Error::Refused { operation, answer: error });
             }

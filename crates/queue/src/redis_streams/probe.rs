@@ -55,14 +55,22 @@ impl Warning {
     /// How to mend it.
     pub fn mend(&self) -> String {
         match self {
-            Self::TooOld { .. } => "upgrade it".to_owned(),
+            Self::TooOld { .. } => "upgrade it to 7.0 or newer".to_owned(),
             Self::Evicts { .. } => "set maxmemory-policy noeviction".to_owned(),
             Self::NotDurable => "set appendonly yes".to_owned(),
             Self::SyncsLate { .. } => "set appendfsync always".to_owned(),
             Self::Forbids { rules } => {
                 format!("ACL SETUSER the user of queue.url {}", rules.join(" "))
             }
-            Self::Unknown { .. } => "check it by hand".to_owned(),
+            Self::Unknown { field } => {
+                let needed = match *field {
+                    "redis_version" => "7.0 or newer",
+                    "maxmemory_policy" => "noeviction",
+                    "aof_enabled" => "1 (appendonly yes)",
+                    _ => "always",
+                };
+                format!("look where it is hosted; queues need {needed}")
+            }
         }
     }
 }
@@ -110,5 +118,6 @@ mod tests {
         assert_eq!(warnings(info), expected);
         let info = "redis_version:7.0.0\r\nmaxmemory_policy:noeviction\r\n";
         assert_eq!(warnings(info), [Warning::Unknown { field: "aof_enabled" }]);
+        assert!(warnings(info)[0].mend().contains("appendonly yes"));
     }
 }

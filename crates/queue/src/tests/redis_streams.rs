@@ -2,7 +2,7 @@
 
 use super::site::{PATIENCE, Process, Site, quick, unhurried};
 use crate::redis_streams::Address;
-use crate::{Enqueued, Error, Item, Options, Position, Queue, Settlement, Warning};
+use crate::{Denial, Enqueued, Error, Item, Options, Position, Queue, Settlement, Warning};
 use redis::Value;
 use rlaif_testkit::{RedisServer, eventually, free_port};
 use std::ops::Range;
@@ -327,9 +327,28 @@ fn a_user_with_only_the_queues_rights_suffices() {
     let found: Vec<String> =
         redis::cmd("KEYS").arg("*:doctor").query(&mut server.connection()).unwrap();
     assert_eq!(found, Vec::<String>::new(), "the checkup left something behind");
-    let wrong = Address::new(url.replace("secret", "wrong"));
-    let error = one_item_there_and_back(&wrong).unwrap_err();
-    assert!(matches!(error, Error::Refused { .. } | Error::Configuration(_)), "{error:?}");
+}
+
+/// As soon as it is asked, by whoever looks it over and by whoever uses it: waiting would not help.
+#[test]
+fn a_redis_that_lets_us_in_only_with_another_password_says_so() {
+    let server = RedisServer::start();
+    server.configure("requirepass", "secret");
+    let at = |rest: &str| Address::new(format!("{}{rest}", server.url()));
+    for (address, denial) in [
+        (at(""), Denial::NoPassword),
+        (at("?pass=mistyped"), Denial::WrongPassword),
+        (at("?user=nobody&pass=secret"), Denial::WrongPassword),
+        (at("?protocol=resp3"), Denial::NoPassword),
+        (at("?protocol=resp3&pass=mistyped"), Denial::WrongPassword),
+    ] {
+        let used = one_item_there_and_back(&address);
+        assert!(matches!(&used, Err(Error::Denied(why)) if *why == denial), "{used:?}");
+        let looked = crate::checkup(&address, &["test"], PATIENCE);
+        let looked = Runtime::new().unwrap().block_on(looked);
+        assert!(matches!(&looked, Err(Error::Denied(why)) if *why == denial), "{looked:?}");
+    }
+    one_item_there_and_back(&at("?pass=secret")).unwrap();
 }
 
 fn warnings_at(address: &Address) -> Vec<Warning> {

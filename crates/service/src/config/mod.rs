@@ -22,6 +22,11 @@ use std::path::{Path, PathBuf};
 /// What a variable that sets a value begins with.
 pub const ENV_PREFIX: &str = "RLAIF__";
 
+/// The variable that sets what stands at `setting`: `RLAIF__SERVER__ADDRESS` for `server.address`.
+pub fn variable(setting: &str) -> String {
+    format!("{ENV_PREFIX}{}", setting.to_uppercase().replace('.', "__"))
+}
+
 /// The sections that all services have: `server`, `shutdown`, `metrics` and `telemetry`.
 pub const DEFAULTS: &str = include_str!("../defaults.toml");
 

@@ -78,7 +78,7 @@ impl<T: FromStr> SecretVisitor<T> {
     fn parse<E: serde::de::Error>(text: &str, place: Place) -> Result<Secret<T>, E> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(E::custom("the secret is empty"));
+            return Err(E::custom("the secret is empty; fill it in"));
         }
         if text == STARS {
             return Err(E::custom("three stars stand for a secret that was hidden; fill it in"));
@@ -126,13 +126,17 @@ impl<'de, T: FromStr> Visitor<'de> for SecretVisitor<T> {
         match entry {
             Some((key, path)) if key == "file" => {
                 let text = std::fs::read_to_string(&path).map_err(|e| {
-                    A::Error::custom(format!("cannot read the secret's file {path}: {e}"))
+                    A::Error::custom(format!(
+                        "cannot read the secret's file {path}: {e}; name one that the service's user may read"
+                    ))
                 })?;
                 Self::parse(&text, Place::File(path))
             }
             Some((key, name)) if key == "env" => {
                 let text = std::env::var(&name).map_err(|_| {
-                    A::Error::custom(format!("the secret's variable {name} is not set"))
+                    A::Error::custom(format!(
+                        "the secret's variable {name} is not set; set it where the service is started"
+                    ))
                 })?;
                 Self::parse(&text, Place::Env(name))
             }
@@ -185,9 +189,9 @@ mod tests {
     #[test]
     fn an_absent_place_or_an_empty_secret_is_an_error() {
         for (text, part) in [
-            ("token = ' '", "empty"),
-            ("token = { file = '/nonexistent/token' }", "/nonexistent/token"),
-            ("token = { env = 'RLAIF_TEST_UNSET' }", "RLAIF_TEST_UNSET"),
+            ("token = ' '", "fill it in"),
+            ("token = { file = '/nonexistent/token' }", "/nonexistent/token: No such file"),
+            ("token = { env = 'RLAIF_TEST_UNSET' }", "RLAIF_TEST_UNSET is not set; set it"),
             ("token = { path = 'x' }", "file"),
             ("token = { file = 'x', env = 'y' }", "one place"),
         ] {

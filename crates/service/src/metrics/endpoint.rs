@@ -1,8 +1,8 @@
 //! `/metrics`, `/livez` and `/readyz` over plain HTTP on a port of their own, for scrapers and for
 //! orchestrators that do not speak gRPC.
 
-use crate::http::{BindError, Config, HttpServer, status};
-use crate::server::Health;
+use crate::http::{Config, HttpServer, status};
+use crate::server::{BindError, Health};
 use http::{Response, StatusCode};
 use prometheus::{Registry, TextEncoder};
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The port is taken or not ours to take.
-    #[error("metrics.address: {0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
 }
 
@@ -32,7 +32,8 @@ impl Endpoint {
     /// # Errors
     /// When the port cannot be had.
     pub async fn bind(config: &Config, registry: Registry, health: Health) -> Result<Self, Error> {
-        Ok(Self { server: HttpServer::bind(config).await?, registry, health })
+        let server = HttpServer::bind("metrics.address", config).await?;
+        Ok(Self { server, registry, health })
     }
 
     /// Where it listens.

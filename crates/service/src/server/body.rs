@@ -54,7 +54,9 @@ impl Lengths {
 /// OUT_OF_RANGE, as tonic says it: unlike RESOURCE_EXHAUSTED nobody takes it for a reason to try
 /// again.
 fn too_large(what: &str, length: usize, limit: usize) -> Status {
-    Status::out_of_range(format!("a {what} message has {length} bytes, more than {limit}"))
+    Status::out_of_range(format!(
+        "a {what} message has {length} bytes, more than server.max_{what}_bytes = {limit}"
+    ))
 }
 
 /// What a client sends: fails at the head of a message that is too large, before it is buffered.

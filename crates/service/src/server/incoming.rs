@@ -1,5 +1,6 @@
 //! A listener that bounds its connections and can cut them all.
 
+use crate::config;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,6 +17,26 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 /// the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The port is taken or not ours to take.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address}: {source}; give another {setting} ({}){}",
+    config::variable(.setting), whose(.source)
+)]
+pub struct BindError {
+    /// Where the address is set.
+    setting: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn whose(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ", or end who listens there: ss -ltnp shows them",
+        _ => "",
+    }
+}
+
 /// Accepts at most so many connections at once; further ones wait in the system's backlog.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -25,13 +46,15 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Takes the port and says which it is.
+    /// Takes the port that stands in `setting`, and says which it is.
     pub(crate) async fn bind(
+        setting: &'static str,
         address: SocketAddr,
         max_connections: usize,
-    ) -> io::Result<(Self, SocketAddr)> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<(Self, SocketAddr), BindError> {
+        let failed = |source| BindError { setting, address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         Ok((Self { listener, places, cut: CancellationToken::new() }, address))
     }

@@ -10,6 +10,7 @@ mod probes;
 
 pub use call::Deadline;
 pub use health::{Health, LIVENESS, READINESS, STARTUP};
+pub use incoming::BindError;
 pub use probes::Config as ProbesConfig;
 
 use crate::auth::{self, AuthRules, Guard, Rule};
@@ -148,15 +149,8 @@ pub enum Error {
     #[error("server.tls: {0}")]
     Tls(#[from] tls::Error),
     /// The port is taken or not ours to take.
-    #[error("cannot listen on {address}: {source}; choose another {setting}")]
-    Bind {
-        /// Where the address is set.
-        setting: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The table of access rules is not whole.
     #[error(transparent)]
     Rules(#[from] auth::Error),
@@ -201,10 +195,8 @@ impl Server {
             return Err(Error::Config(problems));
         }
         let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
-        let address = config.address;
-        let (incoming, address) = Incoming::bind(address, config.max_connections)
-            .await
-            .map_err(|source| Error::Bind { setting: "server.address", address, source })?;
+        let bound = Incoming::bind("server.address", config.address, config.max_connections);
+        let (incoming, address) = bound.await?;
         let probes = match &config.probes {
             Some(probes) => Some(ProbePort::bind(probes).await?),
             None => None,

@@ -41,10 +41,8 @@ pub(super) struct ProbePort {
 
 impl ProbePort {
     pub async fn bind(config: &Config) -> Result<Self, Error> {
-        let address = config.address;
-        let (incoming, address) = Incoming::bind(address, config.max_connections)
-            .await
-            .map_err(|source| Error::Bind { setting: "server.probes.address", address, source })?;
+        let bound = Incoming::bind("server.probes.address", config.address, config.max_connections);
+        let (incoming, address) = bound.await?;
         Ok(Self { incoming, address })
     }
 

@@ -34,7 +34,8 @@ use hyper_util::service::TowerToHyperService;
 use labels_so_far::LabelsSoFar;
 use rlaif_proto::coordinator::FILE_DESCRIPTOR_SET;
 use rlaif_service::auth::{self, AuthRules, Guard};
-use rlaif_service::http::{BindError, HttpServer};
+use rlaif_service::http::HttpServer;
+use rlaif_service::server::BindError;
 use rlaif_service::tls;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -50,7 +51,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The port is taken or not ours to take.
-    #[error("page.address: {0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// A certificate or key is unusable.
     #[error("page.tls: {0}")]
@@ -87,7 +88,7 @@ impl Page {
         }
         let guard = Guard::new(&server.auth, AuthRules::new(FILE_DESCRIPTOR_SET, RULES)?);
         let door = Door { guard, asks_for_tokens: server.auth.enabled, public: page.public };
-        let mut bound = HttpServer::bind(&page.http()).await?;
+        let mut bound = HttpServer::bind("page.address", &page.http()).await?;
         if let Some(tls) = page.tls_beside(server) {
             bound = bound.with_tls(&tls)?;
         }

@@ -45,7 +45,7 @@ fn mend(url: &str) -> &'static str {
         Some(("s3" | "gs", _)) => {
             "set the bucket's credentials in the environment of each service (AWS_ACCESS_KEY_ID, \
              AWS_SECRET_ACCESS_KEY, AWS_REGION; GOOGLE_APPLICATION_CREDENTIALS), with rights to read, write, \
-             list and delete"
+             list and delete; where nobody answers, AWS_ENDPOINT or the network between"
         }
         _ => {
             "make it a folder that the services' user may write, on a disk with room, or an address of a \

@@ -77,19 +77,18 @@ fn clock(place: &str, checkup: &Checkup) -> Finding {
 }
 
 fn unusable(place: &str, error: &Error) -> Finding {
-    let mend = match error {
-        Error::Unavailable { .. } => {
-            "start Redis, or set queue.url (RLAIF__QUEUE__URL) to where it is; look for a firewall between"
-        }
-        Error::Refused { .. } => {
-            "give user and password in queue.url (redis://user:password@host:port), as ACL LIST has them"
-        }
-        _ => "correct queue.url and queue.ca_file",
-    };
-    let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})"));
-    let what = match error {
-        Error::Unavailable { .. } => format!("nobody answers{}", cause.unwrap_or_default()),
-        error => error.to_string(),
+    let (what, mend) = match error {
+        Error::Unavailable { source, .. } => (
+            format!("nobody answers ({source})"),
+            "start Redis, or set queue.url (RLAIF__QUEUE__URL) to where it is, rediss:// where it speaks TLS; \
+             look for a firewall between",
+        ),
+        Error::Denied(denial) => (denial.what().to_owned(), denial.mend()),
+        Error::Refused { answer, .. } => (
+            format!("redis refuses us: {answer}"),
+            "correct host, port and database in queue.url (RLAIF__QUEUE__URL), or what Redis objects to",
+        ),
+        error => (error.to_string(), "correct queue.url (RLAIF__QUEUE__URL) and queue.ca_file"),
     };
     Finding::wrong("redis", place, what, mend)
 }
