@@ -18,8 +18,9 @@ What a run depends on: `rlaif run job.toml` and `rlaif submit job.toml` read it.
 error, and so is a senseless value. [Tuning](../how-to/tuning.md) says which to move by what you see,
 [training](../training.md) has the algorithms' formulas.
 
-A required setting must be given where its table is. What is not set is off, or as its description says. A table with an
-empty default may be left out; its settings then have their own defaults. Relative paths start at the job file.
+A required setting must be given where its table is. What is not set is off, or as its description says; the defaults
+of a table that is itself not set hold once it is. Where the default of a table is empty, it may be left out, and its
+settings have theirs. Relative paths start at the job file.
 
 This page is written from the job's settings by `tests/reference/jobs.rs`.
 ";
