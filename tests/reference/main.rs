@@ -2,6 +2,7 @@
 //! `docs/reference/write`. The page of commands is written beside
 //! them (`services/rlaif/src/commands/reference.rs`), that of metrics in `tests/observability`.
 
+mod jobs;
 mod protos;
 mod settings;
 mod source;

@@ -1,7 +1,7 @@
 //! `docs/reference/config.md`: every setting of every service, its default, its variable and what it is. Keys
 //! and defaults are those of the services' own configuration; descriptions are their fields' comments.
 
-use crate::source::{Definition, Field, Kind, definitions};
+use crate::source::{Definition, Field, Kind, definitions, find};
 use crate::{cell, check, root};
 use rlaif_service::config;
 use rlaif_worker::Service;
@@ -27,6 +27,19 @@ such as `telemetry.otlp`, hold once it is.
 
 This page is written from the services' settings by `tests/reference/settings.rs`.
 ";
+
+/// Where structs of settings are.
+const CRATES: [&str; 9] = [
+    "crates/service",
+    "crates/cluster",
+    "crates/queue",
+    "crates/worker",
+    "services/coordinator",
+    "services/rollout",
+    "services/labeler",
+    "services/reward",
+    "services/learner",
+];
 
 /// Sections that are left out unless they are given, with what must then be said.
 const WHEN_GIVEN: &str = "\
@@ -81,24 +94,6 @@ impl Configured {
     }
 }
 
-/// The crate's folder of a source file, and its path in `src`.
-fn parts(file: &Path) -> (String, String) {
-    let file = file.to_string_lossy().into_owned();
-    let (folder, inside) = file.rsplit_once("/src/").unwrap_or((file.as_str(), ""));
-    (folder.to_owned(), inside.to_owned())
-}
-
-/// The folder of the crate of ours that a file imports a name from: `crates/queue`.
-fn imported(name: &str, file: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| {
-        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
-        line.starts_with("use rlaif_") && words.any(|word| word == name)
-    })?;
-    let rest = line.trim_start_matches("use rlaif_");
-    Some(format!("crates/{}", rest.split("::").next()?))
-}
-
 fn at(table: &Table, path: &[&str]) -> Option<Value> {
     let (last, sections) = path.split_last()?;
     let section = sections.iter().try_fold(table, |table, name| table.get(*name)?.as_table())?;
@@ -127,7 +122,8 @@ impl Reference {
             Configured::worker::<rlaif_reward::Reward>("reward", "services/reward"),
             Configured::worker::<rlaif_learner::Learner>("learner", "services/learner"),
         ];
-        let mut reference = Self { services, definitions: definitions(), sections: Vec::new() };
+        let mut reference =
+            Self { services, definitions: definitions(&CRATES), sections: Vec::new() };
         for service in 0..reference.services.len() {
             let folder = if service == 0 { "services/coordinator" } else { "crates/worker" };
             let top = reference
@@ -137,50 +133,8 @@ impl Reference {
         reference
     }
 
-    /// The definition that a type's name means in a file: of the module that is named before it, else of the
-    /// same file, the same crate, the crate that it is imported from, or the only one.
     fn find(&self, names: &[String], from: &Path) -> Option<usize> {
-        let (name, modules) = names.split_last()?;
-        let all: Vec<usize> =
-            (0..self.definitions.len()).filter(|i| self.definitions[*i].name == *name).collect();
-        let narrowed = |keep: &dyn Fn(&Path) -> bool| {
-            let kept: Vec<usize> =
-                all.iter().copied().filter(|i| keep(&self.definitions[*i].file)).collect();
-            (kept.len() == 1).then(|| kept[0])
-        };
-        if let Some(module) = name.strip_suffix("Config").filter(|_| all.is_empty()) {
-            // Exported under another name, as `probes::Config` is as `ProbesConfig`.
-            return self.find(&[module.to_lowercase(), "Config".to_owned()], from);
-        }
-        let module = |file: &Path| {
-            let inside = parts(file).1;
-            let inside: Vec<&str> =
-                inside.split('/').map(|part| part.trim_end_matches(".rs")).collect();
-            modules.iter().all(|module| inside.contains(&module.as_str()))
-        };
-        let ours = |file: &Path| parts(file).0 == parts(from).0;
-        if modules.is_empty() {
-            let imported = imported(name, from);
-            return narrowed(&|file| file == from)
-                .or_else(|| narrowed(&ours))
-                .or_else(|| {
-                    narrowed(&|file| imported.as_ref().is_some_and(|i| parts(file).0.ends_with(i)))
-                })
-                .or_else(|| narrowed(&|_| true));
-        }
-        narrowed(&|file| ours(file) && module(file))
-            // `server::Config` is in `server/mod.rs`, beside files with one of their own.
-            .or_else(|| narrowed(&|file| module(file) && file.ends_with("mod.rs")))
-            .or_else(|| narrowed(&|file| module(file) && parts(file).0.ends_with("crates/service")))
-            .or_else(|| {
-                // Exported from another module, as `http::Config` is as `metrics::Config`.
-                let path = root("crates/service/src").join(modules.first()?).join("mod.rs");
-                let text = std::fs::read_to_string(path).ok()?;
-                let line = text.lines().find_map(|line| line.strip_prefix("pub use crate::"))?;
-                let names: Vec<String> =
-                    line.trim_end_matches(';').split("::").map(str::to_owned).collect();
-                if names.last() == Some(name) { self.find(&names, from) } else { None }
-            })
+        find(&self.definitions, names, from)
     }
 
     /// Adds a struct's settings at a path, and the sections below it.
@@ -215,7 +169,7 @@ impl Reference {
         let from = self.definitions[definition].file.clone();
         let mut path = [path, std::slice::from_ref(&field.name)].concat();
         let names = match &field.kind {
-            Kind::Value(_) | Kind::Other => return None,
+            Kind::Value(_) | Kind::List(_) | Kind::Other => return None,
             // A worker's configuration is generic over its section for direct callers.
             Kind::Named(names) if names.as_slice() == ["D"] => {
                 let lib = root(self.services[service].folder).join("src/lib.rs");
@@ -278,10 +232,10 @@ impl Reference {
                 if variants.is_empty() {
                     return None;
                 }
-                variants.iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(", ")
+                variants.iter().map(|v| format!("`{}`", v.name)).collect::<Vec<_>>().join(", ")
             }
             Kind::Map(_) => return None,
-            Kind::Other => {
+            Kind::List(_) | Kind::Other => {
                 panic!("{}.{} has a type without a name", section.path.join("."), field.name)
             }
         };

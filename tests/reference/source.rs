@@ -1,29 +1,26 @@
-//! Structs of settings, read from the source for what only the source has: their fields' descriptions.
+//! Structs of settings, read from the source for what only the source has: descriptions, and what may be left out.
 
 use crate::root;
 use std::path::{Path, PathBuf};
-use syn::{Expr, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Type};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Token, Type};
 
-/// Where structs of settings are.
-const CRATES: [&str; 9] = [
-    "crates/service",
-    "crates/cluster",
-    "crates/queue",
-    "crates/worker",
-    "services/coordinator",
-    "services/rollout",
-    "services/labeler",
-    "services/reward",
-    "services/learner",
-];
-
-/// A struct with named fields, or an enum of names.
+/// A struct with named fields, an enum of names, or a type that is read as another one.
 pub struct Definition {
     pub name: String,
+    pub doc: String,
     pub file: PathBuf,
     pub fields: Vec<Field>,
-    /// Of an enum, as they are written in a configuration.
-    pub variants: Vec<String>,
+    /// Of an enum.
+    pub variants: Vec<Variant>,
+    /// What is read in its place: `#[serde(from = "String")]`.
+    pub read_as: Option<Kind>,
+}
+
+/// A word that a setting may be, as it is written in a configuration.
+pub struct Variant {
+    pub name: String,
+    pub doc: String,
 }
 
 /// A setting, or a section.
@@ -31,6 +28,17 @@ pub struct Field {
     pub name: String,
     pub doc: String,
     pub kind: Kind,
+    pub presence: Presence,
+}
+
+/// Whether a setting must be given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Required,
+    /// It is not set unless it is given.
+    Optional,
+    /// It has a default.
+    Defaulted,
 }
 
 /// What a field holds.
@@ -41,14 +49,16 @@ pub enum Kind {
     Named(Vec<String>),
     /// Sections by name.
     Map(Vec<String>),
+    /// A list of sections.
+    List(Vec<String>),
     /// What no setting is.
     Other,
 }
 
-/// All structs and enums of settings.
-pub fn definitions() -> Vec<Definition> {
+/// All structs and enums of these crates that are read from a configuration or a message.
+pub fn definitions(crates: &[&str]) -> Vec<Definition> {
     let mut definitions = Vec::new();
-    for name in CRATES {
+    for name in crates {
         let mut folders = vec![root(name).join("src")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).unwrap() {
@@ -64,6 +74,70 @@ pub fn definitions() -> Vec<Definition> {
     definitions
 }
 
+/// The crate's folder of a source file, and its path in `src`.
+fn parts(file: &Path) -> (String, String) {
+    let file = file.to_string_lossy().into_owned();
+    let (folder, inside) = file.rsplit_once("/src/").unwrap_or((file.as_str(), ""));
+    (folder.to_owned(), inside.to_owned())
+}
+
+/// The folder of the crate of ours that a file imports a name from: `crates/queue`.
+fn imported(name: &str, file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| {
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        line.starts_with("use rlaif_") && words.any(|word| word == name)
+    })?;
+    let rest = line.trim_start_matches("use rlaif_");
+    Some(format!("crates/{}", rest.split("::").next()?))
+}
+
+/// The definition that a type's name means in a file: of the module that is named before it, else of the
+/// same file, the same crate, the crate that it is imported from, or the only one.
+pub fn find(definitions: &[Definition], names: &[String], from: &Path) -> Option<usize> {
+    let (name, modules) = names.split_last()?;
+    let all: Vec<usize> =
+        (0..definitions.len()).filter(|i| definitions[*i].name == *name).collect();
+    let narrowed = |keep: &dyn Fn(&Path) -> bool| {
+        let kept: Vec<usize> =
+            all.iter().copied().filter(|i| keep(&definitions[*i].file)).collect();
+        (kept.len() == 1).then(|| kept[0])
+    };
+    if let Some(module) = name.strip_suffix("Config").filter(|_| all.is_empty()) {
+        // Exported under another name, as `probes::Config` is as `ProbesConfig`.
+        return find(definitions, &[module.to_lowercase(), "Config".to_owned()], from);
+    }
+    let module = |file: &Path| {
+        let inside = parts(file).1;
+        let inside: Vec<&str> =
+            inside.split('/').map(|part| part.trim_end_matches(".rs")).collect();
+        modules.iter().all(|module| inside.contains(&module.as_str()))
+    };
+    let ours = |file: &Path| parts(file).0 == parts(from).0;
+    if modules.is_empty() {
+        let imported = imported(name, from);
+        return narrowed(&|file| file == from)
+            .or_else(|| narrowed(&ours))
+            .or_else(|| {
+                narrowed(&|file| imported.as_ref().is_some_and(|i| parts(file).0.ends_with(i)))
+            })
+            .or_else(|| narrowed(&|_| true));
+    }
+    narrowed(&|file| ours(file) && module(file))
+        // `server::Config` is in `server/mod.rs`, beside files with one of their own.
+        .or_else(|| narrowed(&|file| module(file) && file.ends_with("mod.rs")))
+        .or_else(|| narrowed(&|file| module(file) && parts(file).0.ends_with("crates/service")))
+        .or_else(|| {
+            // Exported from another module, as `http::Config` is as `metrics::Config`.
+            let path = root("crates/service/src").join(modules.first()?).join("mod.rs");
+            let text = std::fs::read_to_string(path).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("pub use crate::"))?;
+            let names: Vec<String> =
+                line.trim_end_matches(';').split("::").map(str::to_owned).collect();
+            if names.last() == Some(name) { find(definitions, &names, from) } else { None }
+        })
+}
+
 fn of_file(path: &Path) -> Vec<Definition> {
     let text = std::fs::read_to_string(path).unwrap();
     let file = syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -77,41 +151,119 @@ fn definition(path: &Path, item: &Item) -> Option<Definition> {
         Item::Enum(item) => &item.attrs,
         _ => return None,
     };
-    let is_read = |attribute: &syn::Attribute| match &attribute.meta {
+    let is_read = |attribute: &Attribute| match &attribute.meta {
         Meta::List(list) => list.tokens.to_string().contains("Deserialize"),
         _ => false,
     };
     if !attributes.iter().any(is_read) {
         return None;
     }
+    let said = serde(attributes);
+    let word = |names: &[&str]| {
+        let of_one = |(name, value): &(String, String)| {
+            names.contains(&name.as_str()).then(|| value.clone())
+        };
+        said.iter().find_map(of_one)
+    };
+    let read_as = word(&["from", "try_from"]).map(|name| kind(&syn::parse_str(&name).unwrap()));
     let (name, fields, variants) = match item {
         Item::Struct(item) => {
-            let Fields::Named(fields) = &item.fields else { return None };
-            let fields = fields.named.iter().map(|field| Field {
-                name: field.ident.as_ref().unwrap().to_string(),
-                doc: doc(&field.attrs),
-                kind: kind(&field.ty),
-            });
-            (&item.ident, fields.collect(), Vec::new())
+            let defaulted = word(&["default"]).is_some();
+            let fields = match &item.fields {
+                Fields::Named(fields) => {
+                    fields.named.iter().filter_map(|f| field(f, defaulted)).collect()
+                }
+                _ if read_as.is_some() => Vec::new(),
+                _ => return None,
+            };
+            (&item.ident, fields, Vec::new())
         }
         Item::Enum(item) if item.variants.iter().all(|v| v.fields.is_empty()) => {
-            let variants = item.variants.iter().map(|v| v.ident.to_string().to_lowercase());
+            let rule = word(&["rename_all"]).unwrap_or_default();
+            let variants = item.variants.iter().map(|variant| Variant {
+                name: renamed(&variant.ident.to_string(), &rule),
+                doc: doc(&variant.attrs),
+            });
             (&item.ident, Vec::new(), variants.collect())
         }
+        Item::Enum(item) if read_as.is_some() => (&item.ident, Vec::new(), Vec::new()),
         _ => return None,
     };
-    Some(Definition { name: name.to_string(), file: path.to_owned(), fields, variants })
+    let (name, doc, file) = (name.to_string(), doc(attributes), path.to_owned());
+    Some(Definition { name, doc, file, fields, variants, read_as })
 }
 
-fn doc(attributes: &[syn::Attribute]) -> String {
-    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(literal) => match &literal.lit {
-                Lit::Str(text) => Some(text.value()),
-                _ => None,
-            },
+/// A field of a struct, whose missing fields are `defaulted` or not; none of what is never read.
+fn field(of: &syn::Field, defaulted: bool) -> Option<Field> {
+    let said = serde(&of.attrs);
+    let has = |word: &str| said.iter().any(|(name, _)| name == word);
+    if has("skip") || has("skip_deserializing") {
+        return None;
+    }
+    let renamed = said.iter().find(|(name, _)| name == "rename").map(|(_, name)| name.clone());
+    let name = renamed.unwrap_or_else(|| of.ident.as_ref().unwrap().to_string());
+    let is_option = |of: &Type| match of {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Option"),
+        _ => false,
+    };
+    let presence = match (is_option(&of.ty), defaulted || has("default")) {
+        (true, _) => Presence::Optional,
+        (false, true) => Presence::Defaulted,
+        (false, false) => Presence::Required,
+    };
+    Some(Field { name, doc: doc(&of.attrs), kind: kind(&of.ty), presence })
+}
+
+/// A variant's name by a rule of serde's `rename_all`.
+fn renamed(name: &str, rule: &str) -> String {
+    match rule {
+        "" => name.to_owned(),
+        "lowercase" => name.to_lowercase(),
+        "snake_case" => {
+            let mut snake = String::new();
+            for letter in name.chars() {
+                if letter.is_uppercase() && !snake.is_empty() {
+                    snake.push('_');
+                }
+                snake.extend(letter.to_lowercase());
+            }
+            snake
+        }
+        rule => panic!("{name} is renamed by the rule {rule}, which is not known here"),
+    }
+}
+
+/// What serde is told, word by word, with the texts that some words are set to.
+fn serde(attributes: &[Attribute]) -> Vec<(String, String)> {
+    let ours = attributes.iter().filter(|attribute| attribute.path().is_ident("serde"));
+    let words = ours.flat_map(|attribute| {
+        attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).unwrap()
+    });
+    let word = |meta: Meta| {
+        let name = meta.path().get_ident().map(ToString::to_string).unwrap_or_default();
+        let value = match &meta {
+            Meta::NameValue(pair) => text(&pair.value),
+            _ => None,
+        };
+        (name, value.unwrap_or_default())
+    };
+    words.map(word).collect()
+}
+
+/// The text of a literal.
+fn text(of: &Expr) -> Option<String> {
+    match of {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Str(text) => Some(text.value()),
             _ => None,
         },
+        _ => None,
+    }
+}
+
+fn doc(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => text(&pair.value),
         _ => None,
     });
     lines.collect::<Vec<_>>().join(" ")
@@ -142,10 +294,12 @@ fn kind(of: &Type) -> Kind {
         },
         ("Vec", [inner]) => match kind(inner) {
             Kind::Value(text) => Kind::Value(format!("list of {text}")),
+            Kind::Named(names) => Kind::List(names),
             _ => Kind::Other,
         },
         ("bool", _) => value("true or false"),
-        ("u32" | "u64" | "usize" | "f64", _) => value("number"),
+        ("u32" | "u64" | "usize", _) => value("whole number"),
+        ("f32" | "f64", _) => value("number"),
         ("Duration", _) => value("duration"),
         ("SocketAddr", _) => value("address:port"),
         ("PathBuf", _) => value("path"),

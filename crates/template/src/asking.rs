@@ -15,11 +15,11 @@ use serde_json::{Map, Value};
 pub struct Asking {
     /// Exemplars shown before the sample; the paper has 0, 1, 2 and 8.
     pub shots: usize,
-    /// Which of the template's exemplars.
+    /// Which of the template's exemplars are shown.
     pub exemplars: Choice,
     /// Show the exemplars' rationales, too.
     pub exemplar_rationales: bool,
-    /// Ask for a rationale first (chain of thought).
+    /// Ask for a rationale first (chain of thought); for the verdict straight away without this table.
     pub reasoning: Option<Reasoning>,
     /// A judgement whose verdicts have less probability than this together is unscorable: the model
     /// wants to say something else. 0 takes every one.
@@ -48,7 +48,7 @@ pub struct Reasoning {
     /// Rationales for each order of the candidates, over which the verdict's distribution is averaged
     /// (self-consistency).
     pub samples: usize,
-    /// 0 takes the most likely token.
+    /// Softmax temperature at which rationales are drawn; 0 takes the most likely token.
     pub temperature: f32,
     /// Draw from the k most likely tokens only; 0 from all.
     pub top_k: usize,

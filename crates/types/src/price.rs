@@ -238,22 +238,30 @@ fn dollars() -> String {
     "USD".into()
 }
 
-/// A price as vendors quote it.
+/// A price as vendors quote it, in dollars. Of `..._per_1k` and `..._per_1m` only one is given; what is not given
+/// costs nothing.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Quoted {
+    /// A thousand tokens read.
     #[serde(skip_serializing_if = "Option::is_none")]
     input_per_1k: Option<f64>,
+    /// A million tokens read.
     #[serde(skip_serializing_if = "Option::is_none")]
     input_per_1m: Option<f64>,
+    /// A thousand tokens read that the engine had in its cache; they cost what others do where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     cached_input_per_1k: Option<f64>,
+    /// A million tokens read that the engine had in its cache; they cost what others do where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     cached_input_per_1m: Option<f64>,
+    /// A thousand tokens written.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_per_1k: Option<f64>,
+    /// A million tokens written.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_per_1m: Option<f64>,
+    /// An hour of a device of one's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_hour: Option<f64>,
 }

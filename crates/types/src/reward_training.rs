@@ -13,7 +13,7 @@ pub enum LabelSource {
     Ai,
     /// People's.
     Human,
-    /// The model's where it was asked, else people's, as [`Preference::prefers_a`].
+    /// The model's where it was asked, else people's.
     Mixed,
 }
 

@@ -19,13 +19,13 @@ pub enum OptimizerKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
-    /// The rule.
+    /// The rule that turns gradients into updates.
     pub kind: OptimizerKind,
     /// Learning rate after warm-up.
     pub lr: f64,
-    /// Steps over which the rate rises linearly from 0.
+    /// First steps, over which the rate rises linearly from 0.
     pub warmup_steps: usize,
-    /// Largest norm of a step's gradient.
+    /// Largest norm of a step's gradient; a larger one is scaled down to it.
     pub max_grad_norm: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
@@ -74,11 +74,11 @@ impl OptimizerConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoraConfig {
-    /// Rank of the update.
+    /// Rank of the update: the width of an adapter.
     pub rank: usize,
     /// The update is scaled by `alpha / rank`.
     pub alpha: f64,
-    /// Projections by the last part of their name (`q_proj`, `down_proj`, ...).
+    /// Which projections get an adapter, by the last part of their name (`q_proj`, `down_proj`, ...).
     pub targets: Vec<String>,
     /// Seed of A's initial values; in a job beside the job's seed, for each stage's model anew. B starts at zero, so
     /// training starts at the original model.

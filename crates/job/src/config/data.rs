@@ -7,9 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Prompts to train on: `{"prompt": ...}`.
+    /// Prompts to train on, a JSONL file: `{"prompt": ...}`.
     pub prompts: PathBuf,
-    /// Prompts to evaluate on, never trained on.
+    /// Prompts to evaluate on, never trained on; a file like `prompts`.
     pub heldout_prompts: PathBuf,
     /// For supervised fine-tuning on given demonstrations: `{"prompt", "completion"}` or `{"messages"}`.
     pub demonstrations: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub struct DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
-    /// Longest response.
+    /// Longest response, in tokens.
     pub max_new_tokens: usize,
     /// No end of text before this many tokens.
     pub min_new_tokens: usize,

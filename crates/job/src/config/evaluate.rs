@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluateConfig {
-    /// Templates that judge it; the labeler's where empty. The first makes the headline.
+    /// Templates that judge it, built-in ones or .toml files; `labeler.template` where empty. The first makes the
+    /// headline.
     pub templates: Vec<String>,
     /// Responses to each held-out prompt.
     pub samples_per_prompt: usize,
-    /// Strip trailing junk symbols from both sides before judging (paper section 3).
+    /// Strip trailing junk symbols from the responses of both before judging (paper section 3).
     pub strip_trailing_junk: bool,
     /// Who judges it, and the candidates of `[rl.selection]`; without this table the labeler, which is easily pleased
     /// by what it taught.

@@ -26,13 +26,13 @@ pub use sft::{DemonstratedBy, SftConfig};
 use std::iter;
 use std::path::Path;
 
-/// A job, with every default filled in.
+/// A job, with every default filled in: settings that stand before all tables of its file, and the tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Name for people.
+    /// Name for people; it begins the name of the run's folder.
     pub name: String,
-    /// Seed of everything drawn.
+    /// Seed of everything drawn: the same seed, the same run.
     #[serde(default)]
     pub seed: u64,
     /// Where models run: `cpu` or `cuda:N`.

@@ -50,15 +50,17 @@ pub struct RlConfig {
     /// (`human`), or by default both, the model's where a pair has one of each (`mixed`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<LabelSource>,
-    /// What learns from them; its settings are the table of the same name.
+    /// What learns from rewards or preferences; its settings are the table of the same name, and only that one may
+    /// be given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub algorithm: AlgorithmKind,
-    /// Optimisation steps.
+    /// Optimisation steps; 0 makes a job without reinforcement learning.
     pub steps: usize,
     /// Responses in a step, those of all groups together; pairs, where the policy learns from given
     /// preferences.
     pub batch_size: usize,
-    /// Responses to each of a step's prompts.
+    /// Responses to each of a step's prompts; `batch_size` is a multiple of it. At least 2 where responses are
+    /// compared: `rloo`, `grpo`, `online_dpo`, and `reward = "pairwise"`.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub group_size: usize,
     /// Tokens in memory at once while training, in every trainer.
@@ -71,7 +73,7 @@ pub struct RlConfig {
     /// Steps between saved training states.
     #[serde(default = "default_checkpoint_every")]
     pub checkpoint_every: usize,
-    /// Mean divergence from the start per token, in nats, at which the run stops.
+    /// Mean divergence of the policy from its start per token, in nats, at which the run stops.
     #[serde(default = "default_max_kl", skip_serializing_if = "is_default_max_kl")]
     pub max_kl_per_token: f64,
     /// Keep an exponential moving average of the policy's weights with this decay, 0.99 for example; it is what

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct GrpoConfig {
     /// Weight of the divergence from the reference, in the loss.
     pub beta: f64,
-    /// How it is estimated.
+    /// How the divergence is estimated.
     pub kl_estimator: KlEstimator,
     /// A token's ratio to the policy that drew it counts down to `1 - clip_low`...
     pub clip_low: f64,
@@ -19,15 +19,15 @@ pub struct GrpoConfig {
     /// Divide advantages by the deviation of their group's rewards. Without it, groups that the
     /// policy finds hard or easy count no more than others (Dr. GRPO, Liu et al. 2025).
     pub scale_by_deviation: bool,
-    /// What a token counts.
+    /// What a token counts in the loss.
     pub aggregation: Aggregation,
-    /// Passes over a batch.
+    /// Passes over a step's batch.
     pub epochs: usize,
     /// Updates in a pass, each on a part of the batch.
     pub minibatches: usize,
-    /// Updates the policy.
+    /// The optimiser of the policy.
     pub policy: OptimizerConfig,
-    /// As in [`ReinforceConfig::max_off_policy_steps`](crate::ReinforceConfig::max_off_policy_steps); the
+    /// Steps that the policy may be ahead of the one that drew a step's rollouts, as in `rl.reinforce`; the
     /// ratio is to the policy that drew.
     pub max_off_policy_steps: usize,
 }
@@ -87,26 +87,26 @@ pub enum Aggregation {
 pub struct PpoConfig {
     /// Weight of the divergence from the reference, paid token by token out of the reward.
     pub beta: f64,
-    /// How it is estimated.
+    /// How the divergence is estimated.
     pub kl_estimator: KlEstimator,
     /// A token's ratio to the policy that drew it counts within `1 ± clip`.
     pub clip: f64,
-    /// A value counts within this of what it was when the step began; unbounded where nothing is said.
+    /// A value counts within this of what it was when the step began; unbounded where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_clip: Option<f64>,
     /// Lambda of generalised advantage estimation; 1 gives returns less the baseline.
     pub gae_lambda: f64,
     /// Shift and scale a batch's advantages to mean 0 and deviation 1.
     pub whiten_advantages: bool,
-    /// Passes over a batch.
+    /// Passes over a step's batch.
     pub epochs: usize,
     /// Updates in a pass, each on a part of the batch.
     pub minibatches: usize,
-    /// Updates the policy.
+    /// The optimiser of the policy.
     pub policy: OptimizerConfig,
-    /// Updates the value network.
+    /// The optimiser of the value network.
     pub value: OptimizerConfig,
-    /// As in [`ReinforceConfig::max_off_policy_steps`](crate::ReinforceConfig::max_off_policy_steps); the
+    /// Steps that the policy may be ahead of the one that drew a step's rollouts, as in `rl.reinforce`; the
     /// ratio is to the policy that drew.
     pub max_off_policy_steps: usize,
 }

@@ -79,7 +79,7 @@ impl KlTerm {
 pub struct AdaptiveKl {
     /// Nats per response to stay near.
     pub target: f64,
-    /// How fast `beta` moves.
+    /// How fast `beta` moves; below 5.
     #[serde(default = "AdaptiveKl::default_rate")]
     pub rate: f64,
 }

@@ -23,13 +23,13 @@ pub enum PreferenceLoss {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OnlineDpoConfig {
-    /// Strength of the pull to the reference.
+    /// Strength of the pull to the reference; above 0.
     pub beta: f64,
-    /// The loss.
+    /// The loss on a pair.
     pub loss: PreferenceLoss,
-    /// Updates the policy.
+    /// The optimiser of the policy.
     pub policy: OptimizerConfig,
-    /// As in [`ReinforceConfig::max_off_policy_steps`](crate::ReinforceConfig::max_off_policy_steps); pairs
+    /// Steps that the policy may be ahead of the one that drew a step's rollouts, as in `rl.reinforce`; pairs
     /// of an older policy are learned from as they are.
     pub max_off_policy_steps: usize,
 }
@@ -60,11 +60,11 @@ impl OnlineDpoConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpoConfig {
-    /// Strength of the pull to the reference.
+    /// Strength of the pull to the reference; above 0.
     pub beta: f64,
-    /// The loss.
+    /// The loss on a pair.
     pub loss: PreferenceLoss,
-    /// Updates the policy.
+    /// The optimiser of the policy.
     pub policy: OptimizerConfig,
 }
 

@@ -12,14 +12,15 @@ pub struct ReinforceConfig {
     pub beta: f64,
     /// Where the divergence enters.
     pub kl_placement: KlPlacement,
-    /// How it is estimated: `k1` in the reward and `k2` in the loss where nothing is said.
+    /// How the divergence is estimated; where it is not set, `k1` in the reward and `k2` in the loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl_estimator: Option<KlEstimator>,
-    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from. A job fills it in.
+    /// Temperature the rollouts are drawn at; the policy trained is the one sampled from. A job sets it to
+    /// `sampling.temperature`, whatever is written here.
     pub temperature: f32,
-    /// Updates the policy.
+    /// The optimiser of the policy.
     pub policy: OptimizerConfig,
-    /// Updates the value network.
+    /// The optimiser of the value network.
     pub value: OptimizerConfig,
     /// First steps in which only the value network learns.
     pub value_warmup_steps: u64,
@@ -80,14 +81,14 @@ pub struct RlooConfig {
     pub beta: f64,
     /// Where the divergence enters.
     pub kl_placement: KlPlacement,
-    /// How it is estimated: `k1` in the reward and `k2` in the loss where nothing is said.
+    /// How the divergence is estimated; where it is not set, `k1` in the reward and `k2` in the loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl_estimator: Option<KlEstimator>,
-    /// Updates the policy.
+    /// The optimiser of the policy.
     pub policy: OptimizerConfig,
-    /// As in [`ReinforceConfig::max_off_policy_steps`].
+    /// Steps that the policy may be ahead of the one that drew a step's rollouts, as in `rl.reinforce`.
     pub max_off_policy_steps: usize,
-    /// As in [`ReinforceConfig::importance_cap`].
+    /// Largest importance weight `pi / pi_drawn` of a token of an older policy, as in `rl.reinforce`.
     pub importance_cap: f32,
 }
 

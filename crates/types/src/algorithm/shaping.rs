@@ -22,9 +22,9 @@ pub enum RewardNormalisation {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewardShaping {
-    /// Shifted and scaled to mean 0 and deviation 1.
+    /// Against what rewards are shifted and scaled to mean 0 and deviation 1.
     pub normalise: RewardNormalisation,
-    /// Cut off beyond `±clip`.
+    /// Rewards are cut off beyond `±clip`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
     /// Taken off for every token of the response.
