@@ -121,6 +121,27 @@ const CHECKS = {
     assert.equal(errors.splice(0).length, 1, 'the browser is told');
   },
 
+  async 'what changes while the jobs are asked for is not undone by an older answer'(
+    { page, script, open, untilText, eventually },
+  ) {
+    script.answers['/api/jobs'] = { jobs: [job('a'), job('b')], next: '' };
+    await open('#/jobs');
+    await untilText('#connection', 'Live');
+    await page.waitForNetworkIdle({ concurrency: 1, idleTime: 200 });
+    let asked = 0;
+    let answer = null;
+    const older = new Promise((resolve) => { answer = () => resolve({ jobs: [job('a'), job('b')], next: '' }); });
+    script.answers['/api/jobs'] = () => { asked += 1; return older; };
+    script.tell('hello', { changed: true });
+    await eventually('they are asked for', () => asked === 1);
+    script.changed(job('a', { state: 'paused' }));
+    script.tell('deleted', { job: 'b' });
+    await untilText('.badge', 'paused');
+    answer();
+    await page.waitForNetworkIdle({ concurrency: 1, idleTime: 200 });
+    assert.deepEqual(await page.$$eval('.badge', (badges) => badges.map((badge) => badge.textContent)), ['paused']);
+  },
+
   async 'a page that is signed out asks for a token'({ page, script, open, untilText }) {
     script.answers['/api/jobs'] = { jobs: [], next: '' };
     await open('#/jobs');

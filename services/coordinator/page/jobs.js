@@ -83,6 +83,22 @@ export function jobsView(place) {
   const known = new Map();
   let jobs = [];
   let next = '';
+  let meanwhile = null; // What happens while the list is asked for: the answer may be older.
+
+  function happens(change) {
+    change();
+    meanwhile?.push(change);
+    draw();
+  }
+
+  function put(job) {
+    const at = jobs.findIndex((known) => known.id === job.id);
+    const after = jobs.findIndex((known) => known.created_unix_ms < job.created_unix_ms);
+    if (at >= 0) jobs[at] = job;
+    else if (after >= 0) jobs.splice(after, 0, job);
+    else if (!next) jobs.push(job);
+    // Else it is among the older ones, which were not asked for.
+  }
 
   function draw() {
     empty.hidden = jobs.length > 0;
@@ -99,22 +115,17 @@ export function jobsView(place) {
 
   return {
     async refresh() {
-      const page = await get(`/api/jobs?size=${Math.max(PAGE, jobs.length)}`);
-      ({ jobs, next } = page);
+      const happened = [];
+      meanwhile = happened;
+      try {
+        ({ jobs, next } = await get(`/api/jobs?size=${Math.max(PAGE, jobs.length)}`));
+      } finally {
+        if (meanwhile === happened) meanwhile = null;
+      }
+      happened.forEach((change) => change());
       draw();
     },
-    changed(job) {
-      const at = jobs.findIndex((known) => known.id === job.id);
-      const after = jobs.findIndex((known) => known.created_unix_ms < job.created_unix_ms);
-      if (at >= 0) jobs[at] = job;
-      else if (after >= 0) jobs.splice(after, 0, job);
-      else if (!next) jobs.push(job);
-      else return; // It is among the older ones, which were not asked for.
-      draw();
-    },
-    deleted(id) {
-      jobs = jobs.filter((job) => job.id !== id);
-      draw();
-    },
+    changed: (job) => happens(() => put(job)),
+    deleted: (id) => happens(() => { jobs = jobs.filter((job) => job.id !== id); }),
   };
 }
