@@ -495,7 +495,7 @@ class DeleteJobRequest(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Which. One that may still go on is refused with FAILED_PRECONDITION: cancel it first. So is one whose
-    models a job that may still go on began with. One that was deleted before is NOT_FOUND.
+    models a job that may still go on names. One that was deleted before is NOT_FOUND.
     """
     def __init__(
         self,
