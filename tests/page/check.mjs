@@ -58,11 +58,11 @@ const newest = () => page.$eval('article[aria-label^="Label"]', (label) => label
 const untilNewer = (what, than) => until(what,
   (known) => document.querySelector('article[aria-label^="Label"]').ariaLabel !== known, than);
 
-// Of what begins at a node, in both colours.
-async function picture(name, from) {
+// Of what begins at a node.
+async function picture(name, from, schemes = ['light']) {
   if (!images) return;
   await page.$eval(from, (node) => node.scrollIntoView());
-  for (const scheme of ['light', 'dark']) {
+  for (const scheme of schemes) {
     await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
     await page.screenshot({ path: join(images, `${name}-${scheme}.png`) });
   }
@@ -102,7 +102,6 @@ async function run() {
   await untilText('#connection', 'Live');
   await untilText('main', 'There are no jobs yet');
   await judge('no jobs');
-  await page.evaluate(() => { window.sameDocument = true; });
 
   // A job appears without anybody asking for it, and its first item is given up: the labeler cannot be read.
   cluster.spoilLabeler();
@@ -154,7 +153,8 @@ async function run() {
   assert.match(await text('main'), /Both orders agree[\s\S]*Position bias/);
   say('labels stream in, with both orders and rationales');
 
-  // The coordinator is killed and started again under the open page.
+  // The coordinator is killed and started again under the open page. (Becoming a phone and back loads it again.)
+  await page.evaluate(() => { window.sameDocument = true; });
   await cluster.end('coordinator', 'SIGKILL');
   await untilText('#connection', 'away');
   const held = await newest(); // What was shown stays.
@@ -164,7 +164,7 @@ async function run() {
   assert.equal(await page.evaluate(() => window.sameDocument), true, 'the page was not loaded again');
   say('the page outlives a restart of the coordinator, and labels go on');
   await judge('labels');
-  await picture('page-labels', '.tabs');
+  await picture('page-labels', '.tabs', ['light', 'dark']);
 
   // What a prompt holds is text.
   await until('the injected prompt is labelled',
