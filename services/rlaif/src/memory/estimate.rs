@@ -2,7 +2,8 @@
 //!
 //! Weights, gradients and optimisers are in f32; activations, keys and values, and what engines hold, are in the job's
 //! precision. Counted are the tensors: models, trained copies, gradients, optimisers, activations of one micro-batch,
-//! keys and values, states while they are written or read. A twentieth more is for the allocator's gaps.
+//! keys and values, states while they are written or read. A tenth more is for the allocator: gaps, and what it keeps of
+//! what was freed.
 
 use rlaif_job::{Job, PartSource, RewardSource};
 use rlaif_models::{EngineOptions, Footprint, ModelConfig};
@@ -48,7 +49,7 @@ impl Stage {
     /// Bytes of all parts.
     pub fn bytes(&self) -> u64 {
         let tensors: u64 = self.parts.iter().map(|(_, bytes)| bytes).sum();
-        tensors + tensors / 20
+        tensors + tensors / 10
     }
 }
 
