@@ -324,7 +324,8 @@ fn every_command_that_is_shown_exists() {
 #[test]
 fn every_example_is_a_job_with_all_that_it_names() {
     let examples = fs::read_dir(root().join("examples")).unwrap();
-    let jobs: Vec<PathBuf> = examples.map(|entry| entry.unwrap().path().join("job.toml")).collect();
+    let folders = examples.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let jobs: Vec<PathBuf> = folders.map(|folder| folder.join("job.toml")).collect();
     assert!(jobs.len() >= 2, "{jobs:?}");
     for job in jobs {
         Submission::read(Job::load(&job).unwrap_or_else(|e| panic!("{e}")))
