@@ -2,13 +2,13 @@
 //! descriptions are the fields of [`Job`] and their comments; defaults are those that a job is filled in with.
 
 use crate::source::{Definition, Field, Kind, Presence, definitions, find};
-use crate::{cell, check, root};
+use crate::{cell, check, files_below, root};
 use rlaif_job::Job;
 use rlaif_template::Template;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use toml::{Table, Value};
 
 const INTRODUCTION: &str = "\
@@ -398,24 +398,6 @@ fn what_the_reference_calls_required_is() {
     }
 }
 
-/// All TOML files below a folder of the repository.
-fn toml_files(folder: &str) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![root(folder)]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.extension().is_some_and(|extension| extension == "toml") => {
-                    found.push(path);
-                }
-                false => {}
-            }
-        }
-    }
-    found
-}
-
 /// The paths of all settings and tables in a table.
 fn paths(table: &Table, above: &str) -> Vec<String> {
     let of_one = |(name, value): (&String, &Value)| {
@@ -440,7 +422,8 @@ fn every_setting_of_a_job_is_in_the_reference() {
     let described: BTreeSet<String> =
         reference.settings().map(|(_, place, field)| place.with(field).join(".")).collect();
     let mut jobs = vec![("a job that is filled in".to_owned(), defaults())];
-    for file in ["services/rlaif/quickstart", "examples", "experiments"].map(toml_files).concat() {
+    let folders = ["services/rlaif/quickstart", "examples", "experiments"];
+    for file in folders.map(|folder| files_below(folder, "toml")).concat() {
         let table: Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
         // Templates and experiments are TOML, too.
         if table.contains_key("rl") {

@@ -1,6 +1,6 @@
 //! Structs of settings, read from the source for what only the source has: descriptions, and what may be left out.
 
-use crate::root;
+use crate::{files_below, root};
 use std::path::{Path, PathBuf};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Token, Type};
@@ -57,21 +57,8 @@ pub enum Kind {
 
 /// All structs and enums of these crates that are read from a configuration or a message.
 pub fn definitions(crates: &[&str]) -> Vec<Definition> {
-    let mut definitions = Vec::new();
-    for name in crates {
-        let mut folders = vec![root(name).join("src")];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    definitions.extend(of_file(&path));
-                }
-            }
-        }
-    }
-    definitions
+    let files = crates.iter().flat_map(|name| files_below(&format!("{name}/src"), "rs"));
+    files.flat_map(|file| of_file(&file)).collect()
 }
 
 /// The crate's folder of a source file, and its path in `src`.
