@@ -15,10 +15,17 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Downloaded folders kept, those used last. One in use survives its removal: readers of models map
 /// its files.
 const CACHED_FOLDERS: usize = 16;
+
+/// What the names of downloads begin with that are not whole yet.
+const PARTIAL: &str = "partial-";
+
+/// A download that is not whole and got no new file for so long is nobody's any more.
+const LONGEST_SILENCE: Duration = Duration::from_hours(24);
 
 /// Bytes read from a file at a time.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -131,8 +138,8 @@ impl Artifacts {
         if folder.is_dir() {
             return Ok(folder);
         }
-        forget_all_but_newest(cache, CACHED_FOLDERS - 1);
-        let partial = tempfile::TempDir::with_prefix_in("partial-", cache);
+        tidy(cache, CACHED_FOLDERS - 1);
+        let partial = tempfile::TempDir::with_prefix_in(PARTIAL, cache);
         let partial = partial.map_err(Error::io(cache))?;
         for (file_name, stored) in &manifest.files {
             self.download(&format!("{name}/{file_name}"), stored, partial.path()).await?;
@@ -239,16 +246,24 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(Error::io(parent))
 }
 
-/// Removes downloads beyond the newest `keep`. One that cannot be removed costs disk, no more.
-fn forget_all_but_newest(cache: &Path, keep: usize) {
-    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
-    let mut folders: Vec<_> = entries
+/// Removes downloads beyond the newest `keep`, and what killed ones have left. One that cannot be removed costs
+/// disk, no more.
+fn tidy(cache: &Path, keep: usize) {
+    let entries = || fs::read_dir(cache).into_iter().flatten().flatten();
+    let modified = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok();
+    let mut whole: Vec<_> = entries()
         .filter(|entry| entry.file_name().len() == ContentHash::of("").as_str().len())
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .filter_map(|entry| Some((modified(&entry)?, entry.path())))
         .collect();
-    folders.sort_unstable();
-    let surplus = folders.len().saturating_sub(keep);
-    for (_, folder) in &folders[..surplus] {
+    whole.sort_unstable();
+    whole.truncate(whole.len().saturating_sub(keep));
+    let is_abandoned = |entry: &fs::DirEntry| {
+        let age = modified(entry).and_then(|last| last.elapsed().ok());
+        entry.file_name().to_string_lossy().starts_with(PARTIAL)
+            && age.is_some_and(|age| age > LONGEST_SILENCE)
+    };
+    let abandoned = entries().filter(is_abandoned).map(|entry| entry.path());
+    for folder in whole.into_iter().map(|(_, folder)| folder).chain(abandoned) {
         let _ = fs::remove_dir_all(folder);
     }
 }
@@ -259,6 +274,7 @@ mod tests {
     use crate::ArtifactStore;
     use object_store::memory::InMemory;
     use std::sync::Arc;
+    use std::time::SystemTime;
 
     fn folder(dir: &Path, weights: &str) -> PathBuf {
         let folder = dir.join("model");
@@ -353,5 +369,23 @@ mod tests {
             assert_eq!(weights(&local), number.to_string());
         }
         assert_eq!(fs::read_dir(dir.path().join("cache")).unwrap().count(), CACHED_FOLDERS);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_download_left_is_removed_a_day_later_and_one_that_goes_on_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = bucket(dir.path());
+        let folder = folder(dir.path(), "weights");
+        artifacts.save_folder(&folder, "model").await.unwrap();
+        let [left, going_on] =
+            ["left", "on"].map(|name| dir.path().join("cache").join(format!("{PARTIAL}{name}")));
+        for (partial, hours) in [(&left, 25), (&going_on, 23)] {
+            fs::create_dir(partial).unwrap();
+            fs::write(partial.join("config.json"), "{").unwrap();
+            let last = SystemTime::now() - Duration::from_hours(hours);
+            File::open(partial).unwrap().set_modified(last).unwrap();
+        }
+        artifacts.local_folder("model").await.unwrap();
+        assert_eq!((left.exists(), going_on.exists()), (false, true));
     }
 }

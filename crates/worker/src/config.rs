@@ -201,6 +201,7 @@ mod tests {
     use super::*;
     use rlaif_queue::Options;
     use rlaif_service::config;
+    use std::time::Duration;
 
     const LAYERS: [&str; 2] = [rlaif_cluster::DEFAULTS, DEFAULTS];
 
@@ -224,6 +225,25 @@ mod tests {
         assert_eq!(section.queue.options, Options::default());
         let expected = ResourceOptions::on(DeviceName::Cpu);
         assert_eq!(section.worker.resources().unwrap(), expected);
+    }
+
+    #[derive(Debug, Deserialize, Serialize)]
+    struct NoDirectCallers {}
+
+    impl Validate for NoDirectCallers {
+        fn validate(&self, _: &mut Problems) {}
+    }
+
+    #[test]
+    fn a_shutdown_that_leaves_engines_no_time_after_the_drain_is_refused_by_name() {
+        let layers = [config::DEFAULTS, rlaif_cluster::DEFAULTS, DEFAULTS, "[direct]"];
+        let mut config: Config<NoDirectCallers> = config::load(&layers, None).unwrap();
+        config.shutdown.grace =
+            config.server.drain_delay + config.server.drain_timeout + ENGINE_GRACE;
+        let problems = Problems::of(&config).to_string();
+        assert!(problems.contains("shutdown.grace must be longer than 21s"), "{problems}");
+        config.shutdown.grace += Duration::from_millis(1);
+        assert!(Problems::of(&config).is_empty());
     }
 
     #[test]

@@ -5,17 +5,23 @@
 //! One transaction is one fsync, so results are recorded by the batch. A thread of the runtime that waits
 //! for it has its other tasks done elsewhere.
 
+mod in_vain;
+mod sweeps;
+mod take_backs;
+
+pub use in_vain::InVain;
+
 use crate::disk::on_disk;
 use crate::{Error, JobRecord};
+use in_vain::{IN_VAIN, pay};
 use opentelemetry::metrics::Histogram;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
-use rlaif_job::{Answer, TaskId, Tokens};
-use rlaif_queue::ItemId;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use rlaif_job::{Answer, TaskId};
 use rlaif_service::metrics::{self, definitions};
-use rlaif_types::ContentHash;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use sweeps::{AT_ONCE, SWEEPS};
+use take_backs::TAKE_BACKS;
 
 /// How long a killed predecessor may still hold the journal.
 const PREDECESSOR: Duration = Duration::from_secs(3);
@@ -24,16 +30,6 @@ const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<&str, &str> = TableDefinition::new("submission keys");
 /// By job and task; task names sort in the order in which tasks depend on each other.
 const RESULTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("results");
-/// Deleted jobs of which files may be left, with when they are to be removed, in milliseconds since 1970.
-const SWEEPS: TableDefinition<&str, u64> = TableDefinition::new("sweeps");
-/// When files are to be removed that never were yet.
-const AT_ONCE: u64 = 0;
-/// Tokens that answers took of which nothing came, by job, task and the answer's hash: they are paid all the same.
-const IN_VAIN: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paid in vain");
-
-/// Items, by job and id, that are to be taken back from a queue that was away when their job stopped. They
-/// outlive the job where it is deleted.
-const TAKE_BACKS: TableDefinition<(&str, &str), ()> = TableDefinition::new("to take back");
 
 /// The journal of one coordinator.
 pub struct Journal {
@@ -41,28 +37,6 @@ pub struct Journal {
     path: PathBuf,
     /// How long commits take, in seconds: mostly one fsync each.
     commits: Histogram<f64>,
-}
-
-/// An answer of which nothing comes, and what it took all the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InVain {
-    /// The job whose task it answers.
-    pub job: String,
-    /// The task.
-    pub task: TaskId,
-    /// The answer's hash: it tells apart the answers to one task.
-    pub answer: ContentHash,
-    /// What it took; never nothing.
-    pub tokens: Tokens,
-}
-
-impl InVain {
-    /// None where the answer took nothing, or nobody can read what.
-    fn of(job: &str, task: TaskId, answer: &[u8]) -> Option<Self> {
-        let tokens = serde_json::from_slice::<Answer>(answer).ok()?.tokens;
-        let is_paid = tokens != Tokens::default();
-        is_paid.then(|| Self { job: job.to_owned(), task, answer: ContentHash::of(answer), tokens })
-    }
 }
 
 impl Journal {
@@ -168,131 +142,6 @@ impl Journal {
         Ok(results)
     }
 
-    /// Ids of all jobs that were deleted: their keys are here, and they are not.
-    ///
-    /// # Errors
-    /// When reading fails.
-    pub fn deleted(&self) -> Result<BTreeSet<String>, Error> {
-        self.read(|transaction| {
-            let jobs = transaction.open_table(JOBS)?;
-            let mut deleted = BTreeSet::new();
-            for entry in transaction.open_table(KEYS)?.iter()? {
-                let id = entry?.1.value().to_owned();
-                if jobs.get(id.as_str())?.is_none() {
-                    deleted.insert(id);
-                }
-            }
-            Ok(deleted)
-        })
-    }
-
-    /// Deleted jobs whose files are to be removed by now.
-    ///
-    /// # Errors
-    /// When reading fails.
-    pub fn to_sweep(&self, now_unix_ms: u64) -> Result<Vec<String>, Error> {
-        self.read(|transaction| {
-            let mut ids = Vec::new();
-            for entry in transaction.open_table(SWEEPS)?.iter()? {
-                let (id, due) = entry?;
-                if due.value() <= now_unix_ms {
-                    ids.push(id.value().to_owned());
-                }
-            }
-            Ok(ids)
-        })
-    }
-
-    /// A worker may have made files of a deleted job since they were removed.
-    ///
-    /// # Errors
-    /// When writing fails.
-    pub fn sweep_again(&self, job: &str) -> Result<(), Error> {
-        self.write(|transaction| {
-            transaction.open_table(SWEEPS)?.insert(job, AT_ONCE)?;
-            Ok(())
-        })
-    }
-
-    /// As [`Journal::sweep_again`], of all jobs that were deleted.
-    ///
-    /// # Errors
-    /// When the journal cannot be read or written.
-    pub fn sweep_all_again(&self) -> Result<(), Error> {
-        let deleted = self.deleted()?;
-        if deleted.is_empty() {
-            return Ok(());
-        }
-        self.write(|transaction| {
-            let mut sweeps = transaction.open_table(SWEEPS)?;
-            for job in &deleted {
-                sweeps.insert(job.as_str(), AT_ONCE)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// The files of a deleted job were removed. The first time they are to be removed once more, at
-    /// `again_unix_ms`: a worker that had an item in hand may not have known yet. That stands until then, also where
-    /// somebody who had waited for their turn has found nothing left to remove.
-    ///
-    /// # Errors
-    /// When writing fails.
-    pub fn swept(&self, job: &str, now_unix_ms: u64, again_unix_ms: u64) -> Result<(), Error> {
-        self.write(|transaction| {
-            let mut sweeps = transaction.open_table(SWEEPS)?;
-            let due = sweeps.get(job)?.map(|due| due.value());
-            match due {
-                Some(AT_ONCE) => drop(sweeps.insert(job, again_unix_ms)?),
-                Some(due) if due <= now_unix_ms => drop(sweeps.remove(job)?),
-                _ => {}
-            }
-            Ok(())
-        })
-    }
-
-    /// Items of a job that stops are to be taken back, and cannot be yet.
-    ///
-    /// # Errors
-    /// When writing fails.
-    pub fn owe_taking_back(&self, job: &str, items: &[ItemId]) -> Result<(), Error> {
-        self.write(|transaction| {
-            let mut owed = transaction.open_table(TAKE_BACKS)?;
-            for item in items {
-                owed.insert((job, item.as_str()), ())?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Items that are to be taken back, by job.
-    ///
-    /// # Errors
-    /// When reading fails.
-    pub fn to_take_back(&self) -> Result<BTreeMap<String, Vec<ItemId>>, Error> {
-        self.read(|transaction| {
-            let mut owed: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
-            for entry in transaction.open_table(TAKE_BACKS)?.iter()? {
-                let (key, _) = entry?;
-                let (job, item) = key.value();
-                owed.entry(job.to_owned()).or_default().push(item.into());
-            }
-            Ok(owed)
-        })
-    }
-
-    /// All items of a job that were to be taken back are.
-    ///
-    /// # Errors
-    /// When writing fails.
-    pub fn taken_back(&self, job: &str) -> Result<(), Error> {
-        self.write(|transaction| {
-            let mut owed = transaction.open_table(TAKE_BACKS)?;
-            owed.retain_in((job, "")..(job, "\u{10ffff}"), |_, _| false)?;
-            Ok(())
-        })
-    }
-
     /// Records results, each of a job's task; the first of a task counts, and none of a job that is not
     /// here, since it was deleted. What another answer to a task took that has one already is
     /// [kept account of](Journal::in_vain) in the same transaction. Those are returned, however often they came.
@@ -329,33 +178,6 @@ impl Journal {
         Ok(others)
     }
 
-    /// Keeps account of answers of which nothing comes, and which are not recorded themselves, unless their job was
-    /// deleted. Those that took something are returned. Doing it again changes nothing.
-    ///
-    /// # Errors
-    /// When writing fails; then none is kept account of.
-    pub fn record_in_vain(
-        &self,
-        answers: &[(String, TaskId, Vec<u8>)],
-    ) -> Result<Vec<InVain>, Error> {
-        let took = answers.iter().filter_map(|(job, task, answer)| InVain::of(job, *task, answer));
-        let paid: Vec<InVain> = took.collect();
-        if paid.is_empty() {
-            return Ok(paid);
-        }
-        self.write(|transaction| {
-            let jobs = transaction.open_table(JOBS)?;
-            let mut in_vain = transaction.open_table(IN_VAIN)?;
-            for answer in &paid {
-                if jobs.get(answer.job.as_str())?.is_some() {
-                    pay(&mut in_vain, answer)?;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(paid)
-    }
-
     /// Forgets those of a job's results that `are_forgotten` says: their tasks are open again. What they took
     /// is [kept account of](Journal::in_vain) in the same transaction. One that comes once more, since a kill
     /// kept it from being acknowledged, is counted once more: a budget ends early rather than late.
@@ -377,30 +199,6 @@ impl Journal {
             }
             Ok(())
         })
-    }
-
-    /// Answers to tasks of a job of which nothing came, each with what it took.
-    ///
-    /// # Errors
-    /// When reading fails.
-    pub fn in_vain(&self, job: &str) -> Result<Vec<InVain>, Error> {
-        let found = self.read(|transaction| {
-            let table = transaction.open_table(IN_VAIN)?;
-            let mut found = Vec::new();
-            for entry in table.range((job, "", "")..(job, "\u{10ffff}", ""))? {
-                let (key, tokens) = entry?;
-                let (_, task, answer) = key.value();
-                let tokens = tokens_from_bytes(tokens.value())?;
-                found.push((task.to_owned(), answer.to_owned(), tokens));
-            }
-            Ok(found)
-        })?;
-        let in_vain = found.into_iter().map(|(task, answer, tokens)| {
-            let unreadable = |what| Error::Unreadable { item: format!("{job}/{task}"), what };
-            let answer: ContentHash = answer.parse().map_err(unreadable)?;
-            Ok(InVain { job: job.to_owned(), task: read_task(job, &task)?, answer, tokens })
-        });
-        in_vain.collect()
     }
 
     /// Gives each of a job's results to `f`, in the order of the tasks' dependence.
@@ -491,21 +289,6 @@ pub fn read_answer(job: &str, task: TaskId, bytes: &[u8]) -> Result<Answer, Erro
         .map_err(|e| Error::Unreadable { item: format!("{job}/{task}"), what: e.to_string() })
 }
 
-/// Puts what an answer took on its job's account.
-fn pay(
-    in_vain: &mut Table<'_, (&'static str, &'static str, &'static str), &'static [u8]>,
-    answer: &InVain,
-) -> Result<(), redb::Error> {
-    let took = serde_json::to_vec(&answer.tokens).expect("counts are plain data");
-    let (job, task) = (answer.job.as_str(), answer.task.to_string());
-    in_vain.insert((job, task.as_str(), answer.answer.as_str()), took.as_slice())?;
-    Ok(())
-}
-
-fn tokens_from_bytes(bytes: &[u8]) -> Result<Tokens, redb::Error> {
-    serde_json::from_slice(bytes).map_err(|e| redb::Error::Corrupted(e.to_string()))
-}
-
 fn to_bytes(job: &JobRecord) -> Vec<u8> {
     serde_json::to_vec(job).expect("a job's record is plain data")
 }
@@ -517,7 +300,6 @@ fn from_bytes(bytes: &[u8]) -> Result<JobRecord, redb::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_job::WorkResult;
 
     fn job(id: &str) -> JobRecord {
         JobRecord::accepted(id, "tiny", 1)
@@ -590,137 +372,6 @@ mod tests {
         };
         assert_eq!(of_job("a"), [(sample, "old".to_owned()), (label, "new".to_owned())]);
         assert_eq!(of_job("b"), [(label, "old".to_owned())]);
-    }
-
-    #[test]
-    fn a_deleted_job_takes_its_results_along_and_leaves_its_key_and_what_is_to_be_swept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.redb");
-        let results = |journal: &Journal, job: &str| {
-            let mut count = 0;
-            let add = |_, _: &[u8]| {
-                count += 1;
-                Ok::<_, Error>(())
-            };
-            journal.results(job, add).unwrap();
-            count
-        };
-        {
-            let journal = Journal::open(&path).unwrap();
-            for id in ["a", "ab"] {
-                journal.accept(id, &job(id)).unwrap();
-            }
-            let result = |job: &str, task| (job.to_owned(), task, b"done".to_vec());
-            let all = [
-                result("a", TaskId::Sample(0)),
-                result("a", TaskId::Label(0)),
-                result("ab", TaskId::Label(0)),
-            ];
-            journal.record(&all).unwrap();
-            assert_eq!(journal.delete("a").unwrap(), 2);
-            // A worker was still at it.
-            journal.record(&all).unwrap();
-        }
-        let journal = Journal::open(&path).unwrap();
-        assert_eq!((results(&journal, "a"), results(&journal, "ab")), (0, 1));
-        assert_eq!(journal.jobs().unwrap(), [job("ab")]);
-        assert_eq!(journal.job_of("a").unwrap(), Some("a".into()));
-        assert_eq!(journal.deleted().unwrap(), ["a".to_owned()].into());
-
-        // At once, and once more when no worker can be at it any more.
-        assert_eq!(journal.to_sweep(1).unwrap(), ["a"]);
-        // The call that deleted it, and who saw at the same time that its files were owed.
-        for now in [1, 2] {
-            journal.swept("a", now, now + 9).unwrap();
-        }
-        assert!(journal.to_sweep(9).unwrap().is_empty());
-        assert_eq!(journal.to_sweep(10).unwrap(), ["a"]);
-        journal.swept("a", 10, 19).unwrap();
-        assert!(journal.to_sweep(u64::MAX).unwrap().is_empty());
-        assert_eq!(journal.deleted().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn what_is_to_be_taken_back_outlives_a_restart_and_its_job() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.redb");
-        let journal = Journal::open(&path).unwrap();
-        for (id, item) in [("a", "a/0"), ("a", "a/1"), ("ab", "ab/0")] {
-            journal.accept(id, &job(id)).unwrap();
-            journal.owe_taking_back(id, &[ItemId::from(item)]).unwrap();
-        }
-        journal.delete("a").unwrap();
-        drop(journal);
-
-        let journal = Journal::open(&path).unwrap();
-        let of = |id: &str, items: &[&str]| {
-            let items: Vec<ItemId> = items.iter().map(|item| ItemId::from(*item)).collect();
-            (id.to_owned(), items)
-        };
-        let owed = [of("a", &["a/0", "a/1"]), of("ab", &["ab/0"])];
-        assert_eq!(journal.to_take_back().unwrap(), owed.into());
-        journal.taken_back("a").unwrap();
-        assert_eq!(journal.to_take_back().unwrap(), [of("ab", &["ab/0"])].into());
-    }
-
-    /// An answer to a task of job "a" that took so many tokens.
-    fn answer(task: TaskId, read: usize) -> (String, TaskId, Vec<u8>) {
-        let (result, tokens) = (WorkResult::Labels(Vec::new()), Tokens::read(read));
-        let answer = Answer { result, seconds: 0.5, worker: "w".to_owned(), tokens };
-        ("a".to_owned(), task, serde_json::to_vec(&answer).unwrap())
-    }
-
-    /// What was paid for a job's answers of which nothing came.
-    fn paid(journal: &Journal, job: &str) -> BTreeSet<(TaskId, u64)> {
-        let in_vain = journal.in_vain(job).unwrap().into_iter();
-        in_vain.map(|answer| (answer.task, answer.tokens.read)).collect()
-    }
-
-    #[test]
-    fn another_answer_to_an_answered_task_is_paid_once_and_the_first_once_more_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.redb");
-        let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
-        let journal = Journal::open(&path).unwrap();
-        journal.accept("a", &job("a")).unwrap();
-        let others = |journal: &Journal, came: &[(String, TaskId, Vec<u8>)]| {
-            let others = journal.record(came).unwrap().into_iter();
-            others.map(|answer| (answer.task, answer.tokens.read)).collect::<Vec<_>>()
-        };
-        let together = [answer(label, 30), answer(label, 12), answer(check, 5)];
-        assert_eq!(others(&journal, &together), [(label, 12)]);
-        assert!(others(&journal, &[answer(label, 0)]).is_empty(), "it took nothing");
-        drop(journal);
-        // As when a kill came between the journal and the acknowledgement.
-        let journal = Journal::open(&path).unwrap();
-        assert_eq!(others(&journal, &together), [(label, 12)]);
-        assert_eq!(paid(&journal, "a"), [(label, 12)].into());
-        journal.delete("a").unwrap();
-        assert!(others(&journal, &together).is_empty());
-    }
-
-    #[test]
-    fn what_came_to_nothing_is_paid_also_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.redb");
-        let (label, check) = (TaskId::Label(0), TaskId::CheckLabeler);
-        let journal = Journal::open(&path).unwrap();
-        journal.accept("a", &job("a")).unwrap();
-        for read in [30, 12] {
-            journal.record(&[answer(check, 5), answer(label, read)]).unwrap();
-            journal.forget("a", |task| task == label).unwrap();
-        }
-        // As when it comes once more, since a queue was away before it was acknowledged.
-        for _ in 0..2 {
-            journal.record_in_vain(&[answer(check, 7), answer(check, 0)]).unwrap();
-        }
-        drop(journal);
-        let journal = Journal::open(&path).unwrap();
-        assert_eq!(paid(&journal, "a"), [(label, 30), (label, 12), (check, 7)].into());
-        assert_eq!(paid(&journal, "b"), [].into());
-        journal.delete("a").unwrap();
-        journal.record_in_vain(&[answer(check, 8)]).unwrap();
-        assert_eq!(paid(&journal, "a"), [].into());
     }
 
     #[test]
