@@ -13,6 +13,7 @@ MODELS = {
     ("keda.sh/v1alpha1", "ScaledObject"): keda.ScaledObject,
     ("keda.sh/v1alpha1", "TriggerAuthentication"): keda.TriggerAuthentication,
     ("monitoring.coreos.com/v1", "PodMonitor"): prometheus.PodMonitor,
+    ("monitoring.coreos.com/v1", "PrometheusRule"): prometheus.PrometheusRule,
 }
 # Groups of Kubernetes itself, whose schemas kubernetes-validate has.
 BUILT_IN = ("v1", "apps/", "policy/", "networking.k8s.io/")

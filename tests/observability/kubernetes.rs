@@ -1,9 +1,18 @@
-//! The PodMonitor of the rendered overlays: whom it scrapes, and under which name. Alerts go by that name.
+//! What the rendered overlays tell Prometheus's operator: whom it scrapes, under which name, and which alerts it loads.
+//! Alerts go by that name.
 
-use crate::{alerts, read, root};
+use crate::{alerts, files, read, root};
 use rlaif_service::metrics::definitions::GROUPS;
 use serde_json::Value;
 use std::collections::BTreeSet;
+
+/// Overlays with `components/observability`.
+const OBSERVED: [&str; 2] = ["production", "managed"];
+
+fn objects(overlay: &str) -> Vec<Value> {
+    let rendered = read(root(&format!("deploy/k8s/rendered/{overlay}.yaml")));
+    serde_saphyr::from_multiple(&rendered).unwrap_or_else(|e| panic!("{overlay}: {e}"))
+}
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
@@ -42,10 +51,8 @@ fn job(endpoint: &Value, template: &Value) -> String {
 fn pods_are_scraped_under_the_names_that_alerts_ask_for() {
     let exporting = GROUPS.iter().flat_map(|group| group.services.iter().copied());
     let exporting: BTreeSet<String> = exporting.map(str::to_owned).collect();
-    for overlay in ["production", "managed"] {
-        let rendered = read(root(&format!("deploy/k8s/rendered/{overlay}.yaml")));
-        let objects: Vec<Value> =
-            serde_saphyr::from_multiple(&rendered).unwrap_or_else(|e| panic!("{overlay}: {e}"));
+    for overlay in OBSERVED {
+        let objects = objects(overlay);
         let monitor = objects.iter().find(|object| object["kind"] == "PodMonitor");
         let monitor = &monitor.expect("a PodMonitor")["spec"];
         let [endpoint] = list(&monitor["podMetricsEndpoints"]) else { panic!("{monitor}") };
@@ -59,5 +66,21 @@ fn pods_are_scraped_under_the_names_that_alerts_ask_for() {
         assert_eq!(jobs, exporting, "{overlay}");
         let asked = alerts::jobs();
         assert!(!asked.is_empty() && asked.is_subset(&jobs), "{overlay}: {asked:?} of {jobs:?}");
+    }
+}
+
+#[test]
+fn the_operator_loads_the_alerts_of_all_files_as_they_are() {
+    let mut groups = Vec::new();
+    for file in files("alerts", "yml") {
+        let rules: Value = serde_saphyr::from_str(&read(&file))
+            .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        groups.extend_from_slice(list(&rules["groups"]));
+    }
+    for overlay in OBSERVED {
+        let objects = objects(overlay);
+        let rules = objects.iter().find(|object| object["kind"] == "PrometheusRule");
+        let rules = rules.expect("the operator loads alerts from a PrometheusRule alone");
+        assert_eq!(list(&rules["spec"]["groups"]), groups, "{overlay}: run deploy/k8s/render");
     }
 }
