@@ -338,6 +338,39 @@ fn workers_run_on_cpus_or_on_gpus_never_on_both() {
     }
 }
 
+/// What an option was given, each time that it stands among a command's words.
+fn given<'a>(words: &[&'a str], option: &str) -> Vec<&'a str> {
+    words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1]).collect()
+}
+
+/// By the command of deploy/k8s/README.md, whose words the shell takes apart.
+#[test]
+fn the_image_for_gpus_on_kubernetes_is_built_as_compose_builds_it() {
+    let page = read("deploy/k8s/README.md");
+    let start = page.find("docker build ").expect("a command");
+    let (command, _) = page[start..].split_once("```").expect("its block ends");
+    let script = format!("docker() {{ printf '%s\\n' \"$@\"; }}\n{command}");
+    let split = Command::new("sh").args(["-e", "-c", &script]).output().unwrap();
+    assert!(split.status.success(), "{}", String::from_utf8_lossy(&split.stderr));
+    let split = String::from_utf8(split.stdout).unwrap();
+    let words: Vec<&str> = split.lines().collect();
+
+    let compose = compose();
+    let gpu = &compose.services["labeler-gpu"];
+    let build = &gpu.rest["build"];
+    assert_eq!(given(&words, "--file"), [build["dockerfile"].as_str().unwrap()]);
+    assert_eq!(given(&words, "--target"), [build["target"].as_str().unwrap()]);
+    assert_eq!(given(&words, "--tag"), [gpu.image.as_str()]);
+    assert_eq!(words.last().copied(), build["context"].as_str());
+    let args = build["args"].as_object().unwrap();
+    let args = args.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap()));
+    let stated = given(&words, "--build-arg").into_iter().map(str::to_owned);
+    assert_eq!(stated.collect::<BTreeSet<_>>(), args.collect::<BTreeSet<_>>());
+    // With a bucket besides.
+    let features = build["args"]["FEATURES"].as_str().unwrap();
+    assert!(page.contains(&format!("`FEATURES={features},s3`")), "{features}");
+}
+
 #[test]
 fn the_dockerfile_suits_every_builder_and_pins_its_bases() {
     let dockerfile = read("deploy/docker/Dockerfile");
