@@ -28,10 +28,12 @@ fn holds_for_every_overlay(overlay: &Overlay) -> Told<'_> {
     workloads_select_their_own_pods(overlay);
     secrets_go_by_reference(overlay);
     network::all_is_denied_by_default(overlay);
+    network::all_addresses_are_without_those_of_nodes_and_pods(overlay);
     what_is_alone_stays_alone(overlay);
     let told = Told::accepted_by_every_service(overlay);
     told.ports_are_where_services_listen();
     told.addresses_lead_to_ports();
+    told.the_page_is_where_a_forwarded_port_leads();
     told.probes_ask_the_three_health_services();
     told.services_are_given_the_time_that_they_take_to_end();
     told.everything_written_lies_in_a_volume();
@@ -45,6 +47,7 @@ fn holds_on_cpus(overlay: &Overlay) {
     redis_keeps_what_the_queue_promises(overlay);
     images_are_of_this_version(overlay, "");
     workers_have_no_gpu(overlay);
+    reward_answers_while_it_is_replaced(overlay);
 }
 
 #[test]
@@ -97,6 +100,7 @@ fn production() {
     redis_keeps_what_the_queue_promises(&overlay);
     images_go_by_digest(&overlay);
     workers_have_a_gpu_each(&overlay);
+    reward_answers_while_it_is_replaced(&overlay);
     keda_scales_labelers_with_the_work_to_none_and_back(&overlay);
     only_these_ways_are_open(&overlay, &[OBSERVED, &["keda -> redis:6379"]].concat());
 }
@@ -109,6 +113,7 @@ fn managed() {
     told.servers_ask_who_calls(true);
     images_go_by_digest(&overlay);
     workers_have_a_gpu_each(&overlay);
+    reward_answers_while_it_is_replaced(&overlay);
     keda_scales_labelers_with_the_work_to_none_and_back(&overlay);
     a_redis_of_somebody_else_is_found_and_trusted(&overlay);
     assert!(!overlay.pods().contains_key("redis"));

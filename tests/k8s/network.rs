@@ -36,6 +36,33 @@ pub fn all_is_denied_by_default(overlay: &Overlay) {
     assert!(overlay.all("NetworkPolicy").any(|policy| policy["spec"] == denies));
 }
 
+/// Who may go to any address may not go to a node's own, where clouds hand out its credentials, nor to private ones, which
+/// pods have. A Redis and a bucket of somebody else may have private ones too.
+pub fn all_addresses_are_without_those_of_nodes_and_pods(overlay: &Overlay) {
+    let mut blocks = 0;
+    for policy in overlay.all("NetworkPolicy") {
+        let managed = policy["metadata"]["name"] == "to-redis";
+        let rules = list(&policy["spec"]["egress"]).iter();
+        for block in rules.flat_map(|rule| list(&rule["to"])).map(|peer| &peer["ipBlock"]) {
+            let closed: &[&str] = match (text(&block["cidr"]), managed) {
+                ("0.0.0.0/0", true) => &["169.254.0.0/16"],
+                ("0.0.0.0/0", false) => {
+                    &["169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+                }
+                ("::/0", true) => &["fe80::/10", "fd00:ec2::254/128"],
+                ("::/0", false) => &["fe80::/10", "fc00::/7"],
+                _ => continue,
+            };
+            let except: Vec<&str> = list(&block["except"]).iter().map(text).collect();
+            for range in closed {
+                assert!(except.contains(range), "{range} is open by {policy}");
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 0, "models come from outside");
+}
+
 /// Every way that is open, as `from -> to:port`.
 pub fn open_ways(overlay: &Overlay) -> BTreeSet<String> {
     let ours = overlay.pods().into_iter().map(|(name, pods)| Peer {
@@ -96,11 +123,6 @@ fn ports(overlay: &Overlay, pod: &Peer, other: &Peer, direction: &str) -> BTreeS
 }
 
 fn is_meant(peer: &Value, other: &Peer) -> bool {
-    if peer["ipBlock"]["cidr"] == "0.0.0.0/0" {
-        // Where clouds hand out the node's own credentials.
-        let except = list(&peer["ipBlock"]["except"]);
-        assert!(except.iter().any(|range| range == "169.254.0.0/16"), "{peer}");
-    }
     let Some(namespace) = other.namespace else {
         return peer["ipBlock"]["cidr"].as_str() == other.addresses;
     };

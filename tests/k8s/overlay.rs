@@ -126,6 +126,15 @@ impl<'a> Pods<'a> {
         mounts.iter().map(|mount| (text(&mount["name"]), mount)).collect()
     }
 
+    /// The volume that a path lies in, where it is one that may be written.
+    pub fn writable(&self, path: &str) -> Option<&'a str> {
+        let mut mounts = self.mounts().into_iter();
+        let found = mounts.find(|(_, mount)| {
+            Path::new(path).starts_with(text(&mount["mountPath"])) && mount["readOnly"].is_null()
+        });
+        found.map(|(name, _)| name)
+    }
+
     /// Names of the volumes that stay when a pod goes.
     pub fn claims(&self) -> Vec<&'a str> {
         let templates = list(&self.object["spec"]["volumeClaimTemplates"]);

@@ -13,7 +13,13 @@ pub fn workers_have_a_gpu_each(overlay: &Overlay) {
             continue;
         }
         assert_eq!(*gpus, 1, "{name}");
-        assert_eq!(pods.environment()["RLAIF__WORKER__DEVICE"], "cuda:0", "{name}");
+        let environment = pods.environment();
+        assert_eq!(environment["RLAIF__WORKER__DEVICE"], "cuda:0", "{name}");
+        // Kernels that cannot be kept are compiled and tuned anew for every process.
+        for cache in ["CUDA_CACHE_PATH", "XDG_CACHE_HOME"] {
+            let folder = &environment[cache];
+            assert!(pods.writable(folder).is_some(), "{name} cannot write {cache}, {folder}");
+        }
         let tolerated =
             list(&pods.spec()["tolerations"]).iter().any(|t| t["key"] == "nvidia.com/gpu");
         assert!(tolerated, "{name} is kept off GPU nodes");
@@ -22,6 +28,14 @@ pub fn workers_have_a_gpu_each(overlay: &Overlay) {
             assert_eq!(*update, json!({ "maxSurge": 0, "maxUnavailable": 1 }), "{name}");
         }
     }
+}
+
+/// While its pods are replaced, one after the other, one of them answers direct callers.
+pub fn reward_answers_while_it_is_replaced(overlay: &Overlay) {
+    let reward = &overlay.pods()["reward"].object["spec"];
+    let replicas = reward["replicas"].as_u64().expect("a number");
+    let away = reward["strategy"]["rollingUpdate"]["maxUnavailable"].as_u64().expect("a number");
+    assert!(replicas > away, "of {replicas}, {away} may be away");
 }
 
 pub fn workers_have_no_gpu(overlay: &Overlay) {

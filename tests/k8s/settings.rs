@@ -134,6 +134,17 @@ impl<'a> Told<'a> {
         assert!(age <= Duration::from_secs(600), "new pods wait {age:?} for their share");
     }
 
+    /// The page stays within its pod, at the port that README.md forwards to the pod's own 127.0.0.1.
+    pub fn the_page_is_where_a_forwarded_port_leads(&self) {
+        let readme = include_str!("../../deploy/k8s/README.md");
+        let forwarded = readme.split("port-forward statefulset/coordinator ").nth(1);
+        let port = forwarded.and_then(|rest| rest.split_whitespace().next()).expect("a port");
+        let page = self.services["coordinator"].1["page"].as_table().unwrap();
+        assert_eq!(page["enabled"].as_bool(), Some(true));
+        assert_eq!(page["address"].as_str().unwrap(), format!("127.0.0.1:{port}"));
+        assert!(readme.contains(&format!("https://localhost:{port}")));
+    }
+
     /// Natively over gRPC, on the port that speaks no TLS, each asking for the health service of its name.
     pub fn probes_ask_the_three_health_services(&self) {
         for (name, pods, config) in self.each() {
@@ -180,13 +191,8 @@ impl<'a> Told<'a> {
     pub fn everything_written_lies_in_a_volume(&self) {
         for (name, pods, config) in self.each() {
             let environment = pods.environment();
-            let mounts = pods.mounts();
             let volume = |path: &str| {
-                let inside =
-                    |mount: &&str| Path::new(path).starts_with(text(&mounts[*mount]["mountPath"]));
-                let writable = |mount: &&str| mounts[*mount]["readOnly"].is_null();
-                let found = mounts.keys().copied().find(|mount| inside(mount) && writable(mount));
-                found.unwrap_or_else(|| panic!("{name} writes to {path}"))
+                pods.writable(path).unwrap_or_else(|| panic!("{name} writes to {path}"))
             };
             let artifacts = config["artifacts"]["url"].as_str().unwrap();
             if artifacts.contains("://") {
@@ -208,7 +214,7 @@ impl<'a> Told<'a> {
                     _ => ledger.map(|path| volume(path.as_str().unwrap())),
                 };
                 assert_eq!(pods.claims(), Vec::from_iter(staying), "{name}");
-                assert_eq!(mounts["models"]["readOnly"], true, "{name}");
+                assert_eq!(pods.mounts()["models"]["readOnly"], true, "{name}");
             }
         }
     }
@@ -260,11 +266,37 @@ impl<'a> Told<'a> {
     }
 }
 
+/// Whether an address in a text is `scheme://user:password@host`.
+fn holds_a_password(text: &str) -> bool {
+    let authorities = text.split("://").skip(1).filter_map(|rest| rest.split(['/', ' ']).next());
+    let mut users = authorities.filter_map(|authority| authority.rsplit_once('@'));
+    users.any(|(user, _)| user.contains(':'))
+}
+
+#[test]
+fn a_password_within_an_address_is_noticed() {
+    for text in ["redis://rlaif:secret@redis:6379", "{ url = \"rediss://:secret@host/0\" }"] {
+        assert!(holds_a_password(text), "{text}");
+    }
+    for text in ["http://otel-collector.observability.svc:4317", "s3://bucket/a:b@c", "0.0.0.0:80"]
+    {
+        assert!(!holds_a_password(text), "{text}");
+    }
+}
+
 /// No secret stands in a file; each is named, and found where it is made.
 pub fn secrets_go_by_reference(overlay: &Overlay) {
     assert_eq!(overlay.all("Secret").count(), 0);
+    for settings in overlay.all("ConfigMap") {
+        for (name, value) in labels(&settings["data"]) {
+            assert!(!holds_a_password(&value), "{name} holds a password");
+        }
+    }
     for (name, pods) in overlay.pods() {
         mounted(&[&pods]);
+        for (variable, value) in pods.environment() {
+            assert!(!holds_a_password(&value), "{name}: {variable} holds a password");
+        }
         for variable in list(&pods.container()["env"]) {
             assert!(
                 variable["valueFrom"].is_null(),
