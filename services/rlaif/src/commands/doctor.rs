@@ -14,7 +14,8 @@ use tokio::runtime::Runtime;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     rlaif doctor coordinator=coordinator.toml labeler=labeler.toml reward\n  \
-    kubectl exec deploy/labeler -- rlaif doctor labeler\n\n\
+    docker compose exec coordinator rlaif doctor coordinator\n  \
+    kubectl --namespace rlaif exec statefulset/coordinator -- rlaif doctor coordinator\n\n\
     Run it where the services run and with their environment: a variable that only one of them knows is \
     wrong for the others.")]
 pub struct Args {
