@@ -15,7 +15,7 @@ use rlaif_types::{PreferenceLoss, SoftLabel};
 pub struct PreferencePair {
     /// The prompt.
     pub prompt: Vec<u32>,
-    /// Candidate A, the token that ends a text included.
+    /// Candidate A, with the token that ends a text unless it was cut off.
     pub a: Vec<u32>,
     /// Candidate B, likewise.
     pub b: Vec<u32>,
