@@ -46,7 +46,8 @@ fn finish() -> impl Strategy<Value = Finish> {
 
 fn preference(prompt: impl Strategy<Value = Prompt>) -> impl Strategy<Value = Preference> {
     let labels = (prop::option::of(human()), prop::option::of(label()));
-    let sides = (text(), text(), [finish(), finish()]);
+    let ends = (finish(), finish()).prop_map(|(a, b)| [a, b]);
+    let sides = (text(), text(), ends);
     (prompt, sides, labels).prop_map(|(prompt, (response_a, response_b, finish), (human, ai))| {
         Preference { pair: Pair { prompt, response_a, response_b }, human, ai, finish }
     })
