@@ -43,6 +43,10 @@ fn each_prompt_has_a_better_and_a_worse_answer_and_stays_as_it_was() {
         assert_ne!(pair["chosen"], pair["rejected"]);
         assert_eq!(pair["contrast"]["worse"], "Be bad.");
     }
+    // Eight tokens are fewer than the tiny model has to say.
+    let cut = pairs.iter().flat_map(|pair| [&pair["finish_a"], &pair["finish_b"]]);
+    assert!(cut.clone().all(|finish| *finish == "length" || *finish == "stop"), "{pairs:?}");
+    assert!(cut.clone().any(|finish| *finish == "length"), "{pairs:?}");
     let mut inspect = Command::new(env!("CARGO_BIN_EXE_rlaif"));
     inspect.current_dir(dir.path()).args(["data", "inspect", "--in", "pairs.jsonl"]);
     let read = inspect.output().unwrap();

@@ -67,6 +67,34 @@ fn a_step_made_again_measures_what_it_measured() {
 }
 
 #[test]
+fn a_step_is_made_again_from_a_journal_and_artifacts_that_lie_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    write_job(dir.path(), "reinforce = { policy = { lr = 1e-3 } }");
+    let run = rlaif(dir.path(), &["run", "job.toml", "--out", "out"]);
+    assert!(run.status.success(), "{}", said(&run));
+    // As a cluster has them.
+    let moved = |from: &str, to: &str| {
+        let to = dir.path().join(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::rename(dir.path().join(from), to).unwrap();
+    };
+    moved("out/journal.redb", "backup/journal.redb");
+    moved("out/checkpoints", "backup/artifacts/out/checkpoints");
+    let journal = ["--step", "2", "--journal", "backup/journal.redb"];
+    let replay = |run: &str, more: &[&str]| {
+        rlaif(dir.path(), &[&["replay", run][..], &journal[..], more].concat())
+    };
+    let no_start = replay("out", &[]);
+    assert!(said(&no_start).contains("taking the start of the policy from"), "{}", said(&no_start));
+    let made = replay("out", &["--artifacts", "backup/artifacts"]);
+    assert!(made.status.success(), "{}", said(&made));
+    assert!(!String::from_utf8_lossy(&made.stdout).contains("differs"));
+    moved("out", "renamed");
+    let unknown = replay("renamed", &[]);
+    assert!(said(&unknown).contains("no job that renamed is the folder of"), "{}", said(&unknown));
+}
+
+#[test]
 fn a_step_at_which_the_run_stopped_stops_again() {
     let dir = tempfile::tempdir().unwrap();
     let rl = "max_kl_per_token = 0.05\nreinforce = { beta = 0.0, policy = { lr = 1.0 } }";

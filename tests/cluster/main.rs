@@ -1,6 +1,6 @@
 //! The cluster as its users run it: real processes over a real Redis, some of them killed. A job leaves
-//! there what `rlaif run` leaves, and one trace; it is measured as the reference says, restored from a backup, and
-//! all of its services are replaced under its callers.
+//! there what `rlaif run` leaves, and one trace; its steps can be made again; it is measured as the reference says,
+//! restored from a backup, and all of its services are replaced under its callers.
 
 mod judge;
 mod metrics;
@@ -13,6 +13,7 @@ use processes::{Crewed, RLAIF, write_job};
 use rlaif_testkit::{free_port, run_alone};
 use serde_json::Value;
 use std::net::TcpListener;
+use std::process::Command;
 
 #[test]
 fn a_job_leaves_the_same_whoever_works_on_it_and_whoever_is_killed_meanwhile() {
@@ -30,7 +31,12 @@ fn a_job_leaves_the_same_whoever_works_on_it_and_whoever_is_killed_meanwhile() {
     let id = one.cluster.submit(&job);
     assert_eq!(one.cluster.submit(&job), id, "the same job submitted twice is one job");
     assert_eq!(one.manifest(&id), alone);
+    let (run, journal) = (one.cluster.run_folder(&id), one.cluster.folder().join("journal.redb"));
     drop(one);
+    let mut replay = Command::new(RLAIF);
+    replay.arg("replay").arg(run).args(["--step", "3", "--journal"]).arg(journal);
+    let made = replay.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
     let dead = format!("http://127.0.0.1:{}", free_port());
     let mut three = Crewed::start(&dir.path().join("three"), 3, &dead);

@@ -2,8 +2,8 @@
 
 use crate::bench::{Process, demonstrations, lora, training};
 use rlaif_job::{
-    FineTune, LeftOut, Lessons, PolicyStep, RewardModelConfig, SftConfig, TaskId, TrainReward,
-    Trained, Unlearnable, Work, WorkResult,
+    FineTune, LeftOut, Lessons, PolicyStep, RewardModelConfig, SftConfig, Stepped, TaskId,
+    TrainReward, Trained, Unlearnable, Work, WorkResult,
 };
 use rlaif_types::{Algorithm, DpoConfig, LabelSource, PolicyLearning};
 use serde_json::{Value, json};
@@ -119,6 +119,11 @@ fn a_reward_model_and_offline_preferences_leave_out_the_same_pairs() {
         other => panic!("training gave {other:?}"),
     }
 
+    assert_eq!(counts(&stepped(&process, labels).left_out), expected);
+}
+
+/// The first step on the given preferences.
+fn stepped(process: &Process, labels: LabelSource) -> Stepped {
     let step = PolicyStep {
         training: training(Some(lora())),
         learning: PolicyLearning::plain(Algorithm::Dpo(DpoConfig::default()), 1.0),
@@ -129,7 +134,26 @@ fn a_reward_model_and_offline_preferences_leave_out_the_same_pairs() {
         candidate: false,
     };
     match process.done(TaskId::Step(0), Work::PolicyStep(step)) {
-        WorkResult::Stepped(stepped) => assert_eq!(counts(&stepped.left_out), expected),
+        WorkResult::Stepped(stepped) => stepped,
         other => panic!("a step gave {other:?}"),
     }
+}
+
+#[test]
+fn no_end_is_learned_of_a_side_that_was_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let mean_tokens = |finish: [&str; 2], rejected: &str| {
+        let pair = |i: usize| {
+            json!({"prompt": format!("Say {i}"), "chosen": "Yes.", "rejected": rejected,
+                   "finish_a": finish[0], "finish_b": finish[1]})
+        };
+        put(&process, (0..4).map(pair));
+        let metrics = stepped(&process, LabelSource::Human).metrics;
+        metrics["completions/mean_length"].as_f64().unwrap()
+    };
+    let whole = mean_tokens(["stop", "stop"], "No.");
+    assert_eq!(mean_tokens(["stop", "length"], "No."), whole - 0.5, "one end of two");
+    assert_eq!(mean_tokens(["length", "length"], "No."), whole - 1.0);
+    assert_eq!(mean_tokens(["stop", "length"], "No.\u{fffd}"), whole - 0.5, "half a character");
 }

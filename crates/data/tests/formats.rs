@@ -1,11 +1,11 @@
 //! Rows as they stand in published datasets, and what each of them says.
 
 use rlaif_data::{
-    Example, Format, Record, any_prompt_of, demonstration_of, examples_of, item_of,
+    Example, Format, OutputFormat, Record, any_prompt_of, demonstration_of, examples_of, item_of,
     pair_and_human_label_of, pair_of, preference_record, preferences_of, unscorable_record,
 };
 use rlaif_types::{
-    Item, Message, Pair, Preference, Prompt, SoftLabel, Unscorable, UnscorableReason,
+    Finish, Item, Message, Pair, Preference, Prompt, SoftLabel, Unscorable, UnscorableReason,
 };
 use serde_json::{Value, json};
 
@@ -152,7 +152,7 @@ fn tldr_posts_are_prompts_and_with_a_summary_demonstrations() {
         let mut summarised = record(row.clone());
         summarised.insert(field.into(), json!(" Lost keys."));
         let read = demonstration_of(&summarised).unwrap();
-        assert_eq!(read, (expected.clone(), "Lost keys.".to_owned()));
+        assert_eq!(read, (expected.clone(), "Lost keys.".to_owned(), Finish::Stop));
     }
 }
 
@@ -177,8 +177,12 @@ fn nemo_gives_each_comparison_that_the_ranks_state() {
 
 #[test]
 fn demonstrations_and_prompts() {
-    let expected =
-        Example::Demonstration { prompt: user("Hi"), response: "Yo".into(), generator: None };
+    let expected = Example::Demonstration {
+        prompt: user("Hi"),
+        response: "Yo".into(),
+        generator: None,
+        finish: Finish::Stop,
+    };
     for row in [
         json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]}),
         json!({"prompt": [said("user", "Hi")], "completion": "Yo"}),
@@ -249,6 +253,7 @@ fn alpaca_eval_outputs_and_annotations() {
         prompt: Prompt::Text("Hi".into()),
         response: "Yo".into(),
         generator: Some("m".into()),
+        finish: Finish::Stop,
     };
     assert_eq!(examples_of(&record(output)).unwrap(), [expected]);
     let stated = [(json!(1), 1.0), (json!(2.0), 0.0), (json!(1.5), 0.5), (json!(0), 0.5)];
@@ -367,6 +372,30 @@ fn what_could_not_be_judged_is_no_preference_whatever_label_stands_beside_it() {
 }
 
 #[test]
+fn a_side_that_was_cut_off_stays_so_whoever_prefers_which() {
+    // As `rlaif contrast` writes it: A is the chosen side.
+    let drawn = json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No, I",
+        "finish_a": "stop", "finish_b": "length"});
+    let read = preference(drawn.clone());
+    assert_eq!(read.finish, [Finish::Stop, Finish::Length]);
+    let (pair, human) = pair_and_human_label_of(&record(drawn.clone())).unwrap();
+    let (a, b) = (SoftLabel::new(0.9).unwrap(), SoftLabel::new(0.1).unwrap());
+    for label in [a, b] {
+        let labelled = preference_record(&record(drawn.clone()), &pair, human.as_ref(), label);
+        assert_eq!(preference(Value::Object(labelled)).finish, read.finish);
+    }
+    // Whichever candidate stands first, and as a demonstration.
+    let other = Example::Preference(read.swapped());
+    let trl = OutputFormat::Trl.write(&other, None).unwrap();
+    assert_eq!((trl.get("finish_a"), &trl["finish_b"]), (None, &json!("length")));
+    let worse = Preference { human: None, ai: Some(b), ..read };
+    let trl = OutputFormat::Trl.write(&Example::Preference(worse.clone()), None).unwrap();
+    assert_eq!((&trl["finish_a"], trl.get("finish_b")), (&json!("length"), None));
+    let sft = OutputFormat::SftText.write(&Example::Preference(worse), None).unwrap();
+    assert_eq!((&sft["completion"], &sft["finish"]), (&json!("No, I"), &json!("length")));
+}
+
+#[test]
 fn what_is_of_no_format_is_said() {
     assert!(error(json!({"text": "x"})).contains("no known format"));
     assert!(error(json!({"prompt": "x", "chosen": "y"})).contains("rejected"));
@@ -378,9 +407,11 @@ fn what_is_of_no_format_is_said() {
 fn demonstrations_are_of_two_formats_and_preferences_are_none() {
     let of = |json| demonstration_of(&record(json));
     let text = json!({"prompt": "Hi", "completion": "Yo"});
-    assert_eq!(of(text), Ok((Prompt::Text("Hi".into()), "Yo".into())));
+    assert_eq!(of(text), Ok((Prompt::Text("Hi".into()), "Yo".into(), Finish::Stop)));
     let messages = json!({"messages": [said("user", "Hi"), said("assistant", "Yo")]});
-    assert_eq!(of(messages), Ok((user("Hi"), "Yo".into())));
+    assert_eq!(of(messages), Ok((user("Hi"), "Yo".into(), Finish::Stop)));
+    let cut = json!({"prompt": "Hi", "completion": "Yo", "finish": "length"});
+    assert_eq!(of(cut), Ok((Prompt::Text("Hi".into()), "Yo".into(), Finish::Length)));
     let pair = json!({"prompt": "Hi", "chosen": "Yo", "rejected": "No"});
     assert!(of(pair).unwrap_err().contains("\"messages\""));
 }

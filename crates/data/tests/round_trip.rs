@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use rlaif_data::{Example, OutputFormat, Reader, Writer, examples_of};
-use rlaif_types::{Confidence, HumanLabel, Message, Pair, Preference, Prompt, Role, SoftLabel};
+use rlaif_types::{
+    Confidence, Finish, HumanLabel, Message, Pair, Preference, Prompt, Role, SoftLabel,
+};
 
 /// Texts with everything that a format might trip over. None begins or ends with a blank: HH's
 /// transcripts do not keep those.
@@ -38,10 +40,16 @@ fn human() -> impl Strategy<Value = HumanLabel> {
     )
 }
 
+fn finish() -> impl Strategy<Value = Finish> {
+    prop_oneof![Just(Finish::Stop), Just(Finish::Length)]
+}
+
 fn preference(prompt: impl Strategy<Value = Prompt>) -> impl Strategy<Value = Preference> {
     let labels = (prop::option::of(human()), prop::option::of(label()));
-    (prompt, text(), text(), labels).prop_map(|(prompt, response_a, response_b, (human, ai))| {
-        Preference { pair: Pair { prompt, response_a, response_b }, human, ai }
+    let ends = (finish(), finish()).prop_map(|(a, b)| [a, b]);
+    let sides = (text(), text(), ends);
+    (prompt, sides, labels).prop_map(|(prompt, (response_a, response_b, finish), (human, ai))| {
+        Preference { pair: Pair { prompt, response_a, response_b }, human, ai, finish }
     })
 }
 
@@ -106,7 +114,7 @@ proptest! {
     fn transcripts_keep_the_choice(preference in preference(messages())) {
         let Some(first) = preferred_first(&preference) else { return Ok(()) };
         let human = Some(HumanLabel::new(SoftLabel::new(1.0).unwrap()));
-        let kept = Preference { pair: first.pair, human, ai: None };
+        let kept = Preference { pair: first.pair, human, ai: None, finish: [Finish::Stop; 2] };
         check(OutputFormat::Hh, vec![Example::Preference(kept)]);
     }
 
@@ -118,7 +126,7 @@ proptest! {
     ) {
         let human = Some(HumanLabel { annotator, ..HumanLabel::new(prefers_a) });
         let pair = Pair { prompt, response_a, response_b };
-        let preference = Preference { pair, human, ai: None };
+        let preference = Preference { pair, human, ai: None, finish: [Finish::Stop; 2] };
         check(OutputFormat::AlpacaAnnotations, vec![Example::Preference(preference)]);
     }
 
@@ -126,19 +134,28 @@ proptest! {
     fn demonstrations_and_prompts_keep_everything(
         prompt in messages(),
         asked in text().prop_map(Prompt::Text),
-        response in text(),
-        author in text(),
+        (response, finish) in (text(), finish()),
     ) {
-        let said = |prompt: &Prompt, generator: Option<&String>| Example::Demonstration {
+        let said = |prompt: &Prompt| Example::Demonstration {
             prompt: prompt.clone(),
             response: response.clone(),
-            generator: generator.cloned(),
+            generator: None,
+            finish,
         };
-        check(OutputFormat::Sft, vec![said(&prompt, None)]);
-        check(OutputFormat::SftText, vec![said(&asked, None)]);
-        check(OutputFormat::AlpacaOutputs, vec![said(&asked, Some(&author))]);
+        check(OutputFormat::Sft, vec![said(&prompt)]);
+        check(OutputFormat::SftText, vec![said(&asked)]);
         check(OutputFormat::Prompts, vec![Example::Prompt(prompt)]);
         check(OutputFormat::Prompts, vec![Example::Prompt(asked)]);
+    }
+
+    #[test]
+    fn outputs_keep_who_answered(
+        prompt in text().prop_map(Prompt::Text),
+        (response, author) in (text(), text()),
+    ) {
+        let generator = Some(author);
+        let said = Example::Demonstration { prompt, response, generator, finish: Finish::Stop };
+        check(OutputFormat::AlpacaOutputs, vec![said]);
     }
 }
 
@@ -147,8 +164,14 @@ fn a_format_refuses_what_it_has_no_place_for() {
     let asked = Prompt::Messages(vec![Message { role: Role::System, content: "Be kind.".into() }]);
     let pair = Pair { prompt: asked.clone(), response_a: "a".into(), response_b: "b".into() };
     let human = Some(HumanLabel::new(SoftLabel::new(1.0).unwrap()));
-    let preference =
-        |human| Example::Preference(Preference { pair: pair.clone(), human, ai: None });
+    let preference = |human| {
+        Example::Preference(Preference {
+            pair: pair.clone(),
+            human,
+            ai: None,
+            finish: [Finish::Stop; 2],
+        })
+    };
     assert!(OutputFormat::Hh.write(&preference(human), None).is_err());
     let undecided = OutputFormat::Trl.write(&preference(None), None).unwrap_err();
     assert_eq!(undecided, rlaif_data::Unwritable::Undecided);

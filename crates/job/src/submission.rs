@@ -425,7 +425,7 @@ fn heldout_problems(job: &Job, asked: &Asked) -> Problems {
 /// What is demonstrated how to answer.
 fn demonstrations(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
-    Ok(reader.read_all(|record| demonstration_of(&record).map(|(prompt, _)| prompt))?)
+    Ok(reader.read_all(|record| demonstration_of(&record).map(|(prompt, ..)| prompt))?)
 }
 
 /// How many preferences have such a label, and the prompts of all.

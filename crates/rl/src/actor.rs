@@ -93,6 +93,14 @@ impl Actor {
         self.references.map(&self.reference, pieces, of).concat()
     }
 
+    /// As [`Actor::reference_logprobs`], under the policy, which learns nothing from it.
+    pub(crate) fn policy_logprobs(&self, pieces: &[Piece]) -> Vec<Vec<f32>> {
+        let of = |model: &CausalLm, piece: &Piece| {
+            piece.packed.split(&host(self.logprobs(model, &piece.packed).inner()))
+        };
+        self.policies.map(&self.policy, pieces, of).concat()
+    }
+
     /// Log-probabilities of all response tokens under a model, `[tokens]`.
     pub(crate) fn logprobs(&self, model: &CausalLm, packed: &ResponseBatch) -> Tensor<1> {
         let hidden = model.forward(&packed.batch);

@@ -11,6 +11,7 @@ mod average;
 mod clipped;
 mod critic;
 mod dpo;
+mod drawn;
 mod gradients;
 mod groups;
 mod grpo;

@@ -4,8 +4,9 @@
 
 use crate::actor::{Actor, Response};
 use crate::algorithm::{PolicyAlgorithm, Setup};
+use crate::drawn::Drawn;
 use crate::groups::best_and_worst;
-use crate::halt::Halt;
+use crate::halt::{Halt, check_finite};
 use crate::kl::check_kl;
 use crate::metrics::PolicyMetrics;
 use crate::pairs;
@@ -43,22 +44,33 @@ impl PolicyAlgorithm<Episode> for OnlineDpo {
         let rollouts = Rollouts::admit(batch, &self.admission, &mut self.shaper)?;
         let mut metrics = rollouts.metrics.clone();
         let responses = rollouts.responses();
-        let reference = self.actor.reference_logprobs(&self.actor.pieces(&responses));
+        let pieces = self.actor.pieces(&responses);
+        let reference = self.actor.reference_logprobs(&pieces);
         let kl = rollouts.kl(&reference);
         check_kl(kl, metrics.response_tokens, self.max_kl_per_token)?;
         metrics.kl = Some(kl);
         metrics.equal_groups = Some(rollouts.equal_groups());
-        let ordered = rollouts.groups.iter().filter_map(|group| {
+        let best_against_worst = rollouts.groups.iter().filter_map(|group| {
             let (best, worst) = best_and_worst(&rollouts.rewards[group.clone()])?;
-            Some([responses[group.start + best], responses[group.start + worst]])
+            Some([group.start + best, group.start + worst])
         });
-        let ordered: Vec<Response<'_>> = ordered.flatten().collect();
+        let ordered: Vec<usize> = best_against_worst.flatten().collect();
         metrics.episodes = ordered.len();
-        if !ordered.is_empty() {
+        let mut drawn = Drawn::default();
+        if ordered.is_empty() {
+            // Nothing is learned, but whether the policy is still sound is looked at all the same.
+            let now = self.actor.policy_logprobs(&pieces);
+            rollouts.episodes.iter().zip(&now).for_each(|(episode, now)| drawn.see(episode, now));
+            let what = "the policy's mean log-probability of the rollouts";
+            check_finite(what, drawn.mean_logprob(), &self.actor.policy)?;
+        } else {
             let labels = vec![SoftLabel::new(1.0).expect("1 is a probability"); ordered.len() / 2];
             let how = (self.config.loss, self.config.beta);
-            pairs::update(&mut self.actor, &ordered, &labels, how, &mut metrics)?;
+            let learned: Vec<Response<'_>> = ordered.iter().map(|i| responses[*i]).collect();
+            let now = pairs::update(&mut self.actor, &learned, &labels, how, &mut metrics)?;
+            ordered.iter().zip(&now).for_each(|(i, now)| drawn.see(rollouts.episodes[*i], now));
         }
+        drawn.report(&mut metrics);
         Ok(metrics)
     }
 

@@ -15,7 +15,7 @@ use rlaif_types::{PreferenceLoss, SoftLabel};
 pub struct PreferencePair {
     /// The prompt.
     pub prompt: Vec<u32>,
-    /// Candidate A, the token that ends a text included.
+    /// Candidate A, with the token that ends a text unless it was cut off.
     pub a: Vec<u32>,
     /// Candidate B, likewise.
     pub b: Vec<u32>,
@@ -24,21 +24,23 @@ pub struct PreferencePair {
 }
 
 /// One update on pairs: `responses` are A and B of each in turn. The gradient is of the mean loss of a
-/// pair.
+/// pair. Returns the log-probabilities of each response's tokens before it.
 pub(crate) fn update(
     actor: &mut Actor,
     responses: &[Response<'_>],
     labels: &[SoftLabel],
     (loss, beta): (PreferenceLoss, f64),
     metrics: &mut PolicyMetrics,
-) -> Result<(), Halt> {
+) -> Result<Vec<Vec<f32>>, Halt> {
     let pieces = actor.pieces_of_pairs(responses);
     let reference = actor.reference_logprobs(&pieces);
     let per_pair = 1.0 / labels.len() as f32;
     let of = |piece: &Piece| &labels[piece.members.start / 2..piece.members.end / 2];
     let contrast = |policy: &CausalLm, piece: &Piece| {
         let labels = of(piece);
-        let policy = sequence_sums(actor.logprobs(policy, &piece.packed), &piece.packed);
+        let logprobs = actor.logprobs(policy, &piece.packed);
+        let now = piece.packed.split(&host(logprobs.clone().inner()));
+        let policy = sequence_sums(logprobs, &piece.packed);
         let reference: Vec<f32> =
             reference[piece.members.clone()].iter().map(|tokens| tokens.iter().sum()).collect();
         let reference = Tensor::<1>::from_floats(&reference[..], &policy.device());
@@ -46,19 +48,20 @@ pub(crate) fn update(
         let numbers = host(ratios.clone().inner());
         let a = ratios.clone().narrow(1, 0, 1).reshape([labels.len()]);
         let b = ratios.narrow(1, 1, 1).reshape([labels.len()]);
-        (preference(a - b, labels, loss, beta) * per_pair, numbers)
+        (preference(a - b, labels, loss, beta) * per_pair, (numbers, now))
     };
-    let (mut total, mut seen) = (0.0, Seen::default());
-    let grads = actor.gradients(&pieces, contrast, |piece, loss, ratios| {
+    let (mut total, mut seen, mut logprobs) = (0.0, Seen::default(), Vec::new());
+    let grads = actor.gradients(&pieces, contrast, |piece, loss, (ratios, now)| {
         total += loss;
         seen.add(&ratios, of(piece));
+        logprobs.extend(now);
     });
     check_finite("the policy's loss", total, &actor.policy)?;
     let info = actor.update(grads)?;
     metrics.policy_loss = total;
     (metrics.policy_grad_norm, metrics.lr) = (info.grad_norm, info.lr);
     seen.report(labels.len(), beta, metrics);
-    Ok(())
+    Ok(logprobs)
 }
 
 /// Log-probability of each whole response, `[responses]`.

@@ -3,6 +3,7 @@
 //! that an older policy drew.
 
 use crate::actor::{Actor, Piece};
+use crate::drawn::Drawn;
 use crate::gradients::GradientSum;
 use crate::halt::{Halt, check_finite};
 use crate::loss::{importance_weights, kl_penalty, policy_gradient};
@@ -18,10 +19,8 @@ pub(crate) struct ScorePass {
     /// The loss's, per episode.
     pub(crate) grads: GradientSum,
     loss: f64,
-    mismatch: f64,
     truncated: usize,
-    tokens: usize,
-    logprobs: f64,
+    drawn: Drawn,
 }
 
 impl ScorePass {
@@ -63,20 +62,15 @@ impl ScorePass {
         Ok(pass)
     }
 
-    /// Counts tokens, and compares the learner's log-probabilities with the rollout's.
+    /// Counts tokens, and those whose weight was truncated.
     fn see(&mut self, episodes: &[&Episode], now: &[Vec<f32>], weights: &[f32], cap: f32) {
         let mut first = 0;
         for (episode, now) in episodes.iter().zip(now) {
             let weights = &weights[first..first + now.len()];
             first += now.len();
-            self.tokens += now.len();
-            self.logprobs += now.iter().map(|logprob| f64::from(*logprob)).sum::<f64>();
+            self.drawn.see(episode, now);
             if episode.off_policy_steps > 0 {
                 self.truncated += weights.iter().filter(|w| **w >= cap).count();
-                continue;
-            }
-            for (learner, rollout) in now.iter().zip(&episode.logprobs) {
-                self.mismatch = self.mismatch.max(f64::from((learner - rollout).abs()));
             }
         }
     }
@@ -84,9 +78,8 @@ impl ScorePass {
     /// Adds what was seen.
     pub(crate) fn report(&self, metrics: &mut PolicyMetrics) {
         metrics.policy_loss = self.loss;
-        metrics.truncated = Some(self.truncated as f64 / self.tokens as f64);
-        metrics.entropy = Some(-self.logprobs / self.tokens as f64);
-        metrics.logprob_mismatch = Some(self.mismatch);
+        metrics.truncated = Some(self.truncated as f64 / self.drawn.tokens() as f64);
+        self.drawn.report(metrics);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A state is as large as a trainer, so it is never in memory a second time as numbers: one that is saved shares the
 //! trainer's tensors until it is bytes, and one that was read is its bytes until a trainer takes a tensor out.
 
-use crate::values::host;
+use crate::values::{host, host_bytes};
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
 use rlaif_models::allocator::give_back_freed_memory;
@@ -69,9 +69,7 @@ impl View for &Kept {
 
     fn data(&self) -> Cow<'_, [u8]> {
         match &self.values {
-            Values::Shared(tensor) => {
-                Cow::Owned(bytemuck::cast_slice(&host(tensor.clone())).to_vec())
-            }
+            Values::Shared(tensor) => Cow::Owned(host_bytes(tensor.clone())),
             Values::Read(bytes) => Cow::Borrowed(bytes),
         }
     }

@@ -1,4 +1,4 @@
-//! A tensor's values: as a slice, for kernels that update them in place, and copied out.
+//! A tensor's values: as a slice, for kernels that update them in place, and copied out, as numbers or as bytes.
 
 use burn::tensor::{DType, Tensor, TensorData};
 
@@ -15,6 +15,13 @@ pub fn with_values<R>(tensor: &mut Tensor<2>, f: impl FnOnce(&mut [f32]) -> R) -
     let result = f(data.as_mut_slice().expect("optimisers work in f32"));
     *tensor = Tensor::from_data(data, &device);
     result
+}
+
+/// A copy of a tensor's values as the bytes of `f32`s. The copy that is made where others have a share in the tensor's
+/// memory is of bytes already, and is taken.
+pub fn host_bytes<const D: usize>(tensor: Tensor<D>) -> Vec<u8> {
+    let bytes = tensor.cast(DType::F32).into_data().into_bytes();
+    bytes.try_into_vec::<u8>().unwrap_or_else(|bytes| bytes.to_vec())
 }
 
 /// A copy of a tensor's values.

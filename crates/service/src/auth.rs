@@ -9,6 +9,7 @@ use prost_types::FileDescriptorSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use tonic::Status;
@@ -28,14 +29,10 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
+impl fmt::Display for Role {
     /// As it is written in a configuration.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Worker => "worker",
-            Self::Admin => "admin",
-        }
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -258,11 +255,11 @@ impl Guard {
         if roles.contains(&caller.role) {
             return Ok(Some(caller));
         }
-        let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        let roles: Vec<String> = roles.iter().map(Role::to_string).collect();
         Err(Status::permission_denied(format!(
             "{} may not call {path}: its role is {}, and that takes {}",
             caller.name,
-            caller.role.name(),
+            caller.role,
             roles.join(" or ")
         )))
     }

@@ -1,6 +1,6 @@
 //! A pair and what is known of which of its responses is better, as datasets state it.
 
-use crate::{LabelSource, Pair, SoftLabel};
+use crate::{Finish, LabelSource, Pair, SoftLabel};
 
 /// A pair, and who preferred which of its candidates.
 ///
@@ -14,6 +14,8 @@ pub struct Preference {
     pub human: Option<HumanLabel>,
     /// What a labeling model said: the probability that A is preferred.
     pub ai: Option<SoftLabel>,
+    /// How A and B ended: of one that was cut off no end is learned.
+    pub finish: [Finish; 2],
 }
 
 impl Preference {
@@ -23,6 +25,7 @@ impl Preference {
             pair: self.pair.swapped(),
             human: self.human.as_ref().map(HumanLabel::swapped),
             ai: self.ai.map(SoftLabel::swapped),
+            finish: [self.finish[1], self.finish[0]],
         }
     }
 
@@ -120,9 +123,11 @@ mod tests {
                 annotator: Some("w1".into()),
             }),
             ai: Some(SoftLabel::new(0.75).unwrap()),
+            finish: [Finish::Length, Finish::Stop],
         };
         let swapped = preference.swapped();
         assert_eq!(swapped.pair.response_a, "5");
+        assert_eq!(swapped.finish, [Finish::Stop, Finish::Length]);
         assert_eq!(swapped.prefers_a().unwrap().value(), 0.25);
         let people_alone = Preference { ai: None, ..swapped.clone() };
         assert_eq!(people_alone.prefers_a().unwrap().value(), 0.0);

@@ -143,7 +143,7 @@ impl RewardObjective {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{HumanLabel, Pair, Prompt};
+    use crate::{Finish, HumanLabel, Pair, Prompt};
 
     #[test]
     fn each_is_heard_where_it_was_asked_and_the_model_first_where_both_were() {
@@ -154,7 +154,7 @@ mod tests {
             response_b: "5".into(),
         };
         let human = Some(HumanLabel::new(label(1.0)));
-        let both = Preference { pair, human, ai: Some(label(0.25)) };
+        let both = Preference { pair, human, ai: Some(label(0.25)), finish: [Finish::Stop; 2] };
         let ai_alone = Preference { human: None, ..both.clone() };
         let heard = |preference| LabelSource::ALL.map(|source| source.of(preference));
         let (by_human, by_ai) = ((label(1.0), LabelSource::Human), (label(0.25), LabelSource::Ai));

@@ -3,7 +3,7 @@
 use crate::Failure;
 use rlaif_job::SamplingConfig;
 use rlaif_models::{ChatTemplate, GenerateRequest, LanguageModel, Sampling, Tokenizer};
-use rlaif_types::{Message, Prompt, Unscorable, UnscorableReason};
+use rlaif_types::{Finish, Message, Prompt, Unscorable, UnscorableReason};
 
 /// Turns prompts and responses into a model's tokens, the same way in every stage.
 #[derive(Clone)]
@@ -126,9 +126,17 @@ impl Dialogue {
         tokens
     }
 
-    /// Tokens of a response that was cut off: no end is learned where there was none.
-    pub fn beginning(&self, text: &str) -> Vec<u32> {
-        self.tokenizer.encode_continuation(text)
+    /// Tokens of a given response as a policy learns it; none where it says nothing. One that was cut off has no end
+    /// to learn, nor the replacement of a character that the cut left half of.
+    pub fn lesson(&self, text: &str, finish: Finish) -> Option<Vec<u32>> {
+        let (text, tokens) = match finish {
+            Finish::Stop => (text, self.response(text)),
+            Finish::Length => {
+                let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER).trim_end();
+                (whole, self.tokenizer.encode_continuation(whole))
+            }
+        };
+        (!text.is_empty()).then_some(tokens)
     }
 
     /// A drawn response's tokens as a reader of text sees them.

@@ -3,11 +3,10 @@
 use rlaif_data::{Reader, Record, demonstration_of};
 use rlaif_job::{FineTune, LeftOut, Manifest, Trained, Unlearnable, WorkResult, batch_of_step};
 use rlaif_rl::{Demonstration, SftTrainer};
-use rlaif_types::{Finish, Unscorable};
+use rlaif_types::Unscorable;
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
-use serde_json::json;
 use std::io::Cursor;
 
 pub(crate) fn fine_tune(
@@ -82,26 +81,10 @@ fn demonstration(
     dialogue: &Dialogue,
     record: &Record,
 ) -> Result<Result<Demonstration, Unlearnable>, String> {
-    let (prompt, completion) = demonstration_of(record)?;
-    let cut_off = was_cut_off(record);
-    let text = if cut_off { whole_characters(&completion) } else { completion.as_str() };
-    if text.is_empty() {
+    let (prompt, completion, finish) = demonstration_of(record)?;
+    let Some(completion) = dialogue.lesson(&completion, finish) else {
         return Ok(Err(Unlearnable::Empty));
-    }
-    let completion = match cut_off {
-        true => dialogue.beginning(text),
-        false => dialogue.response(text),
     };
     let prompt = dialogue.prompt(&prompt, completion.len()).map_err(Unscorable::from);
     Ok(prompt.map(|prompt| Demonstration { prompt, completion }).map_err(Unlearnable::from))
-}
-
-/// What was cut off within a character ends in its replacement, which nobody meant.
-fn whole_characters(text: &str) -> &str {
-    text.trim_end_matches(char::REPLACEMENT_CHARACTER).trim_end()
-}
-
-/// Whether the completion did not come to its end, as `rlaif generate` and the labeler's own answers say it.
-fn was_cut_off(record: &Record) -> bool {
-    record.get("finish").is_some_and(|finish| *finish == json!(Finish::Length))
 }

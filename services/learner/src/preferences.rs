@@ -39,12 +39,10 @@ fn pair(
     labels: LabelSource,
 ) -> Result<PreferencePair, Unlearnable> {
     let (label, _) = labels.of(preference).ok_or(Unlearnable::Unlabelled)?;
-    let texts = [&preference.pair.response_a, &preference.pair.response_b];
-    if texts.iter().any(|text| text.is_empty()) {
-        return Err(Unlearnable::Empty);
-    }
-    let [a, b] = texts.map(|text| dialogue.response(text));
-    let prompt = dialogue.prompt(&preference.pair.prompt, a.len().max(b.len()));
+    let Preference { pair, finish: [a_ended, b_ended], .. } = preference;
+    let lesson = |text: &str, finish| dialogue.lesson(text, finish).ok_or(Unlearnable::Empty);
+    let (a, b) = (lesson(&pair.response_a, *a_ended)?, lesson(&pair.response_b, *b_ended)?);
+    let prompt = dialogue.prompt(&pair.prompt, a.len().max(b.len()));
     let prompt = prompt.map_err(Unscorable::from)?;
     Ok(PreferencePair { prompt, a, b, label })
 }

@@ -46,7 +46,8 @@ pub fn judge(
     Ok(judged.collect())
 }
 
-/// An item as in training: the prompt, the response's text, the token that ends a text.
+/// An item as in training: the prompt, the response's text, the token that ends a text. A response that was cut off is
+/// read like others, in training and of rollouts: what is judged is the text, and the token is where its reward is read.
 ///
 /// # Errors
 /// When it does not fit the model's context, or the model cannot be given such a prompt.

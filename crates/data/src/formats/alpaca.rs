@@ -1,9 +1,9 @@
 //! AlpacaEval's files: what a model answered, and which of two answers was preferred.
 
 use super::Example;
-use super::fields::{name, real, text};
+use super::fields::{finish, name, real, text};
 use crate::Record;
-use rlaif_types::{HumanLabel, Pair, Preference, Prompt, SoftLabel};
+use rlaif_types::{Finish, HumanLabel, Pair, Preference, Prompt, SoftLabel};
 use serde_json::json;
 
 /// An answer of `generator` to `instruction`.
@@ -12,6 +12,7 @@ pub(super) fn read_output(record: &Record) -> Result<Example, String> {
         prompt: Prompt::Text(instruction(record)?),
         response: text(record, "output")?,
         generator: name(record, "generator"),
+        finish: finish(record, "finish"),
     })
 }
 
@@ -34,7 +35,7 @@ pub(super) fn read_annotation(record: &Record) -> Result<Preference, String> {
         Ok::<_, String>(HumanLabel { annotator, ..HumanLabel::new(prefers_a) })
     };
     let human = real(record, "preference")?.map(label).transpose()?;
-    Ok(Preference { pair, human, ai: None })
+    Ok(Preference { pair, human, ai: None, finish: [Finish::Stop; 2] })
 }
 
 /// The instruction, and the input it is about where the record has one (Alpaca's own form).

@@ -2,9 +2,9 @@
 //! have all columns.
 
 use crate::Record;
-use rlaif_types::{Message, Prompt};
+use rlaif_types::{Finish, Message, Prompt};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The field, where it is there and not null.
 pub(super) fn get<'a>(record: &'a Record, field: &str) -> Option<&'a Value> {
@@ -43,6 +43,21 @@ pub(super) fn real(record: &Record, field: &str) -> Result<Option<f64>, String> 
     get(record, field)
         .map(|value| value.as_f64().ok_or_else(|| format!("field {field:?} must be a number")))
         .transpose()
+}
+
+/// How a response ended, as the field has it; one of which nothing else is said came to its end.
+pub(super) fn finish(record: &Record, field: &str) -> Finish {
+    match get(record, field) {
+        Some(said) if *said == json!(Finish::Length) => Finish::Length,
+        _ => Finish::Stop,
+    }
+}
+
+/// Says of a response that was cut off that it was.
+pub(super) fn put_finish(record: &mut Record, field: &str, finish: Finish) {
+    if finish != Finish::Stop {
+        record.insert(field.into(), json!(finish));
+    }
 }
 
 /// The field's prompt: a string, or a list of messages that is not empty.

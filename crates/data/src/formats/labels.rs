@@ -2,15 +2,19 @@
 //!
 //! `soft_label` is what a labeling model said, `human_label` what people said: each the probability
 //! that A, the first candidate of the record, is preferred. `unscorable` says why a model could not judge
-//! the pair: then neither a soft label nor a chosen side is anybody's label.
+//! the pair: then neither a soft label nor a chosen side is anybody's label. `finish_a` and `finish_b` say how the
+//! candidates ended: `length` of one that was cut off.
 
-use super::fields::{get, has, name, real};
+use super::fields::{finish, get, has, name, put_finish, real};
 use crate::Record;
 use rlaif_types::{Confidence, HumanLabel, Pair, Preference, SoftLabel};
 use serde_json::json;
 
 /// Says why a pair, or a response, could not be judged.
 pub(crate) const UNSCORABLE: &str = "unscorable";
+
+/// Say how A and B ended.
+const FINISH: [&str; 2] = ["finish_a", "finish_b"];
 
 /// The label that a human choice of A is.
 pub(super) fn prefers_a() -> SoftLabel {
@@ -41,7 +45,7 @@ pub(super) fn read(record: &Record, pair: Pair, is_chosen: bool) -> Result<Prefe
     }
     let human = stated.or(implied).map(HumanLabel::new);
     let human = human.map(|human| with_details(record, human)).transpose()?;
-    Ok(Preference { pair, human, ai })
+    Ok(Preference { pair, human, ai, finish: FINISH.map(|field| finish(record, field)) })
 }
 
 fn with_details(record: &Record, mut human: HumanLabel) -> Result<HumanLabel, String> {
@@ -63,6 +67,9 @@ pub(super) fn confidence(record: &Record, field: &str) -> Result<Option<Confiden
 pub(super) fn write(record: &mut Record, preference: &Preference, is_chosen: bool) {
     if let Some(soft_label) = preference.ai {
         record.insert("soft_label".into(), json!(soft_label));
+    }
+    for (field, finish) in FINISH.into_iter().zip(preference.finish) {
+        put_finish(record, field, finish);
     }
     let Some(human) = &preference.human else { return };
     let is_implied = is_chosen && preference.ai.is_none() && human.prefers_a == prefers_a();

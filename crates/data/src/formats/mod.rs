@@ -17,7 +17,7 @@ pub use output::{OutputFormat, Unwritable};
 
 use crate::Record;
 use fields::has;
-use rlaif_types::{Item, Preference, Prompt};
+use rlaif_types::{Finish, Item, Preference, Prompt};
 use std::fmt;
 
 /// A format that records come in. It is told from the fields of each record, so a file may mix them.
@@ -117,6 +117,8 @@ pub enum Example {
         response: String,
         /// Who answered, as the dataset names them.
         generator: Option<String>,
+        /// How the response ended: of one that was cut off no end is learned.
+        finish: Finish,
     },
     /// A prompt without a response.
     Prompt(Prompt),
@@ -221,13 +223,15 @@ pub fn item_of(record: &Record) -> Result<Item, String> {
     }
 }
 
-/// The demonstration that `record` states: a prompt, and how it is to be answered.
+/// The demonstration that `record` states: a prompt, how it is to be answered, and how the answer ended.
 ///
 /// # Errors
 /// When it states none.
-pub fn demonstration_of(record: &Record) -> Result<(Prompt, String), String> {
+pub fn demonstration_of(record: &Record) -> Result<(Prompt, String, Finish), String> {
     match examples_of(record)?.pop() {
-        Some(Example::Demonstration { prompt, response, .. }) => Ok((prompt, response)),
+        Some(Example::Demonstration { prompt, response, finish, .. }) => {
+            Ok((prompt, response, finish))
+        }
         _ => Err("expected \"prompt\" with \"completion\", or \"messages\"".to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use super::fields::{messages, required};
 use super::labels;
 use crate::Record;
-use rlaif_types::{HumanLabel, Message, Pair, Preference, Prompt, Role};
+use rlaif_types::{Finish, HumanLabel, Message, Pair, Preference, Prompt, Role};
 use serde_json::Value;
 
 /// The number of pairs grows with the square of completions.
@@ -33,7 +33,7 @@ pub(super) fn read(record: &Record) -> Result<Vec<Preference>, String> {
                 response_b: worse.clone(),
             };
             let human = Some(HumanLabel::new(labels::prefers_a()));
-            preferences.push(Preference { pair, human, ai: None });
+            preferences.push(Preference { pair, human, ai: None, finish: [Finish::Stop; 2] });
         }
     }
     Ok(preferences)

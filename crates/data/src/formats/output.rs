@@ -3,7 +3,7 @@
 use super::{Example, alpaca, hh, pairs, sft, trl};
 use crate::Record;
 use crate::container::{Column, Kind};
-use rlaif_types::{Preference, Prompt};
+use rlaif_types::{Finish, Preference, Prompt};
 use serde_json::json;
 use std::fmt;
 use std::str::FromStr;
@@ -19,9 +19,9 @@ pub enum OutputFormat {
     Pairs,
     /// HH-RLHF transcripts, which have no place for labels beyond the choice.
     Hh,
-    /// `messages`; of a preference, with the preferred response.
+    /// `messages`; of a preference, with the preferred response. `finish` says where it was cut off.
     Sft,
-    /// `prompt` and `completion` as text; of a preference, the preferred response.
+    /// `prompt` and `completion` as text; of a preference, the preferred response. `finish` as above.
     SftText,
     /// `prompt` alone.
     Prompts,
@@ -110,30 +110,31 @@ impl OutputFormat {
         example: &Example,
         generator: Option<&str>,
     ) -> Result<Record, Unwritable> {
+        type Said<'a> = (&'a Prompt, &'a str, Option<&'a str>, Finish);
         let preferred;
-        let (prompt, response, author): (&Prompt, &str, Option<&str>) = match example {
+        let (prompt, response, author, finish): Said<'_> = match example {
             Example::Prompt(_) => {
                 return Err(Unwritable::Misfit(format!(
                     "this record has a prompt and no response, and {self} holds responses"
                 )));
             }
-            Example::Demonstration { prompt, response, generator } => {
-                (prompt, response, generator.as_deref())
+            Example::Demonstration { prompt, response, generator, finish } => {
+                (prompt, response, generator.as_deref(), *finish)
             }
             Example::Preference(preference) => {
-                preferred = preferred_first(preference)?.pair;
-                (&preferred.prompt, &preferred.response_a, None)
+                preferred = preferred_first(preference)?;
+                (&preferred.pair.prompt, &preferred.pair.response_a, None, preferred.finish[0])
             }
         };
         match self {
-            Self::SftText => Ok(sft::write_text(prompt, response)),
+            Self::SftText => Ok(sft::write_text(prompt, response, finish)),
             Self::AlpacaOutputs => {
                 let author = author.or(generator).ok_or_else(|| {
                     Unwritable::Misfit(format!("{self} needs the name of a generator"))
                 })?;
                 Ok(alpaca::write_output(prompt, response, author))
             }
-            _ => Ok(sft::write_messages(prompt, response)),
+            _ => Ok(sft::write_messages(prompt, response, finish)),
         }
     }
 
@@ -146,6 +147,8 @@ impl OutputFormat {
             ("human_confidence", Integer),
             ("margin", Real),
             ("annotator", Text),
+            ("finish_a", Text),
+            ("finish_b", Text),
         ];
         let sides = |prompt, kind| [("prompt", prompt), ("chosen", kind), ("rejected", kind)];
         let columns = match self {
@@ -156,8 +159,8 @@ impl OutputFormat {
                 [&pair[..], &labels].concat()
             }
             Self::Hh => vec![("chosen", Text), ("rejected", Text)],
-            Self::Sft => vec![("messages", Messages)],
-            Self::SftText => vec![("prompt", Text), ("completion", Text)],
+            Self::Sft => vec![("messages", Messages), ("finish", Text)],
+            Self::SftText => vec![("prompt", Text), ("completion", Text), ("finish", Text)],
             Self::Prompts => vec![("prompt", Prompt)],
             Self::AlpacaOutputs => {
                 vec![("instruction", Text), ("output", Text), ("generator", Text)]

@@ -2,9 +2,9 @@
 //! that ends in the user's message is a prompt.
 
 use super::Example;
-use super::fields::{as_messages, has, messages, name, prompt, required, text};
+use super::fields::{as_messages, finish, has, messages, name, prompt, put_finish, required, text};
 use crate::Record;
-use rlaif_types::{Message, Prompt, Role};
+use rlaif_types::{Finish, Message, Prompt, Role};
 use serde_json::{Value, json};
 
 /// `messages`: where the last one is the assistant's, it answers those before it; where it is the user's, nobody has.
@@ -49,16 +49,23 @@ pub(super) fn read_completion(record: &Record) -> Result<Example, String> {
 }
 
 fn demonstration(record: &Record, prompt: Prompt, response: String) -> Example {
-    Example::Demonstration { prompt, response, generator: name(record, "generator") }
+    let (generator, finish) = (name(record, "generator"), finish(record, "finish"));
+    Example::Demonstration { prompt, response, generator, finish }
 }
 
-pub(super) fn write_messages(prompt: &Prompt, response: &str) -> Record {
+pub(super) fn write_messages(prompt: &Prompt, response: &str, finish: Finish) -> Record {
     let mut turns = as_messages(prompt);
     turns.push(Message::assistant(response));
-    Record::from_iter([("messages".to_owned(), json!(turns))])
+    ended(Record::from_iter([("messages".to_owned(), json!(turns))]), finish)
 }
 
-pub(super) fn write_text(prompt: &Prompt, response: &str) -> Record {
+pub(super) fn write_text(prompt: &Prompt, response: &str, finish: Finish) -> Record {
     let (prompt, completion) = (json!(prompt.as_context()), json!(response));
-    Record::from_iter([("prompt".to_owned(), prompt), ("completion".to_owned(), completion)])
+    let fields = [("prompt".to_owned(), prompt), ("completion".to_owned(), completion)];
+    ended(Record::from_iter(fields), finish)
+}
+
+fn ended(mut record: Record, finish: Finish) -> Record {
+    put_finish(&mut record, "finish", finish);
+    record
 }

@@ -1,10 +1,10 @@
 //! OpenAI's human comparisons of summaries (Stiennon et al. 2020): Reddit posts, and news articles. As published, and
 //! in one level, as exports to tables have them: `post` and its fellows beside `summary_0` and `summary_1`.
 
-use super::fields::{get, has, name, required, text};
+use super::fields::{finish, get, has, name, required, text};
 use super::{Example, labels};
 use crate::Record;
-use rlaif_types::{HumanLabel, Pair, Preference, Prompt, SoftLabel};
+use rlaif_types::{Finish, HumanLabel, Pair, Preference, Prompt, SoftLabel};
 use serde_json::Value;
 
 /// The first summary becomes A. The summaries' leading blank, left from sampling, is cut off.
@@ -35,6 +35,7 @@ pub(super) fn read_post(record: &Record) -> Result<Example, String> {
             prompt,
             response: text(record, field)?.trim().to_owned(),
             generator: None,
+            finish: finish(record, "finish"),
         },
         None => Example::Prompt(prompt),
     })
@@ -48,7 +49,8 @@ fn preference(
     details: Option<&Record>,
 ) -> Result<Preference, String> {
     let pair = Pair { prompt: Prompt::Text(query(about)?), response_a, response_b };
-    Ok(Preference { pair, human: human(record, details)?, ai: None })
+    let human = human(record, details)?;
+    Ok(Preference { pair, human, ai: None, finish: [Finish::Stop; 2] })
 }
 
 /// What the summary is of, in the form in which the dataset's authors put it to a model:

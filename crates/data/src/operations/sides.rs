@@ -16,7 +16,7 @@ pub fn shuffle_sides(preference: Preference, seed: u64) -> Preference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::{HumanLabel, Pair, Prompt, SoftLabel};
+    use rlaif_types::{Finish, HumanLabel, Pair, Prompt, SoftLabel};
 
     #[test]
     fn about_half_are_exchanged_with_their_labels_and_a_seed_repeats_itself() {
@@ -27,7 +27,12 @@ mod tests {
         };
         let human = Some(HumanLabel::new(SoftLabel::new(1.0).unwrap()));
         let shuffled = |seed| -> Vec<Preference> {
-            let read = |i| Preference { pair: pair(i), human: human.clone(), ai: None };
+            let read = |i| Preference {
+                pair: pair(i),
+                human: human.clone(),
+                ai: None,
+                finish: [Finish::Stop; 2],
+            };
             (0..1000).map(|i| shuffle_sides(read(i), seed)).collect()
         };
         let (one, other) = (shuffled(1), shuffled(2));

@@ -299,6 +299,32 @@ fn given_preferences_are_learned_with_every_loss() {
     }
 }
 
+/// A sampler that says something else of its tokens than the policy does is seen by all of them.
+#[test]
+fn each_measures_its_entropy_and_how_far_from_it_the_sampler_was() {
+    let engine = engine();
+    for (name, algorithm) in online() {
+        let mut trainer = trainer(&learning(algorithm, GROUP), &lora());
+        let mut batch = grouped(&engine, trainer.policy(), 0);
+        let metrics = trainer.step(&batch).unwrap();
+        // The order of sums is all that differs.
+        assert!(metrics.logprob_mismatch.unwrap() < 1e-4, "{name}: {metrics:?}");
+        assert!(metrics.entropy.unwrap() > 0.0, "{name}: {metrics:?}");
+        for (shifted, rewards_differ) in [(0.5_f32, true), (0.25, false)] {
+            batch = grouped(&engine, trainer.policy(), 1);
+            for episode in &mut batch {
+                episode.logprobs.iter_mut().for_each(|logprob| *logprob -= shifted);
+                if !rewards_differ {
+                    episode.reward = Ok(0.1);
+                }
+            }
+            let metrics = trainer.step(&batch).unwrap();
+            let mismatch = metrics.logprob_mismatch.unwrap();
+            assert!((mismatch - f64::from(shifted)).abs() < 1e-4, "{name}: {mismatch}");
+        }
+    }
+}
+
 #[test]
 fn online_pairs_are_the_best_against_the_worst_of_a_group() {
     let engine = engine();

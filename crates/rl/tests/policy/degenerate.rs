@@ -148,27 +148,37 @@ fn damaged() -> rlaif_models::CausalLm {
     model.frozen()
 }
 
+/// Asks that a step of the damaged policy on `batch` stops, and names the weight.
+fn names_the_weight(algorithm: Algorithm, batch: &[Episode]) {
+    let learning = learning(algorithm, 4);
+    let setup = Setup {
+        start: &damaged(),
+        replicas: &[],
+        trainable: &lora(),
+        learning: &learning,
+        micro_batch_tokens: 64,
+        seed: 0,
+    };
+    let PolicyTrainer::Online(mut trainer) = setup.trainer() else { panic!("online") };
+    let halt = trainer.step(batch).unwrap_err();
+    let Halt::NotFinite { cause, .. } = &halt else { panic!("{halt}") };
+    assert!(cause.contains("weight model."), "{halt}");
+    assert!(halt.to_string().contains("NaN"), "{halt}");
+}
+
 #[test]
 fn weights_that_are_not_numbers_stop_the_run_and_are_named() {
     let engine = engine();
-    let start = damaged();
     for algorithm in online() {
-        let learning = learning(algorithm, 4);
-        let batch = rollouts_in_groups(&engine, &tiny(), 0, 8, 4);
-        let setup = Setup {
-            start: &start,
-            replicas: &[],
-            trainable: &lora(),
-            learning: &learning,
-            micro_batch_tokens: 64,
-            seed: 0,
-        };
-        let PolicyTrainer::Online(mut trainer) = setup.trainer() else { panic!("online") };
-        let halt = trainer.step(&batch).unwrap_err();
-        let Halt::NotFinite { cause, .. } = &halt else { panic!("{halt}") };
-        assert!(cause.contains("weight model."), "{halt}");
-        assert!(halt.to_string().contains("NaN"), "{halt}");
+        names_the_weight(algorithm, &rollouts_in_groups(&engine, &tiny(), 0, 8, 4));
     }
+}
+
+#[test]
+fn weights_that_are_not_numbers_stop_a_run_that_finds_no_pair_to_learn_too() {
+    let mut batch = rollouts_in_groups(&engine(), &tiny(), 0, 8, 4);
+    batch.iter_mut().for_each(|episode| episode.reward = Ok(0.1));
+    names_the_weight(Algorithm::OnlineDpo(OnlineDpoConfig::default()), &batch);
 }
 
 #[test]

@@ -13,7 +13,9 @@ use serde_json::json;
 ///
 /// A chat model answers each prompt twice, once asked to answer well and once to answer badly. {"prompt"} in,
 /// or any other format; {"prompt", "chosen", "rejected"} out, which `rlaif data` reads and a job learns from
-/// as given preferences (data.preferences). What was added to the prompts is in "contrast", not in "prompt".
+/// as given preferences (data.preferences). "finish_a" and "finish_b" say how the chosen and the rejected answer
+/// ended: "length" of one that --max-new-tokens cut off, of which no end is learned. What was added to the prompts
+/// is in "contrast", not in "prompt".
 /// A prompt to which both answers are equal, or one is empty, is left out.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  \
@@ -90,6 +92,8 @@ pub fn run(args: Args) -> Result<()> {
             pair.insert("prompt".into(), json!(prompt));
             pair.insert("chosen".into(), json!(chosen));
             pair.insert("rejected".into(), json!(rejected));
+            pair.insert("finish_a".into(), json!(drawn[0].finish));
+            pair.insert("finish_b".into(), json!(drawn[1].finish));
             pair.insert("contrast".into(), json!({ "better": args.better, "worse": args.worse }));
             pairs.push(pair);
         }

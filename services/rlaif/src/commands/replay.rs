@@ -22,13 +22,20 @@ use tokio::runtime::Runtime;
 /// holds, up to one step, and compare what they measure with what the run recorded. On the CPU they are equal
 /// to the bit; a step at which the run stopped stops again. The run itself is left as it is.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  rlaif replay runs/first --step 7")]
+#[command(after_help = "Examples:\n  rlaif replay runs/first --step 7\n  \
+    rlaif replay backup/jobs/first-1f0c --step 7 --journal backup/journal.redb")]
 pub struct Args {
-    /// The run's folder.
+    /// The run's folder; of a job of a cluster, a copy of its folder in the coordinator's, named by the job's id.
     run: PathBuf,
     /// The step, from 1.
     #[arg(long)]
     step: usize,
+    /// For a job of a cluster: a copy of the coordinator's journal, which it keeps for all jobs.
+    #[arg(long)]
+    journal: Option<PathBuf>,
+    /// For a job of a cluster that fine-tuned its policy first: a copy of the artifact store's folder.
+    #[arg(long)]
+    artifacts: Option<PathBuf>,
     /// Override the job's device: cpu, or cuda:N.
     #[arg(long)]
     device: Option<String>,
@@ -36,7 +43,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let folder = RunFolder::new(&args.run);
-    let mut recording = Recording::open(&folder)?;
+    let mut recording = Recording::open(&folder, args.journal.as_deref())?;
     let job = recording.machine.job();
     let steps = job.rl.steps;
     if !(1..=steps).contains(&args.step) {
@@ -55,8 +62,12 @@ pub fn run(args: Args) -> Result<()> {
     while let Some(item) = recording.next() {
         if let Work::PolicyStep(work) = &item.work {
             if let Some(start) = saved_start(work) {
-                let home = scratch.path().join(&recording.id);
-                link(&folder.path(start), &home.join(start))?;
+                let (home, own) = (scratch.path().join(&recording.id), folder.path(start));
+                let there = match &args.artifacts {
+                    Some(store) if !own.exists() => store.join(&recording.id).join(start),
+                    _ => own,
+                };
+                link(&there, &home.join(start))?;
             }
             let step = work.step;
             let made = make(&learner, &item, work)?;
@@ -123,17 +134,29 @@ struct Recording {
 }
 
 impl Recording {
-    fn open(folder: &RunFolder) -> Result<Self> {
-        let journal = folder.path("journal.redb");
-        if !journal.exists() {
+    /// With `journal`, the run is the one among its jobs that the folder is named by.
+    fn open(folder: &RunFolder, journal: Option<&Path>) -> Result<Self> {
+        let path = journal.map_or_else(|| folder.path("journal.redb"), Path::to_owned);
+        if !path.exists() {
             bail!(
-                "{}: no journal; name the folder that `rlaif run` wrote (a cluster keeps one journal for \
-                 all its jobs)",
-                journal.display()
+                "{}: no journal; name the folder that `rlaif run` wrote, or for a job of a cluster, which \
+                 keeps one journal for all its jobs, a copy of that by --journal",
+                path.display()
             );
         }
-        let journal = Journal::open(&journal)?;
-        let job = journal.jobs()?.pop().context("the journal knows no job")?;
+        let (journal, is_for_all) = (Journal::open(&path)?, journal.is_some());
+        let mut jobs = journal.jobs()?;
+        if is_for_all {
+            let id = folder.root().file_name().unwrap_or_default().to_string_lossy();
+            jobs.retain(|job| job.id == id);
+        }
+        let job = jobs.pop().with_context(|| {
+            let named = folder.root().display();
+            format!(
+                "{}: no job that {named} is the folder of: its name is the job's id",
+                path.display()
+            )
+        })?;
         let submission = Submission::load(Job::parse(&folder.path("job.toml"))?, folder)?;
         let machine = Machine::new(job.id.clone(), submission.job.clone(), submission.inputs()?);
         let mut answers = HashMap::new();

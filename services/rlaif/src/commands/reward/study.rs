@@ -207,7 +207,7 @@ impl Study {
             bail!("a held-out pair has the rewards {bad:?}; try a lower learning rate");
         }
         let observe = |(pair, score): (&Pair, &PairScores)| {
-            let Preference { pair, human, ai } = &pair.preference;
+            let Preference { pair, human, ai, .. } = &pair.preference;
             RewardObservation {
                 group: pair.prompt.as_context(),
                 len_a: pair.response_a.chars().count(),
