@@ -364,6 +364,18 @@ fn services_that_store_in_different_places() {
 }
 
 #[test]
+fn services_that_treat_items_by_different_rules() {
+    let machine = Machine::in_order();
+    // Patience is everyone's own.
+    let patient = machine.file("coordinator", "[queue.options]\npatience = \"2m\"\n");
+    let (well, findings) = machine.examine(&[&patient, "labeler"]);
+    assert!(well, "{findings:#?}");
+    let hasty = machine.file("labeler", "[queue.options]\nlease = \"5s\"\n");
+    let what = "labeler: Options { lease: 5s";
+    machine.finds(&["coordinator", &hasty], "agreement", "queue.options", what, "the same");
+}
+
+#[test]
 fn an_artifact_store_that_cannot_be_written() {
     let mut machine = Machine::in_order();
     let file = machine.path("file");
@@ -438,6 +450,30 @@ fn a_disk_with_too_little_room() {
     assert!(wrong.iter().all(|f| f["check"] == "disk") && !wrong.is_empty(), "{wrong:#?}");
     assert!(wrong[0]["place"].as_str().unwrap().contains("coordinator.data_dir"), "{wrong:#?}");
     assert!(wrong[0]["what"].as_str().unwrap().contains("are free"), "{wrong:#?}");
+}
+
+/// Where a trained model is written before it becomes an artifact.
+#[test]
+fn a_temporary_folder_that_is_not_there() {
+    let mut machine = Machine::in_order();
+    std::fs::write(machine.path("file"), "").unwrap();
+    for place in ["missing", "file/tmp"] {
+        machine.set("TMPDIR", machine.path(place).to_str().unwrap());
+        let trainers = "TMPDIR of reward, learner";
+        machine.finds(&["reward", "learner"], "disk", trainers, "os error", "mkdir");
+        let (well, findings) = machine.examine(&["labeler", "rollout"]);
+        assert!(well, "others write nothing there: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_temporary_folder_with_too_little_room() {
+    let machine = Machine::in_order();
+    let (_, findings) = machine.examine(&["learner", "--min-free-gb", "1e9"]);
+    let of_tmpdir = |f: &&Value| f["place"].as_str().unwrap().starts_with("TMPDIR of learner");
+    let finding = findings.iter().find(of_tmpdir).unwrap();
+    assert_eq!(finding["verdict"], "wrong", "{finding}");
+    assert!(finding["what"].as_str().unwrap().contains("are free"), "{finding}");
 }
 
 #[test]

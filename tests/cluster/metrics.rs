@@ -100,8 +100,8 @@ fn services_export_what_they_define_and_nothing_else_and_of_jobs_the_same_after_
     let job = dir.path().join("job.toml");
     let text = std::fs::read_to_string(&job).unwrap();
     let template = "\"sentiment/compare\"";
-    let priced = text.replace(template, &format!("{template}, price = {{ input_per_1k = 0.5 }}"));
-    std::fs::write(&job, priced).unwrap();
+    let budget = "price = { input_per_1k = 0.5 }, max_cost = 250000, max_tokens = 500000000";
+    std::fs::write(&job, text.replace(template, &format!("{template}, {budget}"))).unwrap();
 
     let at = |port: u16| format!("127.0.0.1:{port}");
     let of_coordinator = free_port();
@@ -135,6 +135,9 @@ fn services_export_what_they_define_and_nothing_else_and_of_jobs_the_same_after_
         check_defined("rlaif-coordinator", &shown);
         let missing = missing(&promised, &shown);
         if missing.is_empty() {
+            let budget =
+                ["rlaif_job_max_cost", "rlaif_job_max_tokens"].map(|name| shown[name].total);
+            assert_eq!(budget, [250_000.0, 500_000_000.0]);
             break;
         }
         assert!(started.elapsed() < PATIENCE, "the coordinator does not show {missing:?}");

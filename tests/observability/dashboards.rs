@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What Grafana puts in for its variables.
-const VARIABLES: [(&str, &str); 3] =
-    [("$__rate_interval", "1m"), ("$job", "quickstart-1"), ("$budget", "25")];
+const VARIABLES: [(&str, &str); 2] = [("$__rate_interval", "1m"), ("$job", "quickstart-1")];
 
 fn dashboards() -> Vec<(PathBuf, Value)> {
     let parse = |path: PathBuf| {

@@ -205,7 +205,12 @@ async function run() {
   await go('#/workers');
   await until('workers hold items', () => /lease renewed/.test(document.querySelector('main').textContent));
   for (const name of ['rollout-0', 'labeler-3', 'labeler-4']) await untilText('main', name);
-  say('workers are shown with their leases');
+  await until('somebody has answered in the last minute', () => [...document.querySelectorAll('main table')].some(
+    ({ tHead, tBodies }) => {
+      const column = [...tHead.rows[0].cells].findIndex((cell) => cell.textContent === 'Last minute');
+      return [...tBodies[0].rows].some((row) => Number(row.cells[column].textContent.replaceAll(',', '')) > 0);
+    }));
+  say('workers are shown with their leases, and with what they have done in the last minute');
   await judge('workers');
 
   // Curves grow.
@@ -214,6 +219,13 @@ async function run() {
     [...document.querySelectorAll('svg.chart')].map((chart) => chart.getAttribute('aria-label')).join()));
   await until('further steps are drawn', () => /reward from .* in 1\d points/.test(
     [...document.querySelectorAll('svg.chart')].map((chart) => chart.getAttribute('aria-label')).join()));
+  for (const [title, curve] of [
+    ['KL from the reference', 'objective/kl'], ['Policy loss', 'loss'], ['Reward model: loss and accuracy', 'loss'],
+  ]) {
+    await until(`${title} is drawn`, (begin, name) => [...document.querySelectorAll('svg.chart')]
+      .map((chart) => chart.getAttribute('aria-label')).some((label) => label.startsWith(begin)
+        && label.includes(`: ${name} from `) && !label.endsWith('in 1 points')), title, curve);
+  }
   await untilText('main', 'Calibration error');
   say('curves grow, and calibration is shown');
 

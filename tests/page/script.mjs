@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 
 const KINDS = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
-const SESSION = {
+// Who may do everything.
+export const SESSION = {
   asks_for_tokens: false, caller: null, may_look: true, may_steer: true, may_requeue: true, may_delete: true,
 };
 

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import puppeteer from 'puppeteer-core';
 import { INJECTION } from './cluster.mjs';
-import { Script, job, refused, stretch } from './script.mjs';
+import { SESSION, Script, job, refused, stretch } from './script.mjs';
 
 const [folder] = process.argv.slice(2);
 const PATIENCE_MS = 60000;
@@ -64,6 +64,68 @@ const CHECKS = {
     assert.deepEqual(names, ['job c', 'job b', 'job a', 'job old']);
     script.changed({ ...aged('old', 1), state: 'paused' });
     await untilText('main', 'paused');
+  },
+
+  async 'the time that is left of a stage is told while the job runs'({ script, open, page, untilText }) {
+    const stages = [{ ...job('a').stages[0], done: 3, eta_seconds: 90 }];
+    const [running, paused] = ['running', 'paused'].map((state) => job('a', { state, stages }));
+    const headline = () => page.$$eval('.facts > div', (facts) => facts
+      .find((fact) => fact.querySelector('dt').textContent === 'Left of this stage').querySelector('dd').textContent);
+    script.answers['/api/jobs'] = { jobs: [running], next: '' };
+    script.answers['/api/jobs/a'] = running;
+    await open('#/jobs');
+    await untilText('main article', 'Stage policy, 1 min 30 s left');
+    script.changed(paused);
+    await untilText('.badge', 'paused');
+    assert.doesNotMatch(await page.$eval('main article', (card) => card.textContent), /left/);
+
+    await open('#/jobs/a');
+    await untilText('.badge', 'running');
+    assert.equal(await headline(), '1 min 30 s');
+    await untilText('tbody tr', '1 min 30 s');
+    script.changed(paused);
+    await untilText('.badge', 'paused');
+    assert.equal(await headline(), '–');
+  },
+
+  async 'who may only look is shown no button that does more'({ script, open, page, untilText }) {
+    const states = ['running', 'paused', 'failed', 'succeeded', 'cancelled'];
+    for (const state of states) script.answers[`/api/jobs/${state}`] = job(state, { state });
+    const of = (name) => `/api/jobs/failed${name}`;
+    Object.assign(script.answers, {
+      '/api/jobs': { jobs: states.map((state) => job(state, { state })), next: '' },
+      '/api/workers': [],
+      [of('/labels')]: growing([label(1)]),
+      [of('/quality')]: quality(),
+      [of('/metrics')]: growing([{ stage: 'policy', step: 1, reward: 1 }]),
+      [of('/samples')]: { last_step: 1, records: [rollout(1)] },
+      [of('/evaluation')]: stretch([]),
+      [of('/dead-letters')]: {
+        dead_letters: [{ id: '3-label/1', stage: 'label', error: 'e', attempts: 3, failed_unix_ms: 1, item: 'i' }],
+        next: '',
+      },
+    });
+    const parts = ['/labels', '/training', '/samples', '/dead-letters'].map((part) => `jobs/failed${part}`);
+    const views = ['jobs', 'workers', ...states.map((state) => `jobs/${state}`), ...parts];
+    async function buttons() {
+      const found = new Set();
+      for (const view of views) {
+        await open(`#/${view}`);
+        await untilText('#connection', 'Live');
+        await page.waitForNetworkIdle({ concurrency: 1, idleTime: 200 });
+        const seen = await page.$$eval('main button', (nodes) => nodes.filter((node) => node.checkVisibility())
+          .map((node) => node.textContent));
+        seen.forEach((name) => found.add(name));
+        await page.goto('about:blank');
+      }
+      return [...found].sort();
+    }
+    const steering = ['Cancel', 'Delete', 'Pause', 'Resume', 'Try again', 'Try all again'];
+    assert.deepEqual(await buttons(), [...steering, 'Download the report'].sort());
+    script.answers['/api/session'] = {
+      ...SESSION, asks_for_tokens: true, may_steer: false, may_requeue: false, may_delete: false,
+    };
+    assert.deepEqual(await buttons(), ['Download the report']);
   },
 
   async 'what a button was refused is said'({ page, script, open, untilText }) {

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -101,15 +102,22 @@ def script() -> Script:
     return Script()  # type: ignore[abstract]
 
 
-@pytest.fixture
-def address(script: Script) -> Iterator[str]:
+@contextmanager
+def serving(script: Script) -> Iterator[str]:
+    """Where it is served: `127.0.0.1:port`."""
     server = grpc.server(ThreadPoolExecutor(4))
     add_LabelServiceServicer_to_server(script, server)
     add_JobServiceServicer_to_server(script, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield f"http://127.0.0.1:{port}"
+    yield f"127.0.0.1:{port}"
     server.stop(None)
+
+
+@pytest.fixture
+def address(script: Script) -> Iterator[str]:
+    with serving(script) as place:
+        yield f"http://{place}"
 
 
 @pytest.fixture
@@ -169,6 +177,26 @@ def test_a_service_that_is_away_for_long_is_looked_for_all_the_time() -> None:
         port.settimeout(4.0)
         for _ in range(8):
             port.accept()[0].close()
+
+
+def test_a_name_of_several_instances_reaches_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = [Script(), Script()]  # type: ignore[abstract]
+    most = 1000  # The second may be connected to while the first answers.
+    for script in scripts:
+        script.compare = [lambda _: labeled(0.25)] * most
+    with serving(scripts[0]) as one, serving(scripts[1]) as other:
+        connect = grpc.insecure_channel
+
+        def resolved(_name: str, options: list[tuple[str, str | int]]) -> grpc.Channel:
+            return connect(f"ipv4:{one},{other}", options)
+
+        monkeypatch.setattr(grpc, "insecure_channel", resolved)
+        with Labeler("http://labelers:7420", policy=QUICK) as labelers:
+            while len(scripts[0].asked) + len(scripts[1].asked) < most:
+                label(labelers)
+                if all(script.asked for script in scripts):
+                    break
+    assert all(script.asked for script in scripts)
 
 
 class Clock:

@@ -172,9 +172,19 @@ impl Shared {
                 tell(count as f64, &[KeyValue::new(names::GEN_AI_TOKEN_TYPE, which)]);
             }
         });
+        self.show_jobs(&definitions::JOB_MAX_TOKENS, |job, _, tell| {
+            if let Some(max) = job.ceiling.max_tokens {
+                tell(max as f64, &[]);
+            }
+        });
         self.show_jobs(&definitions::JOB_COST, |job, _, tell| {
             if let Some(cost) = job.cost() {
                 tell(cost.as_dollars(), &[]);
+            }
+        });
+        self.show_jobs(&definitions::JOB_MAX_COST, |job, _, tell| {
+            if let Some(max) = job.ceiling.max_cost {
+                tell(max.as_dollars(), &[]);
             }
         });
     }

@@ -242,12 +242,26 @@ pub const JOB_TOKENS: Definition = gauge(
     &[JOB_ID, GEN_AI_TOKEN_TYPE],
     "Tokens that the job's labeler and its judge have read (`input`) and written (`output`).",
 );
+/// Tokens that a job's labeler may take.
+pub const JOB_MAX_TOKENS: Definition = gauge(
+    "rlaif.job.max_tokens",
+    "{token}",
+    &[JOB_ID],
+    "Tokens that they may read and write together; absent where the job bounds none.",
+);
 /// Cost of a job's labeler.
 pub const JOB_COST: Definition = gauge(
     "rlaif.job.cost",
     "",
     &[JOB_ID],
     "What they cost at the prices that the job names, in dollars; absent where it names none.",
+);
+/// What a job's labeler may cost.
+pub const JOB_MAX_COST: Definition = gauge(
+    "rlaif.job.max_cost",
+    "",
+    &[JOB_ID],
+    "What they may cost, in dollars; absent where the job bounds no cost.",
 );
 
 /// Metrics that the same services export, for the same reason.
@@ -301,7 +315,9 @@ pub const GROUPS: &[Group] = &[
             &JOB_JUDGEMENTS,
             &JOB_TRAINING,
             &JOB_TOKENS,
+            &JOB_MAX_TOKENS,
             &JOB_COST,
+            &JOB_MAX_COST,
         ],
     },
     Group {

@@ -6,6 +6,9 @@ use rlaif_hub::Store;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Services that write a trained model into the temporary folder before it becomes an artifact.
+const TRAINERS: [&str; 2] = ["reward", "learner"];
+
 /// Looks at the folders that services write to.
 pub fn check(told: &[Told], limits: &Limits) -> Vec<Finding> {
     let mut places: Vec<(String, PathBuf)> = Vec::new();
@@ -23,8 +26,16 @@ pub fn check(told: &[Told], limits: &Limits) -> Vec<Finding> {
     for (folder, services) in ledgers {
         places.push((format!("worker.ledger.path of {}", names(&services)), folder));
     }
-    let mut findings: Vec<Finding> =
-        places.iter().map(|(setting, folder)| look(setting, folder, limits)).collect();
+    let mut findings: Vec<Finding> = places
+        .iter()
+        .map(|(setting, folder)| look(setting, folder, writable_once_made(folder), limits))
+        .collect();
+    let scratch = alike(told, |service| TRAINERS.contains(&service.name).then(std::env::temp_dir));
+    for (folder, services) in scratch {
+        let setting = format!("TMPDIR of {}", names(&services));
+        // Nobody makes it.
+        findings.push(look(&setting, &folder, writable(&folder), limits));
+    }
     findings.push(room("RLAIF_MODELS", Store::from_env().folder(), limits));
     findings
 }
@@ -39,8 +50,8 @@ fn artifacts(service: &Told) -> Option<PathBuf> {
     }
 }
 
-fn look(setting: &str, folder: &Path, limits: &Limits) -> Finding {
-    match writable(folder) {
+fn look(setting: &str, folder: &Path, writable: std::io::Result<()>, limits: &Limits) -> Finding {
+    match writable {
         Ok(()) => room(setting, folder, limits),
         Err(error) => {
             let place = format!("{setting} ({})", folder.display());
@@ -52,8 +63,13 @@ fn look(setting: &str, folder: &Path, limits: &Limits) -> Finding {
 }
 
 /// Whether a file can be made there, or where the folder would be made.
+fn writable_once_made(folder: &Path) -> std::io::Result<()> {
+    writable(&existing(folder))
+}
+
+/// Whether a file can be made in the folder.
 fn writable(folder: &Path) -> std::io::Result<()> {
-    let probe = existing(folder).join(format!(".rlaif-doctor-{}", std::process::id()));
+    let probe = folder.join(format!(".rlaif-doctor-{}", std::process::id()));
     fs::File::create_new(&probe)?;
     fs::remove_file(probe)
 }
@@ -95,11 +111,11 @@ mod tests {
     fn a_folder_that_is_not_there_yet_is_looked_at_where_it_would_be_made() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("a/b/c");
-        writable(&deep).unwrap();
+        writable_once_made(&deep).unwrap();
         assert!(!deep.exists() && fs::read_dir(folder.path()).unwrap().next().is_none());
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(writable(&file.join("jobs")).is_err());
+        assert!(writable_once_made(&file.join("jobs")).is_err());
     }
 
     #[test]
