@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
@@ -104,6 +105,34 @@ fn a_reward_model_learns_what_is_better_and_says_how_sure_that_is() {
     work.trained("again", &["--center", "0.01", "--easy-first"]);
     let weights = |model: &str| std::fs::read(work.path(model).join("model.safetensors")).unwrap();
     assert!(weights("rm") == weights("again"), "the same seed makes the same model");
+}
+
+#[test]
+fn a_reward_model_has_its_name_only_once_all_of_it_is_there() {
+    let work = Work::with((0..20).map(pair));
+    let train = ["reward", "train", "--in", "pairs.jsonl", "--model", MODEL, "--out", "rm"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.args(train).current_dir(work.folder.path()).stdout(Stdio::null());
+    let mut training = command.spawn().unwrap();
+    let folder = work.path("rm");
+    // Looked at as it comes: a kill may leave what is seen at any moment.
+    let status = loop {
+        let ended = training.try_wait().unwrap();
+        if folder.exists() || ended.is_some() {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let missing: Vec<&str> =
+        ["model.safetensors", "normalisation.json", "reward.json", "metrics.jsonl", "report.html"]
+            .into_iter()
+            .filter(|file| !folder.join(file).exists())
+            .collect();
+    let status = status.unwrap_or_else(|| training.wait().unwrap());
+    assert!(status.success());
+    assert!(missing.is_empty(), "it was to be seen without {missing:?}");
+    let left = std::fs::read_dir(work.folder.path()).unwrap();
+    assert_eq!(left.count(), 2, "the pairs and the model");
 }
 
 #[test]
@@ -241,6 +270,10 @@ fn a_curve_measures_more_and_more_labels_on_the_same_pairs() {
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("the longer one wins"), "{table}");
     assert!(work.path("curve.html").exists());
+    let error = work.refused(&[&fixed[..], &["ai", "--out", "nowhere/curve.html"]].concat());
+    assert!(error.contains("nowhere/curve.html"), "{error}");
+    // Nothing was computed for it.
+    assert!(!error.contains("labels of"), "{error}");
 }
 
 #[test]
