@@ -235,6 +235,31 @@ fn labels_that_prefer_nothing_leave_rewards_that_prefer_nothing() {
 }
 
 #[test]
+fn hard_labels_make_a_surer_model_and_are_on_record() {
+    // A labeler that always knows the better one, and is hardly sure of it.
+    let unsure = |i: usize| {
+        let mut record = pair(i);
+        record["human_label"] = Value::Null;
+        record["soft_label"] = json!(if i.is_multiple_of(2) { 0.6 } else { 0.4 });
+        record
+    };
+    let work = Work::with((0..40).map(unsure));
+    let (soft, hard) = (work.trained("soft", &[]), work.trained("hard", &["--hard"]));
+    assert_eq!(
+        (&soft["settings"]["harden"], &hard["settings"]["harden"]),
+        (&Value::Null, &json!(true))
+    );
+    let sureness = |model: &str| {
+        let scored = work.scored(model, "pairs.jsonl");
+        let sure = scored.iter().map(|pair| (pair["prefers_a"].as_f64().unwrap() - 0.5).abs());
+        sure.sum::<f64>() / scored.len() as f64
+    };
+    let (soft, hard) = (sureness("soft"), sureness("hard"));
+    // The labels are a tenth from a half, or the whole half.
+    assert!(hard > soft + 0.1, "{soft} {hard}");
+}
+
+#[test]
 fn one_pair_is_too_few_and_so_are_all_pairs_of_one_prompt() {
     let of_one_prompt = |i: usize| {
         let mut record = pair(i);
