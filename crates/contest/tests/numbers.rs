@@ -80,9 +80,8 @@ fn raters_of_one_prompt_who_say_the_same_make_no_interval_narrower() {
     };
     let (once, thrice) = (judged(1), judged(3));
     assert_eq!((once.judged, thrice.judged), (12, 36));
-    let rates = |pair: &HeadToHead| {
-        [pair.length_corrected, pair.length_controlled].map(Option::unwrap)
-    };
+    let rates =
+        |pair: &HeadToHead| [pair.length_corrected, pair.length_controlled].map(Option::unwrap);
     for (once, thrice) in rates(&once).into_iter().zip(rates(&thrice)) {
         // The mean of three copies may round.
         for (once, thrice) in [
