@@ -1,6 +1,7 @@
 //! Options of training a reward model.
 
 use crate::commands::model::ModelArgs;
+use crate::memory::MemoryArgs;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -76,6 +77,8 @@ pub struct StudyArgs {
     /// What is computed in: f32, or on a GPU bf16, with weights in f32 either way.
     #[arg(long, default_value_t)]
     pub precision: Precision,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 
     /// Ask for a difference of rewards that is larger by this times the record's "margin" (Llama 2).
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
