@@ -71,8 +71,8 @@ pub struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// Fits to `examples`, whose labels are made hard where the settings say so. Weights are scaled to a mean of 1, so that the learning rate means what it
-    /// does without them; pairs of weight 0 are left out.
+    /// Fits to `examples`, whose labels are made hard where the settings say so. Weights are scaled to a mean of 1, so
+    /// that the learning rate means what it does without them; pairs of weight 0 are left out.
     ///
     /// # Errors
     /// When nothing is left to learn from.

@@ -7,6 +7,7 @@ use super::hf::{NamedTensor, write_json, write_weights};
 use super::safetensors::Shards;
 use crate::checkpoint::TensorSource;
 use crate::error::Error;
+use crate::folder::replace_folder;
 use crate::kernels::cpu::linear::matmul;
 use rlaif_types::LoraConfig;
 use serde_json::{Map, Value, json};
