@@ -34,8 +34,12 @@ fn refuses(args: &[&str], input: &str, complaint: &str) {
 
 /// A copy of the tiny model to damage.
 fn copy() -> tempfile::TempDir {
+    copy_of(&tiny())
+}
+
+fn copy_of(model: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(tiny()).unwrap() {
+    for entry in std::fs::read_dir(model).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
@@ -168,6 +172,55 @@ fn damaged_and_lying_weights() {
     let mut lying = bytes.clone();
     lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     try_with(&lying, "model.safetensors");
+}
+
+/// A copy of a golden model whose last norm is no number any more, as after a division by zero.
+fn of_nan(model: &str) -> tempfile::TempDir {
+    let copy = copy_of(&tiny().with_file_name(model));
+    let weights = copy.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    // The length of a header, the header, which says where each tensor is behind it, the tensors.
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let tensors: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+    let place = &tensors["model.norm.weight"]["data_offsets"];
+    let [begin, end] = [0_usize, 1].map(|i| header + place[i].as_u64().unwrap() as usize);
+    for number in bytes[begin..end].chunks_exact_mut(4) {
+        number.copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    std::fs::write(&weights, bytes).unwrap();
+    copy
+}
+
+#[test]
+fn a_policy_whose_weights_are_no_numbers() {
+    let (model, dir) = (of_nan("tiny-llama"), tempfile::tempdir().unwrap());
+    let (job, out) = (dir.path().join("job.toml"), dir.path().join("out"));
+    let settings = "rl = { reward = 'labeler', steps = 1, batch_size = 2 }\n";
+    TinyJob::default().write(&job, settings);
+    let policy = std::fs::read_to_string(&job).unwrap();
+    std::fs::write(&job, policy.replacen(TINY_MODEL, model.path().to_str().unwrap(), 1)).unwrap();
+    let output = rlaif(&["run", job.to_str().unwrap(), "--out", out.to_str().unwrap()], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let complaint =
+        "the policy gives its tokens probabilities that are not numbers; the weights of";
+    assert!(said.contains(complaint) && said.contains("are damaged"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_reward_model_whose_weights_are_no_numbers() {
+    let model = of_nan("tiny-reward");
+    let item = "{\"prompt\": \"Say it\", \"response\": \"Yes.\"}\n";
+    let output = rlaif(&["reward", "score", "--model", model.path().to_str().unwrap()], item);
+    let said = String::from_utf8_lossy(&output.stderr);
+    // As whatever cannot be scored: the record says why, and has no number that somebody may take for a reward.
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("records that could not be scored: 1"), "{said}");
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(record["reward"].is_null(), "{record}");
+    assert_eq!(record["unscored"]["reason"], "no_verdict", "{record}");
+    assert_eq!(record["unscored"]["detail"], "the reward model's output is not a number");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! What a job takes is said before it starts, and a job that does not fit is refused before anything is touched.
+//! What a job takes, or a reward model without one, is said before it starts, and what does not fit is refused before
+//! anything is touched.
 
-use rlaif_testkit::TinyJob;
+use rlaif_testkit::{TINY_MODEL, TinyJob};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,6 +60,40 @@ fn a_job_that_does_not_fit_is_refused_with_what_to_change() {
     assert!(fits && said.contains("it may take any"), "{said}");
     let (fits, said) = rlaif(&job, &["--max-memory", "lots"]);
     assert!(!fits && said.contains("no amount of memory"), "{said}");
+}
+
+#[test]
+fn a_reward_model_that_does_not_fit_is_refused_before_it_is_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair =
+        |i: usize| format!("{{\"prompt\": \"{i}?\", \"chosen\": \"yes\", \"rejected\": \"no\"}}\n");
+    std::fs::write(dir.path().join("pairs.jsonl"), (0..16).map(pair).collect::<String>()).unwrap();
+    let reward = |command: &str, args: &[&str]| {
+        let mut reward = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        reward.args(["reward", command, "--in", "pairs.jsonl", "--heldout", "0.5"]);
+        reward.args(["--model", TINY_MODEL]);
+        let output = reward.args(args).current_dir(dir.path()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let large = ["--micro-batch-tokens", "400000", "--max-memory", "300MB", "--out", "out.html"];
+    for command in ["train", "curve"] {
+        let (fits, said) = reward(command, &large);
+        assert!(!fits, "{command}: {said}");
+        for part in [
+            "the training takes about",
+            "of memory, while the reward model learns (",
+            "it may take 0.3 GB",
+            "with --micro-batch-tokens 100000",
+            "with --gradient-checkpointing",
+            "with --lora-rank",
+            "--max-memory any",
+        ] {
+            assert!(said.contains(part), "{command}: {part}: {said}");
+        }
+        assert!(!dir.path().join("out.html").exists(), "{command}");
+    }
+    let (fits, said) = reward("train", &["--max-memory", "300MB", "--out", "small"]);
+    assert!(fits && said.contains("it may take 0.3 GB"), "{said}");
 }
 
 /// A stand-in for the driver's tool, on the path of the command.

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny-llama");
@@ -107,6 +108,34 @@ fn a_reward_model_learns_what_is_better_and_says_how_sure_that_is() {
 }
 
 #[test]
+fn a_reward_model_has_its_name_only_once_all_of_it_is_there() {
+    let work = Work::with((0..20).map(pair));
+    let train = ["reward", "train", "--in", "pairs.jsonl", "--model", MODEL, "--out", "rm"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.args(train).current_dir(work.folder.path()).stdout(Stdio::null());
+    let mut training = command.spawn().unwrap();
+    let folder = work.path("rm");
+    // Looked at as it comes: a kill may leave what is seen at any moment.
+    let status = loop {
+        let ended = training.try_wait().unwrap();
+        if folder.exists() || ended.is_some() {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let missing: Vec<&str> =
+        ["model.safetensors", "normalisation.json", "reward.json", "metrics.jsonl", "report.html"]
+            .into_iter()
+            .filter(|file| !folder.join(file).exists())
+            .collect();
+    let status = status.unwrap_or_else(|| training.wait().unwrap());
+    assert!(status.success());
+    assert!(missing.is_empty(), "it was to be seen without {missing:?}");
+    let left = std::fs::read_dir(work.folder.path()).unwrap();
+    assert_eq!(left.count(), 2, "the pairs and the model");
+}
+
+#[test]
 fn pairs_and_responses_are_scored_alike_and_what_cannot_be_says_why() {
     let work = Work::with((0..40).map(pair));
     work.trained("rm", &["--lora-rank", "8", "--labels", "ai"]);
@@ -206,6 +235,31 @@ fn labels_that_prefer_nothing_leave_rewards_that_prefer_nothing() {
 }
 
 #[test]
+fn hard_labels_make_a_surer_model_and_are_on_record() {
+    // A labeler that always knows the better one, and is hardly sure of it.
+    let unsure = |i: usize| {
+        let mut record = pair(i);
+        record["human_label"] = Value::Null;
+        record["soft_label"] = json!(if i.is_multiple_of(2) { 0.6 } else { 0.4 });
+        record
+    };
+    let work = Work::with((0..40).map(unsure));
+    let (soft, hard) = (work.trained("soft", &[]), work.trained("hard", &["--hard"]));
+    assert_eq!(
+        (&soft["settings"]["harden"], &hard["settings"]["harden"]),
+        (&Value::Null, &json!(true))
+    );
+    let sureness = |model: &str| {
+        let scored = work.scored(model, "pairs.jsonl");
+        let sure = scored.iter().map(|pair| (pair["prefers_a"].as_f64().unwrap() - 0.5).abs());
+        sure.sum::<f64>() / scored.len() as f64
+    };
+    let (soft, hard) = (sureness("soft"), sureness("hard"));
+    // The labels are a tenth from a half, or the whole half.
+    assert!(hard > soft + 0.1, "{soft} {hard}");
+}
+
+#[test]
 fn one_pair_is_too_few_and_so_are_all_pairs_of_one_prompt() {
     let of_one_prompt = |i: usize| {
         let mut record = pair(i);
@@ -241,6 +295,10 @@ fn a_curve_measures_more_and_more_labels_on_the_same_pairs() {
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("the longer one wins"), "{table}");
     assert!(work.path("curve.html").exists());
+    let error = work.refused(&[&fixed[..], &["ai", "--out", "nowhere/curve.html"]].concat());
+    assert!(error.contains("nowhere/curve.html"), "{error}");
+    // Nothing was computed for it.
+    assert!(!error.contains("labels of"), "{error}");
 }
 
 #[test]

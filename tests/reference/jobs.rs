@@ -86,6 +86,7 @@ fn left_out(job: &Job) -> Vec<(&'static str, Value)> {
         ("precision", value(&job.precision)),
         ("sft.by", value(&sft.by)),
         ("reward_model.labels", value(&reward_model.labels)),
+        ("reward_model.harden", value(&reward_model.harden)),
         ("reward_model.order", value(&reward_model.order)),
         ("reward_model.weighting", value(&reward_model.weighting)),
         ("reward_model.share_prompts", value(&reward_model.share_prompts)),

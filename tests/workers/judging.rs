@@ -160,6 +160,35 @@ fn an_item_that_does_not_fit_the_reward_model_costs_itself_alone() {
     }
 }
 
+#[test]
+fn a_response_that_says_nothing_is_scored_by_a_reward_model_and_not_rated_by_a_labeler() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    save_reward_model(&dir.path().join("checkpoints/reward"));
+    let item =
+        |response: &str| Item { prompt: Prompt::Text("Say it".into()), response: response.into() };
+    let items = vec![item(""), item(" "), item("Yes.")];
+    let judged = |work: Work| match process.done(TaskId::Score { step: 1, chunk: 0, part: 0 }, work)
+    {
+        WorkResult::Rewards(rewards) => rewards,
+        other => panic!("judging gave {other:?}"),
+    };
+    let scored = judged(Work::Score(Score {
+        reward_model: policy(ModelRef::Saved("checkpoints/reward".into())),
+        mean: 1.0,
+        std: 0.5,
+        items: items.clone(),
+    }));
+    // The head of zeros, as of any text.
+    assert_eq!(scored, [Ok(-2.0), Ok(-2.0), Ok(-2.0)]);
+    let labeler = labeler("sentiment/rating");
+    let rated = judged(Work::Rate(Rate { labeler, items }));
+    for silent in &rated[..2] {
+        assert_eq!(silent.as_ref().unwrap_err().reason, UnscorableReason::BadItem);
+    }
+    assert!(rated[2].is_ok());
+}
+
 fn save_reward_model(folder: &std::path::Path) {
     let checkpoint = Checkpoint::open(MODEL.as_ref()).unwrap();
     let device = rlaif_models::DeviceName::Cpu.open().unwrap();

@@ -55,8 +55,9 @@ impl HeadToHead {
         let preferences = judged.iter().map(|(_, verdict)| verdict.preference).sum::<f64>();
         let won_by_length =
             outcomes().map(|(contest, outcome)| (contest.prompt, sized(contest, outcome)));
-        let preferred: Vec<SizedPreference> =
-            judged.iter().map(|(contest, verdict)| sized(contest, verdict.preference)).collect();
+        let preferred = judged
+            .iter()
+            .map(|(contest, verdict)| (contest.prompt, sized(contest, verdict.preference)));
         Self {
             first: first.to_owned(),
             second: second.to_owned(),
@@ -69,7 +70,7 @@ impl HeadToHead {
             p_value: is_independent.then(p_value),
             preference: (!judged.is_empty()).then(|| preferences / judged.len() as f64),
             length_corrected: length_corrected_win_rate(won_by_length),
-            length_controlled: length_controlled_win_rate(&preferred),
+            length_controlled: length_controlled_win_rate(preferred),
         }
     }
 

@@ -67,6 +67,33 @@ fn standings_are_the_mean_over_opponents() {
     assert_eq!((unjudged.unscorable, unjudged.win_rate, unjudged.p_value), (1, None, None));
 }
 
+#[test]
+fn raters_of_one_prompt_who_say_the_same_make_no_interval_narrower() {
+    let judged = |raters: usize| {
+        let of_prompt = |prompt: usize| Contest {
+            lengths: [60 + 17 * prompt, 100],
+            ..contest(prompt, "a", "b", Some([0.2, 0.9, 0.75][prompt % 3]))
+        };
+        let contests: Vec<Contest> =
+            (0..12).flat_map(|prompt| std::iter::repeat_n(of_prompt(prompt), raters)).collect();
+        Matrix::of(&arms(&["a", "b"]), &contests, OPTIONS).get("a", "b").unwrap()
+    };
+    let (once, thrice) = (judged(1), judged(3));
+    assert_eq!((once.judged, thrice.judged), (12, 36));
+    let rates =
+        |pair: &HeadToHead| [pair.length_corrected, pair.length_controlled].map(Option::unwrap);
+    for (once, thrice) in rates(&once).into_iter().zip(rates(&thrice)) {
+        // The mean of three copies may round.
+        for (once, thrice) in [
+            (once.win_rate, thrice.win_rate),
+            (once.interval.low, thrice.interval.low),
+            (once.interval.high, thrice.interval.high),
+        ] {
+            assert!((once - thrice).abs() < 1e-9, "{once} is not {thrice}");
+        }
+    }
+}
+
 fn ranking(prompt: usize, rater: &str, best_first: &[&str]) -> Ranking {
     Ranking { prompt, best_first: arms(best_first), rater: rater.to_owned() }
 }

@@ -51,7 +51,8 @@ fn build(job: &Job, folder: &RunFolder, manifest: &Manifest) -> Result<Document,
     sections.extend(policy_section(job, &drawn, &metrics));
     sections.extend(samples::section(&drawn));
     if let Some(summary) = folder.finished::<RewardSummary>("reward")? {
-        sections.push(reward_section(&summary, &metrics));
+        let hard = job.reward_model.as_ref().is_some_and(|rm| rm.harden);
+        sections.push(reward_section(&summary, hard, &metrics));
         sections.extend(staleness::section(&metrics));
     }
     sections.extend(labels_section(job, folder)?);
@@ -346,12 +347,16 @@ fn part_means(record: &Value) -> impl Iterator<Item = &str> {
     names.map(String::as_str).filter(|name| name.starts_with(PART_METRICS))
 }
 
-fn reward_section(summary: &RewardSummary, metrics: &[Value]) -> Section {
+/// Of a reward model that learned labels as `hard` ones, or as they were.
+fn reward_section(summary: &RewardSummary, hard: bool, metrics: &[Value]) -> Section {
     let quality = &summary.quality;
     let mut text = quality_text("", summary.trained_on, quality);
     for (source, of_source) in &summary.by_source {
         let SourceQuality { trained_on, quality } = of_source;
         text = format!("{text} {}", quality_text(&format!("{source} "), *trained_on, quality));
+    }
+    if hard {
+        text.push_str(" It learned soft labels as hard ones; held-out labels are as they were.");
     }
     let calibration = Plot {
         title: "Calibration on held-out labels".into(),
@@ -522,6 +527,7 @@ mod tests {
     use super::*;
     use crate::reward_quality;
     use rlaif_types::SoftLabel;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_reward_model_without_held_out_labels_has_no_accuracy_for_that_reason() {
@@ -532,5 +538,22 @@ mod tests {
         assert!(tied.contains("no accuracy, since none of them prefers a response"), "{tied}");
         let sure = said(&[(0, 0.8, SoftLabel::certain(true))]);
         assert!(sure.contains("On 1 held-out ai labels: accuracy 100.0 %"), "{sure}");
+    }
+
+    #[test]
+    fn a_report_says_that_labels_were_learned_as_hard_ones_where_they_were() {
+        let summary = RewardSummary {
+            quality: reward_quality::<usize>(&[]),
+            trained_on: 24,
+            mean: 0.0,
+            std: 1.0,
+            start_hash: None,
+            by_source: BTreeMap::new(),
+        };
+        let said = |hard: bool| match &reward_section(&summary, hard, &[]).blocks[0] {
+            Block::Text(text) => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert!(said(true).contains("as hard ones") && !said(false).contains("hard"));
     }
 }

@@ -13,6 +13,7 @@ mod device;
 mod engine;
 mod error;
 mod export;
+mod folder;
 mod footprint;
 pub mod formats;
 pub mod kernels;
@@ -35,6 +36,7 @@ pub use config::{Family, ModelConfig, RopeScaling};
 pub use device::DeviceName;
 pub use engine::{Engine, EngineModel, EngineOptions};
 pub use error::Error;
+pub use folder::replace_folder;
 pub use footprint::Footprint;
 pub use language_model::{
     Answer, Ask, Finish, GenerateRequest, Generation, LanguageModel, ModelInfo, Sampling,

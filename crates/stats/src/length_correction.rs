@@ -39,18 +39,23 @@ pub struct LengthCorrected {
 pub fn length_corrected_win_rate(
     preferences: impl IntoIterator<Item = (usize, SizedPreference)>,
 ) -> Option<LengthCorrected> {
+    let has_ratio = |sized: &SizedPreference| sized.first_length > 0.0 && sized.second_length > 0.0;
+    let preferences = preferences.into_iter().filter(|(_, sized)| has_ratio(sized));
+    // The logarithm of the quotient would round differently when the two are exchanged.
+    let term = |sized: &SizedPreference| sized.first_length.ln() - sized.second_length.ln();
+    let observations = means(preferences.map(|(cluster, p)| (cluster, p.preference, term(&p))));
+    logistic_regression(&observations).map(|fit| at_intercept(&fit))
+}
+
+/// Mean preference and mean term of each cluster, in the clusters' order.
+pub(crate) fn means(observed: impl Iterator<Item = (usize, f64, f64)>) -> Vec<(f64, f64)> {
     let mut by_cluster: BTreeMap<usize, [f64; 3]> = BTreeMap::new();
-    for (cluster, sized) in preferences {
-        if sized.first_length > 0.0 && sized.second_length > 0.0 {
-            // The logarithm of the quotient would round differently when the two are exchanged.
-            let term = sized.first_length.ln() - sized.second_length.ln();
-            let sums = by_cluster.entry(cluster).or_default();
-            *sums = [sums[0] + sized.preference, sums[1] + term, sums[2] + 1.0];
-        }
+    for (cluster, preference, term) in observed {
+        let sums = by_cluster.entry(cluster).or_default();
+        *sums = [sums[0] + preference, sums[1] + term, sums[2] + 1.0];
     }
     let mean = |[preference, term, count]: [f64; 3]| (preference / count, term / count);
-    let observations: Vec<(f64, f64)> = by_cluster.into_values().map(mean).collect();
-    logistic_regression(&observations).map(|fit| at_intercept(&fit))
+    by_cluster.into_values().map(mean).collect()
 }
 
 /// The win rate that a fit has where its variable is 0.

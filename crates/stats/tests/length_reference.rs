@@ -54,8 +54,10 @@ fn length_corrections_equal_scikit_learns_fit() {
     assert_eq!(cases.len(), 3);
     for case in &cases {
         let sized: Vec<SizedPreference> = case.sized().collect();
-        assert_close(length_controlled_win_rate(&sized), &case.length_controlled, &case.name);
-        let each_alone = length_corrected_win_rate(sized.iter().copied().enumerate());
-        assert_close(each_alone, &case.length_corrected, &case.name);
+        let each_alone = || sized.iter().copied().enumerate();
+        let controlled = length_controlled_win_rate(each_alone());
+        assert_close(controlled, &case.length_controlled, &case.name);
+        let corrected = length_corrected_win_rate(each_alone());
+        assert_close(corrected, &case.length_corrected, &case.name);
     }
 }

@@ -71,8 +71,8 @@ pub struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// Fits to `examples`. Weights are scaled to a mean of 1, so that the learning rate means what it
-    /// does without them; pairs of weight 0 are left out.
+    /// Fits to `examples`, whose labels are made hard where the settings say so. Weights are scaled to a mean of 1, so
+    /// that the learning rate means what it does without them; pairs of weight 0 are left out.
     ///
     /// # Errors
     /// When nothing is left to learn from.
@@ -83,6 +83,9 @@ impl<'a> Fit<'a> {
     ) -> Result<Self, Failure> {
         if config.weighting == PairWeighting::Sureness {
             examples.iter_mut().for_each(|e| e.pair.weight *= e.sureness as f32);
+        }
+        if config.harden {
+            examples.iter_mut().for_each(|e| e.pair.label = e.pair.label.vote());
         }
         examples.retain(|example| example.pair.weight > 0.0);
         let kept_back = kept_back(&examples, config, seed);
@@ -275,6 +278,32 @@ mod tests {
         let plain = config();
         let equal = Fit::new(&plain, 7, examples(4)).unwrap();
         assert!(equal.train().iter().all(|pair| pair.weight == 1.0));
+    }
+
+    #[test]
+    fn hard_labels_are_all_for_one_side_a_tie_for_none_and_weigh_as_the_soft_ones_did() {
+        let soft = [0.9, 0.45, 0.5, 1.0];
+        let labelled = || {
+            let labelled = |(mut example, label): (Example, f64)| {
+                example.pair.label = SoftLabel::new(label).unwrap();
+                example
+            };
+            examples(4).into_iter().zip(soft).map(labelled).collect::<Vec<_>>()
+        };
+        let labels = |config: &RewardModelConfig| {
+            let fit = Fit::new(config, 7, labelled()).unwrap();
+            fit.train().iter().map(|pair| pair.label.value()).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(&config()), soft.map(|p| SoftLabel::new(p).unwrap().value()));
+        let hard = RewardModelConfig { harden: true, ..config() };
+        assert_eq!(labels(&hard), [1.0, 0.0, 0.5, 1.0]);
+        let weights = |harden: bool| {
+            let weighting = PairWeighting::Sureness;
+            let config = RewardModelConfig { weighting, harden, ..config() };
+            let fit = Fit::new(&config, 7, labelled()).unwrap();
+            fit.train().iter().map(|pair| pair.weight).collect::<Vec<_>>()
+        };
+        assert_eq!(weights(true), weights(false));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use rlaif_rl::PairScores;
 use rlaif_worker::Failure;
 use serde::{Deserialize, Serialize};
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// Its file in a model's folder.
@@ -52,7 +53,12 @@ impl Normalisation {
     pub fn save(self, folder: &Path) -> Result<(), rlaif_models::Error> {
         let path = folder.join(FILE);
         let json = serde_json::to_vec_pretty(&self).expect("two numbers serialise");
-        std::fs::write(&path, json).map_err(|source| rlaif_models::Error::Io { path, source })
+        let write = || {
+            let mut file = File::create(&path)?;
+            file.write_all(&json)?;
+            file.sync_all()
+        };
+        write().map_err(|source| rlaif_models::Error::Io { path: path.clone(), source })
     }
 
     /// The one in a model's folder, or outputs as they are where there is none.

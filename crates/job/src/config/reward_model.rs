@@ -16,6 +16,10 @@ pub struct RewardModelConfig {
     /// model's where a given pair has one of each (`mixed`).
     #[serde(skip_serializing_if = "is_default")]
     pub labels: LabelSource,
+    /// Learn soft labels as hard ones, all for the response that they prefer; one that prefers neither stays a half. How
+    /// sure they were still says how much a pair counts and when its turn comes, and what is held out keeps its labels.
+    #[serde(skip_serializing_if = "is_default")]
+    pub harden: bool,
     /// Pairs of responses to sample and label; 0 where the labels of `data.preferences` are all.
     pub pairs: usize,
     /// Share of the labelled pairs kept back to measure accuracy and calibration, with all pairs of their prompts:
@@ -57,6 +61,7 @@ impl Default for RewardModelConfig {
     fn default() -> Self {
         Self {
             labels: LabelSource::default(),
+            harden: false,
             pairs: 1024,
             heldout_fraction: 0.1,
             epochs: 2,
@@ -171,6 +176,7 @@ mod tests {
         let plain = toml::to_string(&RewardModelConfig::default()).unwrap();
         for field in [
             "labels",
+            "harden",
             "from",
             "objective",
             "order",
@@ -181,9 +187,10 @@ mod tests {
         ] {
             assert!(!plain.contains(field), "jobs of before would have another hash: {plain}");
         }
-        let used = "order = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
+        let used = "harden = true\norder = 'easy_first'\nweighting = 'sureness'\n[objective]\ncenter = 0.01\n\
             [plateau]\npatience = 2\n[staleness]\nevery = 5\n";
         let config: RewardModelConfig = toml::from_str(used).unwrap();
+        assert!(config.harden);
         assert_eq!((config.order, config.objective.center), (PairOrder::EasyFirst, 0.01));
         assert_eq!(config.plateau.unwrap().patience, 2);
         assert_eq!(config.staleness, Some(StalenessConfig { every: 5, pairs: 64 }));

@@ -70,7 +70,8 @@ pub struct RlConfig {
     /// gradients: the same bits in less memory and more time.
     #[serde(default, skip_serializing_if = "is_default")]
     pub gradient_checkpointing: bool,
-    /// Steps between saved training states.
+    /// Steps between saved training states. The policy's two newest are kept, and the weights of its newest
+    /// `max_off_policy_steps + 2` versions; what is older is deleted.
     #[serde(default = "default_checkpoint_every")]
     pub checkpoint_every: usize,
     /// Mean divergence of the policy from its start per token, in nats, at which the run stops.

@@ -3,12 +3,12 @@
 use crate::chat::ChatTemplate;
 use crate::config::{Family, ModelConfig, RopeScaling};
 use crate::error::Error;
+use crate::folder::replace_folder;
 use crate::tokenizer::Tokenizer;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -134,10 +134,7 @@ pub enum Head {
 /// A tensor to save: name, shape, values.
 pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
-/// Writes a folder that transformers loads.
-///
-/// Everything goes into a sibling folder first and is renamed at the end, so a crash leaves the old
-/// folder or none, never half of one.
+/// Writes a folder that transformers loads, as [`replace_folder`] does: all of it or nothing.
 ///
 /// # Errors
 /// When writing fails, for example on a full disk; what was there before is intact.
@@ -152,30 +149,6 @@ pub fn save(
     replace_folder(folder, |folder| {
         write_files(folder, config, tokenizer, chat_template, tensors, head)
     })
-}
-
-/// Lets `write` fill a sibling folder, which then takes the place of `folder`. Its name is hidden and no user's; what a
-/// kill leaves under it is removed by the next try.
-pub(super) fn replace_folder(
-    folder: &Path,
-    write: impl FnOnce(&Path) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut name = OsString::from(".");
-    name.push(folder.file_name().unwrap_or_default());
-    name.push(".rlaif-partial");
-    let partial = folder.with_file_name(name);
-    let _ = fs::remove_dir_all(&partial);
-    fs::create_dir_all(&partial).map_err(Error::io(&partial))?;
-    let result = write(&partial).and_then(|()| {
-        if folder.exists() {
-            fs::remove_dir_all(folder).map_err(Error::io(folder))?;
-        }
-        fs::rename(&partial, folder).map_err(Error::io(folder))
-    });
-    if result.is_err() {
-        let _ = fs::remove_dir_all(&partial);
-    }
-    result
 }
 
 fn write_files(

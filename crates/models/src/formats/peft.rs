@@ -3,10 +3,11 @@
 //! An adapter is read to be folded into the weights of its base. Settings that change what the numbers
 //! mean are honoured exactly or refused by name, also those that PEFT may still invent.
 
-use super::hf::{NamedTensor, replace_folder, write_json, write_weights};
+use super::hf::{NamedTensor, write_json, write_weights};
 use super::safetensors::Shards;
 use crate::checkpoint::TensorSource;
 use crate::error::Error;
+use crate::folder::replace_folder;
 use crate::kernels::cpu::linear::matmul;
 use rlaif_types::LoraConfig;
 use serde_json::{Map, Value, json};

@@ -151,6 +151,27 @@ fn best_of(scored: Vec<(String, Judgement<f64>)>) -> Judgement<Best> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_testkit::TINY_MODEL;
+    use std::path::Path;
+
+    #[test]
+    fn to_a_reward_model_an_empty_answer_is_a_candidate_like_any_other() {
+        let model = Path::new(TINY_MODEL).with_file_name("tiny-reward");
+        let model = Trained::open(model.to_str().unwrap(), DeviceName::Cpu, |_| false).unwrap();
+        let hash = model.info().hash.clone();
+        let engine = ScoringEngine::Reward(Box::new(model));
+        let scoring = Scoring { engine, identity: hash.clone(), model_hash: hash };
+        let prompts = [Prompt::Text("Say it".into())];
+        let best = |answers: &[&str]| {
+            let answers = answers.iter().map(|answer| (*answer).to_owned()).collect();
+            let best = scoring.best(&prompts, vec![Ok(answers)]).unwrap();
+            best.into_iter().next().unwrap().unwrap()
+        };
+        let (silent, spoken) = (best(&[""]), best(&["No."]));
+        assert_ne!(silent.score, spoken.score, "the example decides nothing");
+        let highest = if silent.score > spoken.score { "" } else { "No." };
+        assert_eq!(best(&["", "No."]).text, highest);
+    }
 
     #[test]
     fn the_first_of_the_highest_counts_and_a_failure_is_no_low_score() {

@@ -7,7 +7,7 @@
 
 use rlaif_job::{Job, PartSource, RewardSource};
 use rlaif_models::{EngineOptions, Footprint, ModelConfig};
-use rlaif_types::{Algorithm, OptimizerConfig, OptimizerKind};
+use rlaif_types::{Algorithm, LoraConfig, OptimizerConfig, OptimizerKind, Precision};
 use rlaif_worker::trainable;
 
 /// Program, tokenisers, threads, before any model; on a GPU what its driver takes, at least.
@@ -25,6 +25,25 @@ pub struct Models {
     pub reward: Option<ModelConfig>,
     /// Tokens of the longest prompt, about.
     pub longest_prompt: usize,
+}
+
+/// One network that is trained without a job, and what of its settings its memory depends on.
+#[derive(Debug, Clone)]
+pub struct Alone {
+    /// It and its start, which stays as it is.
+    pub network: ModelConfig,
+    /// None where all weights are trained.
+    pub lora: Option<LoraConfig>,
+    /// The rule that makes updates of gradients.
+    pub optimizer: OptimizerConfig,
+    /// Tokens in memory at once, where no example has more.
+    pub micro_batch_tokens: usize,
+    /// Tokens of the longest example.
+    pub longest: usize,
+    /// Whether layers are computed again for their gradients.
+    pub gradient_checkpointing: bool,
+    /// What is computed in.
+    pub precision: Precision,
 }
 
 /// The memory that a job's models lie in.
@@ -74,6 +93,29 @@ pub fn replicas(job: &Job, models: &Models, count: usize) -> Stage {
     Stage { name: "while it takes part in training", parts }
 }
 
+/// What `training` of a reward model takes, on a GPU or in the machine's memory.
+pub fn reward_model(training: &Alone, on_gpu: bool) -> Stage {
+    let (network, what) = (Footprint(&training.network), trainable(training.lora.as_ref()));
+    let per_f32 = per_f32(training.precision);
+    let tokens = training.micro_batch_tokens.max(training.longest);
+    let activations = network.activations(tokens, training.gradient_checkpointing) / per_f32;
+    let sizes = Sizes {
+        weights: network.weights(),
+        labeler: 0,
+        judge: 0,
+        trained: network.trained(&what),
+        merged: network.merged(&what),
+        version: 0,
+        activations,
+        keys_and_values: 0,
+        per_f32,
+    };
+    let optimizer = std::slice::from_ref(&training.optimizer);
+    let beside = Beside { stateless: true, ..Beside::default() };
+    let place = Place { on_gpu, replicas: 0 };
+    sizes.training("while the reward model learns", place, sizes.weights, optimizer, beside)
+}
+
 /// All stages, in order.
 fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
     let sizes = Sizes::of(job, models, &models.policy);
@@ -112,6 +154,7 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
             // The first step draws with the start itself.
             versions: job.rl.steps > 1,
             average: job.rl.ema_decay.is_some(),
+            stateless: false,
         };
         let name = "while the policy learns";
         stages.push(training(name, loaded, &optimizers(job), beside));
@@ -147,6 +190,13 @@ struct Beside {
     versions: bool,
     /// An average of the policy's weights.
     average: bool,
+    /// Nothing that it could go on from is written.
+    stateless: bool,
+}
+
+/// Numbers of the type that is computed in for which an f32 has room.
+fn per_f32(precision: Precision) -> u64 {
+    if precision.is_f32() { 1 } else { 2 }
 }
 
 /// Bytes of what stages are made of.
@@ -185,7 +235,7 @@ impl Sizes {
         let tokens = job.rl.micro_batch_tokens.max(length);
         let keys_and_values =
             Footprint(&models.policy).keys_and_values(drawn) + judging.unwrap_or_default();
-        let per_f32 = if job.precision.is_f32() { 1 } else { 2 };
+        let per_f32 = per_f32(job.precision);
         Self {
             weights: network.weights(),
             labeler: weights(labeler),
@@ -229,7 +279,10 @@ impl Sizes {
         let activations = (1 + replicas) * self.activations;
         let average = if beside.average { self.trained } else { 0 };
         // As a file.
-        let state = networks * self.trained + moments + average;
+        let state = match beside.stateless {
+            true => 0,
+            false => networks * self.trained + moments + average,
+        };
         let model = self.merged + self.weights;
         // Its file, and the weights made of it.
         let drawn_with = if beside.versions { self.version } else { 0 };
@@ -333,6 +386,31 @@ mod tests {
         assert_eq!(coarse.keys_and_values, fine.keys_and_values / 2);
         assert_eq!((coarse.weights, coarse.trained), (fine.weights, fine.trained));
         assert_eq!((fine.in_engine(100), coarse.in_engine(100)), (0, 50));
+    }
+
+    #[test]
+    fn a_reward_model_alone_takes_less_with_adapters_fewer_tokens_and_half_the_precision() {
+        let plain = Alone {
+            network: models().policy,
+            lora: None,
+            optimizer: OptimizerConfig::default(),
+            micro_batch_tokens: 2048,
+            longest: 64,
+            gradient_checkpointing: false,
+            precision: Precision::F32,
+        };
+        let bytes = |training: &Alone| reward_model(training, false).bytes();
+        let adapters = Alone { lora: Some(LoraConfig::default()), ..plain.clone() };
+        let again = Alone { gradient_checkpointing: true, ..plain.clone() };
+        let coarse = Alone { precision: Precision::Bf16, ..plain.clone() };
+        for less in [&adapters, &again, &coarse] {
+            assert!(bytes(less) < bytes(&plain), "{less:?}");
+        }
+        // A pair is never cut.
+        let long = Alone { longest: 10_000, ..plain.clone() };
+        assert!(bytes(&long) > bytes(&plain), "{long:?}");
+        let fewer = Alone { micro_batch_tokens: 1, ..long.clone() };
+        assert_eq!(bytes(&fewer), bytes(&long));
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Whether a job fits: what it takes at most, estimated before it starts, beside what the machine has free.
+//! Whether a job, or a reward model without one, fits: what it takes at most, estimated before it starts, beside what the
+//! machine has free.
 
 mod estimate;
 mod machine;
 
+pub use estimate::Alone;
+
 use anyhow::{Context, Result, bail};
-use estimate::{Models, Place, Stage, peak, replicas};
+use estimate::{Models, Place, Stage, peak, replicas, reward_model};
 use rlaif_hub::{Store, is_endpoint};
 use rlaif_job::{Job, Submission};
 use rlaif_models::DeviceName;
@@ -69,14 +72,23 @@ impl MemoryArgs {
         Ok(())
     }
 
-    /// Holds what `estimate` says of `job` against what `device` has.
-    fn compare(
+    /// Says what training a reward model without a job takes at most, and refuses it where that is more than there is.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn check_reward_model(self, training: &Alone, device: DeviceName) -> Result<()> {
+        let on_gpu = device != DeviceName::Cpu;
+        self.compare(training, device, &|training| reward_model(training, on_gpu))
+    }
+
+    /// Holds what `estimate` says of `work` against what `device` has.
+    fn compare<W: Work>(
         self,
-        job: &Job,
+        work: &W,
         device: DeviceName,
-        estimate: &dyn Fn(&Job) -> Stage,
+        estimate: &dyn Fn(&W) -> Stage,
     ) -> Result<()> {
-        let stage = estimate(job);
+        let stage = estimate(work);
         let free = match self.max_memory {
             Some(Ceiling::Bytes(bytes)) => Some(bytes),
             Some(Ceiling::Any) => None,
@@ -96,9 +108,9 @@ impl MemoryArgs {
         eprintln!("memory     about {bytes}{on}, {when}: {beside}");
         match free {
             Some(free) if stage.bytes() > free => {
-                let instead = changes(job, stage.bytes(), estimate);
+                let (what, instead) = (W::NAME, changes(work, stage.bytes(), estimate));
                 bail!(
-                    "the job takes about {bytes} of memory{on}, {when}, and {beside}: {instead}; --max-memory any \
+                    "the {what} takes about {bytes} of memory{on}, {when}, and {beside}: {instead}; --max-memory any \
                      starts it all the same"
                 )
             }
@@ -142,28 +154,72 @@ fn models_of(job: &Job) -> Result<Models> {
     Ok(Models { policy, labeler, judge, reward, longest_prompt })
 }
 
-/// What to change of a job that takes so many bytes, each alone, with what the job takes then; the least first.
-fn changes(job: &Job, bytes: u64, estimate: &dyn Fn(&Job) -> Stage) -> String {
-    let mut changes: Vec<(String, u64)> = Vec::new();
-    let mut try_out = |setting: &str, change: &dyn Fn(&mut Job)| {
-        let mut changed = job.clone();
+/// What may take more memory than there is.
+trait Work: Clone {
+    /// What people call it.
+    const NAME: &'static str;
+
+    /// Settings that may take less, each alone, and the work with it.
+    fn changed(&self) -> Vec<(String, Self)>;
+
+    /// The work after `change`.
+    fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
+        let mut changed = self.clone();
         change(&mut changed);
-        let then = estimate(&changed).bytes();
-        if then < bytes {
-            changes.push((setting.to_owned(), then));
+        changed
+    }
+}
+
+impl Work for Job {
+    const NAME: &'static str = "job";
+
+    fn changed(&self) -> Vec<(String, Self)> {
+        let mut changed = Vec::new();
+        if self.lora.is_none() {
+            let adapters = self.with(|job| job.lora = Some(LoraConfig::default()));
+            changed.push(("a [lora] section".to_owned(), adapters));
         }
-    };
-    if job.lora.is_none() {
-        try_out("a [lora] section", &|job| job.lora = Some(LoraConfig::default()));
+        if !self.rl.gradient_checkpointing {
+            let again = self.with(|job| job.rl.gradient_checkpointing = true);
+            changed.push(("rl.gradient_checkpointing = true".to_owned(), again));
+        }
+        let tokens = self.rl.micro_batch_tokens / 4;
+        if tokens > 0 {
+            let fewer = self.with(|job| job.rl.micro_batch_tokens = tokens);
+            changed.push((format!("rl.micro_batch_tokens = {tokens}"), fewer));
+        }
+        changed
     }
-    if !job.rl.gradient_checkpointing {
-        try_out("rl.gradient_checkpointing = true", &|job| job.rl.gradient_checkpointing = true);
+}
+
+impl Work for Alone {
+    const NAME: &'static str = "training";
+
+    fn changed(&self) -> Vec<(String, Self)> {
+        let mut changed = Vec::new();
+        if self.lora.is_none() {
+            let lora = LoraConfig::default();
+            let setting = format!("--lora-rank {}", lora.rank);
+            changed.push((setting, self.with(|training| training.lora = Some(lora))));
+        }
+        if !self.gradient_checkpointing {
+            let again = self.with(|training| training.gradient_checkpointing = true);
+            changed.push(("--gradient-checkpointing".to_owned(), again));
+        }
+        let tokens = self.micro_batch_tokens / 4;
+        if tokens > 0 {
+            let fewer = self.with(|training| training.micro_batch_tokens = tokens);
+            changed.push((format!("--micro-batch-tokens {tokens}"), fewer));
+        }
+        changed
     }
-    let tokens = job.rl.micro_batch_tokens / 4;
-    if tokens > 0 {
-        let setting = format!("rl.micro_batch_tokens = {tokens}");
-        try_out(&setting, &|job| job.rl.micro_batch_tokens = tokens);
-    }
+}
+
+/// What to change of work that takes so many bytes, each alone, with what it takes then; the least first.
+fn changes<W: Work>(work: &W, bytes: u64, estimate: &dyn Fn(&W) -> Stage) -> String {
+    let changed = work.changed().into_iter();
+    let changed = changed.map(|(setting, work)| (setting, estimate(&work).bytes()));
+    let mut changes: Vec<(String, u64)> = changed.filter(|(_, then)| *then < bytes).collect();
     changes.sort_by_key(|(_, bytes)| *bytes);
     let changes = changes.into_iter();
     let changes: Vec<String> =

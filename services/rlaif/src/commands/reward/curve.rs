@@ -6,7 +6,7 @@ use crate::commands::files::Files;
 use crate::labeling::write;
 use anyhow::{Result, bail};
 use rlaif_audit::{CurvePoint, curve_section, reward_headline};
-use rlaif_data::write_atomic;
+use rlaif_data::{check_writable, write_atomic};
 use rlaif_report::Document;
 use rlaif_types::LabelSource;
 use std::path::PathBuf;
@@ -39,6 +39,10 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let files = Files::default().reads("--in", [&args.study.input]);
     files.writes("--out", &args.out).writes("--json", &args.json).check()?;
+    for path in [&args.out, &args.json].into_iter().flatten() {
+        // Or it would be found out only after all models were trained.
+        check_writable(path)?;
+    }
     let study = Study::prepare(&args.study)?;
     let mut points = Vec::new();
     // All is known to be there before the first model is trained.

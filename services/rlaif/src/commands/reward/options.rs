@@ -1,6 +1,7 @@
 //! Options of training a reward model.
 
 use crate::commands::model::ModelArgs;
+use crate::memory::MemoryArgs;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -76,6 +77,8 @@ pub struct StudyArgs {
     /// What is computed in: f32, or on a GPU bf16, with weights in f32 either way.
     #[arg(long, default_value_t)]
     pub precision: Precision,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 
     /// Ask for a difference of rewards that is larger by this times the record's "margin" (Llama 2).
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
@@ -83,6 +86,10 @@ pub struct StudyArgs {
     /// Keep rewards around 0: adds this times (r_a + r_b)² to the loss; TRL's authors use 0.01.
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
     center: f64,
+    /// Learn soft labels as hard ones, all for the response that they prefer; one that prefers neither stays a half. What
+    /// is held out keeps its labels.
+    #[arg(long)]
+    hard: bool,
     /// The first epoch goes from the surest labels to the least sure.
     #[arg(long)]
     easy_first: bool,
@@ -111,6 +118,7 @@ impl StudyArgs {
     /// When one makes no sense.
     pub fn config(&self) -> Result<RewardModelConfig> {
         let config = RewardModelConfig {
+            harden: self.hard,
             heldout_fraction: self.heldout,
             epochs: self.epochs,
             batch_size: self.batch_size,

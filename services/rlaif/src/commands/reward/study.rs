@@ -4,12 +4,13 @@
 use super::options::StudyArgs;
 use crate::commands::download::DownloadBar;
 use crate::commands::progress::Bars;
+use crate::memory::Alone;
 use anyhow::{Context, Result, anyhow, bail};
 use rlaif_audit::{RewardAudit, RewardObservation};
 use rlaif_data::{Example as Datum, GroupKey, Reader, Record, Split, examples_of};
 use rlaif_hub::Store;
 use rlaif_job::{RewardModelConfig, StageProgress, hash_file, shuffled};
-use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel};
+use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel, shared_prefix};
 use rlaif_reward::{Example, Fit, pair_scores, pair_sequences};
 use rlaif_rl::{LabelledPair, PairScores};
 use rlaif_types::{ContentHash, LabelSource, LoraConfig, Preference, SoftLabel};
@@ -36,6 +37,14 @@ pub struct Study {
     /// Drawn by the seed, so that the first of them are a sample of all.
     train: Vec<Pair>,
     heldout: Vec<Pair>,
+}
+
+/// The pairs of the file, on the side that each is on.
+#[derive(Default)]
+struct Sides {
+    train: Vec<Pair>,
+    heldout: Vec<Pair>,
+    counts: Counts,
 }
 
 /// What became of the pairs of the file.
@@ -71,96 +80,42 @@ pub struct Made {
 }
 
 impl Study {
-    /// Reads the model and the pairs.
+    /// Reads the pairs and then the model, if what is to be done fits into the memory.
     pub fn prepare(args: &StudyArgs) -> Result<Self> {
-        let config = args.config()?;
+        let (config, lora) = (args.config()?, args.lora());
         let path = Store::from_env().resolve(&args.model.model, &mut DownloadBar::new())?;
         let checkpoint = open_checkpoint(&path)?;
         let activations = args.model.device.computing_in(args.precision)?;
+        let dialogue = Dialogue::of(&checkpoint, args.chat).map_err(describe)?;
+        let data = hash_file(&args.input)?;
+        let Sides { train, heldout, counts } = Sides::read(args, &config, &dialogue)?;
+        let training = Alone {
+            network: checkpoint.config.clone(),
+            lora: lora.clone(),
+            optimizer: config.optimizer.clone(),
+            micro_batch_tokens: args.micro_batch_tokens,
+            longest: train.iter().map(Pair::tokens).max().unwrap_or(0),
+            gradient_checkpointing: args.gradient_checkpointing,
+            precision: args.precision,
+        };
+        args.memory.check_reward_model(&training, args.model.device)?;
         let start = ScalarModel::start_of(&checkpoint, &args.model.device.open()?)
             .with_context(|| format!("loading {}", args.model.model))?;
         let mut start = start.with_activations(activations);
         start.backbone = start.backbone.with_gradient_checkpointing(args.gradient_checkpointing);
-        let dialogue = Dialogue::of(&checkpoint, args.chat).map_err(describe)?;
-        let mut study = Self {
+        Ok(Self {
             checkpoint,
-            lora: args.lora(),
+            config,
+            lora,
             seed: args.seed,
             chat: args.chat,
-            data: hash_file(&args.input)?,
-            counts: Counts::default(),
+            data,
+            counts,
             start,
             micro_batch_tokens: args.micro_batch_tokens,
-            train: Vec::new(),
-            heldout: Vec::new(),
-            config,
-        };
-        study.read(args, &dialogue)?;
-        Ok(study)
-    }
-
-    fn read(&mut self, args: &StudyArgs, dialogue: &Dialogue) -> Result<()> {
-        let heldout = (self.config.heldout_fraction * SHARES).round().max(1.0) as u64;
-        let parts = vec![SHARES as u64 - heldout, heldout];
-        let split = Split::new(GroupKey::Prompt, self.seed, parts).map_err(|what| anyhow!(what))?;
-        let records = Reader::open(&args.input)?.read_all(|record| {
-            let weight = args.weight_field.as_ref().map_or(Ok(1.0), |f| weight(&record, f))?;
-            let preference = |datum: Datum| {
-                let part = split.part(&record, &datum)?;
-                match datum {
-                    Datum::Preference(preference) => Ok((preference, weight, part)),
-                    _ => Err("expected two responses to a prompt, such as \"prompt\" with \
-                              \"chosen\" and \"rejected\""
-                        .to_owned()),
-                }
-            };
-            examples_of(&record)?.into_iter().map(preference).collect::<Result<Vec<_>, _>>()
-        })?;
-        let mut first_refusal = None;
-        for (preference, weight, part) in records.into_iter().flatten() {
-            if LabelSource::Mixed.of(&preference).is_none() {
-                *self.counts.left_out.entry("without a label").or_default() += 1;
-                continue;
-            }
-            match pair_sequences(dialogue, &preference.pair) {
-                Ok((a, b)) if args.max_tokens.is_none_or(|max| a.len().max(b.len()) <= max) => {
-                    let pair = Pair { preference, weight, a, b };
-                    if part == 0 { self.train.push(pair) } else { self.heldout.push(pair) }
-                }
-                Ok(_) => *self.counts.left_out.entry("longer than --max-tokens").or_default() += 1,
-                Err(refusal) => {
-                    *self
-                        .counts
-                        .left_out
-                        .entry("not readable by the model (conversations need --chat)")
-                        .or_default() += 1;
-                    first_refusal.get_or_insert(refusal.detail);
-                }
-            }
-        }
-        let why = first_refusal.map(|why| format!("; the first of those: {why}"));
-        let why = format!("left out: {:?}{}", self.counts.left_out, why.unwrap_or_default());
-        if self.train.is_empty() || self.heldout.is_empty() {
-            // Pairs go by their prompts, so one prompt is on one side, whatever the share.
-            let way_out: &str = match self.counts.left_out.is_empty() {
-                true => "give pairs of more prompts, or another --heldout",
-                false => &why,
-            };
-            bail!(
-                "{}: pairs to learn from: {}, to measure on: {}; each side needs one; {way_out}",
-                args.input.display(),
-                self.train.len(),
-                self.heldout.len()
-            );
-        }
-        if !self.counts.left_out.is_empty() {
-            tracing::warn!("{why}");
-        }
-        let mut drawn: Vec<Option<Pair>> = self.train.drain(..).map(Some).collect();
-        let order = shuffled(drawn.len(), self.seed, "training pairs", 0);
-        self.train = order.into_iter().filter_map(|index| drawn[index].take()).collect();
-        (self.counts.train, self.counts.heldout) = (self.train.len(), self.heldout.len());
-        Ok(())
+            train,
+            heldout,
+        })
     }
 
     /// How many pairs to learn from have such a label.
@@ -222,7 +177,80 @@ impl Study {
     }
 }
 
+impl Sides {
+    /// Reads the file that the options name, of whose prompts each is on one side.
+    fn read(args: &StudyArgs, config: &RewardModelConfig, dialogue: &Dialogue) -> Result<Self> {
+        let mut sides = Self::default();
+        let heldout = (config.heldout_fraction * SHARES).round().max(1.0) as u64;
+        let parts = vec![SHARES as u64 - heldout, heldout];
+        let split = Split::new(GroupKey::Prompt, args.seed, parts).map_err(|what| anyhow!(what))?;
+        let records = Reader::open(&args.input)?.read_all(|record| {
+            let weight = args.weight_field.as_ref().map_or(Ok(1.0), |f| weight(&record, f))?;
+            let preference = |datum: Datum| {
+                let part = split.part(&record, &datum)?;
+                match datum {
+                    Datum::Preference(preference) => Ok((preference, weight, part)),
+                    _ => Err("expected two responses to a prompt, such as \"prompt\" with \
+                              \"chosen\" and \"rejected\""
+                        .to_owned()),
+                }
+            };
+            examples_of(&record)?.into_iter().map(preference).collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut first_refusal = None;
+        for (preference, weight, part) in records.into_iter().flatten() {
+            if LabelSource::Mixed.of(&preference).is_none() {
+                *sides.counts.left_out.entry("without a label").or_default() += 1;
+                continue;
+            }
+            match pair_sequences(dialogue, &preference.pair) {
+                Ok((a, b)) if args.max_tokens.is_none_or(|max| a.len().max(b.len()) <= max) => {
+                    let pair = Pair { preference, weight, a, b };
+                    if part == 0 { sides.train.push(pair) } else { sides.heldout.push(pair) }
+                }
+                Ok(_) => *sides.counts.left_out.entry("longer than --max-tokens").or_default() += 1,
+                Err(refusal) => {
+                    *sides
+                        .counts
+                        .left_out
+                        .entry("not readable by the model (conversations need --chat)")
+                        .or_default() += 1;
+                    first_refusal.get_or_insert(refusal.detail);
+                }
+            }
+        }
+        let why = first_refusal.map(|why| format!("; the first of those: {why}"));
+        let why = format!("left out: {:?}{}", sides.counts.left_out, why.unwrap_or_default());
+        if sides.train.is_empty() || sides.heldout.is_empty() {
+            // Pairs go by their prompts, so one prompt is on one side, whatever the share.
+            let way_out: &str = match sides.counts.left_out.is_empty() {
+                true => "give pairs of more prompts, or another --heldout",
+                false => &why,
+            };
+            bail!(
+                "{}: pairs to learn from: {}, to measure on: {}; each side needs one; {way_out}",
+                args.input.display(),
+                sides.train.len(),
+                sides.heldout.len()
+            );
+        }
+        if !sides.counts.left_out.is_empty() {
+            tracing::warn!("{why}");
+        }
+        let mut drawn: Vec<Option<Pair>> = sides.train.drain(..).map(Some).collect();
+        let order = shuffled(drawn.len(), args.seed, "training pairs", 0);
+        sides.train = order.into_iter().filter_map(|index| drawn[index].take()).collect();
+        (sides.counts.train, sides.counts.heldout) = (sides.train.len(), sides.heldout.len());
+        Ok(sides)
+    }
+}
+
 impl Pair {
+    /// Tokens that learning it takes at once, in which the beginning of both is there once.
+    fn tokens(&self) -> usize {
+        self.a.len() + self.b.len() - shared_prefix(&self.a, &self.b)
+    }
+
     fn example(&self, labels: LabelSource) -> Option<(LabelSource, Example)> {
         let tokens = (self.a.clone(), self.b.clone());
         let (source, mut example) = Example::of(&self.preference, labels, tokens)?;

@@ -6,6 +6,7 @@ use crate::labeling::write;
 use anyhow::{Context, Result, bail};
 use rlaif_audit::{reward_headline, reward_sections};
 use rlaif_data::{write_atomic, write_jsonl_atomic};
+use rlaif_models::replace_folder;
 use rlaif_report::{Block, Document, Plot, Point, Section, Series, Style, Table};
 use rlaif_reward::{Normalisation, pair_scores};
 use rlaif_types::LabelSource;
@@ -48,23 +49,27 @@ pub fn run(args: Args) -> Result<()> {
     let made = study.make(args.labels, args.limit)?;
     let some = &made.learned[..made.learned.len().min(NORMALISED_OVER)];
     let normalisation = Normalisation::over(&pair_scores(&made.engine, some)?);
-    made.model
-        .save(&args.out, &study.checkpoint)
-        .and_then(|()| normalisation.save(&args.out))
-        .with_context(|| format!("saving {}", args.out.display()))?;
-    args.report(&study, &made, normalisation)
+    let record = args.record(&study, &made, normalisation);
+    let document = args.document(&study, &made, &record);
+    // Half of it would be taken for a reward model, of other rewards.
+    replace_folder(&args.out, |folder| -> Result<()> {
+        made.model.save(folder, &study.checkpoint)?;
+        normalisation.save(folder)?;
+        write_atomic(&folder.join("reward.json"), &serde_json::to_vec_pretty(&record)?)?;
+        write_jsonl_atomic(&folder.join("metrics.jsonl"), &made.metrics)?;
+        write(&document, &folder.join("report.html"))
+    })
+    .with_context(|| format!("saving {}", args.out.display()))?;
+    println!("{}", document.to_markdown());
+    Ok(())
 }
 
 impl Args {
-    fn report(&self, study: &Study, made: &Made, normalisation: Normalisation) -> Result<()> {
-        let record = self.record(study, made, normalisation);
-        let at = |name: &str| self.out.join(name);
-        write_atomic(&at("reward.json"), &serde_json::to_vec_pretty(&record)?)?;
-        write_jsonl_atomic(&at("metrics.jsonl"), &made.metrics)?;
+    fn document(&self, study: &Study, made: &Made, record: &Value) -> Document {
         let mut sections = reward_sections(&made.audit);
         sections.push(training(&made.metrics));
-        sections.push(provenance(&record));
-        let document = Document {
+        sections.push(provenance(record));
+        Document {
             title: "Reward model".into(),
             subtitle: format!(
                 "{} learned {} labels ({}) in {} steps; measured on {} pairs of other prompts.",
@@ -76,9 +81,7 @@ impl Args {
             ),
             headline: reward_headline(&made.audit),
             sections,
-        };
-        println!("{}", document.to_markdown());
-        write(&document, &at("report.html"))
+        }
     }
 
     /// All numbers, and all that they depend on.
