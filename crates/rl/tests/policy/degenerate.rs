@@ -11,7 +11,7 @@ use rlaif_rl::{
 };
 use rlaif_types::{
     Algorithm, AlgorithmKind, DpoConfig, Episode, GrpoConfig, OnlineDpoConfig, OptimizerConfig,
-    PolicyLearning, PpoConfig, ReinforceConfig, RlooConfig, SoftLabel, Unscorable,
+    PolicyLearning, PpoConfig, PreferenceLoss, ReinforceConfig, RlooConfig, SoftLabel, Unscorable,
     UnscorableReason,
 };
 
@@ -164,24 +164,49 @@ fn weights_that_are_not_numbers_stop_the_run_and_are_named() {
             seed: 0,
         };
         let PolicyTrainer::Online(mut trainer) = setup.trainer() else { panic!("online") };
-        let halt = trainer.step(&batch).unwrap_err();
-        let Halt::NotFinite { cause, .. } = &halt else { panic!("{halt}") };
-        assert!(cause.contains("weight model."), "{halt}");
-        assert!(halt.to_string().contains("NaN"), "{halt}");
+        assert_names_the_weight(&trainer.step(&batch).unwrap_err());
+    }
+}
+
+/// A halt by a weight that is not a number says which.
+fn assert_names_the_weight(halt: &Halt) {
+    let Halt::NotFinite { cause, .. } = halt else { panic!("{halt}") };
+    assert!(cause.contains("weight model."), "{halt}");
+    assert!(halt.to_string().contains("NaN"), "{halt}");
+}
+
+#[test]
+fn given_preferences_are_not_learned_on_weights_that_are_not_numbers() {
+    let start = damaged();
+    let label = SoftLabel::new(0.9).unwrap();
+    let pair = PreferencePair { prompt: vec![1, 2], a: vec![3, 4], b: vec![5], label };
+    // A hinge is where a value that is no number could be taken for 0.
+    for loss in [PreferenceLoss::Dpo, PreferenceLoss::Ipo, PreferenceLoss::Slic] {
+        let learning = learning(Algorithm::Dpo(DpoConfig { loss, ..DpoConfig::default() }), 1);
+        let setup = Setup {
+            start: &start,
+            replicas: &[],
+            trainable: &lora(),
+            learning: &learning,
+            micro_batch_tokens: 64,
+            seed: 0,
+        };
+        let PolicyTrainer::Offline(mut trainer) = setup.trainer() else { panic!("offline") };
+        assert_names_the_weight(&trainer.step(std::slice::from_ref(&pair)).unwrap_err());
     }
 }
 
 #[test]
-fn every_trainer_stops_on_weights_that_are_not_numbers() {
+fn fine_tuning_and_reward_models_stop_on_weights_that_are_not_numbers() {
     let optimizer = OptimizerConfig::default;
     let mut sft = SftTrainer::new(damaged().trainable(&lora()), optimizer(), 64);
     let batch = [Demonstration { prompt: vec![1, 2], completion: vec![3, 4] }];
-    assert!(matches!(sft.step(&batch), Err(Halt::NotFinite { .. })));
+    assert_names_the_weight(&sft.step(&batch).unwrap_err());
     let model = ScalarModel::zero(damaged()).trainable(&lora());
     let mut reward = RewardTrainer::new(model, optimizer(), 64);
     let label = SoftLabel::new(0.7).unwrap();
     let batch = [LabelledPair::new(vec![1, 2], vec![1, 3], label)];
-    assert!(matches!(reward.step(&batch), Err(Halt::NotFinite { .. })));
+    assert_names_the_weight(&reward.step(&batch).unwrap_err());
 }
 
 #[test]
