@@ -26,7 +26,8 @@ fn write_job(folder: &Path, template: &str, rl: &str) {
     // A file that no stage reads is refused.
     let are_given = settings.contains("'preferences'") || settings.contains("labels = '");
     let preferences = if are_given { 7 } else { 0 };
-    let job = TinyJob { template, preferences, ..TinyJob::default() };
+    let demonstrations = if settings.contains("[sft]") { 6 } else { 0 };
+    let job = TinyJob { template, preferences, demonstrations, ..TinyJob::default() };
     job.write(&folder.join("job.toml"), &settings);
 }
 
@@ -305,6 +306,68 @@ fn the_policy_that_is_left_is_chosen_among_versions_and_the_choice_is_on_record(
     };
     // The average hardly moves, and it is the average that would be left.
     assert_ne!(rewards("averaged"), rewards("every"));
+}
+
+const TRAINED: [&str; 3] = ["sft", "reward", "policy"];
+
+/// Trains in all three stages, each batch in several micro-batches.
+const TRAINS_ALL: &str = "reward = 'model'\nmicro_batch_tokens = 24\n[sft]\nbatch_size = 3\n[reward_model]\n\
+    pairs = 8\nheldout_fraction = 0.4\nbatch_size = 4";
+
+/// The log of a run that succeeds, with how gradients come about.
+fn log_of_run(folder: &Path, out: &str, more: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.env("RLAIF_LOG", "info,rlaif_rl=debug,rlaif_models=trace").current_dir(folder);
+    let output = command.args(["run", "job.toml", "--out", out]).args(more).output().unwrap();
+    succeeded(&output, out);
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The stages of whose training the log says this.
+fn stages_that_say(what: &str, log: &str) -> Vec<&'static str> {
+    let says = |stage: &&str| {
+        let span = format!("train {stage}");
+        log.lines().any(|line| line.contains(&span) && line.contains(what))
+    };
+    TRAINED.into_iter().filter(says).collect()
+}
+
+fn weights_of(folder: &Path, out: &str, stage: &str) -> Vec<u8> {
+    std::fs::read(folder.join(format!("{out}/checkpoints/{stage}/model.safetensors"))).unwrap()
+}
+
+#[test]
+fn training_replicas_share_the_micro_batches_of_every_stage_and_leave_the_bits_of_a_run_without() {
+    let dir = tempfile::tempdir().unwrap();
+    write_job(dir.path(), "sentiment/compare", TRAINS_ALL);
+    // Where gradients were computed does not show in what is left, so the log is asked.
+    let log = log_of_run(dir.path(), "alone", &[]);
+    assert_eq!(stages_that_say("devices=1", &log), TRAINED, "{log}");
+    assert!(!log.contains("devices=2"), "{log}");
+    let log = log_of_run(dir.path(), "shared", &["--training-replicas", "cpu"]);
+    assert_eq!(stages_that_say("devices=2", &log), TRAINED, "{log}");
+    for stage in TRAINED {
+        let [alone, shared] = ["alone", "shared"].map(|out| weights_of(dir.path(), out, stage));
+        assert!(alone == shared, "{stage}");
+    }
+    let manifest = |out: &str| std::fs::read(dir.path().join(out).join("manifest.json")).unwrap();
+    assert_eq!(manifest("alone"), manifest("shared"), "the machine's devices are not the job's");
+}
+
+#[test]
+fn gradient_checkpointing_computes_layers_again_in_every_stage_of_a_job_and_changes_no_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    for (out, on) in [("kept", false), ("again", true)] {
+        let rl = format!("gradient_checkpointing = {on}\n{TRAINS_ALL}");
+        write_job(dir.path(), "sentiment/compare", &rl);
+        let log = log_of_run(dir.path(), out, &[]);
+        let expected: &[&str] = if on { &TRAINED } else { &[] };
+        assert_eq!(stages_that_say("layers are computed again", &log), expected, "{log}");
+    }
+    for stage in TRAINED {
+        let [kept, again] = ["kept", "again"].map(|out| weights_of(dir.path(), out, stage));
+        assert!(kept == again, "{stage}");
+    }
 }
 
 #[test]

@@ -222,6 +222,15 @@ fn an_arm_may_be_the_best_of_several_draws_by_a_jobs_reward_model() {
     assert!(both.iter().all(|(two, six)| *six >= two - rounding), "{both:?}");
     assert!(both.iter().any(|(two, six)| *six > two + rounding), "{both:?}");
 
+    // `rlaif eval` by itself draws, scores and chooses the same.
+    let arm = "of-2=best-of:2,start-of:out/runs/rating,reward=out/runs/people";
+    let arms = ["--arm", arm, "--arm", "start=start-of:out/runs/rating"];
+    let asked = ["--prompts", "heldout.jsonl", "--judge", TINY_MODEL];
+    let how = ["--template", "sentiment/compare", "--out", "by-itself"];
+    let by_itself = rlaif(folder, &[&["eval"][..], &arms, &asked, &how].concat());
+    assert!(by_itself.status.success(), "{}", said(&by_itself));
+    assert_eq!(read_lines(&folder.join("by-itself/responses/of-2.jsonl")), two);
+
     // No run is made again for an edited number of draws, but the arm's answers and its contests are.
     edit(&folder.join("experiment.toml"), "draws = 2", "draws = 6");
     let edited = reproduce(folder, &[]);

@@ -69,6 +69,7 @@ impl CheckpointedPass {
         let Self { embedded, inputs, output, shared } = self;
         let mut grad = output.grad(grads)?;
         drop(output);
+        tracing::trace!(layers = blocks.len(), "layers are computed again");
         for (index, (block, input)) in blocks.iter().zip(inputs).enumerate().rev() {
             let is_wanted = index > 0 || embedding_learns;
             let x = Tensor::from_inner(input);

@@ -34,6 +34,9 @@ impl<M: Parameters + Send + Sync> Replicas<M> {
         mut took: impl FnMut(&P, f64, T),
     ) -> GradientSum {
         let mut sum = GradientSum::default();
+        // Replicas change no number: here alone it shows that they take part.
+        let devices = pieces.len().min(1 + self.0.len());
+        tracing::debug!(micro_batches = pieces.len(), devices, "gradients of a batch");
         for round in pieces.chunks(1 + self.0.len()) {
             for (piece, done) in round.iter().zip(self.round(first, round, &work)) {
                 sum.add(done.grads);

@@ -178,20 +178,22 @@ fn check(golden: &Value, case: &str, algorithm: Algorithm, on_policy: bool) {
 }
 
 #[test]
-fn reinforce_with_every_estimator_and_truncated_weights() {
+fn reinforce_with_every_estimator_truncated_weights_and_centered_advantages() {
     let golden = golden();
     use KlEstimator::{K2, K3};
     use KlPlacement::{Loss, Reward};
-    for (case, beta, kl_placement, kl_estimator) in [
-        ("reinforce", 0.05, Reward, None),
-        ("reinforce_k2_loss", 0.3, Loss, Some(K2)),
-        ("reinforce_k3_loss", 0.3, Loss, Some(K3)),
-        ("reinforce_k3_reward", 0.3, Reward, Some(K3)),
+    for (case, beta, kl_placement, kl_estimator, center_advantages) in [
+        ("reinforce", 0.05, Reward, None, false),
+        ("reinforce_centered", 0.05, Reward, None, true),
+        ("reinforce_k2_loss", 0.3, Loss, Some(K2), false),
+        ("reinforce_k3_loss", 0.3, Loss, Some(K3), false),
+        ("reinforce_k3_reward", 0.3, Reward, Some(K3), false),
     ] {
         let config = ReinforceConfig {
             beta,
             kl_placement,
             kl_estimator,
+            center_advantages,
             policy: transparent(),
             value: transparent(),
             max_off_policy_steps: 1,
@@ -238,6 +240,8 @@ fn ppo() {
         ..PpoConfig::default()
     };
     check(&golden, "ppo", Algorithm::Ppo(config.clone()), false);
+    let unwhitened = PpoConfig { whiten_advantages: false, ..config.clone() };
+    check(&golden, "ppo_unwhitened", Algorithm::Ppo(unwhitened), false);
     // Values are held to what they were before the first epoch, which the second one feels: the first
     // has moved some of them by more than their clip.
     let at = |network: &str| {

@@ -11,7 +11,7 @@ use rlaif_rl::{
 };
 use rlaif_types::{
     Algorithm, AlgorithmKind, DpoConfig, Episode, GrpoConfig, OnlineDpoConfig, OptimizerConfig,
-    PolicyLearning, PpoConfig, ReinforceConfig, RlooConfig, SoftLabel, Unscorable,
+    PolicyLearning, PpoConfig, PreferenceLoss, ReinforceConfig, RlooConfig, SoftLabel, Unscorable,
     UnscorableReason,
 };
 
@@ -148,9 +148,9 @@ fn damaged() -> rlaif_models::CausalLm {
     model.frozen()
 }
 
-/// Asks that a step of the damaged policy on `batch` stops, and names the weight.
-fn names_the_weight(algorithm: Algorithm, batch: &[Episode]) {
-    let learning = learning(algorithm, 4);
+/// A trainer of the damaged policy.
+fn damaged_trainer(algorithm: Algorithm, group_size: usize) -> PolicyTrainer {
+    let learning = learning(algorithm, group_size);
     let setup = Setup {
         start: &damaged(),
         replicas: &[],
@@ -159,9 +159,12 @@ fn names_the_weight(algorithm: Algorithm, batch: &[Episode]) {
         micro_batch_tokens: 64,
         seed: 0,
     };
-    let PolicyTrainer::Online(mut trainer) = setup.trainer() else { panic!("online") };
-    let halt = trainer.step(batch).unwrap_err();
-    let Halt::NotFinite { cause, .. } = &halt else { panic!("{halt}") };
+    setup.trainer()
+}
+
+/// A halt by a weight that is not a number says which.
+fn assert_names_the_weight(halt: &Halt) {
+    let Halt::NotFinite { cause, .. } = halt else { panic!("{halt}") };
     assert!(cause.contains("weight model."), "{halt}");
     assert!(halt.to_string().contains("NaN"), "{halt}");
 }
@@ -170,7 +173,11 @@ fn names_the_weight(algorithm: Algorithm, batch: &[Episode]) {
 fn weights_that_are_not_numbers_stop_the_run_and_are_named() {
     let engine = engine();
     for algorithm in online() {
-        names_the_weight(algorithm, &rollouts_in_groups(&engine, &tiny(), 0, 8, 4));
+        let batch = rollouts_in_groups(&engine, &tiny(), 0, 8, 4);
+        let PolicyTrainer::Online(mut trainer) = damaged_trainer(algorithm, 4) else {
+            panic!("online")
+        };
+        assert_names_the_weight(&trainer.step(&batch).unwrap_err());
     }
 }
 
@@ -178,20 +185,38 @@ fn weights_that_are_not_numbers_stop_the_run_and_are_named() {
 fn weights_that_are_not_numbers_stop_a_run_that_finds_no_pair_to_learn_too() {
     let mut batch = rollouts_in_groups(&engine(), &tiny(), 0, 8, 4);
     batch.iter_mut().for_each(|episode| episode.reward = Ok(0.1));
-    names_the_weight(Algorithm::OnlineDpo(OnlineDpoConfig::default()), &batch);
+    let algorithm = Algorithm::OnlineDpo(OnlineDpoConfig::default());
+    let PolicyTrainer::Online(mut trainer) = damaged_trainer(algorithm, 4) else {
+        panic!("online")
+    };
+    assert_names_the_weight(&trainer.step(&batch).unwrap_err());
 }
 
 #[test]
-fn every_trainer_stops_on_weights_that_are_not_numbers() {
+fn given_preferences_are_not_learned_on_weights_that_are_not_numbers() {
+    let label = SoftLabel::new(0.9).unwrap();
+    let pair = PreferencePair { prompt: vec![1, 2], a: vec![3, 4], b: vec![5], label };
+    // A hinge is where a value that is no number could be taken for 0.
+    for loss in [PreferenceLoss::Dpo, PreferenceLoss::Ipo, PreferenceLoss::Slic] {
+        let algorithm = Algorithm::Dpo(DpoConfig { loss, ..DpoConfig::default() });
+        let PolicyTrainer::Offline(mut trainer) = damaged_trainer(algorithm, 1) else {
+            panic!("offline")
+        };
+        assert_names_the_weight(&trainer.step(std::slice::from_ref(&pair)).unwrap_err());
+    }
+}
+
+#[test]
+fn fine_tuning_and_reward_models_stop_on_weights_that_are_not_numbers() {
     let optimizer = OptimizerConfig::default;
     let mut sft = SftTrainer::new(damaged().trainable(&lora()), optimizer(), 64);
     let batch = [Demonstration { prompt: vec![1, 2], completion: vec![3, 4] }];
-    assert!(matches!(sft.step(&batch), Err(Halt::NotFinite { .. })));
+    assert_names_the_weight(&sft.step(&batch).unwrap_err());
     let model = ScalarModel::zero(damaged()).trainable(&lora());
     let mut reward = RewardTrainer::new(model, optimizer(), 64);
     let label = SoftLabel::new(0.7).unwrap();
     let batch = [LabelledPair::new(vec![1, 2], vec![1, 3], label)];
-    assert!(matches!(reward.step(&batch), Err(Halt::NotFinite { .. })));
+    assert_names_the_weight(&reward.step(&batch).unwrap_err());
 }
 
 #[test]

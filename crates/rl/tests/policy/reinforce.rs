@@ -138,6 +138,20 @@ fn the_policys_loss_leaves_the_value_network_untouched_and_the_other_way_round()
 }
 
 #[test]
+fn while_the_value_network_warms_up_the_policy_stays_put() {
+    let engine = engine();
+    let settings = ReinforceConfig { value_warmup_steps: 2, ..config(0.05, KlPlacement::Reward) };
+    let mut trainer = trainer(settings, &lora());
+    for step in 0..4 {
+        let (policy, value) = (parameters(trainer.policy()), parameters(trainer.value()));
+        let metrics = trainer.step(&rollouts(&engine, trainer.policy(), step, 8)).unwrap();
+        assert_eq!(parameters(trainer.policy()) == policy, step < 2, "step {step}");
+        assert!(parameters(trainer.value()) != value, "step {step}");
+        assert!(metrics.policy_grad_norm > 0.0, "it is measured all the same: {metrics:?}");
+    }
+}
+
+#[test]
 fn the_baseline_lowers_the_variance_of_the_gradient() {
     let engine = engine();
     let still = OptimizerConfig { lr: f64::MIN_POSITIVE, ..OptimizerConfig::default() };
