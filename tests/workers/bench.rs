@@ -38,9 +38,13 @@ impl Process {
 
     /// A process over a store that one job has for itself.
     pub fn over(store: ArtifactStore) -> Self {
+        Self::with(store, ResourceOptions::on(DeviceName::Cpu))
+    }
+
+    /// The same, within other bounds.
+    pub fn with(store: ArtifactStore, options: ResourceOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let artifacts = BlockingArtifacts::new(store.job("").unwrap(), runtime.handle().clone());
-        let options = ResourceOptions::on(DeviceName::Cpu);
         let resources = Resources::new(store, runtime.handle().clone(), options).unwrap();
         Self {
             artifacts,

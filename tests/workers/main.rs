@@ -4,5 +4,6 @@ mod bench;
 mod judging;
 mod left_out;
 mod long_training;
+mod memory;
 mod policy_steps;
 mod refusals;

@@ -2,6 +2,7 @@
 //! shares with every service. What direct callers are served is each worker's own section.
 
 use crate::host::ENGINE_GRACE;
+use crate::memory::Limit;
 use crate::{ResourceOptions, Service};
 use rlaif_clerk::{Account, Clerk, Reuse};
 use rlaif_cluster::{ArtifactsConfig, QueueConfig};
@@ -71,6 +72,10 @@ pub struct WorkerConfig {
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub training_replicas: Vec<String>,
+    /// Memory of the device that training may take, such as `12GB`, or `any`; what the machine, its container or the GPU
+    /// has in all where absent. What takes more is left to another worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory: Option<String>,
     /// Models kept in memory, of each kind.
     pub max_models: usize,
     /// Engines kept running.
@@ -162,6 +167,7 @@ impl WorkerConfig {
             max_models: self.max_models,
             max_engines: self.max_engines,
             engine: EngineOptions { max_batch_tokens, max_sequences, max_kv_tokens },
+            max_memory: self.max_memory.as_deref().map(str::parse).transpose()?,
         })
     }
 }
@@ -180,6 +186,9 @@ impl Validate for WorkerConfig {
             if let Err(what) = name.parse::<DeviceName>() {
                 problems.add("training_replicas", format!("is wrong: {what}"));
             }
+        }
+        if let Some(Err(what)) = self.max_memory.as_deref().map(str::parse::<Limit>) {
+            problems.add("max_memory", format!("is wrong: {what}"));
         }
         let named = self.name.as_ref().is_none_or(|name| !name.is_empty());
         problems.check(named, "name", "must not be empty; leave it out for the machine's name");
@@ -269,12 +278,16 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         let wrong = "[queue.options]\nretry_delay = \"1h\"\n[worker]\ndevice = \"tpu\"\nmax_models = 0\n\
-             training_replicas = [\"cuda:x\"]\n";
+             max_memory = \"lots\"\ntraining_replicas = [\"cuda:x\"]\n";
         let layers = [LAYERS[0], LAYERS[1], wrong];
         let error = config::load::<Section>(&layers, None).unwrap_err().to_string();
-        for field in
-            ["retry_delay", "worker.device", "worker.max_models", "worker.training_replicas"]
-        {
+        for field in [
+            "retry_delay",
+            "worker.device",
+            "worker.max_models",
+            "worker.max_memory",
+            "worker.training_replicas",
+        ] {
             assert!(error.contains(field), "{error}");
         }
     }

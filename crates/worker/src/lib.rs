@@ -14,6 +14,7 @@ mod executor;
 mod failure;
 mod host;
 mod lru;
+pub mod memory;
 mod model_cache;
 mod progress;
 mod queue_work;

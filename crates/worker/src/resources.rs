@@ -2,6 +2,7 @@
 
 use crate::endpoints::Endpoints;
 use crate::engines::Engines;
+use crate::memory::{Limit, Room, Trainer};
 use crate::model_cache::{Loaded, Located, locate};
 use crate::{Failure, ModelCache};
 use burn::tensor::Device;
@@ -30,6 +31,8 @@ pub struct ResourceOptions {
     pub max_engines: usize,
     /// Bounds of each engine.
     pub engine: EngineOptions,
+    /// Memory of the device that training may take; what there is in all where nobody says.
+    pub max_memory: Option<Limit>,
 }
 
 impl ResourceOptions {
@@ -43,6 +46,7 @@ impl ResourceOptions {
             max_models: 3,
             max_engines: 4,
             engine: EngineOptions::default(),
+            max_memory: None,
         }
     }
 }
@@ -59,6 +63,7 @@ pub struct Resources {
     clerk: Arc<Clerk>,
     /// Further devices that training is shared with.
     replicas: Arc<[Device]>,
+    room: Room,
 }
 
 impl Resources {
@@ -71,8 +76,16 @@ impl Resources {
         runtime: Handle,
         options: ResourceOptions,
     ) -> Result<Self, rlaif_models::Error> {
-        let replicas = options.training_replicas.into_iter().map(DeviceName::open);
+        let (device, replicas) = (options.device, options.training_replicas);
+        let room = Room {
+            device,
+            precision: options.precision,
+            replicas: replicas.iter().filter(|replica| **replica == device).count(),
+            max: options.max_memory,
+        };
+        let replicas = replicas.into_iter().map(DeviceName::open);
         Ok(Self {
+            room,
             replicas: replicas.collect::<Result<_, _>>()?,
             endpoints: Arc::new(Endpoints::new(runtime.clone())),
             clerk: Arc::default(),
@@ -153,6 +166,14 @@ impl JobResources {
     /// A model on each further device that training is shared with.
     pub fn replicas(&self, model: &CausalLm) -> Vec<CausalLm> {
         self.shared.replicas.iter().map(|device| model.on(device)).collect()
+    }
+
+    /// Refuses to train what takes more memory than this process may have in all.
+    ///
+    /// # Errors
+    /// A passing one: a worker that has more may take the work over.
+    pub fn check_memory(&self, trainer: Trainer) -> Result<(), Failure> {
+        self.shared.room.check(trainer)
     }
 
     /// Who asks labelers.

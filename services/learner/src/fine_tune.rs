@@ -4,6 +4,7 @@ use rlaif_data::{Reader, Record, demonstration_of};
 use rlaif_job::{FineTune, LeftOut, Manifest, Trained, Unlearnable, WorkResult, batch_of_step};
 use rlaif_rl::{Demonstration, SftTrainer};
 use rlaif_types::Unscorable;
+use rlaif_worker::memory::Trainer;
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
@@ -17,6 +18,9 @@ pub(crate) fn fine_tune(
 ) -> Result<WorkResult, Failure> {
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
+    let optimizers = vec![config.optimizer.clone()];
+    let network = &start.checkpoint.config;
+    job.check_memory(Trainer::of("while the policy is fine-tuned", training, network, optimizers))?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
     let (demonstrations, left_out) = demonstrations(job, &dialogue, &work.demonstrations)?;
     tell_left_out(stage, &left_out);

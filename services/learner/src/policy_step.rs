@@ -14,6 +14,7 @@ use rlaif_models::CausalLm;
 use rlaif_rl::{Halt, PolicyMetrics, PolicyTrainer, PreferencePair, Setup};
 use rlaif_service::metrics::names;
 use rlaif_types::{Episode, PolicyLearning};
+use rlaif_worker::memory::{Trainer, optimizers};
 use rlaif_worker::{
     Advance, Dialogue, Failure, JobResources, Loaded, Progress, load_state, save_model, state_name,
     step_record, tell_left_out, trainable, version_name,
@@ -105,6 +106,10 @@ impl Held {
     ) -> Result<Self, Failure> {
         let training = &work.training;
         let start = job.language_model(&training.start.model)?;
+        let networks = optimizers(work.learning.algorithm.clone());
+        let network = &start.checkpoint.config;
+        let trainer = Trainer::of("while the policy learns", training, network, networks);
+        job.check_memory(Trainer { average: work.learning.ema_decay.is_some(), ..trainer })?;
         let model = start.model.clone();
         let model = model.with_gradient_checkpointing(training.gradient_checkpointing);
         let setup = Setup {

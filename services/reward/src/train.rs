@@ -13,6 +13,7 @@ use rlaif_job::{
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
 use rlaif_types::{ContentHash, LabelSource, Preference};
+use rlaif_worker::memory::Trainer;
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
@@ -28,6 +29,9 @@ pub(crate) fn train_reward(
 ) -> Result<WorkResult, Failure> {
     let (training, config) = (&work.training, &work.config);
     let start = job.language_model(&training.start.model)?;
+    let optimizers = vec![config.optimizer.clone()];
+    let network = &start.checkpoint.config;
+    job.check_memory(Trainer::of("while the reward model learns", training, network, optimizers))?;
     let dialogue = Dialogue::of(&start.checkpoint, training.start.chat)?;
     let (examples, left_out) = examples(job, &dialogue, work)?;
     tell_left_out(stage, &left_out);

@@ -14,6 +14,7 @@ use rlaif_queue::{Options, Queue};
 use rlaif_reward::RewardExecutor;
 use rlaif_rollout::RolloutExecutor;
 use rlaif_types::Ceiling;
+use rlaif_worker::memory::Limit;
 use rlaif_worker::{Bench, Executor, ResourceOptions, Resources};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub fn run(
         precision,
         max_models: room.max_models + judges,
         max_engines: room.max_engines + judges,
+        // Whoever runs the job has held it against what is free.
+        max_memory: Some(Limit::Any),
         ..room
     };
     let resources = Resources::new(store.clone(), runtime.handle().clone(), options)?;

@@ -12,6 +12,7 @@ use rlaif_job::{
     TaskId, Work, WorkItem, WorkResult,
 };
 use rlaif_learner::LearnerExecutor;
+use rlaif_worker::memory::Limit;
 use rlaif_worker::{Advance, Executor, Progress, ResourceOptions, Resources};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -54,7 +55,12 @@ pub fn run(args: Args) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a folder for the steps' artifacts")?;
     let store = ArtifactStore::open(&scratch.path().to_string_lossy(), scratch.path())?;
     let artifacts = store.job(&recording.id)?;
-    let options = ResourceOptions { precision: job.precision, ..ResourceOptions::on(device) };
+    let options = ResourceOptions {
+        precision: job.precision,
+        // It fitted when it was made, perhaps elsewhere.
+        max_memory: Some(Limit::Any),
+        ..ResourceOptions::on(device)
+    };
     let resources = Resources::new(store, runtime.handle().clone(), options)?;
     runtime.block_on(recording.lay_out(&artifacts))?;
     let learner = LearnerExecutor::new(resources);

@@ -4,7 +4,6 @@
 use super::options::StudyArgs;
 use crate::commands::download::DownloadBar;
 use crate::commands::progress::Bars;
-use crate::memory::Alone;
 use anyhow::{Context, Result, anyhow, bail};
 use rlaif_audit::{RewardAudit, RewardObservation};
 use rlaif_data::{Example as Datum, GroupKey, Reader, Record, Split, examples_of};
@@ -14,6 +13,7 @@ use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel, shared_prefix
 use rlaif_reward::{Example, Fit, pair_scores, pair_sequences};
 use rlaif_rl::{LabelledPair, PairScores};
 use rlaif_types::{ContentHash, LabelSource, LoraConfig, Preference, SoftLabel};
+use rlaif_worker::memory::Trainer;
 use rlaif_worker::{Dialogue, Failure, open_checkpoint};
 use serde::Serialize;
 use serde_json::Value;
@@ -89,16 +89,19 @@ impl Study {
         let dialogue = Dialogue::of(&checkpoint, args.chat).map_err(describe)?;
         let data = hash_file(&args.input)?;
         let Sides { train, heldout, counts } = Sides::read(args, &config, &dialogue)?;
-        let training = Alone {
+        let trainer = Trainer {
+            name: "while the reward model learns",
             network: checkpoint.config.clone(),
             lora: lora.clone(),
-            optimizer: config.optimizer.clone(),
+            optimizers: vec![config.optimizer.clone()],
+            average: false,
             micro_batch_tokens: args.micro_batch_tokens,
             longest: train.iter().map(Pair::tokens).max().unwrap_or(0),
             gradient_checkpointing: args.gradient_checkpointing,
             precision: args.precision,
+            resumable: false,
         };
-        args.memory.check_reward_model(&training, args.model.device)?;
+        args.memory.check_trainer(&trainer, args.model.device)?;
         let start = ScalarModel::start_of(&checkpoint, &args.model.device.open()?)
             .with_context(|| format!("loading {}", args.model.model))?;
         let mut start = start.with_activations(activations);

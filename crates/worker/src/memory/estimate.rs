@@ -1,14 +1,16 @@
-//! What a whole job takes in one process, stage by stage, at the moment when each takes most.
+//! What a whole job takes in one process, stage by stage, or one network that is trained alone, at the moment when it takes
+//! most.
 //!
 //! Weights, gradients and optimisers are in f32; activations, keys and values, and what engines hold, are in the job's
 //! precision. Counted are the tensors: models, trained copies, gradients, optimisers, activations of one micro-batch,
 //! keys and values, states while they are written or read. A tenth more is for the allocator: gaps, and what it keeps of
 //! what was freed.
 
-use rlaif_job::{Job, PartSource, RewardSource};
+use super::readable;
+use crate::training::trainable;
+use rlaif_job::{Job, PartSource, RewardSource, Training};
 use rlaif_models::{EngineOptions, Footprint, ModelConfig};
 use rlaif_types::{Algorithm, LoraConfig, OptimizerConfig, OptimizerKind, Precision};
-use rlaif_worker::trainable;
 
 /// Program, tokenisers, threads, before any model; on a GPU what its driver takes, at least.
 const PROGRAM: u64 = 100 << 20;
@@ -27,15 +29,19 @@ pub struct Models {
     pub longest_prompt: usize,
 }
 
-/// One network that is trained without a job, and what of its settings its memory depends on.
+/// What is trained, with nothing but its start beside it, and what of the settings its memory depends on.
 #[derive(Debug, Clone)]
-pub struct Alone {
-    /// It and its start, which stays as it is.
+pub struct Trainer {
+    /// In a sentence: "while the reward model learns".
+    pub name: &'static str,
+    /// Each network that learns, and their start, which stays as it is.
     pub network: ModelConfig,
     /// None where all weights are trained.
     pub lora: Option<LoraConfig>,
-    /// The rule that makes updates of gradients.
-    pub optimizer: OptimizerConfig,
+    /// The rules that make updates of gradients, one for each network that learns.
+    pub optimizers: Vec<OptimizerConfig>,
+    /// Whether an average of the first network's weights is kept.
+    pub average: bool,
     /// Tokens in memory at once, where no example has more.
     pub micro_batch_tokens: usize,
     /// Tokens of the longest example.
@@ -44,6 +50,52 @@ pub struct Alone {
     pub gradient_checkpointing: bool,
     /// What is computed in.
     pub precision: Precision,
+    /// Whether a state is written that training could go on from.
+    pub resumable: bool,
+}
+
+impl Trainer {
+    /// What `training` makes of `network`, as a worker sees it: how long examples are is not known yet.
+    pub fn of(
+        name: &'static str,
+        training: &Training,
+        network: &ModelConfig,
+        optimizers: Vec<OptimizerConfig>,
+    ) -> Self {
+        Self {
+            name,
+            network: network.clone(),
+            lora: training.lora.clone(),
+            optimizers,
+            average: false,
+            micro_batch_tokens: training.micro_batch_tokens,
+            longest: 0,
+            gradient_checkpointing: training.gradient_checkpointing,
+            precision: Precision::F32,
+            resumable: true,
+        }
+    }
+
+    /// Where it takes most, in `place`.
+    pub fn peak(&self, place: Place) -> Stage {
+        let (network, what) = (Footprint(&self.network), trainable(self.lora.as_ref()));
+        let per_f32 = per_f32(self.precision);
+        let tokens = self.micro_batch_tokens.max(self.longest);
+        let sizes = Sizes {
+            weights: network.weights(),
+            labeler: 0,
+            judge: 0,
+            trained: network.trained(&what),
+            merged: network.merged(&what),
+            version: 0,
+            activations: network.activations(tokens, self.gradient_checkpointing) / per_f32,
+            keys_and_values: 0,
+            per_f32,
+        };
+        let beside =
+            Beside { average: self.average, stateless: !self.resumable, ..Beside::default() };
+        sizes.training(self.name, place, sizes.weights, &self.optimizers, beside)
+    }
 }
 
 /// The memory that a job's models lie in.
@@ -70,19 +122,29 @@ impl Stage {
         let tensors: u64 = self.parts.iter().map(|(_, bytes)| bytes).sum();
         tensors + tensors / 10
     }
+
+    /// When, and what for, the largest first.
+    pub fn describe(&self) -> String {
+        let mut parts = self.parts.clone();
+        parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let parts = parts.iter().filter(|(_, bytes)| *bytes * 50 > self.bytes());
+        let parts: Vec<String> =
+            parts.map(|(what, bytes)| format!("{what} {}", readable(*bytes))).collect();
+        format!("{} ({})", self.name, parts.join(", "))
+    }
 }
 
 /// The fullest stage of `job`, with its models in `place`.
-pub fn peak(job: &Job, models: &Models, place: Place) -> Stage {
+pub fn of_job(job: &Job, models: &Models, place: Place) -> Stage {
     let stages = stages(job, models, place).into_iter();
     stages.max_by_key(Stage::bytes).expect("every job evaluates")
 }
 
 /// What `count` replicas take in memory that is theirs alone. One shares the weights that it has of the start among
 /// policy, value network and reference, as far as they are not trained.
-pub fn replicas(job: &Job, models: &Models, count: usize) -> Stage {
+pub fn of_replicas(job: &Job, models: &Models, count: usize) -> Stage {
     let sizes = Sizes::of(job, models, &models.policy);
-    let networks = if job.rl.steps > 0 { optimizers(job).len() } else { 1 };
+    let networks = if job.rl.steps > 0 { optimizers(job.rl.algorithm()).len() } else { 1 };
     let parts = vec![
         ("program", PROGRAM),
         ("models", sizes.weights),
@@ -91,29 +153,6 @@ pub fn replicas(job: &Job, models: &Models, count: usize) -> Stage {
         ("activations", count as u64 * sizes.activations),
     ];
     Stage { name: "while it takes part in training", parts }
-}
-
-/// What `training` of a reward model takes, on a GPU or in the machine's memory.
-pub fn reward_model(training: &Alone, on_gpu: bool) -> Stage {
-    let (network, what) = (Footprint(&training.network), trainable(training.lora.as_ref()));
-    let per_f32 = per_f32(training.precision);
-    let tokens = training.micro_batch_tokens.max(training.longest);
-    let activations = network.activations(tokens, training.gradient_checkpointing) / per_f32;
-    let sizes = Sizes {
-        weights: network.weights(),
-        labeler: 0,
-        judge: 0,
-        trained: network.trained(&what),
-        merged: network.merged(&what),
-        version: 0,
-        activations,
-        keys_and_values: 0,
-        per_f32,
-    };
-    let optimizer = std::slice::from_ref(&training.optimizer);
-    let beside = Beside { stateless: true, ..Beside::default() };
-    let place = Place { on_gpu, replicas: 0 };
-    sizes.training("while the reward model learns", place, sizes.weights, optimizer, beside)
 }
 
 /// All stages, in order.
@@ -157,7 +196,7 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
             stateless: false,
         };
         let name = "while the policy learns";
-        stages.push(training(name, loaded, &optimizers(job), beside));
+        stages.push(training(name, loaded, &optimizers(job.rl.algorithm()), beside));
     }
     let parts = vec![
         ("program", PROGRAM),
@@ -169,9 +208,9 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
     stages
 }
 
-/// The optimisers of the networks that the policy's algorithm trains.
-fn optimizers(job: &Job) -> Vec<OptimizerConfig> {
-    match job.rl.algorithm() {
+/// The optimisers of the networks that an algorithm trains, the policy's first.
+pub fn optimizers(algorithm: Algorithm) -> Vec<OptimizerConfig> {
+    match algorithm {
         Algorithm::Reinforce(config) => vec![config.policy, config.value],
         Algorithm::Ppo(config) => vec![config.policy, config.value],
         Algorithm::Rloo(config) => vec![config.policy],
@@ -389,27 +428,30 @@ mod tests {
     }
 
     #[test]
-    fn a_reward_model_alone_takes_less_with_adapters_fewer_tokens_and_half_the_precision() {
-        let plain = Alone {
+    fn what_is_trained_alone_takes_less_with_adapters_fewer_tokens_and_half_the_precision() {
+        let plain = Trainer {
+            name: "while it learns",
             network: models().policy,
             lora: None,
-            optimizer: OptimizerConfig::default(),
+            optimizers: vec![OptimizerConfig::default()],
+            average: false,
             micro_batch_tokens: 2048,
             longest: 64,
             gradient_checkpointing: false,
             precision: Precision::F32,
+            resumable: false,
         };
-        let bytes = |training: &Alone| reward_model(training, false).bytes();
-        let adapters = Alone { lora: Some(LoraConfig::default()), ..plain.clone() };
-        let again = Alone { gradient_checkpointing: true, ..plain.clone() };
-        let coarse = Alone { precision: Precision::Bf16, ..plain.clone() };
+        let bytes = |trainer: &Trainer| trainer.peak(HERE).bytes();
+        let adapters = Trainer { lora: Some(LoraConfig::default()), ..plain.clone() };
+        let again = Trainer { gradient_checkpointing: true, ..plain.clone() };
+        let coarse = Trainer { precision: Precision::Bf16, ..plain.clone() };
         for less in [&adapters, &again, &coarse] {
             assert!(bytes(less) < bytes(&plain), "{less:?}");
         }
         // A pair is never cut.
-        let long = Alone { longest: 10_000, ..plain.clone() };
+        let long = Trainer { longest: 10_000, ..plain.clone() };
         assert!(bytes(&long) > bytes(&plain), "{long:?}");
-        let fewer = Alone { micro_batch_tokens: 1, ..long.clone() };
+        let fewer = Trainer { micro_batch_tokens: 1, ..long.clone() };
         assert_eq!(bytes(&fewer), bytes(&long));
     }
 
@@ -417,9 +459,9 @@ mod tests {
     fn replicas_count_where_they_are() {
         let rl = "reward = 'labeler'\nsteps = 3\nbatch_size = 4\nmicro_batch_tokens = 400_000\n";
         let (job, models) = (job(&format!("[rl]\n{rl}")), models());
-        let peak = |replicas| peak(&job, &models, Place { on_gpu: true, replicas }).bytes();
+        let peak = |replicas| of_job(&job, &models, Place { on_gpu: true, replicas }).bytes();
         assert!(peak(2) > peak(1) && peak(1) > peak(0));
-        let apart = replicas(&job, &models, 1).bytes();
+        let apart = of_replicas(&job, &models, 1).bytes();
         let what = "apart it has the weights for itself; it has no optimiser";
         assert!(apart > peak(1) - peak(0) && apart < peak(0), "{what}");
     }

@@ -1,5 +1,5 @@
-//! How much memory this process may still take: what the machine has free, within the limits of its control groups; on
-//! a GPU, what its driver says.
+//! How much memory this process may take, in all and still: what the machine has, within the limits of its control groups;
+//! on a GPU, what its driver says.
 
 use rlaif_models::DeviceName;
 use std::env;
@@ -14,16 +14,25 @@ const FILES: [[&str; 2]; 2] =
 /// Bytes that `device` has free; none where nobody says.
 pub fn free(device: DeviceName) -> Option<u64> {
     match device {
-        DeviceName::Cpu => free_here(),
-        DeviceName::Cuda(index) => free_on_gpu(index),
+        DeviceName::Cpu => here("MemAvailable:", left),
+        DeviceName::Cuda(index) => of_gpu(index, "memory.free"),
+    }
+}
+
+/// Bytes that `device` has, whoever holds them at the moment; none where nobody says.
+pub fn total(device: DeviceName) -> Option<u64> {
+    match device {
+        DeviceName::Cpu => here("MemTotal:", limit),
+        DeviceName::Cuda(index) => of_gpu(index, "memory.total"),
     }
 }
 
 /// As the driver's own tool says: Burn cannot be asked.
-fn free_on_gpu(index: usize) -> Option<u64> {
+fn of_gpu(index: usize, what: &str) -> Option<u64> {
     let gpu = gpu_of(index, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())?;
-    let query = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"];
-    let answer = Command::new("nvidia-smi").args(query).arg(format!("--id={gpu}")).output().ok()?;
+    let (query, id) = (format!("--query-gpu={what}"), format!("--id={gpu}"));
+    let query = [query.as_str(), "--format=csv,noheader,nounits", id.as_str()];
+    let answer = Command::new("nvidia-smi").args(query).output().ok()?;
     let mebibytes: u64 = String::from_utf8(answer.stdout).ok()?.trim().parse().ok()?;
     Some(mebibytes << 20)
 }
@@ -36,12 +45,13 @@ fn gpu_of(index: usize, visible: Option<&str>) -> Option<String> {
     }
 }
 
-fn free_here() -> Option<u64> {
-    let of_machine = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
+/// What the machine has by the name `of_machine`, and its groups by their folders, whichever is least.
+fn here(of_machine: &str, of_folder: fn(&Path) -> Option<u64>) -> Option<u64> {
+    let of_machine = field(&fs::read_to_string("/proc/meminfo").ok()?, of_machine)? * 1024;
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = groups.lines().filter_map(|line| {
         let (root, group) = memory_group(line)?;
-        of_group(Path::new(root), group)
+        of_group(Path::new(root), group, of_folder)
     });
     Some(limits.fold(of_machine, u64::min))
 }
@@ -60,14 +70,14 @@ fn memory_group(line: &str) -> Option<(&'static str, &str)> {
     }
 }
 
-/// What the tightest limit of a group and of those above it leaves; none without a limit. In a container the group that
-/// the process names may lie above what it sees: then the root is its own.
-fn of_group(root: &Path, group: &str) -> Option<u64> {
+/// The least that a group and those above it have; none without a limit. In a container the group that the process names
+/// may lie above what it sees: then the root is its own.
+fn of_group(root: &Path, group: &str, of_folder: fn(&Path) -> Option<u64>) -> Option<u64> {
     let mut folder: PathBuf = root.join(group);
     let mut least = None;
     loop {
-        if let Some(free) = left(&folder) {
-            least = Some(least.map_or(free, |least: u64| least.min(free)));
+        if let Some(its) = of_folder(&folder) {
+            least = Some(least.map_or(its, |least: u64| least.min(its)));
         }
         if folder == root || !folder.pop() {
             return least;
@@ -77,13 +87,22 @@ fn of_group(root: &Path, group: &str) -> Option<u64> {
 
 /// Limit less use; file pages are given back when memory is short.
 fn left(folder: &Path) -> Option<u64> {
-    let number =
-        |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
-    let (limit, used) =
-        FILES.iter().find_map(|[limit, used]| Some((number(limit)?, number(used)?)))?;
+    let (limit, used) = FILES
+        .iter()
+        .find_map(|[limit, used]| Some((number(folder, limit)?, number(folder, used)?)))?;
     let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let files = ["inactive_file", "active_file"].map(|name| field(&stat, name).unwrap_or(0));
     Some(limit.saturating_add(files.iter().sum()).saturating_sub(used).min(limit))
+}
+
+/// Limit, whatever of it is used.
+fn limit(folder: &Path) -> Option<u64> {
+    FILES.iter().find_map(|[limit, _]| number(folder, limit))
+}
+
+/// What a file of a group has; none where it has no number, such as "max".
+fn number(folder: &Path, name: &str) -> Option<u64> {
+    fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
 }
 
 /// The number after a name at the beginning of a line.
@@ -117,10 +136,12 @@ mod tests {
             "anon 1000\ninactive_file 2000\nactive_file 500\n",
         );
         group(&root.path().join("a/b"), "max\n", "900\n", "");
-        assert_eq!(of_group(root.path(), "a/b"), Some(8500));
+        assert_eq!(of_group(root.path(), "a/b", left), Some(8500));
+        assert_eq!(of_group(root.path(), "a/b", limit), Some(10_000));
         group(&root.path().join("a/b"), "3000\n", "900\n", "");
-        assert_eq!(of_group(root.path(), "a/b"), Some(2100));
-        assert_eq!(of_group(root.path(), "elsewhere"), None, "no limit is no number");
+        assert_eq!(of_group(root.path(), "a/b", left), Some(2100));
+        assert_eq!(of_group(root.path(), "a/b", limit), Some(3000));
+        assert_eq!(of_group(root.path(), "elsewhere", left), None, "no limit is no number");
     }
 
     #[test]
@@ -140,6 +161,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("memory.limit_in_bytes"), "5000").unwrap();
         fs::write(root.path().join("memory.usage_in_bytes"), "1000").unwrap();
-        assert_eq!(of_group(root.path(), ""), Some(4000));
+        assert_eq!(of_group(root.path(), "", left), Some(4000));
     }
 }

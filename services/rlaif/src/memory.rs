@@ -1,19 +1,15 @@
 //! Whether a job, or a reward model without one, fits: what it takes at most, estimated before it starts, beside what the
 //! machine has free.
 
-mod estimate;
-mod machine;
-
-pub use estimate::Alone;
-
 use anyhow::{Context, Result, bail};
-use estimate::{Models, Place, Stage, peak, replicas, reward_model};
 use rlaif_hub::{Store, is_endpoint};
 use rlaif_job::{Job, Submission};
 use rlaif_models::DeviceName;
 use rlaif_types::LoraConfig;
+use rlaif_worker::memory::{
+    Limit, Models, Place, Stage, Trainer, free, of_job, of_replicas, readable,
+};
 use rlaif_worker::open_checkpoint;
-use std::str::FromStr;
 
 /// Bytes of a text that make a token, about; fewer in most languages, so that estimates err to the safe side.
 const BYTES_PER_TOKEN: usize = 3;
@@ -23,31 +19,7 @@ pub struct MemoryArgs {
     /// Memory that the run may take on each device, such as 12GB, instead of what is free there; "any" starts it
     /// whatever the estimate says.
     #[arg(long, value_name = "SIZE", env = "RLAIF_MAX_MEMORY")]
-    max_memory: Option<Ceiling>,
-}
-
-/// A given amount of memory.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Ceiling {
-    Any,
-    Bytes(u64),
-}
-
-impl FromStr for Ceiling {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "any" {
-            return Ok(Self::Any);
-        }
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("GB", 1_000_000_000), ("MB", 1_000_000)];
-        let parsed = units.into_iter().find_map(|(unit, bytes)| {
-            let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
-            (number > 0.0 && number.is_finite()).then_some((number * bytes as f64) as u64)
-        });
-        let what = || format!("{text:?} is no amount of memory; write 12GB, 800MB, 16GiB, or any");
-        parsed.map(Self::Bytes).ok_or_else(what)
-    }
+    max_memory: Option<Limit>,
 }
 
 impl MemoryArgs {
@@ -63,10 +35,10 @@ impl MemoryArgs {
             training_replicas.iter().filter(|replica| **replica == device).count()
         };
         let place = Place { on_gpu: device != DeviceName::Cpu, replicas: on(device) };
-        self.compare(job, device, &|job| peak(job, &models, place))?;
+        self.compare(job, device, &|job| of_job(job, &models, place))?;
         for (i, other) in training_replicas.iter().enumerate() {
             if *other != device && !training_replicas[..i].contains(other) {
-                self.compare(job, *other, &|job| replicas(job, &models, on(*other)))?;
+                self.compare(job, *other, &|job| of_replicas(job, &models, on(*other)))?;
             }
         }
         Ok(())
@@ -76,9 +48,9 @@ impl MemoryArgs {
     ///
     /// # Errors
     /// When it does not fit.
-    pub fn check_reward_model(self, training: &Alone, device: DeviceName) -> Result<()> {
-        let on_gpu = device != DeviceName::Cpu;
-        self.compare(training, device, &|training| reward_model(training, on_gpu))
+    pub fn check_trainer(self, trainer: &Trainer, device: DeviceName) -> Result<()> {
+        let place = Place { on_gpu: device != DeviceName::Cpu, replicas: 0 };
+        self.compare(trainer, device, &|trainer| trainer.peak(place))
     }
 
     /// Holds what `estimate` says of `work` against what `device` has.
@@ -90,13 +62,13 @@ impl MemoryArgs {
     ) -> Result<()> {
         let stage = estimate(work);
         let free = match self.max_memory {
-            Some(Ceiling::Bytes(bytes)) => Some(bytes),
-            Some(Ceiling::Any) => None,
-            None => machine::free(device),
+            Some(Limit::Bytes(bytes)) => Some(bytes),
+            Some(Limit::Any) => None,
+            None => free(device),
         };
         let beside = match (free, self.max_memory) {
-            (Some(free), Some(_)) => format!("it may take {}", gb(free)),
-            (Some(free), None) => format!("{} are free", gb(free)),
+            (Some(free), Some(_)) => format!("it may take {}", readable(free)),
+            (Some(free), None) => format!("{} are free", readable(free)),
             (None, Some(_)) => "it may take any".to_owned(),
             (None, None) => format!("how much {device} has free is not known"),
         };
@@ -104,7 +76,7 @@ impl MemoryArgs {
             DeviceName::Cpu => String::new(),
             DeviceName::Cuda(_) => format!(" on {device}"),
         };
-        let (bytes, when) = (gb(stage.bytes()), describe(&stage));
+        let (bytes, when) = (readable(stage.bytes()), stage.describe());
         eprintln!("memory     about {bytes}{on}, {when}: {beside}");
         match free {
             Some(free) if stage.bytes() > free => {
@@ -192,7 +164,7 @@ impl Work for Job {
     }
 }
 
-impl Work for Alone {
+impl Work for Trainer {
     const NAME: &'static str = "training";
 
     fn changed(&self) -> Vec<(String, Self)> {
@@ -200,15 +172,15 @@ impl Work for Alone {
         if self.lora.is_none() {
             let lora = LoraConfig::default();
             let setting = format!("--lora-rank {}", lora.rank);
-            changed.push((setting, self.with(|training| training.lora = Some(lora))));
+            changed.push((setting, self.with(|trainer| trainer.lora = Some(lora))));
         }
         if !self.gradient_checkpointing {
-            let again = self.with(|training| training.gradient_checkpointing = true);
+            let again = self.with(|trainer| trainer.gradient_checkpointing = true);
             changed.push(("--gradient-checkpointing".to_owned(), again));
         }
         let tokens = self.micro_batch_tokens / 4;
         if tokens > 0 {
-            let fewer = self.with(|training| training.micro_batch_tokens = tokens);
+            let fewer = self.with(|trainer| trainer.micro_batch_tokens = tokens);
             changed.push((format!("--micro-batch-tokens {tokens}"), fewer));
         }
         changed
@@ -222,25 +194,13 @@ fn changes<W: Work>(work: &W, bytes: u64, estimate: &dyn Fn(&W) -> Stage) -> Str
     let mut changes: Vec<(String, u64)> = changed.filter(|(_, then)| *then < bytes).collect();
     changes.sort_by_key(|(_, bytes)| *bytes);
     let changes = changes.into_iter();
-    let changes: Vec<String> =
-        changes.map(|(setting, bytes)| format!("about {} with {setting}", gb(bytes))).collect();
+    let changes: Vec<String> = changes
+        .map(|(setting, bytes)| format!("about {} with {setting}", readable(bytes)))
+        .collect();
     match changes.is_empty() {
         true => "a smaller model takes less".to_owned(),
         false => format!("it takes {}", changes.join(", ")),
     }
-}
-
-/// When, and what for, the largest first.
-fn describe(stage: &Stage) -> String {
-    let mut parts = stage.parts.clone();
-    parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let parts = parts.iter().filter(|(_, bytes)| *bytes * 50 > stage.bytes());
-    let parts: Vec<String> = parts.map(|(what, bytes)| format!("{what} {}", gb(*bytes))).collect();
-    format!("{} ({})", stage.name, parts.join(", "))
-}
-
-fn gb(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 #[cfg(test)]
@@ -284,15 +244,5 @@ mod tests {
         assert!(judged_by(&third.to_string_lossy()).is_some());
         // An endpoint takes no memory here.
         assert!(judged_by("judge.toml").is_none());
-    }
-
-    #[test]
-    fn amounts_of_memory_are_read_as_people_write_them() {
-        assert_eq!("12GB".parse(), Ok(Ceiling::Bytes(12_000_000_000)));
-        assert_eq!("1.5 GiB".parse(), Ok(Ceiling::Bytes(3 << 29)));
-        assert_eq!("any".parse(), Ok(Ceiling::Any));
-        for wrong in ["12", "-1GB", "GB", "lots"] {
-            assert!(wrong.parse::<Ceiling>().unwrap_err().contains("12GB"), "{wrong}");
-        }
     }
 }
