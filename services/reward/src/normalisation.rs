@@ -1,11 +1,12 @@
 //! How outputs of a reward model become rewards: shifted and scaled to mean 0 and variance 1 on its
 //! training responses. Each model has its own, so it is published beside the weights.
 
+use rlaif_models::formats::hf::write_json;
 use rlaif_rl::PairScores;
 use rlaif_worker::Failure;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use serde_json::json;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Its file in a model's folder.
@@ -51,14 +52,7 @@ impl Normalisation {
     /// # Errors
     /// When writing fails.
     pub fn save(self, folder: &Path) -> Result<(), rlaif_models::Error> {
-        let path = folder.join(FILE);
-        let json = serde_json::to_vec_pretty(&self).expect("two numbers serialise");
-        let write = || {
-            let mut file = File::create(&path)?;
-            file.write_all(&json)?;
-            file.sync_all()
-        };
-        write().map_err(|source| rlaif_models::Error::Io { path: path.clone(), source })
+        write_json(&folder.join(FILE), &json!({ "mean": self.mean, "std": self.std }))
     }
 
     /// The one in a model's folder, or outputs as they are where there is none.

@@ -202,7 +202,11 @@ pub(super) fn write_weights(path: &Path, tensors: &[NamedTensor]) -> Result<(), 
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))
 }
 
-pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
+/// Writes a JSON file of a model's folder; it is on the disk then.
+///
+/// # Errors
+/// When writing fails.
+pub fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(value).expect("a JSON value always serialises");
     let write = || {
         let mut file = File::create(path)?;
