@@ -6,3 +6,4 @@ mod left_out;
 mod long_training;
 mod policy_steps;
 mod refusals;
+mod sampling;
