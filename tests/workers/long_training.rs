@@ -53,8 +53,8 @@ fn labels(process: &Process) -> Vec<LabelRecord> {
         panic!("sampling gives pairs")
     };
     let template = Template::load("sentiment/compare").unwrap();
-    let label =
-        Label { labeler: Labeler { model: named(), template, asking: Asking::default() }, pairs };
+    let labeler = Labeler { model: named(), template, asking: Asking::default() };
+    let label = Label { labeler, pairs: pairs.into_iter().map(|sampled| sampled.pair).collect() };
     match process.done(TaskId::Label(0), Work::Label(label)) {
         WorkResult::Labels(labels) => labels,
         other => panic!("labeling gave {other:?}"),

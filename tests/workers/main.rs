@@ -7,3 +7,4 @@ mod long_training;
 mod memory;
 mod policy_steps;
 mod refusals;
+mod sampling;

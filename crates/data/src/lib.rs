@@ -16,7 +16,7 @@ pub use atomic::AtomicFile;
 pub use error::Error;
 pub use formats::{
     Example, Format, OutputFormat, Unwritable, any_prompt_of, demonstration_of, examples_of,
-    item_of, preferences_of,
+    item_of, preferences_of, put_finishes,
 };
 pub use operations::{
     Counts, Filter, Fingerprint, GroupKey, Inspection, Pipeline, PromptSet, Quantiles, Reason,

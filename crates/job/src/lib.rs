@@ -52,6 +52,6 @@ pub use task_id::{Measure, TaskId};
 pub use work::{
     Answer, CheckLabeler, CheckPolicy, CheckReward, CheckedModel, FineTune, Generate,
     JudgeContests, Label, Labeler, Lessons, MatchUps, ModelRef, Policy, PolicyStep, Rate, Respond,
-    Rollout, SavePolicy, Score, Stepped, Tokens, TrainReward, Trained, Training, Work, WorkItem,
-    WorkResult, WorkerKind,
+    Rollout, SampledPair, SavePolicy, Score, Stepped, Tokens, TrainReward, Trained, Training, Work,
+    WorkItem, WorkResult, WorkerKind,
 };

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use rlaif_template::Asking;
     use rlaif_types::{
-        Comparison, ContentHash, LabelId, OrderScores, Pair, Prompt, SoftLabel, Unscorable,
+        Comparison, ContentHash, Finish, LabelId, OrderScores, Pair, Prompt, SoftLabel, Unscorable,
         UnscorableReason,
     };
 
@@ -105,6 +105,8 @@ mod tests {
         let label = LabelRecord {
             label_id: LabelId(ContentHash::of("x")),
             pair,
+            finish_a: Finish::Stop,
+            finish_b: Finish::Stop,
             comparison,
             unscorable,
             template: text(),

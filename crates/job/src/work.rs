@@ -431,7 +431,7 @@ pub enum WorkResult {
     /// Of fine-tuning.
     FineTuned(Trained),
     /// Of sampling.
-    Pairs(Vec<Pair>),
+    Pairs(Vec<SampledPair>),
     /// Of labeling.
     Labels(Vec<LabelRecord>),
     /// Of reward training.
@@ -526,12 +526,22 @@ pub struct Rollout {
     /// The response as text.
     pub text: String,
     /// How it ended; all came to their end in journals from before this was told.
-    #[serde(default, skip_serializing_if = "is_stop")]
+    #[serde(default, skip_serializing_if = "Finish::is_stop")]
     pub finish: Finish,
 }
 
-fn is_stop(finish: &Finish) -> bool {
-    *finish == Finish::Stop
+/// Two drawn responses to a prompt; also a line of `pairs.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampledPair {
+    /// Prompt and responses.
+    #[serde(flatten)]
+    pub pair: Pair,
+    /// How response A ended; both came to their end in journals from before this was told.
+    #[serde(default, skip_serializing_if = "Finish::is_stop")]
+    pub finish_a: Finish,
+    /// How response B ended.
+    #[serde(default, skip_serializing_if = "Finish::is_stop")]
+    pub finish_b: Finish,
 }
 
 /// What a policy step leaves.

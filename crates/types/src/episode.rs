@@ -14,6 +14,13 @@ pub enum Finish {
     Length,
 }
 
+impl Finish {
+    /// Whether the response came to its end, as those of records do that say nothing of it.
+    pub fn is_stop(&self) -> bool {
+        *self == Self::Stop
+    }
+}
+
 /// A rollout and its reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Episode {

@@ -66,7 +66,9 @@ mod tests {
     use super::*;
     use rlaif_job::LabelRecord;
     use rlaif_template::Asking;
-    use rlaif_types::{Comparison, ContentHash, LabelId, OrderScores, Pair, Prompt, SoftLabel};
+    use rlaif_types::{
+        Comparison, ContentHash, Finish, LabelId, OrderScores, Pair, Prompt, SoftLabel,
+    };
     use serde_json::json;
 
     fn label(ab: f64, ba: f64) -> LabelRecord {
@@ -87,6 +89,8 @@ mod tests {
                 response_a: "a".into(),
                 response_b: "b".into(),
             },
+            finish_a: Finish::Stop,
+            finish_b: Finish::Stop,
             comparison: Some(Comparison { label, ab, ba }),
             unscorable: None,
             template: "t".into(),

@@ -75,6 +75,10 @@ async fn a_job_goes_from_its_submission_to_its_report() {
             assert_eq!(record.soft_label.unwrap().probability_a, Some(0.625));
             let line: serde_json::Value = serde_json::from_slice(&record.trl_json).unwrap();
             assert_eq!(line["label_id"], record.label_id.as_str());
+            assert_eq!(
+                (&line["finish_a"], line.get("finish_b")),
+                (&serde_json::json!("length"), None)
+            );
         }
         cluster.stop(running).await;
     }

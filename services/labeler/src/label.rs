@@ -3,7 +3,7 @@
 use crate::{account, with_judge};
 use rlaif_job::{Label, LabelRecord, Tokens, WorkResult};
 use rlaif_judge::Judge;
-use rlaif_types::{Comparison, Judgement, Pair};
+use rlaif_types::{Comparison, Finish, Judgement, Pair};
 use rlaif_worker::{Failure, JobResources, Progress};
 
 pub(crate) fn label(
@@ -28,6 +28,8 @@ fn record(judge: &Judge, pair: &Pair, comparison: Judgement<Comparison>) -> Labe
     LabelRecord {
         label_id: judge.label_id(pair),
         pair: pair.clone(),
+        finish_a: Finish::Stop,
+        finish_b: Finish::Stop,
         comparison,
         unscorable,
         template: judge.template().name.clone(),

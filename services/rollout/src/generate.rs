@@ -1,7 +1,7 @@
 //! Responses to prompts: pairs for the labeler to compare, and rollouts to learn from.
 
 use crate::prompts::encode;
-use rlaif_job::{Generate, Rollout, SamplingConfig, Tokens, WorkResult, seed_for};
+use rlaif_job::{Generate, Rollout, SampledPair, SamplingConfig, Tokens, WorkResult, seed_for};
 use rlaif_models::LanguageModel;
 use rlaif_types::{Episode, Pair, Unscorable, UnscorableReason};
 use rlaif_worker::{Dialogue, Failure, JobResources, Progress};
@@ -28,12 +28,15 @@ pub(crate) fn sample_pairs(
         let drawn = engine.generate(requests)?;
         let written = drawn.iter().map(|g| g.tokens.len()).sum();
         progress.used(Tokens::new(read, written));
-        let responses: Vec<String> = drawn.iter().map(|g| dialogue.text(&g.tokens)).collect();
-        let pairs = generate.prompts.iter().zip(responses.chunks_exact(2));
-        let pairs = pairs.map(|(prompt, responses)| Pair {
-            prompt: prompt.clone(),
-            response_a: responses[0].clone(),
-            response_b: responses[1].clone(),
+        let pairs = generate.prompts.iter().zip(drawn.chunks_exact(2));
+        let pairs = pairs.map(|(prompt, drawn)| {
+            let (a, b) = (&drawn[0], &drawn[1]);
+            let pair = Pair {
+                prompt: prompt.clone(),
+                response_a: dialogue.text(&a.tokens),
+                response_b: dialogue.text(&b.tokens),
+            };
+            SampledPair { pair, finish_a: a.finish, finish_b: b.finish }
         });
         Ok(WorkResult::Pairs(pairs.collect()))
     })

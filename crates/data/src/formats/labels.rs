@@ -7,7 +7,7 @@
 
 use super::fields::{finish, get, has, name, put_finish, real};
 use crate::Record;
-use rlaif_types::{Confidence, HumanLabel, Pair, Preference, SoftLabel};
+use rlaif_types::{Confidence, Finish, HumanLabel, Pair, Preference, SoftLabel};
 use serde_json::json;
 
 /// Says why a pair, or a response, could not be judged.
@@ -68,9 +68,7 @@ pub(super) fn write(record: &mut Record, preference: &Preference, is_chosen: boo
     if let Some(soft_label) = preference.ai {
         record.insert("soft_label".into(), json!(soft_label));
     }
-    for (field, finish) in FINISH.into_iter().zip(preference.finish) {
-        put_finish(record, field, finish);
-    }
+    put_finishes(record, preference.finish);
     let Some(human) = &preference.human else { return };
     let is_implied = is_chosen && preference.ai.is_none() && human.prefers_a == prefers_a();
     if !is_implied {
@@ -84,5 +82,12 @@ pub(super) fn write(record: &mut Record, preference: &Preference, is_chosen: boo
     }
     if let Some(annotator) = &human.annotator {
         record.insert("annotator".into(), json!(annotator));
+    }
+}
+
+/// Says in a pair's record which of A and B were cut off, in `finish_a` and `finish_b`.
+pub fn put_finishes(record: &mut Record, finishes: [Finish; 2]) {
+    for (field, finish) in FINISH.into_iter().zip(finishes) {
+        put_finish(record, field, finish);
     }
 }

@@ -13,6 +13,7 @@ mod trl;
 
 pub(crate) use fields::{prompt, text};
 pub(crate) use labels::UNSCORABLE;
+pub use labels::put_finishes;
 pub use output::{OutputFormat, Unwritable};
 
 use crate::Record;

@@ -3,10 +3,11 @@
 use super::in_order::InOrder;
 use super::judge::{Due, in_chunk};
 use super::{Effect, Machine, StageProgress, plain};
-use crate::work::{Generate, Label, ModelRef, Work};
+use crate::label_record::add_finishes;
+use crate::work::{Generate, Label, ModelRef, SampledPair, Work};
 use crate::{Error, LabelRecord, RewardModelConfig, TaskId, shuffled};
-use rlaif_data::{Record, preference_record};
-use rlaif_types::{Pair, Prompt};
+use rlaif_data::{Record, preference_record, put_finishes};
+use rlaif_types::Prompt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub(super) struct Labeling {
     pairs: usize,
     chunk_size: usize,
     /// Sampled and not yet labelled.
-    waiting: BTreeMap<usize, Vec<Pair>>,
+    waiting: BTreeMap<usize, Vec<SampledPair>>,
     sampled: InOrder<Vec<Value>>,
     labelled: InOrder<Vec<LabelRecord>>,
     preferences: usize,
@@ -48,9 +49,10 @@ impl Labeling {
         start: &ModelRef,
         room: usize,
     ) -> Vec<(TaskId, Work)> {
-        let labels = self.waiting.iter().map(|(chunk, pairs)| {
+        let labels = self.waiting.iter().map(|(chunk, sampled)| {
             let labeler = machine.labeler_asked();
-            (TaskId::Label(*chunk), Work::Label(Label { labeler, pairs: pairs.clone() }))
+            let pairs = sampled.iter().map(|sampled| sampled.pair.clone()).collect();
+            (TaskId::Label(*chunk), Work::Label(Label { labeler, pairs }))
         });
         let unsampled = (0..self.chunks())
             .map(TaskId::Sample)
@@ -86,7 +88,7 @@ impl Labeling {
         }
     }
 
-    pub(super) fn sampled(&mut self, chunk: usize, pairs: Vec<Pair>) -> Vec<Effect> {
+    pub(super) fn sampled(&mut self, chunk: usize, pairs: Vec<SampledPair>) -> Vec<Effect> {
         let records = pairs.iter().map(plain).collect();
         self.waiting.insert(chunk, pairs);
         let records: Vec<Value> =
@@ -102,7 +104,7 @@ impl Labeling {
     pub(super) fn labelled(
         &mut self,
         chunk: usize,
-        labels: Vec<LabelRecord>,
+        mut labels: Vec<LabelRecord>,
     ) -> Result<Vec<Effect>, Error> {
         let last = self.labelled.arrived() + 1 == self.chunks();
         let scorable = labels.iter().filter(|label| label.comparison.is_some()).count();
@@ -112,7 +114,7 @@ impl Labeling {
             return Err(Error::Fruitless { stage: "label", what: what.to_owned() });
         }
         self.preferences += scorable;
-        self.waiting.remove(&chunk);
+        add_finishes(&mut labels, &self.waiting.remove(&chunk).unwrap_or_default());
         let labels: Vec<LabelRecord> =
             self.labelled.insert(chunk, labels).into_iter().flatten().collect();
         let preferences = labels.iter().filter_map(preference).collect();
@@ -140,6 +142,7 @@ impl Labeling {
 fn preference(record: &LabelRecord) -> Option<Value> {
     let label = record.comparison.as_ref()?.label;
     let mut preference = preference_record(&Record::new(), &record.pair, None, label);
+    put_finishes(&mut preference, [record.finish_a, record.finish_b]);
     preference.insert("label_id".into(), json!(record.label_id));
     Some(Value::Object(preference))
 }

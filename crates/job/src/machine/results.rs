@@ -1,9 +1,9 @@
 //! What a result changes in the machine, and what follows from it: one function for each kind of result.
 
 use super::{Effect, Labeling, Machine, Measuring, Selecting, plain, with_left_out};
-use crate::work::{CheckedModel, ModelRef, Rollout, Stepped, Trained, WorkResult};
+use crate::work::{CheckedModel, ModelRef, Rollout, SampledPair, Stepped, Trained, WorkResult};
 use crate::{Contest, Error, EvaluationRecord, LabelRecord, RewardSummary, TaskId};
-use rlaif_types::{Judgement, Pair};
+use rlaif_types::Judgement;
 use serde_json::{Value, json};
 
 impl Machine {
@@ -55,7 +55,7 @@ impl Machine {
         finished_training("sft", trained, |t| json!({"demonstrations": t.examples}))
     }
 
-    fn sampled(&mut self, task: TaskId, pairs: Vec<Pair>) -> Result<Vec<Effect>, Error> {
+    fn sampled(&mut self, task: TaskId, pairs: Vec<SampledPair>) -> Result<Vec<Effect>, Error> {
         match task {
             TaskId::Sample(chunk) => Ok(self.labeling_mut(task)?.sampled(chunk, pairs)),
             TaskId::Staleness { chunk, .. } => {

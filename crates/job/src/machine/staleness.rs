@@ -7,9 +7,10 @@
 
 use super::judge::{Due, in_chunk};
 use super::{Effect, Machine, StageProgress, plain};
+use crate::label_record::add_finishes;
 use crate::staleness::{Staleness, StalenessRecord};
 use crate::task_id::Measure;
-use crate::work::{Generate, Label, ModelRef, Score, Work};
+use crate::work::{Generate, Label, ModelRef, SampledPair, Score, Work};
 use crate::{Error, Job, LabelRecord, StalenessConfig, TaskId, seed_for};
 use rlaif_types::{Item, Judgement, Pair, Prompt};
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ pub(super) struct Measuring {
 
 /// What has come of some pairs.
 struct Chunk {
-    pairs: Vec<Pair>,
+    pairs: Vec<SampledPair>,
     labels: Option<Vec<LabelRecord>>,
     /// Two for each pair.
     rewards: Option<Vec<Judgement<f64>>>,
@@ -90,7 +91,8 @@ impl Measuring {
         };
         let mut open = Vec::new();
         if come.labels.is_none() {
-            let label = Label { labeler: machine.labeler_asked(), pairs: come.pairs.clone() };
+            let pairs = come.pairs.iter().map(|sampled| sampled.pair.clone()).collect();
+            let label = Label { labeler: machine.labeler_asked(), pairs };
             open.push((task(Measure::Label), Work::Label(label)));
         }
         if let (None, Some((trained, summary))) = (&come.rewards, &machine.reward) {
@@ -98,7 +100,7 @@ impl Measuring {
                 reward_model: machine.policy_of(ModelRef::Saved(trained.model.clone())),
                 mean: summary.mean,
                 std: summary.std,
-                items: come.pairs.iter().flat_map(items).collect(),
+                items: come.pairs.iter().flat_map(|sampled| items(&sampled.pair)).collect(),
             };
             open.push((task(Measure::Score), Work::Score(score)));
         }
@@ -134,7 +136,7 @@ impl Measuring {
         }
     }
 
-    pub(super) fn sampled(&mut self, chunk: usize, pairs: Vec<Pair>) {
+    pub(super) fn sampled(&mut self, chunk: usize, pairs: Vec<SampledPair>) {
         self.chunks.insert(chunk, Chunk { pairs, labels: None, rewards: None });
     }
 
@@ -142,9 +144,11 @@ impl Measuring {
         &mut self,
         step: usize,
         chunk: usize,
-        labels: Vec<LabelRecord>,
+        mut labels: Vec<LabelRecord>,
     ) -> Result<Vec<Effect>, Error> {
-        self.chunk(step, chunk)?.labels = Some(labels);
+        let come = self.chunk(step, chunk)?;
+        add_finishes(&mut labels, &come.pairs);
+        come.labels = Some(labels);
         Ok(self.close(step))
     }
 

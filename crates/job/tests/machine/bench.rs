@@ -2,8 +2,8 @@
 
 use rlaif_job::{
     CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, LeftOut,
-    Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, Stepped, TaskId, Trained,
-    Verdict, Work, WorkItem, WorkResult, reward_quality,
+    Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, SampledPair, Stepped, TaskId,
+    Trained, Verdict, Work, WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
@@ -73,7 +73,12 @@ pub fn answer(item: &WorkItem) -> WorkResult {
                 response_a: format!("a{}", work.first),
                 response_b: "b".into(),
             };
-            WorkResult::Pairs(work.prompts.iter().map(pair).collect())
+            let sampled = |prompt: &Prompt| SampledPair {
+                pair: pair(prompt),
+                finish_a: Finish::Length,
+                finish_b: Finish::Stop,
+            };
+            WorkResult::Pairs(work.prompts.iter().map(sampled).collect())
         }
         Work::Label(work) => WorkResult::Labels(work.pairs.iter().map(label).collect()),
         Work::TrainReward(_) => WorkResult::RewardTrained {
@@ -170,6 +175,8 @@ fn label(pair: &Pair) -> LabelRecord {
     LabelRecord {
         label_id: LabelId(ContentHash::of(format!("{pair:?}"))),
         pair: pair.clone(),
+        finish_a: Finish::Stop,
+        finish_b: Finish::Stop,
         comparison: Some(comparison),
         unscorable: None,
         template: "t".into(),

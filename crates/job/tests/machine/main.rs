@@ -8,6 +8,7 @@ mod demonstrations;
 mod given_preferences;
 mod mixture;
 mod rollouts;
+mod sampled_pairs;
 mod selection;
 mod staleness;
 mod training;

@@ -165,7 +165,7 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
         Work::CheckLabeler(check) => checked(labeler_of(check)),
         Work::CheckReward(_) => checked("reward"),
         Work::FineTune(_) => WorkResult::FineTuned(train("sft", artifacts).await),
-        Work::SamplePairs(asked) => WorkResult::Pairs(each(asked, pair)),
+        Work::SamplePairs(asked) => WorkResult::Pairs(each(asked, sampled)),
         Work::Label(asked) => {
             WorkResult::Labels(asked.pairs.iter().map(|pair| label(&asked.labeler, pair)).collect())
         }
@@ -220,12 +220,14 @@ async fn train(stage: &str, artifacts: &Artifacts) -> Trained {
     Trained { model, metrics, examples: 6, left_out: LeftOut::default() }
 }
 
-fn pair(prompt: &Prompt, number: usize) -> Pair {
-    Pair {
+/// The first response is cut off.
+fn sampled(prompt: &Prompt, number: usize) -> SampledPair {
+    let pair = Pair {
         prompt: prompt.clone(),
         response_a: format!("{number} is nice."),
         response_b: format!("{number} is not."),
-    }
+    };
+    SampledPair { pair, finish_a: Finish::Length, finish_b: Finish::Stop }
 }
 
 fn label(labeler: &Labeler, pair: &Pair) -> LabelRecord {
@@ -241,6 +243,8 @@ fn label(labeler: &Labeler, pair: &Pair) -> LabelRecord {
     LabelRecord {
         label_id: LabelId(ContentHash::of(serde_json::to_vec(pair).unwrap())),
         pair: pair.clone(),
+        finish_a: Finish::Stop,
+        finish_b: Finish::Stop,
         comparison: Some(Comparison { label, ab, ba }),
         unscorable: None,
         template: labeler.template.name.clone(),
