@@ -2,7 +2,7 @@
 
 use crate::endpoints::Endpoints;
 use crate::engines::Engines;
-use crate::memory::{Limit, Room, Trainer};
+use crate::memory::{Limit, Place, Room, Trainer};
 use crate::model_cache::{Loaded, Located, locate};
 use crate::{Failure, ModelCache};
 use burn::tensor::Device;
@@ -76,14 +76,13 @@ impl Resources {
         runtime: Handle,
         options: ResourceOptions,
     ) -> Result<Self, rlaif_models::Error> {
-        let (device, replicas) = (options.device, options.training_replicas);
         let room = Room {
-            device,
+            device: options.device,
+            place: Place::on(options.device, &options.training_replicas),
             precision: options.precision,
-            replicas: replicas.iter().filter(|replica| **replica == device).count(),
             max: options.max_memory,
         };
-        let replicas = replicas.into_iter().map(DeviceName::open);
+        let replicas = options.training_replicas.into_iter().map(DeviceName::open);
         Ok(Self {
             room,
             replicas: replicas.collect::<Result<_, _>>()?,

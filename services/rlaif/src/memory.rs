@@ -31,14 +31,12 @@ impl MemoryArgs {
     pub fn check(self, job: &Job, training_replicas: &[DeviceName]) -> Result<()> {
         let models = models_of(job)?;
         let device = job.device.parse::<DeviceName>().map_err(anyhow::Error::msg)?;
-        let on = |device: DeviceName| {
-            training_replicas.iter().filter(|replica| **replica == device).count()
-        };
-        let place = Place { on_gpu: device != DeviceName::Cpu, replicas: on(device) };
+        let place = Place::on(device, training_replicas);
         self.compare(job, device, &|job| of_job(job, &models, place))?;
         for (i, other) in training_replicas.iter().enumerate() {
             if *other != device && !training_replicas[..i].contains(other) {
-                self.compare(job, *other, &|job| of_replicas(job, &models, on(*other)))?;
+                let Place { replicas, .. } = Place::on(*other, training_replicas);
+                self.compare(job, *other, &|job| of_replicas(job, &models, replicas))?;
             }
         }
         Ok(())
@@ -49,7 +47,7 @@ impl MemoryArgs {
     /// # Errors
     /// When it does not fit.
     pub fn check_trainer(self, trainer: &Trainer, device: DeviceName) -> Result<()> {
-        let place = Place { on_gpu: device != DeviceName::Cpu, replicas: 0 };
+        let place = Place::on(device, &[]);
         self.compare(trainer, device, &|trainer| trainer.peak(place))
     }
 

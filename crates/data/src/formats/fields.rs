@@ -55,7 +55,7 @@ pub(super) fn finish(record: &Record, field: &str) -> Finish {
 
 /// Says of a response that was cut off that it was.
 pub(super) fn put_finish(record: &mut Record, field: &str, finish: Finish) {
-    if finish != Finish::Stop {
+    if !finish.is_stop() {
         record.insert(field.into(), json!(finish));
     }
 }

@@ -6,7 +6,7 @@ use super::judge::{Due, in_chunk};
 use super::{Effect, Machine, StageProgress};
 use crate::TaskId;
 use crate::work::{Generate, Policy, Rollout, Work};
-use rlaif_types::{Finish, Prompt};
+use rlaif_types::Prompt;
 use serde_json::{Value, json};
 
 /// File of the run folder, and artifact, of the answers.
@@ -77,7 +77,7 @@ impl Demonstrating {
 /// An answer as it is learned; one that was cut off says so, since it has no end to learn.
 fn demonstration((prompt, rollout): (&Prompt, &Rollout)) -> Value {
     let mut record = json!({"prompt": prompt, "completion": rollout.text});
-    if rollout.finish != Finish::Stop {
+    if !rollout.finish.is_stop() {
         record["finish"] = json!(rollout.finish);
     }
     record

@@ -9,7 +9,7 @@
 use super::readable;
 use crate::training::trainable;
 use rlaif_job::{Job, PartSource, RewardSource, Training};
-use rlaif_models::{EngineOptions, Footprint, ModelConfig};
+use rlaif_models::{DeviceName, EngineOptions, Footprint, ModelConfig};
 use rlaif_types::{Algorithm, LoraConfig, OptimizerConfig, OptimizerKind, Precision};
 
 /// Program, tokenisers, threads, before any model; on a GPU what its driver takes, at least.
@@ -105,6 +105,14 @@ pub struct Place {
     pub on_gpu: bool,
     /// Replicas that take part in training there.
     pub replicas: usize,
+}
+
+impl Place {
+    /// That of `device`, where of all `replicas` those take part that are on it, too.
+    pub fn on(device: DeviceName, replicas: &[DeviceName]) -> Self {
+        let there = replicas.iter().filter(|replica| **replica == device).count();
+        Self { on_gpu: device != DeviceName::Cpu, replicas: there }
+    }
 }
 
 /// A stage at its fullest.

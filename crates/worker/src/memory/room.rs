@@ -12,8 +12,8 @@ pub(crate) struct Room {
     pub device: DeviceName,
     /// What models compute in there.
     pub precision: Precision,
-    /// Replicas that take part in training there.
-    pub replicas: usize,
+    /// The same, with the replicas that take part in training there.
+    pub place: Place,
     /// How much of it may be taken; what there is in all where nobody says.
     pub max: Option<Limit>,
 }
@@ -29,8 +29,7 @@ impl Room {
             Some(Limit::Bytes(bytes)) => Some(bytes),
             None => total(self.device),
         };
-        let place = Place { on_gpu: self.device != DeviceName::Cpu, replicas: self.replicas };
-        let stage = Trainer { precision: self.precision, ..trainer }.peak(place);
+        let stage = Trainer { precision: self.precision, ..trainer }.peak(self.place);
         match has {
             Some(has) if stage.bytes() > has => Err(Failure::Retry(format!(
                 "training takes about {} of memory on {}, {}, and this worker has {}: give it more, or the job adapters \
