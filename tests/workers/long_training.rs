@@ -107,6 +107,37 @@ fn a_retry_goes_on_from_the_saved_state_and_ends_with_the_same_bits() {
 }
 
 #[test]
+fn fine_tuning_that_comes_apart_calls_a_state_good_only_where_a_step_has_passed_on_it() {
+    let coming_apart = |checkpoint_every| {
+        let Work::FineTune(mut fine_tune) = fine_tune() else { unreachable!() };
+        fine_tune.config.optimizer.lr = 1e30;
+        fine_tune.training.checkpoint_every = checkpoint_every;
+        Work::FineTune(fine_tune)
+    };
+    // The first step that is made so ruins the weights, the next one finds out.
+    for (steps_before, checkpoint_every, found_at, kept) in [
+        (0, 3, 2, "no state was saved before it"),
+        (
+            0,
+            1,
+            2,
+            "the state that is kept, state/sft.safetensors, is the one from which it came to that",
+        ),
+        (3, 3, 5, "the last good state is state/sft.safetensors, after step 3"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let process = prepared(dir.path());
+        if steps_before > 0 {
+            let listener = Listener::killing_at(steps_before + 1);
+            process.attempt(TaskId::FineTune, fine_tune(), &listener).unwrap_err();
+        }
+        let why = process.refusal(TaskId::FineTune, coming_apart(checkpoint_every));
+        assert!(why.starts_with(&format!("sft step {found_at}: ")), "{why}");
+        assert!(why.ends_with(kept), "{why}");
+    }
+}
+
+#[test]
 fn a_state_without_the_records_of_its_steps_is_not_gone_on_from() {
     let dir = tempfile::tempdir().unwrap();
     let process = prepared(dir.path());

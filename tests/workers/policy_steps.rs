@@ -3,14 +3,15 @@
 use crate::bench::{Listener, Process, generate, lora, named, prompts, training};
 use rlaif_artifacts::{ArtifactStore, Bytes};
 use rlaif_job::{
-    Lessons, ModelRef, Policy, PolicyStep, Rollout, SavePolicy, Stepped, TaskId, Training, Work,
-    WorkResult,
+    Lessons, Manifest, ModelRef, Policy, PolicyStep, Rollout, SavePolicy, Stepped, TaskId,
+    Training, Work, WorkResult,
 };
 use rlaif_models::{CausalLm, ParamRef};
 use rlaif_types::{
     Algorithm, DpoConfig, Episode, GrpoConfig, LabelSource, OnlineDpoConfig, OptimizerConfig,
     PolicyLearning, PpoConfig, ReinforceConfig, RlooConfig, Unscorable, UnscorableReason,
 };
+use rlaif_worker::version_name;
 use std::sync::Arc;
 
 const STEPS: usize = 8;
@@ -382,12 +383,13 @@ fn given_preferences_are_learned_without_rollouts_and_from_any_checkpoint() {
 }
 
 #[test]
-fn a_policy_that_came_apart_stops_the_run_and_what_is_kept_is_named() {
+fn a_policy_that_came_apart_stops_the_run_and_the_last_that_is_known_to_be_good_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (process, training) = (Process::start(dir.path()), training(Some(lora())));
     let config = ReinforceConfig {
         policy: optimizer(1e-3),
         value: optimizer(1e-3),
+        max_off_policy_steps: 1,
         ..ReinforceConfig::default()
     };
     let work = |number, checkpoint| {
@@ -410,17 +412,23 @@ fn a_policy_that_came_apart_stops_the_run_and_what_is_kept_is_named() {
     let why = process.refusal(TaskId::Step(5), Work::PolicyStep(strict));
     assert!(why.starts_with("policy step 5: the policy is "), "{why}");
     assert!(why.contains("more than rl.max_kl_per_token = 1"), "{why}");
-    assert!(why.contains("state/policy-00000003.safetensors"), "{why}");
-    assert!(process.artifacts.get("state/policy-00000003.safetensors").is_ok());
+    // What drew for the step that failed is the policy after step 4.
+    let kept = "the last good policy, after step 3, is kept in checkpoints/last-good";
+    assert!(why.ends_with(kept), "{why}");
+    let job = process.resources.job("").unwrap();
+    let weights = |which| values(&job.language_model(&which).unwrap().model);
+    let last_good = weights(ModelRef::Saved(Manifest::LAST_GOOD.into()));
+    assert!(last_good == weights(version(&training, &version_name(3))));
 
     let rewards_beyond_f32 = |e: &Episode| Episode { reward: Ok(1e300), ..e.clone() };
     put_batch(&process, 5, &batch.iter().map(rewards_beyond_f32).collect::<Vec<_>>());
     let why = process.refusal(TaskId::Step(5), Work::PolicyStep(work(5, 3)));
     assert!(why.starts_with("policy step 5: the value network's loss is inf"), "{why}");
-    assert!(why.contains("the policy after step 4 is kept in versions/policy-00000004"), "{why}");
-    assert!(
-        why.contains("the last good checkpoint, after step 3, in state/policy-00000003"),
-        "{why}"
-    );
-    assert!(process.artifacts.get("versions/policy-00000004.safetensors").is_ok());
+    assert!(why.ends_with(kept), "{why}");
+
+    // What the policy before drew speaks against that one, too.
+    let drawn_before = |e: &Episode| Episode { off_policy_steps: 1, ..rewards_beyond_f32(e) };
+    put_batch(&process, 5, &batch.iter().map(drawn_before).collect::<Vec<_>>());
+    let why = process.refusal(TaskId::Step(5), Work::PolicyStep(work(5, 3)));
+    assert!(why.ends_with("the last good policy, after step 2, is kept in checkpoints/last-good"));
 }

@@ -73,6 +73,8 @@ impl Manifest {
     pub const POLICY: &str = "checkpoints/policy";
     /// Artifact of its adapter's factors, where adapters were trained.
     pub const ADAPTER: &str = "checkpoints/policy-adapter.safetensors";
+    /// That of the last good policy, where its training came apart.
+    pub const LAST_GOOD: &str = "checkpoints/last-good";
 
     /// The manifest of a finished job; `checkpoints` are hashes of weights by artifact.
     ///

@@ -112,10 +112,17 @@ impl LongTraining<'_> {
         Ok(records)
     }
 
+    /// A step computes with the weights of all steps before it, so what it finds wrong may be wrong in a state that
+    /// was saved just then; an older one is good.
     fn stopped(&self, index: usize, halt: &Halt) -> Failure {
-        let kept = match index / self.checkpoint_every * self.checkpoint_every {
+        let (saved, name) =
+            (index / self.checkpoint_every * self.checkpoint_every, self.state_name());
+        let kept = match saved {
             0 => "no state was saved before it".to_owned(),
-            saved => format!("the last good state is {}, after step {saved}", self.state_name()),
+            _ if saved == index => {
+                format!("the state that is kept, {name}, is the one from which it came to that")
+            }
+            _ => format!("the last good state is {name}, after step {saved}"),
         };
         Failure::impossible(format!("{} step {}: {halt}; {kept}", self.stage, index + 1))
     }

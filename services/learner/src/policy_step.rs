@@ -148,6 +148,7 @@ impl Held {
 
     /// Makes the next step, on its own batch.
     fn step_on(&mut self, job: &JobResources, work: &PolicyStep) -> Result<PolicyMetrics, Failure> {
+        let mut drawn_before = 0;
         let made = match (&mut self.trainer, &work.lessons) {
             (PolicyTrainer::Online(trainer), Lessons::Rollouts(batches)) => {
                 let name = &batches[self.step - work.checkpoint];
@@ -155,6 +156,10 @@ impl Held {
                     .map_err(|e| {
                         Failure::impossible(format!("{name} is no batch of episodes: {e}"))
                     })?;
+                // Older ones take no part in the step.
+                let most = self.learning.algorithm.max_off_policy_steps();
+                let ages = episodes.iter().map(|episode| episode.off_policy_steps);
+                drawn_before = ages.filter(|age| *age <= most).max().unwrap_or(0);
                 trainer.step(&episodes)
             }
             (PolicyTrainer::Offline(trainer), Lessons::Preferences { batch_size, .. }) => {
@@ -171,28 +176,50 @@ impl Held {
                 return Err(Failure::impossible(what));
             }
         };
-        let metrics = made.map_err(|halt| self.stopped(work, &halt))?;
+        let metrics = made.map_err(|halt| self.stopped(job, drawn_before, &halt))?;
         self.step += 1;
         Ok(metrics)
     }
 
-    /// Training cannot go on: why, and what there is to go on from.
-    fn stopped(&self, work: &PolicyStep, halt: &Halt) -> Failure {
+    /// Training cannot go on: why, and the policy that there is to go on from.
+    ///
+    /// A policy is known to be good once a step on what it drew has passed. So a step that fails speaks against the
+    /// version that drew for it, `drawn_before` steps before the newest, and against all since; the one before that
+    /// is the last good one.
+    fn stopped(&self, job: &JobResources, drawn_before: usize, halt: &Halt) -> Failure {
         let what = format!("policy step {}: {halt}", self.step + 1);
         if let Halt::NothingToLearn(_) = halt {
             return Failure::impossible(what);
         }
-        let kept = match (self.step, work.checkpoint) {
+        let kept = match (self.step, self.step.saturating_sub(drawn_before + 1)) {
             (0, _) => "no step was made before it".to_owned(),
-            (made, 0) => format!("the policy after step {made} is kept in {}", version_name(made)),
-            (made, checkpoint) => format!(
-                "the policy after step {made} is kept in {}, the last good checkpoint, after step \
-                 {checkpoint}, in {}",
-                version_name(made),
-                state_name(checkpoint)
-            ),
+            (_, 0) => "the last good policy is the one that training began with".to_owned(),
+            (_, good) => match self.keep_last_good(job, good) {
+                Ok(()) => {
+                    format!(
+                        "the last good policy, after step {good}, is kept in {}",
+                        Manifest::LAST_GOOD
+                    )
+                }
+                Err(passing @ (Failure::Away(_) | Failure::Stopped)) => return passing,
+                Err(failure) => format!(
+                    "the last good policy, after step {good}, could not be kept: {}",
+                    failure.into_message()
+                ),
+            },
         };
         Failure::impossible(format!("{what}; {kept}"))
+    }
+
+    /// Saves the version of step `good` as a model: what a user can train on from, with other settings.
+    fn keep_last_good(&self, job: &JobResources, good: usize) -> Result<(), Failure> {
+        let version = job.language_model(&ModelRef::Version {
+            start: Box::new(self.training.start.model.clone()),
+            lora: self.training.lora.clone(),
+            parameters: version_name(good),
+        })?;
+        let (model, checkpoint) = (&version.model, &version.checkpoint);
+        save_model(&job.artifacts, Manifest::LAST_GOOD, |folder| model.save(folder, checkpoint))
     }
 
     /// Makes the step's outcome known: the final model, the new version, the state to go on from.
