@@ -347,6 +347,32 @@ fn prompts_that_were_trained_on_are_refused() {
     assert_eq!(scene.oracle.requests(), 0);
 }
 
+#[test]
+fn a_job_holds_out_nothing_that_the_run_it_goes_on_from_was_trained_on() {
+    let scene = Scene::new(6);
+    scene.copy_model(MODEL, "run/checkpoints/policy");
+    scene.write_lines(
+        "run/data/prompts.jsonl",
+        [3, 7].map(|i| json!({"prompt": prompt(i)})).into_iter(),
+    );
+    let policy = scene.path("run/checkpoints/policy");
+    let data = "prompts = \"other.jsonl\"\nheldout_prompts = \"prompts.jsonl\"";
+    let job = job(policy.to_str().unwrap())
+        .replace("\"m\"", &format!("{MODEL:?}"))
+        .replace("prompts = \"p\"\nheldout_prompts = \"h\"", data);
+    scene.write("job.toml", &job);
+    scene.write_lines("other.jsonl", [8, 9].map(|i| json!({"prompt": prompt(i)})).into_iter());
+    let go_on = || scene.rlaif(&["run", "job.toml", "--out", "next"]);
+    let why = stderr(&go_on());
+    assert!(why.contains("data.heldout_prompts: 1 of 6 evaluation prompts"), "{why}");
+    assert!(why.contains("run/data/prompts.jsonl") && why.contains("Describe day 3."), "{why}");
+    assert!(!scene.path("next").exists());
+
+    scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": prompt(7)})].into_iter());
+    let output = go_on();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 /// A job that trains `policy` on plain text.
 fn job(policy: &str) -> String {
     format!(

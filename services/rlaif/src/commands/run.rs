@@ -3,10 +3,12 @@
 use super::download::DownloadBar;
 use super::machine::MachineArgs;
 use super::progress::Bars;
+use crate::evaluation::{Named, Training};
 use crate::labeling::{BudgetArgs, estimate_job, job_prices};
 use crate::one_process::{self, Finished};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rlaif_clerk::{Account, Clerk};
+use rlaif_data::{Reader, prompt_of};
 use rlaif_hub::Store;
 use rlaif_job::{Job, RunFolder};
 use std::path::PathBuf;
@@ -67,6 +69,7 @@ pub fn execute(
 ) -> Result<()> {
     // The run itself does not use the network.
     pull_models(job)?;
+    check_for_leaks(job)?;
     warn_of_the_judge(job);
     machine.memory.check(job, &machine.training_replicas)?;
     let mut bars = Bars::new();
@@ -76,6 +79,18 @@ pub fn execute(
         })?;
     print(&finished);
     Ok(())
+}
+
+/// Refuses prompts to evaluate on that the job's models were trained on, where they come from runs that are here. The
+/// job's own data is looked through where it is read, which also complains of what cannot be.
+fn check_for_leaks(job: &Job) -> Result<()> {
+    let mut training = Training::default();
+    Named::begun_with(job).iter().try_for_each(|model| training.of_model(model))?;
+    let heldout = Reader::open(&job.data.heldout_prompts);
+    match heldout.and_then(|heldout| heldout.read_all(|record| prompt_of(&record))) {
+        Ok(heldout) => training.check(&heldout).context("data.heldout_prompts"),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Says so where a job is to be judged by whom it learns from.

@@ -51,6 +51,13 @@ impl Named {
         Self::made(spec, Manifest::REWARD)
     }
 
+    /// The models that a job's policy comes from: where it begins, its labeler, and what its reward model starts from.
+    pub fn begun_with(job: &Job) -> Vec<Self> {
+        let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model());
+        let models = [&job.policy.model, &job.labeler.model].into_iter().chain(reward);
+        models.map(|model| Self::as_named(model)).collect()
+    }
+
     /// The file that a reward model was trained on, where its folder names one.
     pub fn training_file(&self) -> Option<PathBuf> {
         trained_on(Path::new(&self.model))
@@ -100,15 +107,12 @@ impl Run {
         root.canonicalize().unwrap_or_else(|_| root.to_owned())
     }
 
-    /// The models that it began with: its policy, its labeler, and what its reward model started from.
+    /// The models that its policy comes from.
     ///
     /// # Errors
     /// When the job cannot be read.
     pub fn began_with(&self) -> Result<Vec<Named>> {
-        let Some(job) = self.job()? else { return Ok(Vec::new()) };
-        let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model());
-        let models = [&job.policy.model, &job.labeler.model].into_iter().chain(reward);
-        Ok(models.map(|model| Named::as_named(model)).collect())
+        Ok(self.job()?.map(|job| Named::begun_with(&job)).unwrap_or_default())
     }
 
     /// Prompts by which its policy is chosen among its versions.
