@@ -1,7 +1,7 @@
 //! What the documentation points at is there: each relative link of a Markdown file leads to a file, its
 //! anchor to a heading of it, each file of the repository that code names is there, each `rlaif` command in code
-//! exists with the options that it is shown with, the examples are jobs, and each figure of training has TRL's name
-//! or is explained.
+//! exists with the options that it is shown with and is shown with those that it needs, the examples are jobs, and
+//! each figure of training has TRL's name or is explained.
 
 use rlaif_job::{Job, PartSource, RewardPart, Staleness, Submission};
 use rlaif_reward::FitMetrics;
@@ -233,6 +233,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     lines.iter().flat_map(|line| commands_of(line)).collect()
 }
 
+/// Those of one line. A path to the program begins a command; within one it is an argument.
 fn commands_of(line: &str) -> Vec<Vec<String>> {
     let line = line.replace(['[', ']', '(', ')'], " ");
     let mut commands: Vec<Vec<String>> = Vec::new();
@@ -242,7 +243,7 @@ fn commands_of(line: &str) -> Vec<Vec<String>> {
         before = word;
         if word.starts_with(['|', '&', ';', '#', '<', '>']) {
             open = false;
-        } else if is_ours && (word == "rlaif" || word.ends_with("/rlaif")) {
+        } else if is_ours && (word == "rlaif" || !open && word.ends_with("/rlaif")) {
             open = true;
             commands.push(Vec::new());
         } else if let Some(command) = commands.last_mut().filter(|_| open) {
@@ -252,6 +253,9 @@ fn commands_of(line: &str) -> Vec<Vec<String>> {
     }
     commands
 }
+
+/// With so many options a command is shown to be typed; with fewer it may be named for one of them.
+const TYPED: usize = 2;
 
 /// The program's help, by the path of subcommands.
 #[derive(Default)]
@@ -288,7 +292,7 @@ impl Help {
         if !self.subcommands(&[]).contains(first) {
             return Some(format!("there is no `rlaif {first}`"));
         }
-        let (mut path, mut help) = (Vec::new(), String::new());
+        let (mut path, mut help, mut given) = (Vec::new(), String::new(), Vec::new());
         for word in words {
             if self.subcommands(&path).contains(word) {
                 path.push(word.clone());
@@ -301,9 +305,18 @@ impl Help {
                 if !help.lines().any(known) {
                     return Some(format!("`rlaif {}` has no --{name}", path.join(" ")));
                 }
+                given.push(name);
             }
         }
-        None
+        if given.len() < TYPED {
+            return None;
+        }
+        // Options that may be left out are not in it one by one, but as "[OPTIONS]".
+        let help = self.of(&path);
+        let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("");
+        let mut needed = usage.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let missing = needed.find(|name| !given.contains(name))?;
+        Some(format!("`rlaif {}` needs --{missing}", path.join(" ")))
     }
 }
 
@@ -425,4 +438,9 @@ fn what_is_looked_for_is_found() {
     assert_eq!(wrong("rlaif dead-letters JOB requeue --all"), None);
     assert_eq!(wrong("rlaif walk").unwrap(), "there is no `rlaif walk`");
     assert_eq!(wrong("rlaif run j.toml --resum").unwrap(), "`rlaif run` has no --resum");
+    assert_eq!(wrong("rlaif eval --compare"), None);
+    let typed = "rlaif eval --prompts p.jsonl --arm a=runs/rlaif";
+    assert_eq!(wrong(typed).unwrap(), "`rlaif eval` needs --out");
+    assert_eq!(wrong(&format!("{typed} --out e")), None);
+    assert_eq!(wrong(&format!("{typed} --put e")).unwrap(), "`rlaif eval` has no --put");
 }
