@@ -400,9 +400,17 @@ fn quality_text(source: &str, trained_on: usize, quality: &RewardQuality) -> Str
         }
         _ => "no accuracy, since none of them prefers a response".to_owned(),
     };
+    let temperature = quality.temperature.map_or_else(String::new, |fit| {
+        let Interval { low, high } = fit.interval;
+        format!(
+            " Divided by a temperature of {:.2} (95 % interval {low:.2} to {high:.2}), differences of rewards would \
+             fit these labels best.",
+            fit.temperature
+        )
+    });
     format!(
         "Trained on {trained_on} {source}labels. On {} held-out {source}labels: {accuracy}, expected calibration \
-         error {:.3}, Brier score {:.3}.",
+         error {:.3}, Brier score {:.3}.{temperature}",
         quality.pairs, quality.ece, quality.brier
     )
 }
@@ -538,6 +546,18 @@ mod tests {
         assert!(tied.contains("no accuracy, since none of them prefers a response"), "{tied}");
         let sure = said(&[(0, 0.8, SoftLabel::certain(true))]);
         assert!(sure.contains("On 1 held-out ai labels: accuracy 100.0 %"), "{sure}");
+    }
+
+    #[test]
+    fn a_report_has_the_temperature_where_rewards_differ() {
+        let said = |predicted: f64| {
+            let pairs = [true, true, true, false].into_iter().enumerate();
+            let pairs = pairs.map(|(i, holds)| (i, predicted, SoftLabel::certain(holds)));
+            quality_text("", 24, &reward_quality(&pairs.collect::<Vec<_>>()))
+        };
+        let (sure, indifferent) = (said(0.9), said(0.5));
+        assert!(sure.contains("Divided by a temperature of 2.00 (95 % interval "), "{sure}");
+        assert!(!indifferent.contains("temperature"), "{indifferent}");
     }
 
     #[test]

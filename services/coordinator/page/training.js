@@ -97,6 +97,8 @@ export function trainingView(place, id) {
         : ['Accuracy', '–', `of ${count(quality.pairs)} held-out labels none prefers a response`],
       ['Calibration error', number(quality.ece), 'expected, ten bins'],
       ['Brier score', number(quality.brier), 'against soft labels'],
+      quality.temperature && ['Temperature', number(quality.temperature.temperature),
+        'differences of rewards divided by it would fit best'],
       ['Trained on', count(trainedOn), 'labels'],
     ]));
     calibration.update([{ name: 'labeler’s', points: quality.bins.map((bin) => [bin.predicted, bin.observed]) }]);
