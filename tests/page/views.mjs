@@ -338,14 +338,16 @@ const CHECKS = {
     const fit = {
       temperature: 1.75, interval: { low: 1.5, high: 2.5 }, log_loss: 0.7, calibrated_log_loss: 0.6,
     };
-    left('a', { trained_on: 5, quality: { ...of, temperature: fit } });
+    const people = { ...of, accuracy: 0.625, accuracy_interval: { low: 0.25, high: 0.875 } };
+    left('a', { trained_on: 5, quality: { ...of, temperature: fit }, against_people: people });
     left('b', { trained_on: 5, quality: of });
     await open('#/jobs/a/training');
     await untilText('.part .facts', 'Temperature1.75');
+    await untilText('.part .facts', 'Accuracy against people62.5 %95 % interval 25.0 % to 87.5 %');
     await open('#/jobs/b/training');
     await until('what there was is shown alone', () => {
       const said = document.querySelector('.part .facts')?.textContent ?? '';
-      return said.includes('Brier score') && !said.includes('Temperature');
+      return said.includes('Brier score') && !/Temperature|people/.test(said);
     });
   },
 

@@ -79,6 +79,10 @@ pub struct RewardSummary {
     /// The same by who labelled, where people did; see [`rlaif_types::LabelSource`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_source: BTreeMap<String, SourceQuality>,
+    /// Against what people said of those held-out pairs of which a model's label is learned: how far AI feedback led to
+    /// what people prefer. None where they said nothing, and in summaries of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against_people: Option<RewardQuality>,
 }
 
 /// What came of one source's labels.
@@ -133,11 +137,23 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_of_before_temperatures_reads_as_one_without() {
-        let mut json = serde_json::to_value(reward_quality(&[(0, 0.8, SoftLabel::TIE)])).unwrap();
-        assert!(json.as_object_mut().unwrap().remove("temperature").is_some());
-        let of_before = serde_json::from_value::<RewardQuality>(json.clone()).unwrap();
-        assert_eq!(of_before.temperature, None);
+    fn a_summary_of_before_reads_as_one_without_a_temperature_and_people() {
+        let quality = reward_quality(&[(0, 0.8, SoftLabel::TIE)]);
+        let summary = RewardSummary {
+            quality: quality.clone(),
+            trained_on: 7,
+            mean: 0.0,
+            std: 1.0,
+            start_hash: None,
+            by_source: BTreeMap::new(),
+            against_people: Some(quality),
+        };
+        let mut json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(serde_json::from_value::<RewardSummary>(json.clone()).unwrap(), summary);
+        assert!(json.as_object_mut().unwrap().remove("against_people").is_some());
+        assert!(json["quality"].as_object_mut().unwrap().remove("temperature").is_some());
+        let of_before = serde_json::from_value::<RewardSummary>(json.clone()).unwrap();
+        assert_eq!((&of_before.against_people, of_before.quality.temperature), (&None, None));
         assert_eq!(serde_json::to_value(of_before).unwrap(), json);
     }
 
