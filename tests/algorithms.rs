@@ -143,6 +143,16 @@ fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_othe
     succeeded(&run(dir.path(), "out"), "given labels");
     let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
     assert!(report.contains("Trained on 5 labels. On 3 held-out labels"), "{report}");
+    let stages = std::fs::read(dir.path().join("out/stages.json")).unwrap();
+    let stages: Value = serde_json::from_slice(&stages).unwrap();
+    let reward = &stages["reward"];
+    assert!(reward["quality"]["temperature"]["temperature"].is_number(), "{reward}");
+    let (learned, people) = (&reward["quality"], &reward["against_people"]);
+    assert_eq!(people["pairs"], 3, "{reward}");
+    // What agrees with a label does not agree with its opposite.
+    let accuracies = [learned, people].map(|quality| quality["accuracy"].as_f64().unwrap());
+    assert!((accuracies.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{accuracies:?}");
+    assert!(report.contains("Against people's labels of 3 held-out pairs"), "{report}");
     for made in ["pairs.jsonl", "labels.jsonl"] {
         assert!(!dir.path().join("out").join(made).exists(), "{made}: nothing was sampled");
     }
@@ -164,6 +174,7 @@ fn a_job_whose_labels_are_all_equal_ends_with_a_report_that_says_what_they_taugh
         let report = std::fs::read_to_string(dir.path().join("out/report.md")).unwrap();
         let said = format!("On 3 held-out labels: {accuracy}");
         assert!(report.contains(&said), "{label}: {report}");
+        assert!(!report.contains("Against people's labels"), "people were not asked: {report}");
     }
 }
 

@@ -327,6 +327,30 @@ const CHECKS = {
     assert.ok(await page.$eval('.plots details .scroll', (table) => table === document.activeElement));
   },
 
+  async 'what was measured of a reward model is shown, and of one of before what there was'(
+    { script, open, until, untilText },
+  ) {
+    const of = { pairs: 3, ece: 0.1, brier: 0.2, bins: [] };
+    const left = (id, reward) => Object.assign(script.answers, {
+      [`/api/jobs/${id}`]: job(id), [`/api/jobs/${id}/metrics`]: growing([]),
+      [`/api/jobs/${id}/quality`]: quality({ reward }),
+    });
+    const fit = {
+      temperature: 1.75, interval: { low: 1.5, high: 2.5 }, log_loss: 0.7, calibrated_log_loss: 0.6,
+    };
+    const people = { ...of, accuracy: 0.625, accuracy_interval: { low: 0.25, high: 0.875 } };
+    left('a', { trained_on: 5, quality: { ...of, temperature: fit }, against_people: people });
+    left('b', { trained_on: 5, quality: of });
+    await open('#/jobs/a/training');
+    await untilText('.part .facts', 'Temperature1.75');
+    await untilText('.part .facts', 'Accuracy against people62.5 %95 % interval 25.0 % to 87.5 %');
+    await open('#/jobs/b/training');
+    await until('what there was is shown alone', () => {
+      const said = document.querySelector('.part .facts')?.textContent ?? '';
+      return said.includes('Brier score') && !/Temperature|people/.test(said);
+    });
+  },
+
   async 'a response is not replaced under who reads it, and the newest step is followed after that'(
     { page, script, open, until, untilText },
   ) {

@@ -355,6 +355,13 @@ fn reward_section(summary: &RewardSummary, hard: bool, metrics: &[Value]) -> Sec
         let SourceQuality { trained_on, quality } = of_source;
         text = format!("{text} {}", quality_text(&format!("{source} "), *trained_on, quality));
     }
+    if let Some(people) = &summary.against_people {
+        text = format!(
+            "{text} Against people's labels of {} held-out pairs that a model labelled too: {}",
+            people.pairs,
+            figures(people)
+        );
+    }
     if hard {
         text.push_str(" It learned soft labels as hard ones; held-out labels are as they were.");
     }
@@ -394,16 +401,32 @@ fn quality_text(source: &str, trained_on: usize, quality: &RewardQuality) -> Str
             "Trained on {trained_on} {source}labels; none were held out to measure it on."
         );
     }
+    format!(
+        "Trained on {trained_on} {source}labels. On {} held-out {source}labels: {}",
+        quality.pairs,
+        figures(quality)
+    )
+}
+
+/// What was measured on held-out labels.
+fn figures(quality: &RewardQuality) -> String {
     let accuracy = match (quality.accuracy, &quality.accuracy_interval) {
         (Some(share), Some(within)) => {
             format!("accuracy {} (95 % interval {})", percent(share), interval(within))
         }
         _ => "no accuracy, since none of them prefers a response".to_owned(),
     };
+    let temperature = quality.temperature.map_or_else(String::new, |fit| {
+        let Interval { low, high } = fit.interval;
+        format!(
+            " Divided by a temperature of {:.2} (95 % interval {low:.2} to {high:.2}), differences of rewards would \
+             fit these labels best.",
+            fit.temperature
+        )
+    });
     format!(
-        "Trained on {trained_on} {source}labels. On {} held-out {source}labels: {accuracy}, expected calibration \
-         error {:.3}, Brier score {:.3}.",
-        quality.pairs, quality.ece, quality.brier
+        "{accuracy}, expected calibration error {:.3}, Brier score {:.3}.{temperature}",
+        quality.ece, quality.brier
     )
 }
 
@@ -541,19 +564,56 @@ mod tests {
     }
 
     #[test]
+    fn a_report_has_the_temperature_where_rewards_differ() {
+        let said = |predicted: f64| {
+            let pairs = [true, true, true, false].into_iter().enumerate();
+            let pairs = pairs.map(|(i, holds)| (i, predicted, SoftLabel::certain(holds)));
+            quality_text("", 24, &reward_quality(&pairs.collect::<Vec<_>>()))
+        };
+        let (sure, indifferent) = (said(0.9), said(0.5));
+        assert!(sure.contains("Divided by a temperature of 2.00 (95 % interval "), "{sure}");
+        assert!(!indifferent.contains("temperature"), "{indifferent}");
+    }
+
+    #[test]
     fn a_report_says_that_labels_were_learned_as_hard_ones_where_they_were() {
-        let summary = RewardSummary {
+        let summary = summary();
+        let said = |hard: bool| said_of(&summary, hard);
+        assert!(said(true).contains("as hard ones") && !said(false).contains("hard"));
+    }
+
+    #[test]
+    fn a_report_has_what_people_said_beside_the_labels_that_were_learned_where_they_did() {
+        let learned = RewardSummary {
+            quality: reward_quality(&[(0, 0.2, SoftLabel::certain(false))]),
+            ..summary()
+        };
+        let people = reward_quality(&[(0, 0.2, SoftLabel::certain(true))]);
+        let both = RewardSummary { against_people: Some(people), ..learned.clone() };
+        let (alone, both) = (said_of(&learned, false), said_of(&both, false));
+        let expected = "Against people's labels of 1 held-out pairs that a model labelled too: \
+            accuracy 0.0 %";
+        assert!(both.starts_with(&alone) && both.contains(expected), "{both}");
+        assert!(alone.contains("accuracy 100.0 %") && !alone.contains("people"), "{alone}");
+    }
+
+    /// Of a reward model that was not measured.
+    fn summary() -> RewardSummary {
+        RewardSummary {
             quality: reward_quality::<usize>(&[]),
             trained_on: 24,
             mean: 0.0,
             std: 1.0,
             start_hash: None,
             by_source: BTreeMap::new(),
-        };
-        let said = |hard: bool| match &reward_section(&summary, hard, &[]).blocks[0] {
+            against_people: None,
+        }
+    }
+
+    fn said_of(summary: &RewardSummary, hard: bool) -> String {
+        match &reward_section(summary, hard, &[]).blocks[0] {
             Block::Text(text) => text.clone(),
             other => panic!("{other:?}"),
-        };
-        assert!(said(true).contains("as hard ones") && !said(false).contains("hard"));
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! How good a reward model is on labels it has not seen.
 
-use rlaif_stats::{CalibrationBin, Interval, Prediction, Share, brier, clusters, ece, reliability};
+use rlaif_stats::{
+    CalibrationBin, Interval, Prediction, Share, Temperature, brier, clusters, ece,
+    fit_temperature, reliability,
+};
 use rlaif_types::{ContentHash, SoftLabel};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +27,10 @@ pub struct RewardQuality {
     pub brier: f64,
     /// The bins.
     pub bins: Vec<CalibrationBin>,
+    /// The temperature under which differences of rewards would fit the labels best. None where all rewards are
+    /// equal, and in summaries of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<Temperature>,
 }
 
 /// Measures a reward model from each pair's prompt, whose pairs are not independent, and its predicted and labelled
@@ -31,11 +38,12 @@ pub struct RewardQuality {
 /// depend on which candidate happens to be called A.
 pub fn reward_quality<P: Hash + Eq>(pairs: &[(P, f64, SoftLabel)]) -> RewardQuality {
     let prompts = clusters(pairs.iter().map(|(prompt, ..)| prompt));
-    let (mut predictions, mut decided) = (Vec::new(), Vec::new());
+    let (mut once, mut predictions, mut decided) = (Vec::new(), Vec::new(), Vec::new());
     for (cluster, (_, predicted, label)) in prompts.into_iter().zip(pairs) {
         let (predicted, observed) = (*predicted, label.value());
         let prediction = Prediction { cluster, predicted, observed };
         let swapped = Prediction { predicted: 1.0 - predicted, observed: 1.0 - observed, cluster };
+        once.push(prediction);
         predictions.extend([prediction, swapped]);
         // Whose probability is above one half has the higher reward.
         decided.extend(label.agreement(predicted, 0.5).map(|right| (cluster, right)));
@@ -49,6 +57,8 @@ pub fn reward_quality<P: Hash + Eq>(pairs: &[(P, f64, SoftLabel)]) -> RewardQual
         ece: ece(&bins),
         brier: brier(&predictions),
         bins,
+        // It is the same in either presentation, so that one is enough.
+        temperature: fit_temperature(&once),
     }
 }
 
@@ -69,6 +79,10 @@ pub struct RewardSummary {
     /// The same by who labelled, where people did; see [`rlaif_types::LabelSource`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_source: BTreeMap<String, SourceQuality>,
+    /// Against what people said of those held-out pairs of which a model's label is learned: how far AI feedback led to
+    /// what people prefer. None where they said nothing, and in summaries of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against_people: Option<RewardQuality>,
 }
 
 /// What came of one source's labels.
@@ -103,6 +117,46 @@ mod tests {
         assert!(json.get("accuracy").is_none(), "{json}");
         assert_eq!(serde_json::from_value::<RewardQuality>(json).unwrap(), undecided);
     }
+    #[test]
+    fn a_model_that_is_too_sure_has_a_temperature_above_one_whichever_candidate_is_called_a() {
+        // Nine in ten that hold three times in four: ln(9) / T = ln(3).
+        let quality = |swapped: bool| {
+            let pair = |i: usize| match swapped {
+                false => (i, 0.9, SoftLabel::certain(i != 0)),
+                true => (i, 1.0 - 0.9, SoftLabel::certain(i == 0)),
+            };
+            reward_quality(&(0..4).map(pair).collect::<Vec<_>>())
+        };
+        for found in [false, true].map(quality) {
+            let fit = found.temperature.unwrap();
+            assert!((fit.temperature - 2.0).abs() < 1e-9, "{fit:?}");
+        }
+        let indifferent = reward_quality(&[(0, 0.5, SoftLabel::certain(true))]);
+        assert_eq!(indifferent.temperature, None);
+        assert_eq!(reward_quality::<usize>(&[]).temperature, None);
+    }
+
+    #[test]
+    fn a_summary_of_before_reads_as_one_without_a_temperature_and_people() {
+        let quality = reward_quality(&[(0, 0.8, SoftLabel::TIE)]);
+        let summary = RewardSummary {
+            quality: quality.clone(),
+            trained_on: 7,
+            mean: 0.0,
+            std: 1.0,
+            start_hash: None,
+            by_source: BTreeMap::new(),
+            against_people: Some(quality),
+        };
+        let mut json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(serde_json::from_value::<RewardSummary>(json.clone()).unwrap(), summary);
+        assert!(json.as_object_mut().unwrap().remove("against_people").is_some());
+        assert!(json["quality"].as_object_mut().unwrap().remove("temperature").is_some());
+        let of_before = serde_json::from_value::<RewardSummary>(json.clone()).unwrap();
+        assert_eq!((&of_before.against_people, of_before.quality.temperature), (&None, None));
+        assert_eq!(serde_json::to_value(of_before).unwrap(), json);
+    }
+
     #[test]
     fn pairs_sampled_for_the_same_prompts_are_as_uncertain_as_so_many_prompts() {
         // Six prompts in turn, four of them ranked as labelled.

@@ -93,6 +93,7 @@ fn what_the_reward_model_starts_from_is_not_looked_over_once_that_is_trained() {
             std: 1.0,
             start_hash: Some(ContentHash::of("rm")),
             by_source: BTreeMap::new(),
+            against_people: None,
         },
     };
     machine.complete(TaskId::Reward, trained).unwrap();

@@ -86,7 +86,7 @@ export function trainingView(place, id) {
     if (quality.evaluate) showWinRates(quality.evaluate);
   }
 
-  function showReward({ quality, trained_on: trainedOn }) {
+  function showReward({ quality, trained_on: trainedOn, against_people: people }) {
     if (!reward.firstChild) {
       reward.append(el('h2', {}, 'Reward model'), el('div'), el('div', { class: 'plots' }, calibration.node));
     }
@@ -95,8 +95,12 @@ export function trainingView(place, id) {
         ? ['Accuracy', percent(quality.accuracy),
           `95 % interval ${interval(quality.accuracy_interval)}, ${count(quality.pairs)} held-out labels`]
         : ['Accuracy', '–', `of ${count(quality.pairs)} held-out labels none prefers a response`],
+      people?.accuracy_interval && ['Accuracy against people', percent(people.accuracy),
+        `95 % interval ${interval(people.accuracy_interval)}, ${count(people.pairs)} held-out labels`],
       ['Calibration error', number(quality.ece), 'expected, ten bins'],
       ['Brier score', number(quality.brier), 'against soft labels'],
+      quality.temperature && ['Temperature', number(quality.temperature.temperature),
+        'differences of rewards divided by it would fit best'],
       ['Trained on', count(trainedOn), 'labels'],
     ]));
     calibration.update([{ name: 'labeler’s', points: quality.bins.map((bin) => [bin.predicted, bin.observed]) }]);

@@ -6,7 +6,9 @@ use rlaif_data::Fingerprint;
 use rlaif_job::{RewardModelConfig, batch_of_step, shuffled};
 use rlaif_models::ScalarModel;
 use rlaif_rl::{Halt, LabelledPair, PairScores, RewardMetrics, RewardTrainer};
-use rlaif_types::{HumanLabel, LabelSource, LoraConfig, PairOrder, PairWeighting, Preference};
+use rlaif_types::{
+    HumanLabel, LabelSource, LoraConfig, PairOrder, PairWeighting, Preference, SoftLabel,
+};
 use rlaif_worker::{Failure, step_record, trainable};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +20,8 @@ pub struct Example {
     pub pair: LabelledPair,
     /// How sure the label is, from 0 to 1.
     pub sureness: f64,
+    /// What people said of it, where they did and what is learned is a model's label.
+    pub people: Option<SoftLabel>,
     /// Its prompt: pairs of one prompt are learned from together, or kept back together.
     pub prompt: Fingerprint,
 }
@@ -31,12 +35,15 @@ impl Example {
         (a, b): (Vec<u32>, Vec<u32>),
     ) -> Option<(LabelSource, Self)> {
         let (label, source) = labels.of(preference)?;
-        let human = preference.human.as_ref().filter(|_| source == LabelSource::Human);
+        let is_learned = source == LabelSource::Human;
+        let human = preference.human.as_ref().filter(|_| is_learned);
+        let beside = preference.human.as_ref().filter(|_| !is_learned);
         let margin = human.and_then(|human| human.margin).unwrap_or(0.0) as f32;
         let pair = LabelledPair { margin, ..LabelledPair::new(a, b, label) };
         let sureness = human.map_or(label.confidence(), HumanLabel::sureness);
         let prompt = Fingerprint::of_prompt(&preference.pair.prompt);
-        Some((source, Self { pair, sureness, prompt }))
+        let people = beside.map(|human| human.prefers_a);
+        Some((source, Self { pair, sureness, people, prompt }))
     }
 }
 
@@ -233,7 +240,7 @@ fn kept_back(examples: &[Example], config: &RewardModelConfig, seed: u64) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::{Plateau, Prompt, RewardObjective, SoftLabel};
+    use rlaif_types::{Finish, Pair, Plateau, Prompt, RewardObjective};
     use serde_json::json;
 
     /// Pairs of one token and of a prompt each, numbered; the surer, the higher the number.
@@ -241,6 +248,7 @@ mod tests {
         let example = |i: u32| Example {
             pair: LabelledPair::new(vec![i], vec![i], SoftLabel::new(0.9).unwrap()),
             sureness: f64::from(i) / f64::from(count),
+            people: None,
             prompt: Fingerprint::of_prompt(&Prompt::Text(format!("{i}"))),
         };
         (0..count).map(example).collect()
@@ -248,6 +256,30 @@ mod tests {
 
     fn config() -> RewardModelConfig {
         RewardModelConfig { epochs: 2, batch_size: 3, ..RewardModelConfig::default() }
+    }
+
+    #[test]
+    fn what_people_said_is_kept_beside_the_label_of_a_model_and_not_beside_their_own() {
+        let label = |p| SoftLabel::new(p).unwrap();
+        let pair = Pair {
+            prompt: Prompt::Text("2+2?".into()),
+            response_a: "4".into(),
+            response_b: "5".into(),
+        };
+        let human = Some(HumanLabel::new(label(1.0)));
+        let both = Preference { pair, human, ai: Some(label(0.25)), finish: [Finish::Stop; 2] };
+        let kept = |preference: &Preference, labels: LabelSource| {
+            let (_, example) = Example::of(preference, labels, (vec![1], vec![2])).unwrap();
+            (example.pair.label, example.people)
+        };
+        for labels in [LabelSource::Ai, LabelSource::Mixed] {
+            assert_eq!(kept(&both, labels), (label(0.25), Some(label(1.0))), "{labels:?}");
+        }
+        assert_eq!(kept(&both, LabelSource::Human), (label(1.0), None));
+        let by_people = Preference { ai: None, ..both.clone() };
+        assert_eq!(kept(&by_people, LabelSource::Mixed), (label(1.0), None));
+        let by_a_model = Preference { human: None, ..both };
+        assert_eq!(kept(&by_a_model, LabelSource::Ai), (label(0.25), None));
     }
 
     #[test]

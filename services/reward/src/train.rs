@@ -12,7 +12,7 @@ use rlaif_job::{
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
 use rlaif_rl::LabelledPair;
-use rlaif_types::{ContentHash, LabelSource, Preference};
+use rlaif_types::{ContentHash, LabelSource, Preference, SoftLabel};
 use rlaif_worker::memory::Trainer;
 use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
@@ -100,7 +100,9 @@ fn examples(
             let (a, b) = left_out.keep(read)?;
             let pair = LabelledPair::new(a, b, label);
             let prompt = Fingerprint::of_prompt(&record.pair.prompt);
-            Some((LabelSource::Ai, Example { pair, sureness: label.confidence(), prompt }))
+            // People have not seen what was sampled.
+            let example = Example { pair, sureness: label.confidence(), people: None, prompt };
+            Some((LabelSource::Ai, example))
         }));
     }
     if let Some(file) = &work.preferences {
@@ -153,18 +155,23 @@ fn summarise(
     start: &ContentHash,
 ) -> Result<RewardSummary, Failure> {
     let scores = pair_scores(engine, heldout.iter().map(|(_, example)| &example.pair))?;
-    let quality = |wanted: Option<LabelSource>| {
-        let measured = heldout.iter().zip(&scores);
-        let wanted = measured.filter(|((source, _), _)| wanted.is_none_or(|w| w == *source));
-        let measured = wanted
-            .map(|((_, example), score)| (example.prompt, score.prefers_a(), example.pair.label));
+    let against = |label: &dyn Fn(&Sourced) -> Option<SoftLabel>| {
+        let measured = heldout.iter().zip(&scores).filter_map(|(sourced, score)| {
+            Some((sourced.1.prompt, score.prefers_a(), label(sourced)?))
+        });
         reward_quality(&measured.collect::<Vec<_>>())
+    };
+    let quality = |wanted: Option<LabelSource>| {
+        against(&|(source, example)| {
+            wanted.is_none_or(|wanted| wanted == *source).then_some(example.pair.label)
+        })
     };
     let of_source = |(source, trained_on): (&LabelSource, &usize)| {
         let quality = SourceQuality { trained_on: *trained_on, quality: quality(Some(*source)) };
         (source.as_str().to_owned(), quality)
     };
     let by_people = trained_on.contains_key(&LabelSource::Human);
+    let against_people = against(&|(_, example)| example.people);
     let Normalisation { mean, std } = Normalisation::over(&pair_scores(engine, train)?);
     Ok(RewardSummary {
         quality: quality(None),
@@ -173,13 +180,14 @@ fn summarise(
         std,
         start_hash: Some(start.clone()),
         by_source: trained_on.iter().map(of_source).filter(|_| by_people).collect(),
+        against_people: (against_people.pairs > 0).then_some(against_people),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rlaif_types::{Prompt, SoftLabel};
+    use rlaif_types::Prompt;
 
     #[test]
     fn what_a_reward_model_is_measured_on_has_no_prompt_that_it_was_trained_on() {
@@ -187,7 +195,7 @@ mod tests {
         let example = |i: u32| {
             let prompt = Fingerprint::of_prompt(&Prompt::Text(format!("{}", i % 3)));
             let pair = LabelledPair::new(vec![i], vec![i], SoftLabel::TIE);
-            (LabelSource::Ai, Example { pair, sureness: 0.0, prompt })
+            (LabelSource::Ai, Example { pair, sureness: 0.0, people: None, prompt })
         };
         let examples: Vec<Sourced> = (0..24).map(example).collect();
         let (heldout, train) = split(&examples, 0.25, 7);

@@ -90,6 +90,7 @@ pub fn answer(item: &WorkItem) -> WorkResult {
                 std: 1.0,
                 start_hash: Some(ContentHash::of("start")),
                 by_source: BTreeMap::new(),
+                against_people: None,
             },
         },
         Work::Rollout(work) => {

@@ -178,6 +178,7 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
                 std: 1.0,
                 start_hash: Some(ContentHash::of("start")),
                 by_source: BTreeMap::new(),
+                against_people: None,
             },
         },
         Work::Rollout(asked) => WorkResult::Rollouts(each(asked, rollout)),
