@@ -226,7 +226,10 @@ impl Args {
             _ => None,
         });
         let output = Output::at(&self.out);
-        let responses = self.arms.iter().map(|arm| output.responses(&arm.name));
+        let responses = self
+            .arms
+            .iter()
+            .flat_map(|arm| [output.responses(&arm.name), output.outputs_file(&arm.name)]);
         let ledger = self.clerk.ledger.is_none().then(|| Ledger::files(&output.ledger()));
         self.clerk
             .files(Files::default())
@@ -326,6 +329,7 @@ impl Args {
             true => responses,
             false => responses.without_trailing_junk(),
         };
+        output.outputs(prompts, &responses)?;
         Ok(Answered { responses, asking, models })
     }
 
