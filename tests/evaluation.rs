@@ -398,6 +398,34 @@ fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
 }
 
 #[test]
+fn each_arm_with_a_model_whose_training_nobody_knows_is_named() {
+    let scene = Scene::new(3);
+    scene.write("run/job.toml", &job(MODEL));
+    scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    scene.copy_model(MODEL, "run/checkpoints/policy");
+    reward_model(&scene.path("reward"));
+    let other = format!("other={OTHER}");
+    let known = ["--arm", "ann=ann.jsonl", "--arm", "new=run", "--max-new-tokens", "6"];
+    let best = ["--arm", &other, "--arm", "best=best-of:2,run,reward=reward"];
+    let prompts = ["--training-prompts", "run/data/prompts.jsonl"];
+    let told = [&best[..], &prompts].concat();
+    for (more, named) in [
+        (&best[..0], None),
+        (&best[..2], Some("behind the arm other was trained on")),
+        (&best[..], Some("behind the arms other and best was trained on")),
+        // Who names prompts says so of all arms.
+        (&told[..], None),
+    ] {
+        let cautions = scene.evaluated("out", &[&known[..], more].concat())["cautions"].to_string();
+        assert!(cautions.contains(named.unwrap_or_default()), "{cautions}");
+        assert_eq!(cautions.contains("held out"), named.is_some(), "{cautions}");
+    }
+    // Texts alone were not trained.
+    let texts = scene.evaluated("texts", &["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"]);
+    assert!(!texts["cautions"].to_string().contains("held out"), "{texts}");
+}
+
+#[test]
 fn prompts_by_which_a_policy_was_chosen_among_its_versions_are_warned_of() {
     let scene = Scene::new(5);
     scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
