@@ -174,12 +174,15 @@ fn verdicts_are_alpaca_evals_annotations_and_are_read_again() {
     assert_eq!(annotations.as_array().unwrap().len(), 36);
     let preference = annotations[0]["preference"].as_f64().unwrap();
     assert!((1.0..=2.0).contains(&preference));
-    // An arm's responses are a leaderboard's outputs, and texts of another evaluation.
-    let outputs = lines(&scene.path("out/responses/llama.jsonl"));
+    // An arm's responses are a leaderboard's outputs, one array, and texts of another evaluation.
+    let outputs = json_of(&scene.path("out/responses/llama.json"));
+    let outputs = outputs.as_array().unwrap();
     assert_eq!((outputs.len(), &outputs[0]["generator"]), (12, &json!("llama")));
-    let texts = ["--arm", "ann=ann.jsonl", "--arm", "llama=out/responses/llama.jsonl"];
-    let of_texts = scene.evaluated("texts", &texts);
-    assert_eq!(pair(&of_texts, "ann", "llama"), pair(&numbers, "ann", "llama"));
+    for file in ["llama.json", "llama.jsonl"] {
+        let llama = format!("llama=out/responses/{file}");
+        let of_texts = scene.evaluated("texts", &["--arm", "ann=ann.jsonl", "--arm", &llama]);
+        assert_eq!(pair(&of_texts, "ann", "llama"), pair(&numbers, "ann", "llama"), "{file}");
+    }
 }
 
 #[test]
@@ -195,9 +198,14 @@ fn an_evaluation_goes_on_and_asks_nothing_twice() {
     let cut = whole.lines().take(32).map(str::len).sum::<usize>() + 32 + 10;
     std::fs::write(&responses, &whole[..cut]).unwrap();
     std::fs::remove_file(&report).unwrap();
+    // A folder of before has no array of them.
+    let outputs = scene.path("out/responses/llama.json");
+    let array = std::fs::read(&outputs).unwrap();
+    std::fs::remove_file(&outputs).unwrap();
     assert_eq!(scene.evaluated("out", &refs(&args)), first);
     assert_eq!(std::fs::read_to_string(&responses).unwrap(), whole);
     assert_eq!(std::fs::read(&report).unwrap(), before);
+    assert_eq!(std::fs::read(&outputs).unwrap(), array);
     assert_eq!(scene.oracle.requests(), asked);
     // Other sampling makes other responses.
     let longer: Vec<&str> =
@@ -416,6 +424,34 @@ fn a_run_is_its_trained_policy_asked_as_in_the_run_and_knows_its_start() {
 }
 
 #[test]
+fn each_arm_with_a_model_whose_training_nobody_knows_is_named() {
+    let scene = Scene::new(3);
+    scene.write("run/job.toml", &job(MODEL));
+    scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
+    scene.copy_model(MODEL, "run/checkpoints/policy");
+    reward_model(&scene.path("reward"));
+    let other = format!("other={OTHER}");
+    let known = ["--arm", "ann=ann.jsonl", "--arm", "new=run", "--max-new-tokens", "6"];
+    let best = ["--arm", &other, "--arm", "best=best-of:2,run,reward=reward"];
+    let prompts = ["--training-prompts", "run/data/prompts.jsonl"];
+    let told = [&best[..], &prompts].concat();
+    for (more, named) in [
+        (&best[..0], None),
+        (&best[..2], Some("behind the arm other was trained on")),
+        (&best[..], Some("behind the arms other and best was trained on")),
+        // Who names prompts says so of all arms.
+        (&told[..], None),
+    ] {
+        let cautions = scene.evaluated("out", &[&known[..], more].concat())["cautions"].to_string();
+        assert!(cautions.contains(named.unwrap_or_default()), "{cautions}");
+        assert_eq!(cautions.contains("held out"), named.is_some(), "{cautions}");
+    }
+    // Texts alone were not trained.
+    let texts = scene.evaluated("texts", &["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"]);
+    assert!(!texts["cautions"].to_string().contains("held out"), "{texts}");
+}
+
+#[test]
 fn prompts_by_which_a_policy_was_chosen_among_its_versions_are_warned_of() {
     let scene = Scene::new(5);
     scene.write_lines("run/data/prompts.jsonl", [json!({"prompt": "Else"})].into_iter());
@@ -542,6 +578,8 @@ fn who_says_nothing_loses_and_nobody_is_asked() {
     let lost = pair(&numbers, "ann", "mute");
     // One is judged, six are lost in silence, and to one there is no answer at all.
     assert_eq!((count(lost, "judged"), count(lost, "unscorable")), (7, 1));
+    let outputs = json_of(&scene.path("out/responses/mute.json"));
+    assert_eq!(outputs.as_array().unwrap().len(), 7, "no answer is no empty answer");
     assert!(count(lost, "wins") >= 6, "{lost}");
     let silence = pair(&numbers, "deaf", "mute");
     assert_eq!((count(silence, "judged"), count(silence, "ties")), (7, 7), "{silence}");

@@ -11,7 +11,7 @@ fn no_command_writes_over_a_file_that_it_reads_or_writes_besides() {
     let before = std::fs::read(work.path("pairs.jsonl")).unwrap();
     std::os::unix::fs::symlink(work.path("pairs.jsonl"), work.path("link.jsonl")).unwrap();
     let arm = format!("b={MODEL}");
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 16] = [
         &["label", "--in", "pairs.jsonl", "--out", "pairs.jsonl", "--model", MODEL],
         &["label", "--in", "pairs.jsonl", "--out", "link.jsonl", "--model", MODEL],
         &[
@@ -46,6 +46,19 @@ fn no_command_writes_over_a_file_that_it_reads_or_writes_besides() {
             "e",
             "--arm",
             "a=e/responses/a.jsonl",
+            "--arm",
+            &arm,
+        ],
+        &[
+            "eval",
+            "--prompts",
+            "pairs.jsonl",
+            "--judge",
+            MODEL,
+            "--out",
+            "e",
+            "--arm",
+            "a=e/responses/a.json",
             "--arm",
             &arm,
         ],

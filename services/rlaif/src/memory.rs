@@ -2,14 +2,16 @@
 //! machine has free.
 
 use anyhow::{Context, Result, bail};
+use rlaif_data::{Reader, preferences_of};
 use rlaif_hub::{Store, is_endpoint};
 use rlaif_job::{Job, Submission};
 use rlaif_models::DeviceName;
-use rlaif_types::LoraConfig;
+use rlaif_types::{LoraConfig, Preference};
 use rlaif_worker::memory::{
-    Limit, Models, Place, Stage, Trainer, free, of_job, of_replicas, readable,
+    Limit, Longest, Models, Place, Stage, Trainer, free, of_job, of_replicas, readable,
 };
 use rlaif_worker::open_checkpoint;
+use std::io::Cursor;
 
 /// Bytes of a text that make a token, about; fewer in most languages, so that estimates err to the safe side.
 const BYTES_PER_TOKEN: usize = 3;
@@ -89,7 +91,7 @@ impl MemoryArgs {
     }
 }
 
-/// The sizes of a job's models and prompts.
+/// The sizes of a job's models and of its data.
 fn models_of(job: &Job) -> Result<Models> {
     let store = Store::from_env();
     let open = |name: &str| -> Result<_> {
@@ -114,14 +116,38 @@ fn models_of(job: &Job) -> Result<Models> {
         Some(judge) => another(&judge.model)?,
         None => None,
     };
-    let submission = Submission::read(job.clone())?;
-    let prompts = submission.files.iter().filter(|(name, _)| name.contains("prompts"));
-    let lines = prompts.flat_map(|(_, bytes)| bytes.split(|byte| *byte == b'\n'));
-    let longest_prompt = lines.map(<[u8]>::len).max().unwrap_or(0).div_ceil(BYTES_PER_TOKEN);
+    let longest = longest_of(&Submission::read(job.clone())?)?;
     let reward = job.reward_model.as_ref().and_then(|rm| rm.from.model()).map(|name| open(name));
     // The policy's own weights are loaded once, by whatever name.
     let reward = reward.transpose()?.filter(|(path, _)| *path != place).map(|(_, config)| config);
-    Ok(Models { policy, labeler, judge, reward, longest_prompt })
+    Ok(Models { policy, labeler, judge, reward, longest })
+}
+
+/// What is longest in each of a job's files of data, which are read.
+fn longest_of(submission: &Submission) -> Result<Longest> {
+    let (mut longest, mut pairs) = (Longest::default(), Vec::new());
+    for (name, bytes) in &submission.files {
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let line = lines.map(<[u8]>::len).max().unwrap_or(0).div_ceil(BYTES_PER_TOKEN);
+        match name.as_str() {
+            Submission::DEMONSTRATIONS => longest.demonstration = line,
+            Submission::PREFERENCES => {
+                let reader = Reader::new(name.as_str(), Cursor::new(bytes.clone()));
+                pairs = reader.read_all(|record| preferences_of(&record))?.concat();
+            }
+            _ if name.contains("prompts") => longest.prompt = longest.prompt.max(line),
+            // Templates, which are no example.
+            _ => {}
+        }
+    }
+    for Preference { pair, .. } in &pairs {
+        let prompt = pair.prompt.as_context().len();
+        let both = pair.response_a.len() + pair.response_b.len();
+        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
+        longest.pair = longest.pair.max(tokens(2 * prompt + both));
+        longest.sharing_pair = longest.sharing_pair.max(tokens(prompt + both));
+    }
+    Ok(longest)
 }
 
 /// What may take more memory than there is.
@@ -221,6 +247,42 @@ mod tests {
         assert!(started_from(TINY_MODEL).is_none());
         let other = Path::new(TINY_MODEL).with_file_name("tiny-qwen2");
         assert!(started_from(&other.to_string_lossy()).is_some());
+    }
+
+    #[test]
+    fn the_longest_example_of_every_file_of_data_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("job.toml");
+        let settings = "[sft]\n[reward_model]\nlabels = 'human'\n\
+            [rl]\nreward = 'model'\nsteps = 1\nbatch_size = 2\n";
+        let job = TinyJob {
+            template: "sentiment/compare",
+            demonstrations: 1,
+            preferences: 1,
+            ..TinyJob::default()
+        };
+        job.write(&file, settings);
+        let append = |name: &str, line: &str| {
+            let path = dir.path().join(name);
+            let before = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, format!("{before}{line}\n")).unwrap();
+        };
+        let [prompt, better, worse] = [300, 600, 330].map(|bytes| "x".repeat(bytes));
+        let demonstration = format!(r#"{{"prompt": "Say it", "completion": "{better}"}}"#);
+        append("demonstrations.jsonl", &demonstration);
+        let pair =
+            format!(r#"{{"prompt": "{prompt}", "chosen": "{better}", "rejected": "{worse}"}}"#);
+        append("preferences.jsonl", &pair);
+        let heldout = format!(r#"{{"prompt": "What is {worse}"}}"#);
+        append("heldout.jsonl", &heldout);
+        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN);
+        let expected = Longest {
+            prompt: tokens(heldout.len()),
+            demonstration: tokens(demonstration.len()),
+            pair: tokens(2 * 300 + 930),
+            sharing_pair: tokens(300 + 930),
+        };
+        assert_eq!(models_of(&Job::load(&file).unwrap()).unwrap().longest, expected);
     }
 
     #[test]

@@ -395,6 +395,7 @@ mod tests {
         rl.shaping.clip = -1.0                             => rl.shaping.clip
         rl.ema_decay = 1.0                                 => rl.ema_decay must be between
         rl.adaptive_kl.target = 0.0                        => rl.adaptive_kl.target
+        rl.adaptive_kl.target = 6.0; rl.reinforce.beta = 0.0 => rl.reinforce.beta = 0 is what rl.adaptive_kl multiplies
         rl.reward = 'model'                                => [reward_model]
         rl.reward = 'preferences'                          => learns from "preferences"
         rl.reward = 'pairwise'                             => rl.group_size must be at least 2

@@ -223,7 +223,12 @@ impl RlConfig {
             problems.section("adaptive_kl", adaptive.problems());
             let what =
                 format!("moves the beta of a divergence; rl.algorithm = \"{kind}\" has none");
-            problems.check(self.algorithm().kl().is_some(), "adaptive_kl", what);
+            let term = self.algorithm().kl();
+            problems.check(term.is_some(), "adaptive_kl", what);
+            let what = "= 0 is what rl.adaptive_kl multiplies, so it would stay 0; let it begin above 0, or remove \
+                rl.adaptive_kl";
+            let moves = term.is_none_or(|term| term.beta != 0.0);
+            problems.check(moves, &format!("{kind}.beta"), what);
         }
         problems.section(kind.as_str(), self.algorithm().problems());
         let tables = [

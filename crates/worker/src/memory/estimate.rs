@@ -6,7 +6,7 @@
 //! keys and values, states while they are written or read. A tenth more is for the allocator: gaps, and what it keeps of
 //! what was freed.
 
-use super::readable;
+use super::{Longest, readable};
 use crate::training::trainable;
 use rlaif_job::{Job, PartSource, RewardSource, Training};
 use rlaif_models::{DeviceName, EngineOptions, Footprint, ModelConfig};
@@ -25,8 +25,8 @@ pub struct Models {
     pub judge: Option<ModelConfig>,
     /// The one that the reward model starts from, where that is none of these.
     pub reward: Option<ModelConfig>,
-    /// Tokens of the longest prompt, about.
-    pub longest_prompt: usize,
+    /// What is longest of the job's data.
+    pub longest: Longest,
 }
 
 /// What is trained, with nothing but its start beside it, and what of the settings its memory depends on.
@@ -151,7 +151,8 @@ pub fn of_job(job: &Job, models: &Models, place: Place) -> Stage {
 /// What `count` replicas take in memory that is theirs alone. One shares the weights that it has of the start among
 /// policy, value network and reference, as far as they are not trained.
 pub fn of_replicas(job: &Job, models: &Models, count: usize) -> Stage {
-    let sizes = Sizes::of(job, models, &models.policy);
+    let longest = models.longest.of_all(job, models.policy.max_position_embeddings);
+    let sizes = Sizes::of(job, models, &models.policy, longest);
     let networks = if job.rl.steps > 0 { optimizers(job.rl.algorithm()).len() } else { 1 };
     let parts = vec![
         ("program", PROGRAM),
@@ -165,21 +166,17 @@ pub fn of_replicas(job: &Job, models: &Models, count: usize) -> Stage {
 
 /// All stages, in order.
 fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
-    let sizes = Sizes::of(job, models, &models.policy);
-    let training = |name, loaded, optimizers: &[OptimizerConfig], beside| {
-        sizes.training(name, place, loaded, optimizers, beside)
-    };
+    let (longest, context) = (models.longest, models.policy.max_position_embeddings);
+    let sizes = Sizes::of(job, models, &models.policy, longest.policy(job, context));
     let mut stages = Vec::new();
     // What is loaded stays: the policy's start, the labeler, the judge, the reward model.
     let mut loaded = sizes.weights;
     if let Some(sft) = &job.sft {
         let name = "while the policy is fine-tuned";
-        stages.push(training(
-            name,
-            loaded,
-            std::slice::from_ref(&sft.optimizer),
-            Beside::default(),
-        ));
+        let longest = longest.fine_tuning(job, sft, context);
+        let sizes = Sizes::of(job, models, &models.policy, longest);
+        let optimizer = [sft.optimizer.clone()];
+        stages.push(sizes.training(name, place, loaded, &optimizer, Beside::default()));
         loaded += sizes.weights;
     }
     for judging in [sizes.labeler, sizes.judge] {
@@ -188,9 +185,10 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
     loaded += sizes.in_engine(sizes.weights);
     if let (Some(reward), true) = (&job.reward_model, job.rl.rewards_by(PartSource::Model)) {
         let name = "while the reward model learns";
-        let own = models.reward.as_ref().map(|start| Sizes::of(job, models, start));
-        loaded += own.as_ref().map_or(0, |own| own.weights);
-        let sizes = own.as_ref().unwrap_or(&sizes);
+        let start = models.reward.as_ref().unwrap_or(&models.policy);
+        let longest = longest.reward_model(job, reward, start.max_position_embeddings);
+        let sizes = Sizes::of(job, models, start, longest);
+        loaded += if models.reward.is_some() { sizes.weights } else { 0 };
         let optimizer = [reward.optimizer.clone()];
         stages.push(sizes.training(name, place, loaded, &optimizer, Beside::default()));
         loaded += sizes.weights + sizes.in_engine(sizes.weights);
@@ -204,7 +202,8 @@ fn stages(job: &Job, models: &Models, place: Place) -> Vec<Stage> {
             stateless: false,
         };
         let name = "while the policy learns";
-        stages.push(training(name, loaded, &optimizers(job.rl.algorithm()), beside));
+        let optimizers = optimizers(job.rl.algorithm());
+        stages.push(sizes.training(name, place, loaded, &optimizers, beside));
     }
     let parts = vec![
         ("program", PROGRAM),
@@ -265,13 +264,12 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// With `trained` as the network that is trained.
-    fn of(job: &Job, models: &Models, trained: &ModelConfig) -> Self {
+    /// With `trained` as the network that is trained, on examples of up to `longest` tokens.
+    fn of(job: &Job, models: &Models, trained: &ModelConfig, longest: usize) -> Self {
         let (network, what) = (Footprint(trained), trainable(job.lora.as_ref()));
         let engine = EngineOptions::default();
         let sequences = job.chunk_size.min(engine.max_sequences);
-        let length = models.longest_prompt + job.sampling.max_new_tokens;
-        let length = length.min(models.policy.max_position_embeddings);
+        let length = models.longest.drawn(job, models.policy.max_position_embeddings);
         let drawn = (sequences * length).clamp(engine.max_batch_tokens, engine.max_kv_tokens);
         let asked = 2 * engine.max_batch_tokens;
         let (labeler, judge) = (models.labeler.as_ref(), models.judge.as_ref());
@@ -279,7 +277,7 @@ impl Sizes {
         let judging = [Some(labeler.unwrap_or(&models.policy)), judge].into_iter().flatten();
         let judging = judging.map(|model| Footprint(model).keys_and_values(asked)).max();
         let weights = |model: Option<&ModelConfig>| model.map_or(0, |m| Footprint(m).weights());
-        let tokens = job.rl.micro_batch_tokens.max(length);
+        let tokens = job.rl.micro_batch_tokens.max(longest);
         let keys_and_values =
             Footprint(&models.policy).keys_and_values(drawn) + judging.unwrap_or_default();
         let per_f32 = per_f32(job.precision);
@@ -358,15 +356,18 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlaif_job::{DemonstratedBy, RewardModelConfig};
     use rlaif_models::Checkpoint;
     use rlaif_testkit::TINY_MODEL;
+    use rlaif_types::AlgorithmKind;
     use std::path::Path;
 
     const HERE: Place = Place { on_gpu: false, replicas: 0 };
 
     fn models() -> Models {
         let policy = Checkpoint::open(Path::new(TINY_MODEL)).unwrap().config;
-        Models { policy, labeler: None, judge: None, reward: None, longest_prompt: 64 }
+        let longest = Longest { prompt: 64, ..Longest::default() };
+        Models { policy, labeler: None, judge: None, reward: None, longest }
     }
 
     /// A job with these settings: first those of no table, then tables.
@@ -423,11 +424,61 @@ mod tests {
         assert_eq!(models_of(&judged), more.collect::<Vec<u64>>());
     }
 
+    /// So long that what is in memory at once is decided by it alone.
+    const LONG: Longest =
+        Longest { prompt: 20_000, demonstration: 25_000, pair: 50_000, sharing_pair: 45_000 };
+
+    #[test]
+    fn an_example_is_in_memory_whole_and_a_pair_is_two_sequences() {
+        let policy = ModelConfig { max_position_embeddings: 100_000, ..models().policy };
+        let models = Models { policy, longest: LONG, ..models() };
+        let [tuned, rewarded, learns] = [
+            "while the policy is fine-tuned",
+            "while the reward model learns",
+            "while the policy learns",
+        ];
+        let shared = |job: &mut Job| job.reward_model.as_mut().unwrap().share_prompts = true;
+        let given = |job: &mut Job| job.reward_model.as_mut().unwrap().pairs = 0;
+        let by_data = |job: &mut Job| job.sft.as_mut().unwrap().by = DemonstratedBy::Data;
+        let cases: [(fn(&mut Job), &str, usize); 8] = [
+            (|_| (), tuned, 30_000),
+            (by_data, tuned, 25_000),
+            // Sampled, longer than what is given; with the prompt once, what is given is longer.
+            (|_| (), rewarded, 60_000),
+            (shared, rewarded, 45_000),
+            (given, rewarded, 50_000),
+            (|_| (), learns, 30_000),
+            (|job| job.rl.algorithm = AlgorithmKind::OnlineDpo, learns, 60_000),
+            (|job| job.rl.algorithm = AlgorithmKind::Dpo, learns, 50_000),
+        ];
+        for (change, name, tokens) in cases {
+            let mut job =
+                job("sampling.max_new_tokens = 10_000\n[sft]\nby = 'labeler'\n[reward_model]\n\
+                 [rl]\nreward = 'model'\nsteps = 3\nbatch_size = 4\n");
+            change(&mut job);
+            let stages = stages(&job, &models, HERE);
+            let stage = stages.iter().find(|stage| stage.name == name).unwrap();
+            let bytes = Footprint(&models.policy).activations(tokens, false);
+            assert!(stage.parts.contains(&("activations", bytes)), "{tokens}: {stage:?}");
+        }
+    }
+
+    #[test]
+    fn no_sequence_is_longer_than_its_model_can_read() {
+        let mut job =
+            job("[sft]\nby = 'labeler'\n[rl]\nreward = 'labeler'\nsteps = 3\nbatch_size = 4\n");
+        assert_eq!((LONG.policy(&job, 512), LONG.of_all(&job, 512)), (512, 512));
+        job.rl.algorithm = AlgorithmKind::Dpo;
+        assert_eq!((LONG.policy(&job, 512), LONG.of_all(&job, 512)), (1024, 1024));
+        let reward = RewardModelConfig::default();
+        assert_eq!(LONG.reward_model(&job, &reward, 512), 1024);
+    }
+
     #[test]
     fn bf16_takes_half_of_what_is_computed_and_an_engine_its_own_weights() {
         let rl = "[rl]\nreward = 'labeler'\nsteps = 3\nbatch_size = 4\n";
         let models = models();
-        let of = |job: &Job| Sizes::of(job, &models, &models.policy);
+        let of = |job: &Job| Sizes::of(job, &models, &models.policy, 64);
         let (fine, coarse) = (of(&job(rl)), of(&job(&format!("precision = 'bf16'\n{rl}"))));
         assert_eq!(coarse.activations, fine.activations / 2);
         assert_eq!(coarse.keys_and_values, fine.keys_and_values / 2);

@@ -2,11 +2,13 @@
 
 mod estimate;
 mod limit;
+mod longest;
 mod machine;
 mod room;
 
 pub use estimate::{Models, Place, Stage, Trainer, of_job, of_replicas, optimizers};
 pub use limit::Limit;
+pub use longest::Longest;
 pub use machine::{free, total};
 pub(crate) use room::Room;
 

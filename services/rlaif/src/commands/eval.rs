@@ -226,7 +226,10 @@ impl Args {
             _ => None,
         });
         let output = Output::at(&self.out);
-        let responses = self.arms.iter().map(|arm| output.responses(&arm.name));
+        let responses = self
+            .arms
+            .iter()
+            .flat_map(|arm| [output.responses(&arm.name), output.outputs_file(&arm.name)]);
         let ledger = self.clerk.ledger.is_none().then(|| Ledger::files(&output.ledger()));
         self.clerk
             .files(Files::default())
@@ -283,7 +286,7 @@ impl Args {
         let mut training = Training::told(&self.training_prompts, &self.trained_by)?;
         for arm in &self.arms {
             let models = arm.source.models().with_context(|| format!("arm {}", arm.name))?;
-            models.iter().try_for_each(|model| training.of_model(model))?;
+            training.of_arm(&arm.name, &models)?;
         }
         Ok(training)
     }
@@ -326,6 +329,7 @@ impl Args {
             true => responses,
             false => responses.without_trailing_junk(),
         };
+        output.outputs(prompts, &responses)?;
         Ok(Answered { responses, asking, models })
     }
 
@@ -388,15 +392,22 @@ impl Args {
                 file.display()
             ));
         }
-        if !training.is_known() {
-            cautions.push(
-                "it is not known what the arms were trained on, so nobody checked that these prompts are \
-                 held out; name them by --training-prompts"
-                    .to_owned(),
-            );
-        }
+        cautions.extend(of_unknown_training(training.unknown()));
         cautions
     }
+}
+
+/// Arms that may have been trained on these prompts.
+fn of_unknown_training(arms: &[String]) -> Option<String> {
+    let arms = match arms {
+        [] => return None,
+        [arm] => format!("arm {arm}"),
+        _ => format!("arms {}", arms.join(" and ")),
+    };
+    Some(format!(
+        "it is not known what every model behind the {arms} was trained on, so nobody checked that these prompts are \
+         held out from it; name what it was trained on by --training-prompts"
+    ))
 }
 
 /// A difference between arms that is not in their weights.

@@ -26,6 +26,10 @@ pub struct Training {
     hashes: BTreeSet<ContentHash>,
     /// Folders of runs that were taken in.
     runs: BTreeSet<PathBuf>,
+    /// Whether the options name prompts that were trained on; by which arm, they do not say.
+    is_told: bool,
+    /// Arms with a model that does not say what it was trained on.
+    silent: Vec<String>,
 }
 
 impl Training {
@@ -47,14 +51,22 @@ impl Training {
                 None => training.labelers.push(name.clone()),
             }
         }
+        training.is_told = !training.files.is_empty();
         Ok(training)
     }
 
-    /// Takes in what a model was trained on, as far as its folder says.
+    /// Takes in what the models behind an arm were trained on, as far as their folders say; texts have none.
     ///
     /// # Errors
     /// When the folder of a run is damaged.
-    pub fn of_model(&mut self, model: &Named) -> Result<()> {
+    pub fn of_arm(&mut self, arm: &str, models: &[Named]) -> Result<()> {
+        if !models.iter().all(Named::says_its_training) {
+            self.silent.push(arm.to_owned());
+        }
+        models.iter().try_for_each(|model| self.of_model(model))
+    }
+
+    fn of_model(&mut self, model: &Named) -> Result<()> {
         if let Some(file) = model.training_file() {
             let known = if file.is_file() { &mut self.files } else { &mut self.missing };
             known.insert(file);
@@ -67,7 +79,7 @@ impl Training {
     ///
     /// # Errors
     /// When a run's folder is damaged.
-    pub fn of_run(&mut self, run: &Run) -> Result<()> {
+    fn of_run(&mut self, run: &Run) -> Result<()> {
         if !self.runs.insert(run.place()) {
             return Ok(());
         }
@@ -81,9 +93,9 @@ impl Training {
         run.began_with()?.iter().try_for_each(|model| self.of_model(model))
     }
 
-    /// Whether any prompts that were trained on are known.
-    pub fn is_known(&self) -> bool {
-        !self.files.is_empty()
+    /// Arms with a model of which nobody says what it was trained on, neither its folder nor the options.
+    pub fn unknown(&self) -> &[String] {
+        if self.is_told { &[] } else { &self.silent }
     }
 
     /// Files of training prompts that are not where they were, so nobody can look into them.

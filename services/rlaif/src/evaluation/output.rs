@@ -1,7 +1,8 @@
 //! The folder of an evaluation.
 //!
 //! ```text
-//! responses/ARM.jsonl   what each arm answered, as AlpacaEval's outputs
+//! responses/ARM.jsonl   what each arm answered; an interrupted evaluation goes on with it
+//! responses/ARM.json    the same as it is judged, as AlpacaEval's outputs
 //! labels.sqlite         the ledger: all that the judge was asked
 //! annotations.json      its verdicts, as AlpacaEval's annotations
 //! matrix.json           all numbers
@@ -44,9 +45,14 @@ impl Output {
         Ok(Self::at(root))
     }
 
-    /// The file of an arm's responses.
+    /// The file of an arm's responses, to go on with.
     pub fn responses(&self, arm: &str) -> PathBuf {
         self.root.join("responses").join(format!("{arm}.jsonl"))
+    }
+
+    /// The file of an arm's responses, for others to load.
+    pub fn outputs_file(&self, arm: &str) -> PathBuf {
+        self.root.join("responses").join(format!("{arm}.json"))
     }
 
     /// The ledger, where the command line names no other.
@@ -67,6 +73,24 @@ impl Output {
     /// The reports, for editors and for browsers.
     pub fn reports(&self) -> [PathBuf; 2] {
         ["report.md", "report.html"].map(|name| self.root.join(name))
+    }
+
+    /// Writes an arm's responses as AlpacaEval loads them: one array. A prompt without a response is not in it, and so is
+    /// not judged there either.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn outputs(&self, prompts: &[Prompt], responses: &Responses) -> Result<()> {
+        let answered = prompts.iter().zip(&responses.texts);
+        let outputs: Vec<Value> = answered
+            .filter_map(|(prompt, text)| {
+                let (instruction, text) = (prompt.as_context(), text.as_ref().ok()?);
+                let generator = &responses.arm;
+                Some(json!({"instruction": instruction, "output": text, "generator": generator}))
+            })
+            .collect();
+        let bytes = serde_json::to_vec_pretty(&outputs)?;
+        Ok(write_atomic(&self.outputs_file(&responses.arm), &bytes)?)
     }
 
     /// Writes the verdicts as AlpacaEval has them: 1 where the first output is better, 2 where the

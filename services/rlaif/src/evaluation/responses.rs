@@ -1,7 +1,7 @@
 //! An arm's responses, one for each prompt, in a file that an interrupted evaluation goes on with.
 //!
-//! The file has AlpacaEval's fields. Beside them each line that was generated says by `drawn`, the
-//! hash of all that it depends on, whether it still stands for what is asked now.
+//! The file has the fields of AlpacaEval's outputs, which `rlaif data` reads. Beside them each line that was generated
+//! says by `drawn`, the hash of all that it depends on, whether it still stands for what is asked now.
 
 use super::best_of::{Best, Scoring};
 use super::policy::Policy;

@@ -63,6 +63,11 @@ impl Named {
         trained_on(Path::new(&self.model))
     }
 
+    /// Whether a run or its own folder says what it was trained on.
+    pub fn says_its_training(&self) -> bool {
+        self.run.is_some() || self.training_file().is_some()
+    }
+
     fn made(spec: &str, checkpoint: &str) -> Result<Self> {
         let Some(run) = Run::at(Path::new(spec)) else { return Ok(Self::as_named(spec)) };
         let path = run.0.path(checkpoint);
