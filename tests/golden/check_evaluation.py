@@ -17,6 +17,7 @@ import numpy as np
 
 RIDGE = 1e-3
 Z95 = 1.959963984540054
+ROUNDING = 1e-9
 
 
 def p_value(wins, losses):
@@ -25,8 +26,18 @@ def p_value(wins, losses):
     return float(min(1, Fraction(2 * sum(comb(trials, k) for k in range(tail + 1)), 2**trials)))
 
 
+def shows_variance(outcomes, term):
+    """Whether the fit's residuals say how outcomes vary: not where these are all the same, or the term tells them apart."""
+    if np.ptp(outcomes) < ROUNDING:
+        return False
+    if np.ptp(term) < ROUNDING:
+        return abs(term[0]) < ROUNDING
+    unwon, unlost = term[outcomes < 1 - ROUNDING], term[outcomes > ROUNDING]
+    return unwon.max() > unlost.min() + ROUNDING and unlost.max() > unwon.min() + ROUNDING
+
+
 def at_zero(outcomes, term):
-    """The logistic fit's value where `term` is 0, with Wald's interval, by gradient descent on the loss."""
+    """The logistic fit's value where `term` is 0, with its interval, by gradient descent on the loss."""
     x = np.column_stack([np.ones_like(term), term])
     coefficients = np.zeros(2)
     # The loss has a curvature of at most the largest eigenvalue of x'x / 4; that is a safe step.
@@ -38,7 +49,10 @@ def at_zero(outcomes, term):
         if np.abs(gradient).max() < 1e-11:
             break
     p = 1 / (1 + np.exp(-x @ coefficients))
-    variance = np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]) + RIDGE * np.eye(2))[0, 0]
+    bread = np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]) + RIDGE * np.eye(2))
+    scores = x * (outcomes - p)[:, None]
+    sandwich = bread @ scores.T @ scores @ bread * len(term) / (len(term) - 2)
+    variance = (sandwich if shows_variance(outcomes, term) else bread)[0, 0]
     theta, half = coefficients[0], Z95 * np.sqrt(variance)
     return [1 / (1 + np.exp(-z)) for z in (theta, theta - half, theta + half)]
 

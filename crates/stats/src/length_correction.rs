@@ -24,7 +24,8 @@ pub struct SizedPreference {
 pub struct LengthCorrected {
     /// Where the term for length vanishes.
     pub win_rate: f64,
-    /// Its 95 % interval, by the delta method.
+    /// Its 95 % interval: that of the log-odds, by the variance that the preferences show
+    /// ([`crate::logistic_regression`]).
     pub interval: Interval,
     /// Change of the log-odds of winning per unit of that term: of the ratio's natural logarithm here, of the
     /// scaled difference in [`crate::length_controlled_win_rate`].
@@ -47,15 +48,17 @@ pub fn length_corrected_win_rate(
     logistic_regression(&observations).map(|fit| at_intercept(&fit))
 }
 
-/// Mean preference and mean term of each cluster, in the clusters' order.
-pub(crate) fn means(observed: impl Iterator<Item = (usize, f64, f64)>) -> Vec<(f64, f64)> {
+/// Mean preference and mean term of each cluster, after its number, in the clusters' order.
+pub(crate) fn means(observed: impl Iterator<Item = (usize, f64, f64)>) -> Vec<(usize, f64, f64)> {
     let mut by_cluster: BTreeMap<usize, [f64; 3]> = BTreeMap::new();
     for (cluster, preference, term) in observed {
         let sums = by_cluster.entry(cluster).or_default();
         *sums = [sums[0] + preference, sums[1] + term, sums[2] + 1.0];
     }
-    let mean = |[preference, term, count]: [f64; 3]| (preference / count, term / count);
-    by_cluster.into_values().map(mean).collect()
+    let mean = |(cluster, [preference, term, count]): (usize, [f64; 3])| {
+        (cluster, preference / count, term / count)
+    };
+    by_cluster.into_iter().map(mean).collect()
 }
 
 /// The win rate that a fit has where its variable is 0.
