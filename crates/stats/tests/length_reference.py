@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reference values of both length corrections, by scikit-learn: prints length_reference.json.
+"""Reference values of the length corrections, by scikit-learn: prints length_reference.json.
 
     python3 -m venv v && v/bin/pip install scikit-learn && v/bin/python length_reference.py > length_reference.json
 
@@ -50,6 +50,7 @@ def case(name, rng, count, effect, soft):
         "first_lengths": first.tolist(),
         "second_lengths": second.tolist(),
         "length_corrected": fit(np.log(first / second), preference),
+        "length_corrected_by_ratio": fit(first / second - 1, preference),
         "length_controlled": fit(np.tanh(difference / difference.std(ddof=1)), preference),
     }
 
