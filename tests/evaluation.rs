@@ -1,6 +1,7 @@
 //! `rlaif eval` as its users see it: arms of every kind against each other, before a judge that is
 //! neither of them, on prompts that nobody was trained on.
 
+use rlaif_contest::Evaluation;
 use rlaif_models::{CausalLm, Checkpoint, DeviceName, ScalarModel};
 use rlaif_testkit::{Act, Faults, Oracle, ScriptedHttp};
 use safetensors::SafeTensors;
@@ -155,10 +156,31 @@ fn every_arm_meets_every_other_in_both_orders() {
     });
     assert_eq!(scene.oracle.questions(), 2 * judged.count() as u64);
     let report = std::fs::read_to_string(scene.path("out/report.md")).unwrap();
-    for what in ["ann against bob", "length-controlled", "held out", "Describe day 0."] {
+    for what in [
+        "ann against bob",
+        "length-corrected (ratio)",
+        "length-controlled",
+        "held out",
+        "Describe day 0.",
+    ] {
         assert!(report.contains(what), "{what} is not in the report");
     }
     assert!(std::fs::read_to_string(scene.path("out/report.html")).unwrap().contains("<svg"));
+}
+
+#[test]
+fn numbers_from_before_the_ratio_was_there_are_still_read() {
+    let scene = Scene::new(6);
+    let arms = ["--arm", "ann=ann.jsonl", "--arm", "bob=bob.jsonl"];
+    let mut numbers = scene.evaluated("out", &arms);
+    let pair = &mut numbers["matrix"]["head_to_heads"][0];
+    for name in ["length_corrected_by_ratio", "second_length_corrected_by_ratio"] {
+        let had = pair.as_object_mut().unwrap().remove(name);
+        assert!(had.is_some_and(|reading| reading["win_rate"].is_number()), "{name}");
+    }
+    let read: Evaluation = serde_json::from_value(numbers).unwrap();
+    let pair = &read.matrix.head_to_heads[0];
+    assert!(pair.length_corrected.is_some() && pair.length_corrected_by_ratio.is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 """Computes the numbers of an evaluation again from its verdicts, by NumPy: check_evaluation.py FOLDER
 
 FOLDER is what `rlaif eval --out FOLDER` wrote: annotations.json holds each contest's texts and preference,
-matrix.json the numbers that are checked here. Win rates, ties, exact p-values and both length corrections have
+matrix.json the numbers that are checked here. Win rates, ties, exact p-values and the length corrections have
 to be equal; the bootstrap's ends are compared with a bootstrap of other draws, so they may differ a little.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 
 RIDGE = 1e-3
 Z95 = 1.959963984540054
+ROUNDING = 1e-9
 
 
 def p_value(wins, losses):
@@ -25,20 +26,33 @@ def p_value(wins, losses):
     return float(min(1, Fraction(2 * sum(comb(trials, k) for k in range(tail + 1)), 2**trials)))
 
 
+def shows_variance(outcomes, term):
+    """Whether the fit's residuals say how outcomes vary: not where these are all the same, or the term tells them apart."""
+    if np.ptp(outcomes) < ROUNDING:
+        return False
+    if np.ptp(term) < ROUNDING:
+        return abs(term[0]) < ROUNDING
+    unwon, unlost = term[outcomes < 1 - ROUNDING], term[outcomes > ROUNDING]
+    return unwon.max() > unlost.min() + ROUNDING and unlost.max() > unwon.min() + ROUNDING
+
+
 def at_zero(outcomes, term):
-    """The logistic fit's value where `term` is 0, with Wald's interval, by gradient descent on the loss."""
+    """The logistic fit's value where `term` is 0, with its interval, by descent on the loss."""
     x = np.column_stack([np.ones_like(term), term])
     coefficients = np.zeros(2)
-    # The loss has a curvature of at most the largest eigenvalue of x'x / 4; that is a safe step.
-    step = 1 / (np.linalg.eigvalsh(x.T @ x).max() / 4 + RIDGE)
+    # The loss curves by x'x / 4 and the ridge at most: the inverse makes a safe step (Boehning and Lindsay 1988).
+    step = np.linalg.inv(x.T @ x / 4 + RIDGE * np.eye(2))
     for _ in range(1_000_000):
         p = 1 / (1 + np.exp(-x @ coefficients))
-        gradient = x.T @ (p - outcomes) + RIDGE * coefficients
-        coefficients -= step * gradient
-        if np.abs(gradient).max() < 1e-11:
+        change = step @ (x.T @ (p - outcomes) + RIDGE * coefficients)
+        coefficients -= change
+        if np.abs(change).max() < 1e-12:
             break
     p = 1 / (1 + np.exp(-x @ coefficients))
-    variance = np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]) + RIDGE * np.eye(2))[0, 0]
+    bread = np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None]) + RIDGE * np.eye(2))
+    scores = x * (outcomes - p)[:, None]
+    sandwich = bread @ scores.T @ scores @ bread * len(term) / (len(term) - 2)
+    variance = (sandwich if shows_variance(outcomes, term) else bread)[0, 0]
     theta, half = coefficients[0], Z95 * np.sqrt(variance)
     return [1 / (1 + np.exp(-z)) for z in (theta, theta - half, theta + half)]
 
@@ -80,6 +94,10 @@ def main(folder):
         whole = (first > 0) & (second > 0)
         ratios = at_zero(outcomes[whole], np.log(first[whole] / second[whole]))
         good &= check("length-corrected", reading(said["length_corrected"]), ratios)
+        ratios = at_zero(outcomes[whole], first[whole] / second[whole] - 1)
+        good &= check("by the ratio", reading(said["length_corrected_by_ratio"]), ratios)
+        ratios = at_zero(1 - outcomes[whole], second[whole] / first[whole] - 1)
+        good &= check("the second's", reading(said["second_length_corrected_by_ratio"]), ratios)
         difference = first - second
         controlled = at_zero(preferences, np.tanh(difference / difference.std(ddof=1)))
         good &= check("length-controlled", reading(said["length_controlled"]), controlled)

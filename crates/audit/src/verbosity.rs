@@ -10,7 +10,7 @@ pub struct Verbosity {
     /// How often the labeler prefers the longer response.
     pub prefers_longer: Share,
     /// Log-odds of preferring A on the log of the length ratio `ln(len_a / len_b)`: the slope is
-    /// what a response e times as long gains. Pairs of equal length are in it.
+    /// what a response e times as long gains, its interval over groups. Pairs of equal length are in it.
     pub by_length: Option<Logistic>,
     /// The same beside people, over the pairs that they judged.
     pub beside_people: BesidePeople,
@@ -35,8 +35,10 @@ pub struct BesidePeople {
 impl Verbosity {
     pub(crate) fn of(scored: &[Scored<'_>], seed: u64) -> Self {
         let longer = scored.iter().filter_map(|s| Some((s.group, s.labeler(s.a_is_longer()?))));
-        let by_length: Vec<(f64, f64)> =
-            scored.iter().filter_map(|s| Some((s.labeler(true), s.log_length_ratio()?))).collect();
+        let by_length: Vec<(usize, f64, f64)> = scored
+            .iter()
+            .filter_map(|s| Some((s.group, s.labeler(true), s.log_length_ratio()?)))
+            .collect();
         Self {
             prefers_longer: Share::of_outcomes(longer),
             by_length: logistic_regression(&by_length),
@@ -48,9 +50,11 @@ impl Verbosity {
 impl BesidePeople {
     fn of(scored: &[Scored<'_>], seed: u64) -> Self {
         let people = beside_people(scored);
-        let by_length: Vec<(f64, f64)> = people
+        let by_length: Vec<(usize, f64, f64)> = people
             .iter()
-            .filter_map(|(s, h)| Some((f64::from(u8::from(h.prefers_a)), s.log_length_ratio()?)))
+            .filter_map(|(s, human)| {
+                Some((s.group, f64::from(u8::from(human.prefers_a)), s.log_length_ratio()?))
+            })
             .collect();
         // Group; whether the labeler, and people, prefer the longer response.
         let longer: Vec<(usize, f64, f64)> = people

@@ -3,8 +3,8 @@
 use crate::matrix::Options;
 use crate::{Contest, Verdict};
 use rlaif_stats::{
-    Estimate, Interval, LengthCorrected, SizedPreference, binomial_two_sided, bootstrap_mean,
-    length_controlled_win_rate, length_corrected_win_rate,
+    Estimate, Interval, LengthCorrected, LengthRegressor, SizedPreference, binomial_two_sided,
+    bootstrap_mean, length_controlled_win_rate, length_corrected_win_rate,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -35,6 +35,11 @@ pub struct HeadToHead {
     pub preference: Option<f64>,
     /// Win rate where both are equally long, by a regression on the logarithm of the ratio of lengths.
     pub length_corrected: Option<LengthCorrected>,
+    /// The same by the paper's regression, on the ratio of the first arm's lengths to the second's. None, like the
+    /// next, in files that were written before it was there.
+    pub length_corrected_by_ratio: Option<LengthCorrected>,
+    /// The second arm's win rate by the ratio of its lengths to the first's: another than 1 minus the first arm's.
+    pub second_length_corrected_by_ratio: Option<LengthCorrected>,
     /// Mean preference where both are equally long, by AlpacaEval's regression on their difference.
     pub length_controlled: Option<LengthCorrected>,
 }
@@ -54,7 +59,8 @@ impl HeadToHead {
         let clustered = outcomes().map(|(contest, outcome)| (contest.prompt, outcome));
         let preferences = judged.iter().map(|(_, verdict)| verdict.preference).sum::<f64>();
         let won_by_length =
-            outcomes().map(|(contest, outcome)| (contest.prompt, sized(contest, outcome)));
+            || outcomes().map(|(contest, outcome)| (contest.prompt, sized(contest, outcome)));
+        let lost_by_length = won_by_length().map(|(prompt, won)| (prompt, won.exchanged()));
         let preferred = judged
             .iter()
             .map(|(contest, verdict)| (contest.prompt, sized(contest, verdict.preference)));
@@ -69,7 +75,15 @@ impl HeadToHead {
             win_rate: bootstrap_mean(clustered, options.seed),
             p_value: is_independent.then(p_value),
             preference: (!judged.is_empty()).then(|| preferences / judged.len() as f64),
-            length_corrected: length_corrected_win_rate(won_by_length),
+            length_corrected: length_corrected_win_rate(won_by_length(), LengthRegressor::LogRatio),
+            length_corrected_by_ratio: length_corrected_win_rate(
+                won_by_length(),
+                LengthRegressor::Ratio,
+            ),
+            second_length_corrected_by_ratio: length_corrected_win_rate(
+                lost_by_length,
+                LengthRegressor::Ratio,
+            ),
             length_controlled: length_controlled_win_rate(preferred),
         }
     }
@@ -95,6 +109,8 @@ impl HeadToHead {
             win_rate: self.win_rate.map(estimate),
             preference: self.preference.map(|preference| 1.0 - preference),
             length_corrected: self.length_corrected.map(corrected),
+            length_corrected_by_ratio: self.second_length_corrected_by_ratio,
+            second_length_corrected_by_ratio: self.length_corrected_by_ratio,
             length_controlled: self.length_controlled.map(corrected),
             ..*self
         }

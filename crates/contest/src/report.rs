@@ -90,9 +90,11 @@ fn pairs(matrix: &Matrix) -> Vec<HeadToHead> {
 fn head_to_heads(matrix: &Matrix) -> Section {
     let note = "p is the exact binomial test of as many wins as losses, ties left out. \
         Length-corrected: logistic regression of wins on the logarithm of the ratio of lengths, read \
-        where both are equally long (paper section 6, which has the ratio). Length-controlled: of \
-        preferences, whose mean stands beside it, on tanh of the scaled difference of lengths, read at \
-        0 (AlpacaEval 2, arXiv 2404.04475, without its term for an instruction's difficulty). \
+        where both are equally long; beside it on the ratio itself, the first arm's length over the \
+        second's, read at 1 (paper section 6; exchanging the arms gives another reading). \
+        Length-controlled: of preferences, whose mean stands beside it, on tanh of the scaled \
+        difference of lengths, read at 0 (AlpacaEval 2, arXiv 2404.04475, without its term for an \
+        instruction's difficulty). \
         Unscorable contests are in no rate; an empty response loses against any other.";
     let columns = [
         "pair",
@@ -103,6 +105,7 @@ fn head_to_heads(matrix: &Matrix) -> Section {
         "win rate",
         "p",
         "length-corrected",
+        "length-corrected (ratio)",
         "mean preference",
         "length-controlled",
     ];
@@ -117,6 +120,7 @@ fn head_to_heads(matrix: &Matrix) -> Section {
             pair.win_rate.as_ref().map_or(NONE.into(), estimate),
             pair.p_value.map_or(NONE.into(), p_value),
             corrected(pair.length_corrected),
+            corrected(pair.length_corrected_by_ratio),
             pair.preference.map_or(NONE.into(), percent),
             corrected(pair.length_controlled),
         ]

@@ -101,7 +101,13 @@ proptest! {
             prop_assert_eq!((there.wins, there.losses, there.ties), (here.wins, here.losses, here.ties));
             let numbers = |pair: &HeadToHead| {
                 let resampled = pair.win_rate.and_then(|rate| rate.interval);
-                let corrected = [pair.length_corrected, pair.length_controlled].into_iter().flatten();
+                let corrected = [
+                    pair.length_corrected,
+                    pair.length_corrected_by_ratio,
+                    pair.second_length_corrected_by_ratio,
+                    pair.length_controlled,
+                ];
+                let corrected = corrected.into_iter().flatten();
                 let corrected = corrected.flat_map(|c| [c.win_rate, c.interval.low, c.interval.high]);
                 let resampled = resampled.into_iter().flat_map(|interval| [interval.low, interval.high]);
                 resampled.chain(corrected).collect::<Vec<f64>>()

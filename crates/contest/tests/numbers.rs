@@ -4,6 +4,7 @@ use rlaif_contest::{
     ArmSummary, Contest, Evaluation, HeadToHead, Judged, Matrix, Options, People, Ranking, Verdict,
     document,
 };
+use rlaif_stats::{LengthRegressor, SizedPreference, length_corrected_win_rate};
 
 const OPTIONS: Options = Options { seed: 1, tie_band: 0.0 };
 
@@ -92,6 +93,33 @@ fn raters_of_one_prompt_who_say_the_same_make_no_interval_narrower() {
             assert!((once - thrice).abs() < 1e-9, "{once} is not {thrice}");
         }
     }
+}
+
+#[test]
+fn by_the_ratio_of_lengths_each_arm_has_a_reading_of_its_own() {
+    // Lengths of 40 to 400 against lengths of 40 to 280, of which the longer mostly wins.
+    let contests: Vec<Contest> = (0..60)
+        .map(|prompt| {
+            let lengths = [40 + 37 * prompt % 361, 40 + 53 * prompt % 241];
+            let is_won = lengths[0] > lengths[1] || prompt % 5 == 0;
+            let preference = Some(f64::from(u8::from(is_won)));
+            Contest { lengths, ..contest(prompt, "a", "b", preference) }
+        })
+        .collect();
+    let matrix = Matrix::of(&arms(&["a", "b"]), &contests, OPTIONS);
+    let (from_a, from_b) = (matrix.get("a", "b").unwrap(), matrix.get("b", "a").unwrap());
+    let seen_from_b = contests.iter().map(|contest| {
+        let [second_length, first_length] = contest.lengths.map(|length| length as f64);
+        let preference = 1.0 - contest.verdict.unwrap().preference;
+        (contest.prompt, SizedPreference { preference, first_length, second_length })
+    });
+    let expected = length_corrected_win_rate(seen_from_b, LengthRegressor::Ratio);
+    assert_eq!(from_b.length_corrected_by_ratio, expected);
+    assert_eq!(from_a.second_length_corrected_by_ratio, expected);
+    assert_eq!(from_a.length_corrected_by_ratio, from_b.second_length_corrected_by_ratio);
+    // The mirror of the other would be another number.
+    let rates = [&from_a, &from_b].map(|pair| pair.length_corrected_by_ratio.unwrap().win_rate);
+    assert!((rates[0] + rates[1] - 1.0).abs() > 0.01, "{rates:?}");
 }
 
 fn ranking(prompt: usize, rater: &str, best_first: &[&str]) -> Ranking {

@@ -1,7 +1,7 @@
 //! The trained policy against its start, on prompts it was not trained on (paper section 6).
 
 use rlaif_stats::{
-    Interval, LengthCorrected, Share, SizedPreference, bootstrap_mean, clusters,
+    Interval, LengthCorrected, LengthRegressor, Share, SizedPreference, bootstrap_mean, clusters,
     length_corrected_win_rate, wilson,
 };
 use rlaif_types::{Judgement, Prompt, Unscorable};
@@ -101,7 +101,7 @@ pub fn win_rate(
         ties: judged.iter().filter(|(.., v)| v.outcome == 0.5).count(),
         win_rate: mean(&|v| v.outcome),
         interval: interval(&outcomes, seed),
-        length_corrected: length_corrected_win_rate(by_length),
+        length_corrected: length_corrected_win_rate(by_length, LengthRegressor::LogRatio),
         trained_mean: mean(&|v| v.trained),
         start_mean: mean(&|v| v.start),
     }

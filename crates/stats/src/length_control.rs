@@ -19,7 +19,7 @@ pub fn length_controlled_win_rate(
     let difference = |sized: &SizedPreference| sized.first_length - sized.second_length;
     let preferences = preferences.into_iter();
     let clusters = means(preferences.map(|(cluster, p)| (cluster, p.preference, difference(&p))));
-    let differences: Vec<f64> = clusters.iter().map(|(_, difference)| *difference).collect();
+    let differences: Vec<f64> = clusters.iter().map(|(.., difference)| *difference).collect();
     let spread = sample_deviation(&differences)?;
     // The spread of equal means may be rounding.
     let is_constant = differences.iter().all(|difference| *difference == differences[0]);
@@ -27,7 +27,8 @@ pub fn length_controlled_win_rate(
         return None;
     }
     let term = |difference: f64| if is_constant { 0.0 } else { (difference / spread).tanh() };
-    let observations: Vec<(f64, f64)> = clusters.into_iter().map(|(p, d)| (p, term(d))).collect();
+    let observations: Vec<(usize, f64, f64)> =
+        clusters.into_iter().map(|(cluster, p, d)| (cluster, p, term(d))).collect();
     logistic_regression(&observations).map(|fit| at_intercept(&fit))
 }
 

@@ -26,7 +26,9 @@ pub use clusters::clusters;
 pub use concordance::kendall_w;
 pub use interval::{Interval, wilson};
 pub use length_control::length_controlled_win_rate;
-pub use length_correction::{LengthCorrected, SizedPreference, length_corrected_win_rate};
+pub use length_correction::{
+    LengthCorrected, LengthRegressor, SizedPreference, length_corrected_win_rate,
+};
 pub use logistic::{Logistic, logistic_regression};
 pub use mcnemar::McNemar;
 pub use position::PositionBias;

@@ -1,7 +1,8 @@
-//! Both length corrections against scikit-learn's fit of the same data (`length_reference.py`).
+//! The length corrections against scikit-learn's fit of the same data (`length_reference.py`).
 
 use rlaif_stats::{
-    LengthCorrected, SizedPreference, length_controlled_win_rate, length_corrected_win_rate,
+    LengthCorrected, LengthRegressor, SizedPreference, length_controlled_win_rate,
+    length_corrected_win_rate,
 };
 use serde::Deserialize;
 
@@ -12,6 +13,7 @@ struct Case {
     first_lengths: Vec<f64>,
     second_lengths: Vec<f64>,
     length_corrected: Reading,
+    length_corrected_by_ratio: Reading,
     length_controlled: Reading,
 }
 
@@ -34,7 +36,7 @@ impl Case {
     }
 }
 
-/// Both are Newton steps to the end: what is left is rounding, which 1e-9 leaves room for.
+/// All are Newton steps to the end: what is left is rounding, which 1e-9 leaves room for.
 fn assert_close(found: Option<LengthCorrected>, expected: &Reading, what: &str) {
     let found = found.unwrap();
     let pairs = [
@@ -57,7 +59,12 @@ fn length_corrections_equal_scikit_learns_fit() {
         let each_alone = || sized.iter().copied().enumerate();
         let controlled = length_controlled_win_rate(each_alone());
         assert_close(controlled, &case.length_controlled, &case.name);
-        let corrected = length_corrected_win_rate(each_alone());
-        assert_close(corrected, &case.length_corrected, &case.name);
+        let corrected = |by: LengthRegressor| length_corrected_win_rate(each_alone(), by);
+        assert_close(corrected(LengthRegressor::LogRatio), &case.length_corrected, &case.name);
+        assert_close(
+            corrected(LengthRegressor::Ratio),
+            &case.length_corrected_by_ratio,
+            &case.name,
+        );
     }
 }

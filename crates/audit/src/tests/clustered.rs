@@ -70,6 +70,12 @@ fn copies_make_a_labelers_agreement_no_surer() {
     }
     let fitted = |audit: &ArmAudit| audit.calibration.temperature.map(|fit| fit.interval);
     same(fitted(&often), fitted(&once));
+    let width = |audit: &ArmAudit| {
+        let slope = audit.verbosity.by_length.unwrap().slope_interval;
+        slope.high - slope.low
+    };
+    // The fit's ridge weighs less beside thirty times as many pairs; were each pair to count, it would be a fifth.
+    assert!((width(&often) / width(&once) - 1.0).abs() < 0.05);
 }
 
 #[test]

@@ -412,7 +412,9 @@ impl Experiment {
              interval that holds 50 shows no difference either way, nor does one without width, where every \
              contest went one way, of fewer than six contests. What a run of this size can show is that \
              each arm's machinery works and which way it moves; it says nothing of how large the paper's \
-             effects are.{}",
+             effects are. Length-corrected is by the logarithm of the ratio of lengths, which gives a pair one \
+             reading, and the paper's by the ratio itself; ours by the ratio is \"length-corrected (ratio)\" in \
+             evaluation/report.md.{}",
             evaluation.prompts,
             evaluation.judge.by,
             evaluation.cautions.iter().map(|c| format!("\n\n{c}")).collect::<String>()
