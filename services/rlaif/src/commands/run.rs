@@ -84,8 +84,7 @@ pub fn execute(
 /// Refuses prompts to evaluate on that the job's models were trained on, where they come from runs that are here. The
 /// job's own data is looked through where it is read, which also complains of what cannot be.
 fn check_for_leaks(job: &Job) -> Result<()> {
-    let mut training = Training::default();
-    Named::begun_with(job).iter().try_for_each(|model| training.of_model(model))?;
+    let training = Training::of_models(&Named::begun_with(job))?;
     let heldout = Reader::open(&job.data.heldout_prompts);
     match heldout.and_then(|heldout| heldout.read_all(|record| prompt_of(&record))) {
         Ok(heldout) => training.check(&heldout).context("data.heldout_prompts"),

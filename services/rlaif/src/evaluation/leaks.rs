@@ -55,6 +55,16 @@ impl Training {
         Ok(training)
     }
 
+    /// What these models were trained on, as far as their folders say.
+    ///
+    /// # Errors
+    /// When the folder of a run is damaged.
+    pub fn of_models(models: &[Named]) -> Result<Self> {
+        let mut training = Self::default();
+        models.iter().try_for_each(|model| training.of_model(model))?;
+        Ok(training)
+    }
+
     /// Takes in what the models behind an arm were trained on, as far as their folders say; texts have none.
     ///
     /// # Errors
