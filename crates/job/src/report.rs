@@ -589,7 +589,7 @@ mod tests {
             ..summary()
         };
         let people = reward_quality(&[(0, 0.2, SoftLabel::certain(true))]);
-        let both = RewardSummary { against_people: Some(people), ..learned.clone() };
+        let both = RewardSummary { against_people: Some(Box::new(people)), ..learned.clone() };
         let (alone, both) = (said_of(&learned, false), said_of(&both, false));
         let expected = "Against people's labels of 1 held-out pairs that a model labelled too: \
             accuracy 0.0 %";

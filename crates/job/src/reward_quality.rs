@@ -82,7 +82,7 @@ pub struct RewardSummary {
     /// Against what people said of those held-out pairs of which a model's label is learned: how far AI feedback led to
     /// what people prefer. None where they said nothing, and in summaries of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub against_people: Option<RewardQuality>,
+    pub against_people: Option<Box<RewardQuality>>,
 }
 
 /// What came of one source's labels.
@@ -146,7 +146,7 @@ mod tests {
             std: 1.0,
             start_hash: None,
             by_source: BTreeMap::new(),
-            against_people: Some(quality),
+            against_people: Some(Box::new(quality)),
         };
         let mut json = serde_json::to_value(&summary).unwrap();
         assert_eq!(serde_json::from_value::<RewardSummary>(json.clone()).unwrap(), summary);

@@ -180,7 +180,7 @@ fn summarise(
         std,
         start_hash: Some(start.clone()),
         by_source: trained_on.iter().map(of_source).filter(|_| by_people).collect(),
-        against_people: (against_people.pairs > 0).then_some(against_people),
+        against_people: (against_people.pairs > 0).then(|| Box::new(against_people)),
     })
 }
 

@@ -440,7 +440,8 @@ mod tests {
         let shared = |job: &mut Job| job.reward_model.as_mut().unwrap().share_prompts = true;
         let given = |job: &mut Job| job.reward_model.as_mut().unwrap().pairs = 0;
         let by_data = |job: &mut Job| job.sft.as_mut().unwrap().by = DemonstratedBy::Data;
-        let cases: [(fn(&mut Job), &str, usize); 8] = [
+        type Change = fn(&mut Job);
+        let cases: [(Change, &str, usize); 8] = [
             (|_| (), tuned, 30_000),
             (by_data, tuned, 25_000),
             // Sampled, longer than what is given; with the prompt once, what is given is longer.
