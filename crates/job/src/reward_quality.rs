@@ -117,6 +117,7 @@ mod tests {
         assert!(json.get("accuracy").is_none(), "{json}");
         assert_eq!(serde_json::from_value::<RewardQuality>(json).unwrap(), undecided);
     }
+
     #[test]
     fn a_model_that_is_too_sure_has_a_temperature_above_one_whichever_candidate_is_called_a() {
         // Nine in ten that hold three times in four: ln(9) / T = ln(3).
