@@ -75,13 +75,17 @@ pub(crate) fn policy_step(
 
 /// Saves the version that a job chose as its policy.
 pub(crate) fn save_policy(job: &JobResources, work: &SavePolicy) -> Result<WorkResult, Failure> {
-    let chosen = job.language_model(&work.policy.model)?;
-    let (model, checkpoint) = (&chosen.model, &chosen.checkpoint);
-    save_model(&job.artifacts, Manifest::POLICY, |folder| model.save(folder, checkpoint))?;
+    save_version(job, &work.policy.model, Manifest::POLICY)?;
     if let ModelRef::Version { lora: Some(_), parameters, .. } = &work.policy.model {
         job.artifacts.put(Manifest::ADAPTER, job.artifacts.get(parameters)?)?;
     }
     Ok(WorkResult::Saved(Manifest::POLICY.to_owned()))
+}
+
+/// Saves a version of a policy as a model, the artifact folder `name`.
+fn save_version(job: &JobResources, version: &ModelRef, name: &str) -> Result<(), Failure> {
+    let Loaded { model, checkpoint } = job.language_model(version)?;
+    save_model(&job.artifacts, name, |folder| model.save(folder, &checkpoint))
 }
 
 fn tell(progress: &dyn Progress, item: &WorkItem, work: &PolicyStep, done: usize, note: &str) {
@@ -213,13 +217,12 @@ impl Held {
 
     /// Saves the version of step `good` as a model: what a user can train on from, with other settings.
     fn keep_last_good(&self, job: &JobResources, good: usize) -> Result<(), Failure> {
-        let version = job.language_model(&ModelRef::Version {
+        let version = ModelRef::Version {
             start: Box::new(self.training.start.model.clone()),
             lora: self.training.lora.clone(),
             parameters: version_name(good),
-        })?;
-        let (model, checkpoint) = (&version.model, &version.checkpoint);
-        save_model(&job.artifacts, Manifest::LAST_GOOD, |folder| model.save(folder, checkpoint))
+        };
+        save_version(job, &version, Manifest::LAST_GOOD)
     }
 
     /// Makes the step's outcome known: the final model, the new version, the state to go on from.
