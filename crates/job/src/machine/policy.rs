@@ -409,7 +409,10 @@ pub fn figures_of_interest(metrics: &Value) -> String {
         ("objective/kl", "KL", 2),
     ];
     let shown = shown.iter().filter_map(|(name, called, digits)| {
-        Some(format!("{called} {:.*}", *digits, metrics[*name].as_f64()?))
+        let unit = 10_f64.powi(*digits);
+        // What rounds to zero has no sign: adding one takes it off.
+        let rounded = (metrics[*name].as_f64()? * unit).round() / unit + 0.0;
+        Some(format!("{called} {rounded:.*}", *digits as usize))
     });
     shown.collect::<Vec<_>>().join(" ")
 }
@@ -419,4 +422,18 @@ pub(super) fn items(prompts: &[Prompt], rollouts: &[Rollout]) -> Vec<Item> {
     items
         .map(|(prompt, rollout)| Item { prompt: prompt.clone(), response: rollout.text.clone() })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn figures_in_passing_are_rounded_and_a_zero_has_no_sign() {
+        let said = |kl: f64| figures_of_interest(&json!({"reward": -0.6154, "objective/kl": kl}));
+        assert_eq!(said(-0.001), "reward -0.615 KL 0.00");
+        assert_eq!(said(-0.006), "reward -0.615 KL -0.01");
+        assert_eq!(figures_of_interest(&json!({"loss": 1.0})), "");
+    }
 }
