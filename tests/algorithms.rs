@@ -158,6 +158,40 @@ fn a_reward_model_may_learn_labels_that_a_model_gave_before_and_asks_for_no_othe
     }
 }
 
+#[test]
+fn given_pairs_count_as_much_as_their_records_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    write_job_of_labels(dir.path(), "\"soft_label\": 1.0");
+    let (job, pairs) = (read("job.toml"), read("preferences.jsonl"));
+    let weighed = job.replace("labels = 'ai'", "labels = 'ai'\nweight_field = 'weight'");
+    let learned = |job: &str, weights: [f64; 8], out: &str| {
+        let lines = pairs.lines().zip(weights);
+        let lines = lines.map(|(line, w)| line.replace('}', &format!(", \"weight\": {w}}}\n")));
+        std::fs::write(path("preferences.jsonl"), lines.collect::<String>()).unwrap();
+        std::fs::write(path("job.toml"), job).unwrap();
+        succeeded(&run(dir.path(), out), out);
+        let stages: Value = serde_json::from_str(&read(&format!("{out}/stages.json"))).unwrap();
+        let weights = std::fs::read(path(out).join("checkpoints/reward/model.safetensors"));
+        (stages["reward"]["trained_on"].as_u64().unwrap(), weights.unwrap())
+    };
+    let alike = learned(&job, [2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0], "unweighed");
+    assert_eq!(alike.0, 5);
+    // Only what one pair counts beside another matters.
+    assert_eq!(learned(&weighed, [2.0; 8], "alike"), alike);
+    let unlike = learned(&weighed, [2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0], "unlike");
+    assert!(unlike.0 == 5 && unlike.1 != alike.1, "{}", unlike.0);
+    let (halved, _) = learned(&weighed, [2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.0], "halved");
+    assert!((1..5).contains(&halved), "what counts nothing is not learned: {halved}");
+
+    std::fs::write(path("preferences.jsonl"), pairs).unwrap();
+    let refused = run(dir.path(), "refused");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("preferences.jsonl:1: "), "{said}");
+    assert!(said.contains("the weight field \"weight\""), "{said}");
+}
+
 /// The file's labels are all there is: all the same, they say that every first response is better, or that none is.
 #[test]
 fn a_job_whose_labels_are_all_equal_ends_with_a_report_that_says_what_they_taught() {

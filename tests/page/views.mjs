@@ -339,15 +339,18 @@ const CHECKS = {
       temperature: 1.75, interval: { low: 1.5, high: 2.5 }, log_loss: 0.7, calibrated_log_loss: 0.6,
     };
     const people = { ...of, accuracy: 0.625, accuracy_interval: { low: 0.25, high: 0.875 } };
-    left('a', { trained_on: 5, quality: { ...of, temperature: fit }, against_people: people });
+    const longer = { trials: 3, share: 0.5, interval: { low: 0.125, high: 0.875 } };
+    const measured = { ...of, temperature: fit, longer_wins: longer };
+    left('a', { trained_on: 5, quality: measured, against_people: people });
     left('b', { trained_on: 5, quality: of });
     await open('#/jobs/a/training');
     await untilText('.part .facts', 'Temperature1.75');
+    await untilText('.part .facts', 'The longer response wins50.0 %95 % interval 12.5 % to 87.5 %');
     await untilText('.part .facts', 'Accuracy against people62.5 %95 % interval 25.0 % to 87.5 %');
     await open('#/jobs/b/training');
     await until('what there was is shown alone', () => {
       const said = document.querySelector('.part .facts')?.textContent ?? '';
-      return said.includes('Brier score') && !/Temperature|people/.test(said);
+      return said.includes('Brier score') && !/Temperature|longer|people/.test(said);
     });
   },
 

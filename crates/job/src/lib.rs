@@ -41,7 +41,7 @@ pub use manifest::{Manifest, RECORD_FILES, hash_file};
 pub use mixture::{PART_METRICS, PartSource, RewardPart};
 pub use questions::{Asked, Questions};
 pub use report::write as write_report;
-pub use reward_quality::{RewardQuality, RewardSummary, SourceQuality, reward_quality};
+pub use reward_quality::{Predicted, RewardQuality, RewardSummary, SourceQuality, reward_quality};
 pub use run_folder::RunFolder;
 pub use sample_record::SampleRecord;
 pub use seed::{batch_of_step, seed_for, shuffled};

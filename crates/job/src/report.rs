@@ -416,6 +416,10 @@ fn figures(quality: &RewardQuality) -> String {
         }
         _ => "no accuracy, since none of them prefers a response".to_owned(),
     };
+    let longer = quality.longer_wins.and_then(|longer| longer.share.zip(longer.interval));
+    let longer = longer.map_or_else(String::new, |(share, within)| {
+        format!(", where the longer response wins {} ({})", percent(share), interval(&within))
+    });
     let temperature = quality.temperature.map_or_else(String::new, |fit| {
         let Interval { low, high } = fit.interval;
         format!(
@@ -425,7 +429,7 @@ fn figures(quality: &RewardQuality) -> String {
         )
     });
     format!(
-        "{accuracy}, expected calibration error {:.3}, Brier score {:.3}.{temperature}",
+        "{accuracy}{longer}, expected calibration error {:.3}, Brier score {:.3}.{temperature}",
         quality.ece, quality.brier
     )
 }
@@ -548,26 +552,27 @@ fn divergence(job: &Job) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward_quality;
+    use crate::{Predicted, reward_quality};
     use rlaif_types::SoftLabel;
     use std::collections::BTreeMap;
 
     #[test]
     fn a_reward_model_without_held_out_labels_has_no_accuracy_for_that_reason() {
-        let said =
-            |pairs: &[(usize, f64, SoftLabel)]| quality_text("ai ", 24, &reward_quality(pairs));
+        let said = |pairs: &[Predicted<usize>]| quality_text("ai ", 24, &reward_quality(pairs));
         assert_eq!(said(&[]), "Trained on 24 ai labels; none were held out to measure it on.");
-        let tied = said(&[(0, 0.8, SoftLabel::TIE)]);
+        let tied = said(&[predicted(0, 0.8, SoftLabel::TIE)]);
         assert!(tied.contains("no accuracy, since none of them prefers a response"), "{tied}");
-        let sure = said(&[(0, 0.8, SoftLabel::certain(true))]);
+        let sure = said(&[predicted(0, 0.8, SoftLabel::certain(true))]);
         assert!(sure.contains("On 1 held-out ai labels: accuracy 100.0 %"), "{sure}");
+        assert!(sure.contains(", where the longer response wins 0.0 % ("), "{sure}");
+        assert!(!tied.contains("longer"), "{tied}");
     }
 
     #[test]
     fn a_report_has_the_temperature_where_rewards_differ() {
-        let said = |predicted: f64| {
+        let said = |prefers_a: f64| {
             let pairs = [true, true, true, false].into_iter().enumerate();
-            let pairs = pairs.map(|(i, holds)| (i, predicted, SoftLabel::certain(holds)));
+            let pairs = pairs.map(|(i, holds)| predicted(i, prefers_a, SoftLabel::certain(holds)));
             quality_text("", 24, &reward_quality(&pairs.collect::<Vec<_>>()))
         };
         let (sure, indifferent) = (said(0.9), said(0.5));
@@ -585,16 +590,21 @@ mod tests {
     #[test]
     fn a_report_has_what_people_said_beside_the_labels_that_were_learned_where_they_did() {
         let learned = RewardSummary {
-            quality: reward_quality(&[(0, 0.2, SoftLabel::certain(false))]),
+            quality: reward_quality(&[predicted(0, 0.2, SoftLabel::certain(false))]),
             ..summary()
         };
-        let people = reward_quality(&[(0, 0.2, SoftLabel::certain(true))]);
+        let people = reward_quality(&[predicted(0, 0.2, SoftLabel::certain(true))]);
         let both = RewardSummary { against_people: Some(Box::new(people)), ..learned.clone() };
         let (alone, both) = (said_of(&learned, false), said_of(&both, false));
         let expected = "Against people's labels of 1 held-out pairs that a model labelled too: \
             accuracy 0.0 %";
         assert!(both.starts_with(&alone) && both.contains(expected), "{both}");
         assert!(alone.contains("accuracy 100.0 %") && !alone.contains("people"), "{alone}");
+    }
+
+    /// A pair of this prompt, whose B is the longer one.
+    fn predicted(prompt: usize, prefers_a: f64, label: SoftLabel) -> Predicted<usize> {
+        Predicted { prompt, lengths: [1, 2], label, prefers_a }
     }
 
     /// Of a reward model that was not measured.

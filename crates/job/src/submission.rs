@@ -4,7 +4,7 @@
 mod as_written;
 
 use crate::machine::{Inputs, split_heldout};
-use crate::{Error, Job, PartSource, RewardPart, RunFolder};
+use crate::{Error, Job, PartSource, RewardModelConfig, RewardPart, RunFolder};
 use rlaif_data::{PromptSet, Reader, demonstration_of, preferences_of, prompt_of, write_atomic};
 use rlaif_template::{Kind, Template};
 use rlaif_types::{ContentHash, Hasher, LabelSource, Preference, Problems, Prompt};
@@ -369,13 +369,14 @@ fn check_records(
     let (usable, prompts, what) = match (name, job.and_then(Job::given_labels)) {
         (DEMONSTRATIONS, _) => all_of(demonstrations(&shown, bytes)?, "demonstrations"),
         (PREFERENCES, Some((setting, labels))) => {
-            let (usable, prompts) = labelled(&shown, bytes, labels)?;
+            let weights = job.and_then(|job| job.reward_model.as_ref());
+            let (usable, prompts) = labelled(&shown, bytes, labels, weights)?;
             let what =
                 format!("preferences with a label that {setting} = \"{}\" learns", labels.as_str());
             (usable, prompts, what)
         }
         (PREFERENCES, None) => {
-            let (usable, prompts) = labelled(&shown, bytes, LabelSource::Mixed)?;
+            let (usable, prompts) = labelled(&shown, bytes, LabelSource::Mixed, None)?;
             (usable, prompts, "preferences with a label".to_owned())
         }
         _ => all_of(prompts(&shown, bytes)?, "prompts"),
@@ -428,10 +429,18 @@ fn demonstrations(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>, Error> {
     Ok(reader.read_all(|record| demonstration_of(&record).map(|(prompt, ..)| prompt))?)
 }
 
-/// How many preferences have such a label, and the prompts of all.
-fn labelled(name: &str, bytes: &[u8], labels: LabelSource) -> Result<(usize, Vec<Prompt>), Error> {
+/// How many preferences have such a label, and the prompts of all, which say how much they count where that is asked for.
+fn labelled(
+    name: &str,
+    bytes: &[u8],
+    labels: LabelSource,
+    weights: Option<&RewardModelConfig>,
+) -> Result<(usize, Vec<Prompt>), Error> {
     let reader = Reader::new(name, Cursor::new(bytes.to_vec()));
-    let read = reader.read_all(|record| preferences_of(&record))?;
+    let read = reader.read_all(|record| {
+        weights.map_or(Ok(1.0), |config| config.weight_of(&record))?;
+        preferences_of(&record)
+    })?;
     let preferences: Vec<Preference> = read.into_iter().flatten().collect();
     let usable = preferences.iter().filter(|preference| labels.of(preference).is_some()).count();
     Ok((usable, preferences.into_iter().map(|preference| preference.pair.prompt).collect()))
@@ -440,7 +449,7 @@ fn labelled(name: &str, bytes: &[u8], labels: LabelSource) -> Result<(usize, Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RewardModelConfig, RewardSource};
+    use crate::RewardSource;
 
     fn submission() -> Submission {
         let folder = tempfile::tempdir().unwrap();
@@ -553,6 +562,31 @@ mod tests {
         job.data.heldout_prompts = folder.path().join("p.jsonl");
         let why = Submission::read(job).unwrap_err().to_string();
         assert!(why.starts_with("data.heldout_prompts has 1 prompts of 1 that "), "{why}");
+    }
+
+    #[test]
+    fn given_pairs_that_are_weighed_all_have_a_weight() {
+        let mut sent = submission();
+        sent.job.data.preferences = Some("f.jsonl".into());
+        sent.job.rl.reward = RewardSource::Model;
+        let weight_field = Some("sure".to_owned());
+        sent.job.reward_model =
+            Some(RewardModelConfig { weight_field, ..RewardModelConfig::default() });
+        let put_together = |second: &str| {
+            let pair = |weight: &str| {
+                format!(
+                    "{{\"prompt\": \"2+2?\", \"response_a\": \"4\", \"response_b\": \"5\", \"soft_label\": 0.9{weight}}}\n"
+                )
+            };
+            let lines = pair(", \"sure\": 0.5") + &pair(second);
+            let mut files = sent.files.clone();
+            files.insert(PREFERENCES.into(), lines.into());
+            Submission::from_parts(&sent.job.to_toml(), files)
+        };
+        put_together(", \"sure\": 0").unwrap();
+        let why = put_together("").unwrap_err().to_string();
+        let expected = "attachments.data/preferences.jsonl data/preferences.jsonl:2: ";
+        assert!(why.starts_with(expected) && why.contains("\"sure\""), "{why}");
     }
 
     #[test]

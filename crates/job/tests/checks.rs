@@ -1,8 +1,8 @@
 //! What a job names on its workers' machines is looked over before anything is paid for.
 
 use rlaif_job::{
-    CheckedModel, Error, Inputs, Job, LeftOut, Machine, RewardSummary, TaskId, Trained, Work,
-    WorkItem, WorkResult, reward_quality,
+    CheckedModel, Error, Inputs, Job, LeftOut, Machine, Predicted, RewardSummary, TaskId, Trained,
+    Work, WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::Template;
 use rlaif_types::{ContentHash, Prompt, SoftLabel};
@@ -87,7 +87,12 @@ fn what_the_reward_model_starts_from_is_not_looked_over_once_that_is_trained() {
             left_out: LeftOut::default(),
         },
         summary: RewardSummary {
-            quality: reward_quality(&[(0, 0.75, SoftLabel::new(0.75).unwrap())]),
+            quality: reward_quality(&[Predicted {
+                prompt: 0,
+                lengths: [2, 1],
+                label: SoftLabel::new(0.75).unwrap(),
+                prefers_a: 0.75,
+            }]),
             trained_on: 1,
             mean: 0.0,
             std: 1.0,

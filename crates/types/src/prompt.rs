@@ -115,6 +115,11 @@ impl Pair {
         }
     }
 
+    /// Characters of A and of B.
+    pub fn lengths(&self) -> [usize; 2] {
+        [&self.response_a, &self.response_b].map(|response| response.chars().count())
+    }
+
     /// What silence settles without a judge: an answer that says nothing loses against one that says something, and
     /// two of them tie. None where both say something.
     pub fn by_silence(&self) -> Option<SoftLabel> {

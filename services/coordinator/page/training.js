@@ -97,6 +97,8 @@ export function trainingView(place, id) {
         : ['Accuracy', '–', `of ${count(quality.pairs)} held-out labels none prefers a response`],
       people?.accuracy_interval && ['Accuracy against people', percent(people.accuracy),
         `95 % interval ${interval(people.accuracy_interval)}, ${count(people.pairs)} held-out labels`],
+      quality.longer_wins && ['The longer response wins', percent(quality.longer_wins.share),
+        `95 % interval ${interval(quality.longer_wins.interval)}, by the same labels`],
       ['Calibration error', number(quality.ece), 'expected, ten bins'],
       ['Brier score', number(quality.brier), 'against soft labels'],
       quality.temperature && ['Temperature', number(quality.temperature.temperature),

@@ -12,14 +12,19 @@ use rlaif_types::{
 use rlaif_worker::{Failure, step_record, trainable};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A pair to learn from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// Its tokens and label.
+    /// Its tokens, its label, and how much it counts.
     pub pair: LabelledPair,
+    /// Whose label that is.
+    pub source: LabelSource,
     /// How sure the label is, from 0 to 1.
     pub sureness: f64,
+    /// Characters of its responses.
+    pub lengths: [usize; 2],
     /// What people said of it, where they did and what is learned is a model's label.
     pub people: Option<SoftLabel>,
     /// Its prompt: pairs of one prompt are learned from together, or kept back together.
@@ -27,13 +32,13 @@ pub struct Example {
 }
 
 impl Example {
-    /// What a preference teaches whose candidates are `a` and `b` in tokens, each with its prompt, and
-    /// whose label that is; none where nobody of `labels` labelled it.
+    /// What a preference teaches whose candidates are `a` and `b` in tokens, each with its prompt; none where nobody of
+    /// `labels` labelled it.
     pub fn of(
         preference: &Preference,
         labels: LabelSource,
         (a, b): (Vec<u32>, Vec<u32>),
-    ) -> Option<(LabelSource, Self)> {
+    ) -> Option<Self> {
         let (label, source) = labels.of(preference)?;
         let is_learned = source == LabelSource::Human;
         let human = preference.human.as_ref().filter(|_| is_learned);
@@ -43,7 +48,8 @@ impl Example {
         let sureness = human.map_or(label.confidence(), HumanLabel::sureness);
         let prompt = Fingerprint::of_prompt(&preference.pair.prompt);
         let people = beside.map(|human| human.prefers_a);
-        Some((source, Self { pair, sureness, people, prompt }))
+        let lengths = preference.pair.lengths();
+        Some(Self { pair, source, sureness, lengths, people, prompt })
     }
 }
 
@@ -71,6 +77,8 @@ pub struct Fit<'a> {
     config: &'a RewardModelConfig,
     seed: u64,
     train: Vec<LabelledPair>,
+    /// How many of those are whose.
+    by_source: BTreeMap<LabelSource, usize>,
     /// Kept back to see the plateau.
     validation: Vec<LabelledPair>,
     /// The first epoch of a curriculum; empty without one.
@@ -114,6 +122,8 @@ impl<'a> Fit<'a> {
         }
         scale_weights(&mut train);
         scale_weights(&mut validation);
+        let mut by_source = BTreeMap::new();
+        train.iter().for_each(|example| *by_source.entry(example.source).or_default() += 1);
         let easy_first = match config.order {
             PairOrder::Shuffled => Vec::new(),
             PairOrder::EasyFirst => {
@@ -124,12 +134,17 @@ impl<'a> Fit<'a> {
         };
         let pairs = |examples: Vec<Example>| examples.into_iter().map(|e| e.pair).collect();
         let (train, validation) = (pairs(train), pairs(validation));
-        Ok(Self { config, seed, train, validation, easy_first })
+        Ok(Self { config, seed, train, by_source, validation, easy_first })
     }
 
     /// The pairs that are learned from.
     pub fn train(&self) -> &[LabelledPair] {
         &self.train
+    }
+
+    /// How many of them have whose labels.
+    pub fn by_source(&self) -> &BTreeMap<LabelSource, usize> {
+        &self.by_source
     }
 
     /// A trainer that starts at `start`.
@@ -247,7 +262,9 @@ mod tests {
     fn examples(count: u32) -> Vec<Example> {
         let example = |i: u32| Example {
             pair: LabelledPair::new(vec![i], vec![i], SoftLabel::new(0.9).unwrap()),
+            source: LabelSource::Ai,
             sureness: f64::from(i) / f64::from(count),
+            lengths: [1, 1],
             people: None,
             prompt: Fingerprint::of_prompt(&Prompt::Text(format!("{i}"))),
         };
@@ -269,7 +286,7 @@ mod tests {
         let human = Some(HumanLabel::new(label(1.0)));
         let both = Preference { pair, human, ai: Some(label(0.25)), finish: [Finish::Stop; 2] };
         let kept = |preference: &Preference, labels: LabelSource| {
-            let (_, example) = Example::of(preference, labels, (vec![1], vec![2])).unwrap();
+            let example = Example::of(preference, labels, (vec![1], vec![2])).unwrap();
             (example.pair.label, example.people)
         };
         for labels in [LabelSource::Ai, LabelSource::Mixed] {

@@ -7,7 +7,7 @@ use crate::normalisation::Normalisation;
 use crate::score::pair_sequences;
 use rlaif_data::{Fingerprint, Reader, preferences_of};
 use rlaif_job::{
-    LabelRecord, LeftOut, Manifest, RewardSummary, SourceQuality, TrainReward, Trained,
+    LabelRecord, LeftOut, Manifest, Predicted, RewardSummary, SourceQuality, TrainReward, Trained,
     Unlearnable, WorkResult, reward_quality,
 };
 use rlaif_models::{Engine, EngineOptions, ScalarModel};
@@ -18,7 +18,6 @@ use rlaif_worker::{
     Dialogue, Failure, JobResources, LongTraining, Progress, save_model, tell_left_out, trainable,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::Cursor;
 
 pub(crate) fn train_reward(
@@ -36,9 +35,6 @@ pub(crate) fn train_reward(
     let (examples, left_out) = examples(job, &dialogue, work)?;
     tell_left_out(stage, &left_out);
     let (heldout, train) = split(&examples, config.heldout_fraction, training.seed);
-    let mut trained_on = BTreeMap::new();
-    train.iter().for_each(|(source, _)| *trained_on.entry(*source).or_default() += 1);
-    let train = train.into_iter().map(|(_, example)| example).collect();
     let fit = Fit::new(config, training.seed, train)?;
     let model = start.model.clone().with_gradient_checkpointing(training.gradient_checkpointing);
     let what = trainable(training.lora.as_ref());
@@ -67,7 +63,7 @@ pub(crate) fn train_reward(
     )?;
     let model = trainer.model.merged();
     let engine = Engine::start(model.clone(), &start.checkpoint, EngineOptions::default())?;
-    let summary = summarise(&engine, &heldout, &trained_on, fit.train(), &start.checkpoint.hash)?;
+    let summary = summarise(&engine, &heldout, &fit, &start.checkpoint.hash)?;
     save_model(&job.artifacts, Manifest::REWARD, |folder| {
         model.save(folder, &start.checkpoint)?;
         Normalisation { mean: summary.mean, std: summary.std }.save(folder)
@@ -78,16 +74,13 @@ pub(crate) fn train_reward(
     Ok(WorkResult::RewardTrained { trained, summary })
 }
 
-/// A labelled pair, and who labelled it.
-type Sourced = (LabelSource, Example);
-
 /// What there is to learn from, as the reward model reads it: the labeler's scorable labels, then given
 /// ones; and what is left out of both.
 fn examples(
     job: &JobResources,
     dialogue: &Dialogue,
     work: &TrainReward,
-) -> Result<(Vec<Sourced>, LeftOut), Failure> {
+) -> Result<(Vec<Example>, LeftOut), Failure> {
     let (mut examples, mut left_out) = (Vec::new(), LeftOut::default());
     if let Some(file) = &work.labels {
         let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
@@ -100,17 +93,23 @@ fn examples(
             let (a, b) = left_out.keep(read)?;
             let pair = LabelledPair::new(a, b, label);
             let prompt = Fingerprint::of_prompt(&record.pair.prompt);
+            let (source, sureness) = (LabelSource::Ai, label.confidence());
             // People have not seen what was sampled.
-            let example = Example { pair, sureness: label.confidence(), people: None, prompt };
-            Some((LabelSource::Ai, example))
+            let lengths = record.pair.lengths();
+            Some(Example { pair, source, sureness, lengths, people: None, prompt })
         }));
     }
     if let Some(file) = &work.preferences {
         let reader = Reader::new(file, Cursor::new(job.artifacts.get(file)?));
-        let all = reader.read_all(|record| preferences_of(&record))?;
-        let all: Vec<Preference> = all.into_iter().flatten().collect();
+        let all = reader.read_all(|record| {
+            let weight = work.config.weight_of(&record)?;
+            let preferences = preferences_of(&record)?.into_iter();
+            Ok(preferences.map(|preference| (preference, weight)).collect::<Vec<_>>())
+        })?;
+        let all: Vec<(Preference, f32)> = all.into_iter().flatten().collect();
         let labels = work.config.labels;
-        let read = all.iter().map(|preference| given(dialogue, preference, labels));
+        let read =
+            all.iter().map(|(preference, weight)| given(dialogue, preference, *weight, labels));
         let before = examples.len();
         examples.extend(read.filter_map(|example| left_out.keep(example)));
         if examples.len() == before {
@@ -129,19 +128,22 @@ fn examples(
     Ok((examples, left_out))
 }
 
-/// What a given preference teaches.
+/// What a given preference teaches that counts so much.
 fn given(
     dialogue: &Dialogue,
     preference: &Preference,
+    weight: f32,
     labels: LabelSource,
-) -> Result<Sourced, Unlearnable> {
+) -> Result<Example, Unlearnable> {
     let sequences = pair_sequences(dialogue, &preference.pair)?;
-    Example::of(preference, labels, sequences).ok_or(Unlearnable::Unlabelled)
+    let mut example = Example::of(preference, labels, sequences).ok_or(Unlearnable::Unlabelled)?;
+    example.pair.weight = weight;
+    Ok(example)
 }
 
 /// Pairs kept back to measure on, and pairs of other prompts to train on.
-fn split(examples: &[Sourced], share: f64, seed: u64) -> (Vec<Sourced>, Vec<Sourced>) {
-    let prompts: Vec<Fingerprint> = examples.iter().map(|(_, example)| example.prompt).collect();
+fn split(examples: &[Example], share: f64, seed: u64) -> (Vec<Example>, Vec<Example>) {
+    let prompts: Vec<Fingerprint> = examples.iter().map(|example| example.prompt).collect();
     let (heldout, train) = keep_back(&prompts, share, seed, "held-out labels");
     let of = |part: Vec<usize>| part.into_iter().map(|i| examples[i].clone()).collect();
     (of(heldout), of(train))
@@ -149,37 +151,38 @@ fn split(examples: &[Sourced], share: f64, seed: u64) -> (Vec<Sourced>, Vec<Sour
 
 fn summarise(
     engine: &Engine,
-    heldout: &[Sourced],
-    trained_on: &BTreeMap<LabelSource, usize>,
-    train: &[LabelledPair],
+    heldout: &[Example],
+    fit: &Fit<'_>,
     start: &ContentHash,
 ) -> Result<RewardSummary, Failure> {
-    let scores = pair_scores(engine, heldout.iter().map(|(_, example)| &example.pair))?;
-    let against = |label: &dyn Fn(&Sourced) -> Option<SoftLabel>| {
-        let measured = heldout.iter().zip(&scores).filter_map(|(sourced, score)| {
-            Some((sourced.1.prompt, score.prefers_a(), label(sourced)?))
+    let scores = pair_scores(engine, heldout.iter().map(|example| &example.pair))?;
+    let against = |label: &dyn Fn(&Example) -> Option<SoftLabel>| {
+        let measured = heldout.iter().zip(&scores).filter_map(|(example, score)| {
+            let Example { prompt, lengths, .. } = *example;
+            let (label, prefers_a) = (label(example)?, score.prefers_a());
+            Some(Predicted { prompt, lengths, label, prefers_a })
         });
         reward_quality(&measured.collect::<Vec<_>>())
     };
     let quality = |wanted: Option<LabelSource>| {
-        against(&|(source, example)| {
-            wanted.is_none_or(|wanted| wanted == *source).then_some(example.pair.label)
+        against(&|example| {
+            wanted.is_none_or(|wanted| wanted == example.source).then_some(example.pair.label)
         })
     };
     let of_source = |(source, trained_on): (&LabelSource, &usize)| {
         let quality = SourceQuality { trained_on: *trained_on, quality: quality(Some(*source)) };
         (source.as_str().to_owned(), quality)
     };
-    let by_people = trained_on.contains_key(&LabelSource::Human);
-    let against_people = against(&|(_, example)| example.people);
-    let Normalisation { mean, std } = Normalisation::over(&pair_scores(engine, train)?);
+    let by_people = fit.by_source().contains_key(&LabelSource::Human);
+    let against_people = against(&|example| example.people);
+    let Normalisation { mean, std } = Normalisation::over(&pair_scores(engine, fit.train())?);
     Ok(RewardSummary {
         quality: quality(None),
-        trained_on: train.len(),
+        trained_on: fit.train().len(),
         mean,
         std,
         start_hash: Some(start.clone()),
-        by_source: trained_on.iter().map(of_source).filter(|_| by_people).collect(),
+        by_source: fit.by_source().iter().map(of_source).filter(|_| by_people).collect(),
         against_people: (against_people.pairs > 0).then(|| Box::new(against_people)),
     })
 }
@@ -195,11 +198,18 @@ mod tests {
         let example = |i: u32| {
             let prompt = Fingerprint::of_prompt(&Prompt::Text(format!("{}", i % 3)));
             let pair = LabelledPair::new(vec![i], vec![i], SoftLabel::TIE);
-            (LabelSource::Ai, Example { pair, sureness: 0.0, people: None, prompt })
+            Example {
+                pair,
+                source: LabelSource::Ai,
+                sureness: 0.0,
+                lengths: [1, 1],
+                people: None,
+                prompt,
+            }
         };
-        let examples: Vec<Sourced> = (0..24).map(example).collect();
+        let examples: Vec<Example> = (0..24).map(example).collect();
         let (heldout, train) = split(&examples, 0.25, 7);
         assert_eq!((heldout.len(), train.len()), (8, 16), "a whole prompt");
-        assert!(heldout.iter().all(|(_, h)| train.iter().all(|(_, t)| h.prompt != t.prompt)));
+        assert!(heldout.iter().all(|h| train.iter().all(|t| h.prompt != t.prompt)));
     }
 }

@@ -212,6 +212,9 @@ impl Job {
                 problems.check(there || !by_people, "reward_model.labels", what);
                 let what = "must be at least 1 where no data.preferences are given";
                 problems.check(there || rm.pairs > 0, "reward_model.pairs", what);
+                let given = there || rm.weight_field.is_none();
+                let what = "is a field of data.preferences, of which there are none";
+                problems.check(given, "reward_model.weight_field", what);
             }
             (None, true) => {
                 let what = match source {
@@ -402,6 +405,8 @@ mod tests {
         rl.reward = 'mixture'                              => rl.reward = "mixture" needs [[rl.mixture]] parts
         rl.reward = 'model'; reward_model.labels = 'human' => reward_model.labels = "human" needs data.preferences
         rl.reward = 'model'; reward_model.pairs = 0        => must be at least 1 where no data.preferences are given
+        rl.reward = 'model'; reward_model.weight_field = 'w' => reward_model.weight_field is a field of data.preferences
+        rl.reward = 'model'; reward_model.weight_field = 'w'; reward_model.weighting = 'sureness' => leave one out
         rl.reward = 'model'; reward_model.staleness.every = 0 => reward_model.staleness.every must be at least 1
         rl.labels = 'human'                                => rl.labels goes with rl.reward = "preferences" alone
         rl.selection.candidates = 0                        => rl.selection.candidates must be at least 1

@@ -2,10 +2,12 @@
 //! the labeler.
 
 use super::is_default;
+use rlaif_data::Record;
 use rlaif_types::{
     LabelSource, OptimizerConfig, PairOrder, PairWeighting, Plateau, Problems, RewardObjective,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The reward model and the labels it learns from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,10 @@ pub struct RewardModelConfig {
     /// How much a pair counts.
     #[serde(skip_serializing_if = "is_default")]
     pub weighting: PairWeighting,
+    /// A given pair counts as much as this field of its record says, "weight" or "confidence" for example: a number of 0
+    /// or more, which every record then has. Pairs that the job samples count 1; what is held out is measured unweighted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_field: Option<String>,
     /// Compute a pair's prompt once for both responses: the same numbers but for the order of sums, in less
     /// time.
     #[serde(skip_serializing_if = "is_default")]
@@ -68,6 +74,7 @@ impl Default for RewardModelConfig {
             batch_size: 32,
             order: PairOrder::default(),
             weighting: PairWeighting::default(),
+            weight_field: None,
             // Jobs of before would make other bits.
             share_prompts: false,
             from: RewardStart::default(),
@@ -85,6 +92,18 @@ impl RewardModelConfig {
         self.labels != LabelSource::Human && self.pairs > 0
     }
 
+    /// How much the pair of this record counts, beside how sure its label is: 1 without a `weight_field`.
+    ///
+    /// # Errors
+    /// When the record has no such field, or something else than a weight in it.
+    pub fn weight_of(&self, record: &Record) -> Result<f32, String> {
+        let Some(field) = &self.weight_field else { return Ok(1.0) };
+        let weight = record.get(field).and_then(Value::as_f64).map(|weight| weight as f32);
+        weight.filter(|weight| *weight >= 0.0 && weight.is_finite()).ok_or_else(|| {
+            format!("the weight field {field:?} must be there and a number of 0 or more")
+        })
+    }
+
     /// Settings that make no sense.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems::default();
@@ -94,6 +113,9 @@ impl RewardModelConfig {
         problems.check(fraction, "heldout_fraction", "must be in [0, 1)");
         problems.section("optimizer", self.optimizer.problems());
         problems.section("objective", self.objective.problems());
+        let once = self.weight_field.is_none() || self.weighting == PairWeighting::Equal;
+        let what = "and weighting both say how much a pair counts; leave one out";
+        problems.check(once, "weight_field", what);
         let without =
             self.from.model().is_some_and(|name| name.is_empty() || name.ends_with(".toml"));
         problems.check(!without, "from", "needs a model whose weights are here");
@@ -181,6 +203,7 @@ mod tests {
             "objective",
             "order",
             "weighting",
+            "weight_field",
             "plateau",
             "share_prompts",
             "staleness",
@@ -196,6 +219,20 @@ mod tests {
         assert_eq!(config.staleness, Some(StalenessConfig { every: 5, pairs: 64 }));
         let again = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<RewardModelConfig>(&again).unwrap(), config);
+    }
+
+    #[test]
+    fn a_pair_counts_as_its_record_says_where_a_field_is_named() {
+        let record = serde_json::from_str(r#"{"w": 0.25, "below": -1, "words": "much"}"#).unwrap();
+        let weight = |field: Option<&str>| {
+            let weight_field = field.map(str::to_owned);
+            RewardModelConfig { weight_field, ..RewardModelConfig::default() }.weight_of(&record)
+        };
+        assert_eq!((weight(None), weight(Some("w"))), (Ok(1.0), Ok(0.25)));
+        for senseless in ["below", "words", "missing"] {
+            let why = weight(Some(senseless)).unwrap_err();
+            assert!(why.contains(senseless) && why.contains("0 or more"), "{why}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use rlaif_job::{
     CheckedModel, Contest, Effect, EvaluationRecord, Inputs, Job, Judged, LabelRecord, LeftOut,
-    Lessons, Machine, ModelRef, PolicyStep, RewardSummary, Rollout, SampledPair, Stepped, TaskId,
-    Trained, Verdict, Work, WorkItem, WorkResult, reward_quality,
+    Lessons, Machine, ModelRef, PolicyStep, Predicted, RewardSummary, Rollout, SampledPair,
+    Stepped, TaskId, Trained, Verdict, Work, WorkItem, WorkResult, reward_quality,
 };
 use rlaif_template::{Asking, Template};
 use rlaif_types::{
@@ -84,7 +84,12 @@ pub fn answer(item: &WorkItem) -> WorkResult {
         Work::TrainReward(_) => WorkResult::RewardTrained {
             trained: trained("reward"),
             summary: RewardSummary {
-                quality: reward_quality(&[(0, 0.7, SoftLabel::new(0.75).unwrap())]),
+                quality: reward_quality(&[Predicted {
+                    prompt: 0,
+                    lengths: [2, 1],
+                    label: SoftLabel::new(0.75).unwrap(),
+                    prefers_a: 0.7,
+                }]),
                 trained_on: 9,
                 mean: 0.0,
                 std: 1.0,

@@ -172,7 +172,12 @@ async fn work(work: &Work, artifacts: &Artifacts) -> WorkResult {
         Work::TrainReward(_) => WorkResult::RewardTrained {
             trained: train("reward", artifacts).await,
             summary: RewardSummary {
-                quality: reward_quality(&[(0, 0.75, SoftLabel::new(0.75).unwrap())]),
+                quality: reward_quality(&[Predicted {
+                    prompt: 0,
+                    lengths: [2, 1],
+                    label: SoftLabel::new(0.75).unwrap(),
+                    prefers_a: 0.75,
+                }]),
                 trained_on: 7,
                 mean: 0.0,
                 std: 1.0,

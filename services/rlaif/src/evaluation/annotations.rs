@@ -33,7 +33,7 @@ impl Annotations {
         for Row { pair, generators, label } in rows {
             let next = numbers.len();
             let prompt = *numbers.entry(pair.prompt.as_context()).or_insert(next);
-            let chars = [&pair.response_a, &pair.response_b].map(|text| text.chars().count());
+            let chars = pair.lengths();
             for (name, chars) in generators.iter().zip(chars) {
                 if !names.contains(name) {
                     names.push(name.clone());

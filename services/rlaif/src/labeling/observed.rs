@@ -32,11 +32,12 @@ pub fn observation(
 ) -> Observation {
     // A tie among people is no label to agree with.
     let decided = human.filter(|human| human.prefers_a.value() != 0.5);
+    let [len_a, len_b] = pair.lengths();
     Observation {
         id: identity(pair),
         group: group(pair),
-        len_a: pair.response_a.chars().count(),
-        len_b: pair.response_b.chars().count(),
+        len_a,
+        len_b,
         human: decided.map(|human| Human {
             prefers_a: human.prefers_a.prefers_a(),
             confidence: human.confidence.map(|place| place.value()),

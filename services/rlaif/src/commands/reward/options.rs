@@ -95,7 +95,7 @@ pub struct StudyArgs {
     easy_first: bool,
     /// A pair counts as much as this field of its record says: "weight" or "confidence", for example.
     #[arg(long, value_name = "FIELD")]
-    pub weight_field: Option<String>,
+    weight_field: Option<String>,
     /// A pair counts as much as its label is sure: |2p - 1|, or people's place on the scale from 1 to 9.
     #[arg(long, conflicts_with = "weight_field")]
     weight_by_sureness: bool,
@@ -137,6 +137,7 @@ impl StudyArgs {
                 true => PairWeighting::Sureness,
                 false => PairWeighting::Equal,
             },
+            weight_field: self.weight_field.clone(),
             plateau: self.plateau_every.map(|every_steps| Plateau {
                 every_steps,
                 patience: self.patience,

@@ -6,7 +6,7 @@ use crate::commands::download::DownloadBar;
 use crate::commands::progress::Bars;
 use anyhow::{Context, Result, anyhow, bail};
 use rlaif_audit::{RewardAudit, RewardObservation};
-use rlaif_data::{Example as Datum, GroupKey, Reader, Record, Split, examples_of};
+use rlaif_data::{Example as Datum, GroupKey, Reader, Split, examples_of};
 use rlaif_hub::Store;
 use rlaif_job::{RewardModelConfig, StageProgress, hash_file, shuffled};
 use rlaif_models::{Checkpoint, Engine, EngineOptions, ScalarModel, shared_prefix};
@@ -72,8 +72,8 @@ pub struct Made {
     pub engine: Engine,
     /// The pairs learned from.
     pub learned: Vec<LabelledPair>,
-    /// How many labels were people's, and how many a model's.
-    pub by_source: BTreeMap<&'static str, usize>,
+    /// How many of their labels were people's, and how many a model's.
+    pub by_source: BTreeMap<LabelSource, usize>,
     /// One record for each step.
     pub metrics: Vec<Value>,
     pub audit: RewardAudit,
@@ -129,16 +129,11 @@ impl Study {
     /// Makes a reward model of such labels, of at most so many, and measures it.
     pub fn make(&self, labels: LabelSource, limit: Option<usize>) -> Result<Made> {
         let limit = limit.unwrap_or(usize::MAX);
-        let chosen: Vec<(LabelSource, Example)> =
+        let examples: Vec<Example> =
             self.train.iter().filter_map(|pair| pair.example(labels)).take(limit).collect();
-        if chosen.is_empty() {
+        if examples.is_empty() {
             bail!("no pair to learn from has a label of --labels {}", labels.as_str());
         }
-        let mut by_source = BTreeMap::new();
-        for (source, _) in &chosen {
-            *by_source.entry(source.as_str()).or_default() += 1;
-        }
-        let examples = chosen.into_iter().map(|(_, example)| example).collect();
         let fit = Fit::new(&self.config, self.seed, examples).map_err(describe)?;
         let mut trainer = fit.trainer(&self.start, self.lora.as_ref(), self.micro_batch_tokens);
         let stage = format!("{} labels of {}", fit.train().len(), labels.as_str());
@@ -151,7 +146,8 @@ impl Study {
         let model = trainer.model.merged();
         let engine = Engine::start(model.clone(), &self.checkpoint, EngineOptions::default())?;
         let audit = self.audit(&engine)?;
-        Ok(Made { model, engine, learned: fit.train().to_vec(), by_source, metrics, audit })
+        let (learned, by_source) = (fit.train().to_vec(), fit.by_source().clone());
+        Ok(Made { model, engine, learned, by_source, metrics, audit })
     }
 
     fn audit(&self, engine: &Engine) -> Result<RewardAudit> {
@@ -166,10 +162,11 @@ impl Study {
         }
         let observe = |(pair, score): (&Pair, &PairScores)| {
             let Preference { pair, human, ai, .. } = &pair.preference;
+            let [len_a, len_b] = pair.lengths();
             RewardObservation {
                 group: pair.prompt.as_context(),
-                len_a: pair.response_a.chars().count(),
-                len_b: pair.response_b.chars().count(),
+                len_a,
+                len_b,
                 human: human.as_ref().map(|human| human.prefers_a),
                 ai: *ai,
                 prefers_a: score.prefers_a(),
@@ -188,7 +185,7 @@ impl Sides {
         let parts = vec![SHARES as u64 - heldout, heldout];
         let split = Split::new(GroupKey::Prompt, args.seed, parts).map_err(|what| anyhow!(what))?;
         let records = Reader::open(&args.input)?.read_all(|record| {
-            let weight = args.weight_field.as_ref().map_or(Ok(1.0), |f| weight(&record, f))?;
+            let weight = config.weight_of(&record)?;
             let preference = |datum: Datum| {
                 let part = split.part(&record, &datum)?;
                 match datum {
@@ -254,20 +251,12 @@ impl Pair {
         self.a.len() + self.b.len() - shared_prefix(&self.a, &self.b)
     }
 
-    fn example(&self, labels: LabelSource) -> Option<(LabelSource, Example)> {
+    fn example(&self, labels: LabelSource) -> Option<Example> {
         let tokens = (self.a.clone(), self.b.clone());
-        let (source, mut example) = Example::of(&self.preference, labels, tokens)?;
+        let mut example = Example::of(&self.preference, labels, tokens)?;
         example.pair.weight = self.weight;
-        Some((source, example))
+        Some(example)
     }
-}
-
-/// How much a record counts.
-fn weight(record: &Record, field: &str) -> Result<f32, String> {
-    let weight = record.get(field).and_then(Value::as_f64).map(|weight| weight as f32);
-    weight.filter(|w| *w >= 0.0 && w.is_finite()).ok_or_else(|| {
-        format!("--weight-field: field {field:?} must be there and a number of 0 or more")
-    })
 }
 
 pub fn describe(failure: Failure) -> anyhow::Error {
