@@ -99,7 +99,9 @@ def main(folder):
         ratios = at_zero(1 - outcomes[whole], second[whole] / first[whole] - 1)
         good &= check("the second's", reading(said["second_length_corrected_by_ratio"]), ratios)
         difference = first - second
-        controlled = at_zero(preferences, np.tanh(difference / difference.std(ddof=1)))
+        # Where all differ by the same, there is nothing to divide by and nothing to correct.
+        deviation = difference.std(ddof=1) or np.inf
+        controlled = at_zero(preferences, np.tanh(difference / deviation))
         good &= check("length-controlled", reading(said["length_controlled"]), controlled)
     return good
 
