@@ -32,11 +32,12 @@ pub struct Example {
 }
 
 impl Example {
-    /// What a preference teaches whose candidates are `a` and `b` in tokens, each with its prompt; none where nobody of
-    /// `labels` labelled it.
+    /// What a preference teaches that counts so much and whose candidates are `a` and `b` in tokens, each with its
+    /// prompt; none where nobody of `labels` labelled it.
     pub fn of(
         preference: &Preference,
         labels: LabelSource,
+        weight: f32,
         (a, b): (Vec<u32>, Vec<u32>),
     ) -> Option<Self> {
         let (label, source) = labels.of(preference)?;
@@ -44,7 +45,7 @@ impl Example {
         let human = preference.human.as_ref().filter(|_| is_learned);
         let beside = preference.human.as_ref().filter(|_| !is_learned);
         let margin = human.and_then(|human| human.margin).unwrap_or(0.0) as f32;
-        let pair = LabelledPair { margin, ..LabelledPair::new(a, b, label) };
+        let pair = LabelledPair { margin, weight, ..LabelledPair::new(a, b, label) };
         let sureness = human.map_or(label.confidence(), HumanLabel::sureness);
         let prompt = Fingerprint::of_prompt(&preference.pair.prompt);
         let people = beside.map(|human| human.prefers_a);
@@ -286,7 +287,7 @@ mod tests {
         let human = Some(HumanLabel::new(label(1.0)));
         let both = Preference { pair, human, ai: Some(label(0.25)), finish: [Finish::Stop; 2] };
         let kept = |preference: &Preference, labels: LabelSource| {
-            let example = Example::of(preference, labels, (vec![1], vec![2])).unwrap();
+            let example = Example::of(preference, labels, 1.0, (vec![1], vec![2])).unwrap();
             (example.pair.label, example.people)
         };
         for labels in [LabelSource::Ai, LabelSource::Mixed] {

@@ -109,7 +109,7 @@ fn examples(
         let all: Vec<(Preference, f32)> = all.into_iter().flatten().collect();
         let labels = work.config.labels;
         let read =
-            all.iter().map(|(preference, weight)| given(dialogue, preference, *weight, labels));
+            all.iter().map(|(preference, weight)| given(dialogue, preference, labels, *weight));
         let before = examples.len();
         examples.extend(read.filter_map(|example| left_out.keep(example)));
         if examples.len() == before {
@@ -132,13 +132,11 @@ fn examples(
 fn given(
     dialogue: &Dialogue,
     preference: &Preference,
-    weight: f32,
     labels: LabelSource,
+    weight: f32,
 ) -> Result<Example, Unlearnable> {
     let sequences = pair_sequences(dialogue, &preference.pair)?;
-    let mut example = Example::of(preference, labels, sequences).ok_or(Unlearnable::Unlabelled)?;
-    example.pair.weight = weight;
-    Ok(example)
+    Example::of(preference, labels, weight, sequences).ok_or(Unlearnable::Unlabelled)
 }
 
 /// Pairs kept back to measure on, and pairs of other prompts to train on.

@@ -54,6 +54,25 @@ pub fn seeded_machine_of(seed: u64, sections: &str) -> Machine {
     Machine::new("job", job, inputs)
 }
 
+/// What a reward model came to that was measured on one label.
+fn reward_summary() -> RewardSummary {
+    let heldout = Predicted {
+        prompt: 0,
+        lengths: [2, 1],
+        label: SoftLabel::new(0.75).unwrap(),
+        prefers_a: 0.7,
+    };
+    RewardSummary {
+        quality: reward_quality(&[heldout]),
+        trained_on: 9,
+        mean: 0.0,
+        std: 1.0,
+        start_hash: Some(ContentHash::of("start")),
+        by_source: BTreeMap::new(),
+        against_people: None,
+    }
+}
+
 /// A worker without a model: its answers depend on the item alone, as a real one's do.
 pub fn answer(item: &WorkItem) -> WorkResult {
     let trained = |model: &str| Trained {
@@ -81,23 +100,9 @@ pub fn answer(item: &WorkItem) -> WorkResult {
             WorkResult::Pairs(work.prompts.iter().map(sampled).collect())
         }
         Work::Label(work) => WorkResult::Labels(work.pairs.iter().map(label).collect()),
-        Work::TrainReward(_) => WorkResult::RewardTrained {
-            trained: trained("reward"),
-            summary: RewardSummary {
-                quality: reward_quality(&[Predicted {
-                    prompt: 0,
-                    lengths: [2, 1],
-                    label: SoftLabel::new(0.75).unwrap(),
-                    prefers_a: 0.7,
-                }]),
-                trained_on: 9,
-                mean: 0.0,
-                std: 1.0,
-                start_hash: Some(ContentHash::of("start")),
-                by_source: BTreeMap::new(),
-                against_people: None,
-            },
-        },
+        Work::TrainReward(_) => {
+            WorkResult::RewardTrained { trained: trained("reward"), summary: reward_summary() }
+        }
         Work::Rollout(work) => {
             let rollout = |(i, _): (usize, &Prompt)| Rollout {
                 episode: Episode {

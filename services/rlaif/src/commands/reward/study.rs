@@ -253,9 +253,7 @@ impl Pair {
 
     fn example(&self, labels: LabelSource) -> Option<Example> {
         let tokens = (self.a.clone(), self.b.clone());
-        let mut example = Example::of(&self.preference, labels, tokens)?;
-        example.pair.weight = self.weight;
-        Some(example)
+        Example::of(&self.preference, labels, self.weight, tokens)
     }
 }
 
